@@ -1,0 +1,50 @@
+package picloud
+
+// Route is what a node needs in order to serve one function: the catalog's
+// unit. It names the code by digest; the source travels once per digest.
+type Route struct {
+	App      string   `json:"app"`
+	Function string   `json:"function"`
+	Version  int      `json:"version"`
+	Digest   Digest   `json:"digest"`
+	Settings Settings `json:"settings"`
+	Rev      int64    `json:"rev"`
+}
+
+// RouteKey names a function across apps.
+type RouteKey struct {
+	App      string `json:"app"`
+	Function string `json:"function"`
+}
+
+// Key returns the function that the route serves.
+func (r Route) Key() RouteKey { return RouteKey{r.App, r.Function} }
+
+// Delta is what changed in the catalog after the revision a node has.
+type Delta struct {
+	// Incarnation identifies the catalog's history. A node that holds another
+	// incarnation takes the delta as the whole.
+	Incarnation string
+	// Rev is the revision that the delta leads to.
+	Rev int64
+	// Full says that the delta holds the whole catalog: forget what is not in it.
+	Full bool
+	// Routes are new or changed.
+	Routes []Route
+	// Gone are tombstones: functions that are no longer served.
+	Gone []RouteKey
+}
+
+// Acks says which nodes serve a catalog revision.
+type Acks struct {
+	Rev      int64    `json:"rev"`
+	Nodes    []string `json:"nodes"`   // names of the nodes that serve it
+	Missing  []string `json:"missing"` // alive nodes that did not answer in time, and absent ones
+	Complete bool     `json:"complete"`
+}
+
+// Compiled is what compiling a script found.
+type Compiled struct {
+	// Handlers are the handler functions that the script defines: handle, on_schedule, on_event.
+	Handlers []string `json:"handlers"`
+}

@@ -1,0 +1,112 @@
+package picloud
+
+// Code is a stable identifier of one kind of failure, such as "PC1204". Codes
+// are never reused.
+type Code string
+
+// The codes. 10xx: requests to the control API; 11xx: deploys; 12xx: calls of
+// functions; 13xx: the node itself.
+const (
+	CodeInvalid         Code = "PC1001"
+	CodeUnauthenticated Code = "PC1002"
+	CodeForbidden       Code = "PC1003"
+	CodeNotFound        Code = "PC1004"
+	CodeMethod          Code = "PC1005"
+	CodeExists          Code = "PC1006"
+	CodeLastOwner       Code = "PC1007"
+	CodePrecondition    Code = "PC1008"
+	CodeTooLarge        Code = "PC1009"
+	CodeConflict        Code = "PC1010"
+
+	CodeScript        Code = "PC1101"
+	CodeSourceBounds  Code = "PC1102"
+	CodeCompileBudget Code = "PC1103"
+	CodeBusy          Code = "PC1104"
+
+	CodeFunctionNotFound Code = "PC1201"
+	CodeFunctionMethod   Code = "PC1202"
+	CodeFunctionError    Code = "PC1203"
+	CodeFunctionTimeout  Code = "PC1204"
+	CodeFunctionMemory   Code = "PC1205"
+	CodeFunctionCrash    Code = "PC1206"
+	CodeFunctionResponse Code = "PC1207"
+	CodeResponseTooLarge Code = "PC1208"
+	CodeRequestTooLarge  Code = "PC1209"
+	CodeQueueFull        Code = "PC1210"
+	CodeBreakerOpen      Code = "PC1211"
+	CodeNoHandler        Code = "PC1212"
+	CodeCancelled        Code = "PC1213"
+
+	CodeInternal     Code = "PC1300"
+	CodeDatabaseDown Code = "PC1301"
+	CodeStarting     Code = "PC1302"
+	CodeDraining     Code = "PC1303"
+	CodeNoMemory     Code = "PC1304"
+	CodeExecutor     Code = "PC1305"
+)
+
+// Entry is the catalogue's description of a code.
+type Entry struct {
+	Code   Code
+	Kind   error  // the sentinel that errors with this code match
+	Type   string // the slug of the problem type: "/problems/" + Type
+	Title  string // short and constant
+	Status int    // HTTP status
+	Doc    string // what it means and what to do, for docs/errors.md
+}
+
+// Catalogue lists every code, in order. docs/errors.md is generated from it.
+var Catalogue = []Entry{
+	{CodeInvalid, ErrInvalid, "invalid-input", "Invalid input", 400, "The request does not fit the contract. `errors[]` names the fields."},
+	{CodeUnauthenticated, ErrUnauthenticated, "unauthenticated", "Not signed in", 401, "Send `Authorization: Bearer TOKEN`. `picloud login` saves a token for the CLI."},
+	{CodeForbidden, ErrForbidden, "forbidden", "Not allowed", 403, "You are a member of the app, but your role does not allow this. Ask an admin or owner of the app."},
+	{CodeNotFound, ErrNotFound, "not-found", "Not found", 404, "There is no such thing, or you are not a member of its app."},
+	{CodeMethod, ErrInvalid, "method-not-allowed", "Method not allowed", 405, "The path exists but not with this method. The `Allow` header lists the methods it has."},
+	{CodeExists, ErrConflict, "already-exists", "Already exists", 409, "POST creates and never replaces. Change the existing one with PATCH."},
+	{CodeLastOwner, ErrConflict, "last-owner", "The last owner stays", 409, "An app keeps at least one owner. Make somebody else owner first."},
+	{CodePrecondition, ErrPrecondition, "precondition-failed", "Changed since you read it", 412, "`If-Match` does not equal the current ETag. Read it again and repeat the change."},
+	{CodeTooLarge, ErrTooLarge, "too-large", "Too large", 413, "The request body is over the limit that the detail names."},
+	{CodeConflict, ErrConflict, "conflict", "Conflict", 409, "The change does not fit the present state; the detail says why."},
+
+	{CodeScript, ErrScript, "script-error", "Script does not compile", 422, "`line`, `column` and `excerpt` say where. The version that was live stays live."},
+	{CodeSourceBounds, ErrScript, "source-bounds", "Script is out of bounds", 422, "A script has at most 64 KiB, 500 top-level bindings and 2,000 operators in one expression."},
+	{CodeCompileBudget, ErrScript, "compile-budget", "Script takes too long to load", 422, "Compiling and loading a script has 2 s. Move work from the top level into the handler."},
+	{CodeBusy, ErrUnavailable, "compiler-busy", "Compiler is busy", 503, "At most two scripts are compiled at once. Try again after `Retry-After`."},
+
+	{CodeFunctionNotFound, ErrNotFound, "function-not-found", "No such function", 404, "No function is deployed at this path. `picloud ls` lists what is."},
+	{CodeFunctionMethod, ErrInvalid, "function-method", "Method not allowed", 405, "The function's settings do not list this method. The `Allow` header lists those it takes."},
+	{CodeFunctionError, ErrFunction, "function-error", "Function failed", 500, "The function raised an error that it did not catch. `picloud logs` shows where."},
+	{CodeFunctionTimeout, ErrTimeout, "function-timeout", "Function timed out", 504, "The function ran longer than its timeout. Return earlier, or raise `timeout`."},
+	{CodeFunctionMemory, ErrFunction, "function-memory", "Function ran out of memory", 500, "The app's executor went over its memory limit and was ended. Hold less at once, or raise `memory`."},
+	{CodeFunctionCrash, ErrFunction, "function-crash", "Executor crashed", 500, "The app's executor ended while it ran the call. The next call gets a fresh one."},
+	{CodeFunctionResponse, ErrFunction, "function-response", "Function returned no usable response", 500, "A handler returns a string, bytes, a list, a map, or `{status, headers, body}`."},
+	{CodeResponseTooLarge, ErrFunction, "response-too-large", "Response too large", 500, "The response is over the function's `response_body` limit."},
+	{CodeRequestTooLarge, ErrTooLarge, "request-too-large", "Request too large", 413, "The request body is over the function's `request_body` limit."},
+	{CodeQueueFull, ErrLimit, "queue-full", "Too many calls at once", 429, "The function's concurrency and its queue are full. Try again after `Retry-After`."},
+	{CodeBreakerOpen, ErrUnavailable, "breaker-open", "Executor keeps crashing", 503, "The app's executors crashed several times in a row, so calls are refused for a moment."},
+	{CodeNoHandler, ErrFunction, "no-handler", "Function has no handler", 500, "The script defines no handler for this kind of call; HTTP needs `function handle(req)`."},
+	{CodeCancelled, ErrTimeout, "cancelled", "Cancelled", 499, "The caller went away before the function answered."},
+
+	{CodeInternal, ErrInternal, "internal", "Internal error", 500, "PiCloud failed. The node's log has the cause under the `request_id`."},
+	{CodeDatabaseDown, ErrUnavailable, "database-down", "Database not reachable", 503, "Functions are still served; changes have to wait. Nothing of this request was kept."},
+	{CodeStarting, ErrUnavailable, "starting", "Node is starting", 503, "The node has not loaded its catalog yet. Try again after `Retry-After`."},
+	{CodeDraining, ErrUnavailable, "draining", "Node is shutting down", 503, "Try another node, or again after `Retry-After`."},
+	{CodeNoMemory, ErrUnavailable, "node-memory", "Node is out of executor memory", 503, "All executor memory of this node is in use by running calls. Try again after `Retry-After`."},
+	{CodeExecutor, ErrUnavailable, "executor-unavailable", "Executor could not be started", 503, "The node could not start a sandboxed executor. `picloud doctor` says why."},
+}
+
+var byCode = func() map[Code]Entry {
+	m := make(map[Code]Entry, len(Catalogue))
+	for _, e := range Catalogue {
+		m[e.Code] = e
+	}
+	return m
+}()
+
+// Entry returns the catalogue's entry; an unknown code gets CodeInternal's.
+func (c Code) Entry() Entry {
+	if e, ok := byCode[c]; ok {
+		return e
+	}
+	return byCode[CodeInternal]
+}
