@@ -1,0 +1,62 @@
+package wire
+
+// The bounds of Config and Hello.
+const (
+	MaxPrograms = 4096
+	maxLayers   = 32
+)
+
+// Config is the agent's first frame: who the worker is.
+type Config struct {
+	Version  int    // of the protocol; see Version
+	App      string // for the script's eyes; authority stays with the agent's socket
+	Memory   int64  // heap limit in bytes
+	Programs int    // slots are below this, at most MaxPrograms
+}
+
+func (f *Config) appendPayload(dst []byte) (head, tail []byte) {
+	dst = appendArray(dst, 4)
+	dst = appendUint(dst, uint64(max(f.Version, 0)))
+	dst = appendBytes(dst, f.App)
+	dst = appendUint(dst, uint64(max(f.Memory, 0)))
+	return appendUint(dst, uint64(max(f.Programs, 0))), nil
+}
+
+// Decode reads the payload of a Config frame.
+func (f *Config) Decode(payload []byte) error {
+	c := cursor{b: payload}
+	c.record(4)
+	f.Version = int(c.uint(1 << 16))
+	f.App = c.text(maxName)
+	f.Memory = int64(c.uint(1 << 40))
+	f.Programs = int(c.uint(MaxPrograms))
+	return c.done("config")
+}
+
+// Hello is the worker's first frame.
+type Hello struct {
+	Version int      // of the protocol; see Version
+	Layers  []string // layers of the sandbox that are on and verified
+}
+
+func (f *Hello) appendPayload(dst []byte) (head, tail []byte) {
+	dst = appendUint(appendArray(dst, 2), uint64(max(f.Version, 0)))
+	layers := f.Layers[:min(len(f.Layers), maxLayers)]
+	dst = appendArray(dst, len(layers))
+	for _, l := range layers {
+		dst = appendBytes(dst, cut(l, maxName))
+	}
+	return dst, nil
+}
+
+// Decode reads the payload of a Hello frame.
+func (f *Hello) Decode(payload []byte) error {
+	c := cursor{b: payload}
+	c.record(2)
+	f.Version = int(c.uint(1 << 16))
+	f.Layers = nil
+	for range c.list(maxLayers) {
+		f.Layers = append(f.Layers, c.text(maxName))
+	}
+	return c.done("hello")
+}

@@ -1,0 +1,150 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// readSize is the size of a reader's buffer: how much one read(2) takes.
+const readSize = 32 << 10
+
+// growStep is how much memory an announced length is worth before its bytes
+// have arrived.
+const growStep = 1 << 20
+
+// Admit decides about a frame before memory is taken for it: it returns the
+// largest payload that this frame may have, or why the conversation ends.
+type Admit func(Header) (limit int, err error)
+
+// Reader takes frames from a stream, many per read. It is for one goroutine.
+type Reader struct {
+	src   io.Reader
+	admit Admit
+	buf   []byte
+	r, w  int // unread bytes are buf[r:w]
+
+	payload []byte
+	big     *Buffer // owns payload when it did not fit into buf
+}
+
+// NewReader returns a reader of src. A nil admit accepts every frame up to
+// MaxPayload.
+func NewReader(src io.Reader, admit Admit) *Reader {
+	return &Reader{src: src, admit: admit, buf: make([]byte, readSize)}
+}
+
+// Next returns the next frame. The payload is valid until the next call of
+// Next. A stream that ends between frames gives io.EOF, inside a frame
+// io.ErrUnexpectedEOF; after any error the reader is of no more use.
+func (r *Reader) Next() (Header, []byte, error) {
+	r.big.Release()
+	r.big, r.payload = nil, nil
+	if err := r.fill(HeaderSize); err != nil {
+		return Header{}, nil, err
+	}
+	h, err := parseHeader(r.buf[r.r:r.w])
+	if err != nil {
+		return h, nil, err
+	}
+	limit := MaxPayload
+	if r.admit != nil {
+		if limit, err = r.admit(h); err != nil {
+			return h, nil, fmt.Errorf("admit %s frame: %w", h.Type, err)
+		}
+	}
+	if int64(h.Length) > int64(min(limit, MaxPayload)) {
+		return h, nil, fmt.Errorf("read %s frame of %d bytes, %d allowed: %w", h.Type, h.Length, limit, ErrTooLong)
+	}
+	n := int(h.Length)
+	if n > len(r.buf)-HeaderSize {
+		r.r += HeaderSize
+		err = r.readBig(n)
+		return h, r.payload, err
+	}
+	if err := r.fill(HeaderSize + n); err != nil {
+		return h, nil, unexpected(err)
+	}
+	r.payload = r.buf[r.r+HeaderSize : r.r+HeaderSize+n]
+	r.r += HeaderSize + n
+	return h, r.payload, nil
+}
+
+// Take makes the payload of the last Next the caller's own: it stays valid
+// until the buffer's Release. Large payloads are handed over, small ones copied.
+func (r *Reader) Take() *Buffer {
+	if b := r.big; b != nil {
+		r.big = nil
+		return b
+	}
+	b := NewBuffer(len(r.payload))
+	copy(b.B, r.payload)
+	return b
+}
+
+// More reports whether the next frame has arrived whole, so that Next will not
+// read.
+func (r *Reader) More() bool {
+	if r.w-r.r < HeaderSize {
+		return false
+	}
+	h, err := parseHeader(r.buf[r.r:r.w])
+	return err != nil || int64(r.w-r.r-HeaderSize) >= int64(h.Length)
+}
+
+// fill reads until n bytes are buffered; n is at most the size of the buffer.
+func (r *Reader) fill(n int) error {
+	if r.r == r.w {
+		r.r, r.w = 0, 0
+	}
+	if r.w-r.r < n && r.r+n > len(r.buf) {
+		r.w = copy(r.buf, r.buf[r.r:r.w])
+		r.r = 0
+	}
+	for r.w-r.r < n {
+		got, err := r.src.Read(r.buf[r.w:])
+		r.w += got
+		if got > 0 {
+			continue
+		}
+		if err == nil {
+			err = io.ErrNoProgress
+		}
+		if r.w > r.r {
+			err = unexpected(err)
+		}
+		return err
+	}
+	return nil
+}
+
+// readBig reads a payload of n bytes into memory of its own, which grows as the
+// bytes arrive: a peer that only announces a large payload gets little.
+func (r *Reader) readBig(n int) error {
+	b := NewBuffer(min(n, growStep))
+	got := copy(b.B, r.buf[r.r:r.w])
+	r.r += got
+	for {
+		k, err := io.ReadFull(r.src, b.B[got:])
+		got += k
+		if err != nil {
+			b.Release()
+			return unexpected(err)
+		}
+		if got == n {
+			r.big, r.payload = b, b.B
+			return nil
+		}
+		grown := NewBuffer(min(n, 2*got))
+		copy(grown.B, b.B)
+		b.Release()
+		b = grown
+	}
+}
+
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
