@@ -1,0 +1,23 @@
+package picloud
+
+// Publication asks for a script to become a version of a function, all in one
+// transaction.
+type Publication struct {
+	App      string
+	Function string
+	Source   []byte // at most MaxSourceSize, already compiled once
+	// Create makes the function when there is none, and for admins of the
+	// cluster the app too. Without it a missing function is ErrNotFound.
+	Create bool
+	// Deploy makes the version the live one.
+	Deploy bool
+}
+
+// Published is what a Publication led to.
+type Published struct {
+	Version Version
+	// Existing says that the source is that of a version that existed before.
+	Existing bool
+	// Deployment carries the version; nil when none was asked for.
+	Deployment *Deployment
+}
