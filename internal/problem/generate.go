@@ -1,0 +1,3 @@
+package problem
+
+//go:generate go run ./gen ../../docs/errors.md
