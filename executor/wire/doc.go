@@ -21,6 +21,12 @@
 // and each Invoke by exactly one Result or Failure, cancelled ones too. A Log
 // or a HostCall of a call precedes that call's answer.
 //
+// Nothing waits for an answer: the first Invoke of a program follows its Load at
+// once, in the same write, and a worker that could not load the program answers
+// it with [ReasonNotLoaded]. A slot may be reused after its Unload while calls
+// of the old program still run. Invoke.Timeout counts from when the worker takes
+// up the frame; the agent keeps the clock that decides.
+//
 // # Memory
 //
 // What a decoder returns aliases the payload it was given: it is valid as long
