@@ -141,10 +141,19 @@ func TestInvokeRoundTrip(t *testing.T) {
 		require.Equal(t, in.Header, header)
 		back := &Invoke{
 			out.Slot, out.Timeout, string(out.Trigger), string(out.ID), string(out.Method), string(out.Path),
-			string(out.Query), string(out.ClientIP), header, out.Body,
+			string(out.Query), string(out.ClientIP), "", header, out.Body,
 		}
 		require.Equal(t, in, back)
 	})
+}
+
+func TestInvokeHost(t *testing.T) {
+	payload := AppendFrame(nil, TypeInvoke, 7, &Invoke{Host: "pi.local:8080"})[HeaderSize:]
+	var out Invocation
+	require.NoError(t, out.Decode(payload))
+	host, ok := out.Header.Get("host")
+	require.True(t, ok)
+	require.Equal(t, "pi.local:8080", string(host))
 }
 
 // TestTruncation cuts every kind of payload at every byte, and adds one: no cut

@@ -22,6 +22,7 @@ type Invoke struct {
 	Path     string // below the function, with a leading slash
 	Query    string // raw, without the question mark
 	ClientIP string
+	Host     string // becomes the pair "Host" of the header block unless it is empty
 	Header   map[string][]string
 	Body     []byte
 }
@@ -29,10 +30,10 @@ type Invoke struct {
 // CheckSize reports whether the texts and headers fit into a frame that the
 // worker accepts. The body's limit is the caller's business, up to 64 MiB.
 func (v *Invoke) CheckSize() error {
-	if max(len(v.Trigger), len(v.ID), len(v.Method), len(v.Path), len(v.Query), len(v.ClientIP)) > maxText/2 {
+	if max(len(v.Trigger), len(v.ID), len(v.Method), len(v.Path), len(v.Query), len(v.ClientIP), len(v.Host)) > maxText/2 {
 		return fmt.Errorf("encode invoke: %w", ErrTooLong)
 	}
-	pairs, size := 0, 0
+	pairs, size := 1, len(v.Host)+20
 	for name, values := range v.Header {
 		pairs += len(values)
 		for _, value := range values {
@@ -56,6 +57,9 @@ func (v *Invoke) appendPayload(dst []byte) (head, tail []byte) {
 	dst = appendBytes(dst, v.Query)
 	dst = appendBytes(dst, v.ClientIP)
 	dst, mark := openBlock(dst)
+	if v.Host != "" {
+		dst = appendBytes(appendBytes(dst, "Host"), v.Host)
+	}
 	for name, values := range v.Header {
 		for _, value := range values {
 			dst = appendBytes(appendBytes(dst, name), value)
