@@ -1,0 +1,84 @@
+# PiCloud. `make help` lists the targets.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# One set of flags everywhere, so that build, vet, staticcheck and tests share a cache.
+export GOFLAGS := -trimpath -tags=nobadger,nomysql,nopgx
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+TOOL    := go tool -modfile=tools/go.mod
+TESTFLAGS ?=
+
+## run: start a node; installs what is missing, builds, and keeps its data in ./data
+.PHONY: run
+run: setup build
+	@exec deploy/setup/run.sh
+
+## test: everything the tests need, then all of them
+.PHONY: test
+test: setup build lint check-generate
+	go test -race -timeout 15m $(TESTFLAGS) ./...
+
+## build: the binaries, into bin/
+.PHONY: build
+build:
+	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+## setup: install Go modules and PostgreSQL if they are missing
+.PHONY: setup
+setup:
+	@deploy/setup/install.sh
+
+## lint: vet, staticcheck and formatting
+.PHONY: lint
+lint:
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted; run make fmt:"; echo "$$unformatted"; exit 1; fi
+
+## fmt: format the code
+.PHONY: fmt
+fmt:
+	$(TOOL) gofumpt -w $$(git ls-files -co --exclude-standard '*.go')
+
+## generate: make the generated files again: API server and client, docs/errors.md, docs/cli.md
+.PHONY: generate
+generate:
+	go generate ./...
+
+## check-generate: prove that the generated files are fresh
+.PHONY: check-generate
+check-generate:
+	@deploy/setup/check-generate.sh
+
+## cross: compile for the boards and for development on a Mac
+.PHONY: cross
+cross:
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o dist/linux-arm64/ ./cmd/...
+	GOOS=linux GOARCH=arm GOARM=7 CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o dist/linux-armv7/ ./cmd/...
+	GOOS=linux GOARCH=arm GOARM=6 CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o dist/linux-armv6/ ./cmd/...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o dist/darwin-arm64/ ./cmd/...
+
+## fuzz: run every fuzz target for FUZZTIME (default 30s) each
+FUZZTIME ?= 30s
+.PHONY: fuzz
+fuzz:
+	@deploy/setup/fuzz.sh $(FUZZTIME)
+
+## bench: measure speed and memory in one run; writes bench/results.json
+.PHONY: bench
+bench: setup build
+	@bench/run.sh
+
+## clean: remove what the build made
+.PHONY: clean
+clean:
+	rm -rf bin dist
+
+## help: list the targets
+.PHONY: help
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-15s %s\n", $$1, $$2}'

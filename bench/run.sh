@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Measures PiCloud on this machine, in one run. Installs wrk if it is missing.
+# Results: a table on standard output, bench/results.json and bench/results.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+deploy/setup/install.sh wrk=wrk
+mkdir -p bench/out
+CGO_ENABLED=0 go build -ldflags '-s -w' -o bench/out/ ./bench ./bench/stockcaddy ./bench/nullworker
+exec bench/out/bench "$@"

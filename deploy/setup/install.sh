@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Installs what building and running PiCloud needs and this machine lacks.
+# It asks for nothing: without root and without passwordless sudo it prints the
+# one command to run, and stops.
+set -euo pipefail
+
+need_go="1.26"
+if ! command -v go >/dev/null; then
+  echo "Go $need_go or newer is missing; see \"Getting Go\" in README.md." >&2
+  exit 1
+fi
+have_go=$(go env GOVERSION | sed 's/^go//; s/[^0-9.].*//')
+if [ "$(printf '%s\n%s\n' "$need_go" "$have_go" | sort -V | head -n 1)" != "$need_go" ]; then
+  echo "Go $need_go or newer is needed, this is $have_go; see \"Getting Go\" in README.md." >&2
+  exit 1
+fi
+
+missing=()
+have_postgres() {
+  command -v initdb >/dev/null && command -v postgres >/dev/null && return
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+}
+have_postgres || [ -n "${PICLOUD_DATABASE_URL:-}" ] || missing+=(postgresql)
+# The race detector of `make test` needs a C compiler.
+command -v cc >/dev/null || command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+for extra in "$@"; do # name=package: a command that the caller needs
+  command -v "${extra%%=*}" >/dev/null || missing+=("${extra##*=}")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if ! command -v apt-get >/dev/null; then
+  echo "Please install: ${missing[*]}" >&2
+  exit 1
+fi
+# Debian starts a cluster of its own after installing PostgreSQL; PiCloud runs
+# its own server, so keep the other one from being made.
+install="apt-get install -y --no-install-recommends ${missing[*]}"
+as_root=""
+if [ "$(id -u)" -ne 0 ]; then
+  if ! sudo -n true 2>/dev/null; then
+    echo "Missing: ${missing[*]}. Run this, then try again:" >&2
+    echo "  sudo apt-get update && sudo $install" >&2
+    exit 1
+  fi
+  as_root="sudo -n"
+fi
+echo "Installing: ${missing[*]}"
+if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+  $as_root mkdir -p /etc/postgresql-common
+  [ -e /etc/postgresql-common/createcluster.conf ] ||
+    echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+fi
+$as_root apt-get update -qq
+DEBIAN_FRONTEND=noninteractive $as_root env DEBIAN_FRONTEND=noninteractive $install >/dev/null
