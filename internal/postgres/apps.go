@@ -1,0 +1,108 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/picloud/picloud"
+)
+
+// Apps are the apps of the cluster.
+type Apps struct{ db *DB }
+
+// Apps returns the store of apps.
+func (d *DB) Apps() Apps { return Apps{d} }
+
+const (
+	// sqlAppCreate makes an app with its creator as owner; an actor that is no
+	// user, such as the node itself, leaves it without one.
+	sqlAppCreate = `
+WITH created AS (
+    INSERT INTO app (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING name, created_at
+), owner AS (
+    INSERT INTO member (app, usr, role, granted_by)
+    SELECT created.name, usr.name, 'owner', usr.name FROM created JOIN usr ON usr.name = $2
+)
+SELECT name, created_at FROM created`
+
+	sqlAppGet = `SELECT name, created_at FROM app WHERE name = $1`
+
+	sqlAppList = `
+SELECT name, created_at FROM app
+WHERE name > $1 AND ($3::boolean OR EXISTS (SELECT 1 FROM member WHERE member.app = app.name AND member.usr = $2))
+ORDER BY name LIMIT $4`
+
+	sqlAppDelete = `DELETE FROM app WHERE name = $1`
+)
+
+func appRow(row pgx.CollectableRow) (a picloud.App, err error) {
+	err = row.Scan(&a.Name, &a.CreatedAt)
+	return a, err
+}
+
+// Create makes an app and its creator the owner. Only cluster admins may.
+func (a Apps) Create(ctx context.Context, actor picloud.Actor, name string) (picloud.App, error) {
+	s := subject{"create app", name}
+	if err := picloud.CheckName("name", name); err != nil {
+		return picloud.App{}, err
+	}
+	if !actor.Admin {
+		return picloud.App{}, s.fail(picloud.CodeForbidden, "only cluster admins create apps", "ask a cluster admin")
+	}
+	apps, err := all(ctx, a.db.api, s, appRow, sqlAppCreate, name, actor.User)
+	if err != nil {
+		return picloud.App{}, err
+	}
+	if len(apps) == 0 {
+		return picloud.App{}, s.exists()
+	}
+	return apps[0], nil
+}
+
+// Get returns an app and the actor's role in it.
+func (a Apps) Get(ctx context.Context, actor picloud.Actor, name string) (picloud.App, picloud.Role, error) {
+	s := subject{"get app", name}
+	if !picloud.ValidName(name) {
+		return picloud.App{}, "", s.notFound()
+	}
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	batch := &pgx.Batch{}
+	batch.Queue(sqlAccess, name, actor.User, actor.Admin)
+	batch.Queue(sqlAppGet, name)
+	results := a.db.api.SendBatch(ctx, batch)
+	defer results.Close()
+	role, err := scanRole(s, results.QueryRow(), picloud.RoleViewer)
+	if err != nil {
+		return picloud.App{}, "", err
+	}
+	rows, _ := results.Query() // its error is that of the rows
+	app, err := pgx.CollectExactlyOneRow(rows, appRow)
+	return app, role, s.wrap(err)
+}
+
+// List returns the apps that the actor is a member of; all of them to cluster
+// admins.
+func (a Apps) List(ctx context.Context, actor picloud.Actor, page picloud.Page) (items []picloud.App, next string, err error) {
+	s := subject{"list apps", ""}
+	after, err := nameCursor(s, page)
+	if err != nil {
+		return nil, "", err
+	}
+	items, err = all(ctx, a.db.api, s, appRow, sqlAppList, after, actor.User, actor.Admin, page.Size()+1)
+	items, next = cut(page, items, func(a picloud.App) string { return a.Name })
+	return items, next, err
+}
+
+// Delete removes an app with all its functions, versions and members. Its
+// owners may.
+func (a Apps) Delete(ctx context.Context, actor picloud.Actor, name string) error {
+	s := subject{"delete app", name}
+	return a.db.change(ctx, s, actor, name, picloud.RoleOwner, false, func(ctx context.Context, c *change) error {
+		if err := a.db.bury(ctx, c, name, ""); err != nil {
+			return err
+		}
+		return c.exec(ctx, sqlAppDelete, name)
+	})
+}

@@ -1,0 +1,60 @@
+package postgres
+
+import (
+	"context"
+)
+
+const (
+	sqlFunctionServed = `SELECT EXISTS (SELECT 1 FROM function WHERE app = $1 AND ($2 = '' OR name = $2) AND live IS NOT NULL)`
+
+	sqlTombstoneAdd = `
+INSERT INTO tombstone (app, function, rev)
+SELECT app, name, $3 FROM function WHERE app = $1 AND ($2 = '' OR name = $2) AND live IS NOT NULL
+ON CONFLICT (app, function) DO UPDATE SET rev = excluded.rev`
+
+	// sqlTombstonePrune keeps the newest $1 tombstones and those of the
+	// revision that the last of them has, so that the floor is a whole revision.
+	sqlTombstonePrune = `
+WITH cut AS (
+    SELECT rev FROM tombstone ORDER BY rev DESC OFFSET $1 LIMIT 1
+), gone AS (
+    DELETE FROM tombstone USING cut WHERE tombstone.rev <= cut.rev
+)
+UPDATE catalog_head SET floor = cut.rev FROM cut WHERE floor < cut.rev`
+
+	// sqlFunctionDelete removes functions and returns the digests of their code.
+	sqlFunctionDelete = `
+WITH gone AS (
+    DELETE FROM function WHERE app = $1 AND ($2 = '' OR name = $2) RETURNING app, name
+)
+SELECT coalesce(array_agg(DISTINCT v.digest), '{}')
+FROM gone JOIN version v ON v.app = gone.app AND v.function = gone.name`
+
+	sqlCodePrune = `
+DELETE FROM code WHERE digest = ANY($1) AND NOT EXISTS (SELECT 1 FROM version WHERE version.digest = code.digest)`
+)
+
+// bury removes a function, or all of an app's when name is empty: nodes get a
+// tombstone for what was served, and code that no version has any more goes.
+func (d *DB) bury(ctx context.Context, c *change, app, name string) error {
+	var served bool
+	if err := c.tx.QueryRow(ctx, sqlFunctionServed, app, name).Scan(&served); err != nil {
+		return err
+	}
+	if served {
+		if err := c.bump(ctx); err != nil {
+			return err
+		}
+		if err := c.exec(ctx, sqlTombstoneAdd, app, name, c.rev); err != nil {
+			return err
+		}
+		if err := c.exec(ctx, sqlTombstonePrune, d.maxTombstones); err != nil {
+			return err
+		}
+	}
+	var digests [][]byte
+	if err := c.tx.QueryRow(ctx, sqlFunctionDelete, app, name).Scan(&digests); err != nil {
+		return err
+	}
+	return c.exec(ctx, sqlCodePrune, digests)
+}

@@ -1,0 +1,126 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/picloud/picloud"
+)
+
+// CatalogChannel is notified with the new revision when a change of the
+// catalog commits.
+const CatalogChannel = "picloud_catalog"
+
+const (
+	// sqlHeadLock orders the writers of the catalog: each takes the row's lock
+	// before it looks at anything else, and keeps it until it commits.
+	sqlHeadLock = `SELECT rev FROM catalog_head FOR NO KEY UPDATE`
+
+	// sqlAppLock keeps members and the app as they are while an actor who was
+	// found to have a role uses it.
+	sqlAppLock = `SELECT name FROM app WHERE name = $1 FOR UPDATE`
+
+	sqlHeadBump = `UPDATE catalog_head SET rev = rev + 1 RETURNING rev, pg_notify('picloud_catalog', rev::text)`
+)
+
+// change is a transaction that may change the catalog.
+type change struct {
+	s     subject
+	actor picloud.Actor
+	tx    pgx.Tx
+	rev   int64 // the revision of this change; 0: nothing has changed yet
+}
+
+// change runs fn in a transaction that holds the catalog's lock and the app's,
+// after it has made sure that the actor has the role need there. Statements of
+// fn see everything that was committed before. When mayCreate is set, an app
+// that does not exist is created for a cluster admin.
+func (d *DB) change(ctx context.Context, s subject, actor picloud.Actor, app string, need picloud.Role, mayCreate bool, fn func(context.Context, *change) error) error {
+	if !picloud.ValidName(app) {
+		return s.notFound()
+	}
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	tx, err := d.api.Begin(ctx)
+	if err != nil {
+		return s.wrap(err)
+	}
+	defer rollback(tx)
+	c := &change{s: s, actor: actor, tx: tx}
+	err = c.enter(ctx, app, need)
+	if mayCreate && actor.Admin && errors.Is(err, picloud.ErrNotFound) {
+		err = c.exec(ctx, sqlAppCreate, app, actor.User)
+	}
+	if err == nil {
+		err = fn(ctx, c)
+	}
+	if err != nil {
+		return s.wrap(err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return c.unknown(err)
+	}
+	return nil
+}
+
+// enter takes the locks and checks the actor's role, in one round trip.
+func (c *change) enter(ctx context.Context, app string, need picloud.Role) error {
+	batch := &pgx.Batch{}
+	batch.Queue(sqlHeadLock)
+	batch.Queue(sqlAppLock, app)
+	batch.Queue(sqlAccess, app, c.actor.User, c.actor.Admin)
+	results := c.tx.SendBatch(ctx, batch)
+	defer results.Close()
+	for range 2 {
+		if _, err := results.Exec(); err != nil {
+			return c.s.wrap(err)
+		}
+	}
+	_, err := scanRole(c.s, results.QueryRow(), need)
+	return err
+}
+
+// bump gives the change its revision and wakes the nodes when it commits. A
+// change that bumps nothing leaves the catalog as it was.
+func (c *change) bump(ctx context.Context) error {
+	if c.rev > 0 {
+		return nil
+	}
+	return c.tx.QueryRow(ctx, sqlHeadBump).Scan(&c.rev, nil)
+}
+
+func (c *change) exec(ctx context.Context, sql string, args ...any) error {
+	_, err := c.tx.Exec(ctx, sql, args...)
+	return err
+}
+
+// unknown explains a commit that failed: when the connection broke, the server
+// may have carried it out.
+func (c *change) unknown(err error) error {
+	wrapped := c.s.wrap(err)
+	var e *picloud.Error
+	if errors.As(wrapped, &e) && e.Code == picloud.CodeDatabaseDown {
+		e.Detail = "the connection broke while the change was committed"
+		e.Hint = "look whether the change is there before you repeat it"
+	}
+	return wrapped
+}
+
+// rollback ends a transaction that was not committed. After a commit it does
+// nothing.
+func rollback(tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	_ = tx.Rollback(ctx) // a connection that cannot roll back is closed, which does
+}
+
+// resource names a function, or a part of one, in errors.
+func resource(app, function string, part ...any) string {
+	if len(part) == 0 {
+		return app + "/" + function
+	}
+	return app + "/" + function + " " + fmt.Sprint(part...)
+}

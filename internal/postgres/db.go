@@ -1,0 +1,110 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/migrations"
+)
+
+// DB is the database. It connects when it is used and needs no server to be
+// up before.
+type DB struct {
+	api  *pgxpool.Pool // the control API
+	node *pgxpool.Pool // the node's own duties, which a busy API must not starve
+	conf *pgx.ConnConfig
+	by   string
+	log  *slog.Logger
+
+	// Bounds of tables; tests make them small.
+	maxDeployments int
+	maxTombstones  int
+}
+
+// ErrNewerDatabase says that a newer PiCloud migrated the database past what
+// this binary can work with. The binary leaves it alone.
+var ErrNewerDatabase = errors.New("the database belongs to a newer PiCloud")
+
+// Open prepares the pools. It fails only on options that cannot be right.
+func Open(o Options) (*DB, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	conf, err := o.config()
+	if err != nil {
+		return nil, err
+	}
+	d := &DB{
+		conf:           conf.ConnConfig.Copy(),
+		by:             cmp.Or(o.Version, "unknown"),
+		log:            cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
+		maxDeployments: 1000,
+		maxTombstones:  10_000,
+	}
+	conf.MaxConns = int32(cmp.Or(o.MaxConns, defaultMaxConns))
+	if d.api, err = pgxpool.NewWithConfig(context.Background(), conf); err != nil {
+		return nil, picloudError("open database", "", err)
+	}
+	conf = conf.Copy()
+	conf.MaxConns = nodeConns
+	if d.node, err = pgxpool.NewWithConfig(context.Background(), conf); err != nil {
+		d.api.Close()
+		return nil, picloudError("open database", "", err)
+	}
+	return d, nil
+}
+
+// Close closes all connections. It waits for running operations, which have
+// deadlines of their own.
+func (d *DB) Close() {
+	d.api.Close()
+	d.node.Close()
+}
+
+// Ping asks the server for a sign of life.
+func (d *DB) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	return subject{op: "reach database"}.wrap(d.node.Ping(ctx))
+}
+
+// Migrate brings the schema up to what the binary knows. An error that is
+// ErrNewerDatabase says that the binary is too old for the database, which is
+// then left as it is.
+func (d *DB) Migrate(ctx context.Context) error {
+	s := subject{op: "migrate database"}
+	conf := d.conf.Copy()
+	// Migrations may take their time, and wait for those of another node.
+	conf.RuntimeParams["statement_timeout"] = milliseconds(10 * time.Minute)
+	conf.RuntimeParams["lock_timeout"] = milliseconds(10 * time.Minute)
+	conn, err := pgx.ConnectConfig(ctx, conf)
+	if err != nil {
+		return s.wrap(err)
+	}
+	defer closeConn(conn)
+	return s.wrap(migrations.Up(ctx, conn, d.by))
+}
+
+// closeConn ends a connection within a second.
+func closeConn(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // the socket is closed whatever it says
+}
+
+// newer explains a database that is ahead of the binary.
+func newer(s subject, e *migrations.NewerError) error {
+	return &picloud.Error{
+		Code: picloud.CodeDatabaseDown, Op: s.op, Resource: s.resource,
+		Detail: e.Error(),
+		Hint:   "upgrade this node to PiCloud " + e.By + " or newer; until then it serves from its disk copy",
+		Err:    ErrNewerDatabase,
+	}
+}

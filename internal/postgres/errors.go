@@ -1,0 +1,125 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/migrations"
+)
+
+// subject is what an operation does and to what; its errors carry both.
+type subject struct{ op, resource string }
+
+// retryAfter is the advice when the database cannot be reached.
+const retryAfter = 2 * time.Second
+
+// fail returns an error of the given code.
+func (s subject) fail(code picloud.Code, detail, hint string) error {
+	return &picloud.Error{Code: code, Op: s.op, Resource: s.resource, Detail: detail, Hint: hint}
+}
+
+func (s subject) notFound() error {
+	return s.fail(picloud.CodeNotFound, "", "")
+}
+
+func (s subject) forbidden(need picloud.Role) error {
+	return s.fail(picloud.CodeForbidden, "this needs the role "+string(need), "ask an admin or owner of the app")
+}
+
+func (s subject) exists() error {
+	return s.fail(picloud.CodeExists, "it exists already", "")
+}
+
+// wrap turns what the driver says into an error of the catalogue. It keeps an
+// error that is one already.
+func (s subject) wrap(err error) error { return picloudError(s.op, s.resource, err) }
+
+func picloudError(op, resource string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *picloud.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	var ahead *migrations.NewerError
+	if errors.As(err, &ahead) {
+		return newer(subject{op, resource}, ahead)
+	}
+	out := &picloud.Error{Code: picloud.CodeInternal, Op: op, Resource: resource, Err: err}
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg):
+		out.Code, out.Detail, out.Hint = explain(pg)
+	case errors.Is(err, pgx.ErrNoRows):
+		out.Code, out.Err = picloud.CodeNotFound, nil
+	case unreachable(err):
+		out.Code = picloud.CodeDatabaseDown
+	}
+	if out.Code == picloud.CodeDatabaseDown {
+		out.RetryAfter = retryAfter
+	}
+	return out
+}
+
+// unreachable reports whether err is trouble with the way to the server. What
+// is neither the server's answer nor an answer we could not read is that.
+func unreachable(err error) bool {
+	var connect *pgconn.ConnectError
+	var network interface{ Timeout() bool }
+	return errors.As(err, &connect) || errors.As(err, &network) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, pgconn.ErrConnClosed) || pgconn.SafeToRetry(err) || brokenOff(err)
+}
+
+// explain says what a server's error means to the caller. The server's own
+// text stays in the cause; it may quote what the caller sent.
+func explain(pg *pgconn.PgError) (code picloud.Code, detail, hint string) {
+	switch pg.Code {
+	case "23505": // unique_violation
+		return picloud.CodeExists, "it exists already", ""
+	case "23503": // foreign_key_violation
+		return picloud.CodeConflict, "what it belongs to went away meanwhile", ""
+	case "23514", "22021", "22P05", "22P02", "22001": // check_violation, bad characters, bad text
+		return picloud.CodeInvalid, "the database does not accept the value", ""
+	case "57014": // query_canceled
+		return picloud.CodeDatabaseDown, "the statement ran past its time", ""
+	case "55P03", "40P01", "40001": // lock_not_available, deadlock, serialization
+		return picloud.CodeDatabaseDown, "the rows are in use", ""
+	case "28P01", "28000", "3D000":
+		return picloud.CodeDatabaseDown, "the server refused the login", "check user, password and database name of PICLOUD_DATABASE_URL"
+	case "42501": // insufficient_privilege
+		return picloud.CodeDatabaseDown, "the database role lacks a right", "let it own the database: ALTER DATABASE name OWNER TO role"
+	case "42P01", "3F000": // undefined_table, invalid_schema_name
+		return picloud.CodeDatabaseDown, "the database is not migrated yet", ""
+	case "25006": // read_only_sql_transaction
+		return picloud.CodeDatabaseDown, "the server is a read-only standby", "name all hosts in PICLOUD_DATABASE_URL, so that the primary is found"
+	case "53100", "53200": // disk_full, out_of_memory
+		return picloud.CodeDatabaseDown, "the server is out of disk space or memory", ""
+	case "53300": // too_many_connections
+		return picloud.CodeDatabaseDown, "the server has no connection left", "raise max_connections, or run fewer nodes on it"
+	}
+	switch pg.Code[:min(2, len(pg.Code))] {
+	case "08", "57", "53", "58", "F0": // connection, operator intervention, resources, system, config file
+		return picloud.CodeDatabaseDown, "", ""
+	}
+	return picloud.CodeInternal, "", ""
+}
+
+// brokenOff reports whether a connection ended in the middle of an exchange,
+// which the driver says in several ways.
+func brokenOff(err error) bool {
+	text := err.Error()
+	for _, s := range []string{"unexpected EOF", "EOF", "closed pool", "conn closed", "broken pipe", "connection reset"} {
+		if strings.HasSuffix(text, s) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,149 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Listener hears notifications on one connection of its own, which it opens
+// again, with growing pauses, when it is lost.
+type Listener struct {
+	db       *DB
+	channels []string
+	on       func(channel, payload string)
+
+	mu     sync.Mutex
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+const (
+	// quiet is how long a connection may say nothing before it is asked for a
+	// sign of life: a server that is gone without a word says nothing for ever.
+	quiet = time.Minute
+
+	backoffMin = 250 * time.Millisecond
+	backoffMax = 15 * time.Second
+
+	// sqlListenerReady refuses a standby, which never notifies.
+	sqlListenerReady = `SELECT pg_is_in_recovery()`
+
+	sqlListenerPing = `SELECT 1`
+)
+
+// Listen prepares a listener that calls on for each notification on the
+// channels. It also calls on("", "") after every connect: what was notified
+// before then may have been missed. Calls come one after the other; on should
+// only take note and return.
+func (d *DB) Listen(channels []string, on func(channel, payload string)) *Listener {
+	return &Listener{db: d, channels: channels, on: on}
+}
+
+// Start begins to listen. It returns at once and needs no server to be up.
+func (l *Listener) Start(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cancel != nil {
+		return errors.New("start listener: it was started before")
+	}
+	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	l.done = make(chan struct{})
+	go l.run(ctx)
+	return nil
+}
+
+// Stop ends listening and waits until the last call of the callback returned.
+func (l *Listener) Stop() {
+	l.mu.Lock()
+	cancel, done := l.cancel, l.done
+	l.mu.Unlock()
+	if cancel == nil {
+		return
+	}
+	cancel()
+	<-done
+}
+
+// run keeps a connection until ctx ends.
+func (l *Listener) run(ctx context.Context) {
+	defer close(l.done)
+	pause := backoffMin
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := l.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > quiet {
+			pause = backoffMin
+		}
+		wait := pause/2 + rand.N(pause)
+		l.db.log.WarnContext(ctx, "database notifications are interrupted", slog.Any("error", err), slog.Duration("retry_in", wait))
+		pause = min(2*pause, backoffMax)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// session connects and listens until something goes wrong, which is its error.
+func (l *Listener) session(ctx context.Context) (err error) {
+	s := subject{op: "listen to database"}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("listen to database: callback panicked: %v", r)
+		}
+	}()
+	opening, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(opening, l.db.conf)
+	if err != nil {
+		return s.wrap(err)
+	}
+	defer closeConn(conn)
+	for _, name := range l.channels {
+		if _, err := conn.Exec(opening, "LISTEN "+pgx.Identifier{name}.Sanitize()); err != nil {
+			return s.wrap(err)
+		}
+	}
+	var standby bool
+	if err := conn.QueryRow(opening, sqlListenerReady).Scan(&standby); err != nil {
+		return s.wrap(err)
+	}
+	if standby {
+		return errors.New("listen to database: the server is a standby, which does not notify")
+	}
+	l.on("", "")
+	for {
+		if err := l.next(ctx, conn); err != nil {
+			return s.wrap(err)
+		}
+	}
+}
+
+// next waits for one notification and hands it on. After a quiet minute it
+// makes sure that the server is still there.
+func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
+	waiting, cancel := context.WithTimeout(ctx, quiet)
+	defer cancel()
+	n, err := conn.WaitForNotification(waiting)
+	switch {
+	case err == nil:
+		l.on(n.Channel, n.Payload)
+		return nil
+	case ctx.Err() != nil || waiting.Err() == nil || conn.IsClosed():
+		return err
+	}
+	asking, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	_, err = conn.Exec(asking, sqlListenerPing)
+	return err
+}

@@ -1,0 +1,100 @@
+package managed
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// initPrefix begins the names of folders in which initdb works. The finished
+// one is renamed; the others are what a crash left.
+const initPrefix = "postgres.init-"
+
+// removeLeftovers deletes what interrupted initializations left. We hold the
+// folder's lock, so that none is at work but one whose agent was killed, and
+// that one fails without its folder.
+func (s *Server) removeLeftovers() error {
+	found, _ := filepath.Glob(filepath.Join(glob(s.o.DataDir), initPrefix+"*")) // the pattern is well-formed
+	for _, dir := range found {
+		if err := os.RemoveAll(dir); err != nil {
+			return diskError("remove unfinished database folder", dir, err)
+		}
+	}
+	return nil
+}
+
+// glob quotes what filepath.Glob would take for a pattern.
+func glob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// initialize makes the server's data in a folder of its own and renames it:
+// the data is there as a whole or not at all.
+func (s *Server) initialize(ctx context.Context) error {
+	began := time.Now()
+	dir, err := os.MkdirTemp(s.o.DataDir, initPrefix)
+	if err != nil {
+		return diskError("make database folder", s.o.DataDir, err)
+	}
+	defer os.RemoveAll(dir) // nothing is left of it once it was renamed
+	if err := s.account.own(dir); err != nil {
+		return diskError("make database folder", dir, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	args := []string{"-D", dir, "-U", role, "--auth=peer", "--encoding=UTF8", "--locale=C", "--data-checksums", "--no-instructions"}
+	if s.o.NoSync {
+		args = append(args, "--no-sync")
+	}
+	cmd := exec.CommandContext(ctx, s.bin.initdb(), args...)
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", environment(), s.account.attr()
+	cmd.WaitDelay = 5 * time.Second
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return &picloud.Error{
+			Code: picloud.CodeDatabaseDown, Op: "initialize managed PostgreSQL", Resource: s.data,
+			Detail: "initdb said: " + lastLines(string(out)), Hint: hintFor(string(out)), Err: err,
+		}
+	}
+	if err := s.configure(dir); err != nil {
+		return err
+	}
+	if err := os.Remove(s.data); err != nil && !os.IsNotExist(err) { // an empty folder at most
+		return diskError("make database folder", s.data, err)
+	}
+	if err := os.Rename(dir, s.data); err != nil {
+		return diskError("make database folder", s.data, err)
+	}
+	if err := syncDir(s.o.DataDir); err != nil {
+		return diskError("make database folder", s.data, err)
+	}
+	s.log.InfoContext(ctx, "managed PostgreSQL initialized", "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// syncDir makes a folder's entries durable.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// hintFor finds advice for what PostgreSQL's programs complain about.
+func hintFor(said string) string {
+	switch {
+	case strings.Contains(said, "No space left on device"), strings.Contains(said, "Disk quota exceeded"):
+		return "free some disk space"
+	case strings.Contains(said, "Permission denied"), strings.Contains(said, "Read-only file system"):
+		return "make the data folder writable, or choose another with PICLOUD_DATA"
+	case strings.Contains(said, "not enough memory"), strings.Contains(said, "could not map anonymous shared memory"):
+		return "free some memory"
+	}
+	return "see postgres.log in the data folder"
+}

@@ -1,0 +1,311 @@
+package managed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/picloud/picloud"
+)
+
+// process is the server's main process: our child, or adopted.
+type process struct {
+	pid   int
+	data  string
+	child bool
+	gone  chan struct{} // closed when the process ended
+	done  chan struct{} // closed when nobody watches it any more
+	let   func()        // ends the watching of an adopted process
+}
+
+func newProcess(pid int, data string) (p *process, let chan struct{}) {
+	let = make(chan struct{})
+	return &process{
+		pid: pid, data: data, gone: make(chan struct{}), done: make(chan struct{}), let: sync.OnceFunc(func() { close(let) }),
+	}, let
+}
+
+// child watches a process that we started.
+func child(cmd *exec.Cmd, data string) *process {
+	p, _ := newProcess(cmd.Process.Pid, data)
+	p.child = true
+	go func() {
+		defer close(p.done)
+		_ = cmd.Wait() // why it ended is in its log
+		close(p.gone)
+	}()
+	return p
+}
+
+// adopt watches a process that we did not start, by looking once a second.
+func adopt(pid int, data string) *process {
+	p, let := newProcess(pid, data)
+	go func() {
+		defer close(p.done)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-let:
+				return
+			case <-tick.C:
+				if !serves(pid, data) {
+					close(p.gone)
+					return
+				}
+			}
+		}
+	}()
+	return p
+}
+
+// detach ends the watching of an adopted process, which goes on. A child is
+// watched as long as it lives.
+func (p *process) detach() {
+	p.let()
+	if !p.child {
+		<-p.done
+	}
+}
+
+// wait reports whether the process ended before ctx.
+func (p *process) wait(ctx context.Context) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.gone:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+			if !p.child && !serves(p.pid, p.data) {
+				return true
+			}
+		}
+	}
+}
+
+// stop ends the server: fast until ctx ends, then at once.
+func (p *process) stop(ctx context.Context) error {
+	defer p.detach()
+	if p.signal(syscall.SIGINT) && !p.wait(ctx) {
+		for _, sig := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGKILL} {
+			p.signal(sig)
+			bounded, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			ended := p.wait(bounded)
+			cancel()
+			if ended {
+				return nil
+			}
+		}
+		return fmt.Errorf("process %d does not end", p.pid)
+	}
+	return nil
+}
+
+// signal reports whether the process was there to be told.
+func (p *process) signal(sig syscall.Signal) bool {
+	return serves(p.pid, p.data) && syscall.Kill(p.pid, sig) == nil
+}
+
+// serves reports whether pid is a server that works in the folder data, and
+// not some process that got the number of one that ended. The working folder
+// tells, but in a container root may not be allowed to look at it; then the
+// command line does.
+func serves(pid int, data string) bool {
+	if pid <= 1 || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return false
+	}
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	if cwd, err := os.Readlink(filepath.Join(proc, "cwd")); err == nil {
+		real, err := filepath.EvalSymlinks(data)
+		return err == nil && cwd == real
+	}
+	if line, err := os.ReadFile(filepath.Join(proc, "cmdline")); err == nil {
+		args := strings.Split(string(line), "\x00")
+		return filepath.Base(args[0]) == "postgres" && slices.Contains(args, data)
+	}
+	if _, err := os.Stat("/proc/self"); err == nil {
+		return false // it ended meanwhile
+	}
+	out, err := exec.Command("ps", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
+	return err == nil && strings.Contains(string(out), "postgres") && strings.Contains(string(out), data)
+}
+
+// recorded reads the server's own record of its process: its number and the
+// folder of its socket; 0 when there is none.
+func recorded(data string) (pid int, run string) {
+	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
+	if err != nil {
+		return 0, ""
+	}
+	lines := strings.Split(string(text), "\n")
+	pid, err = strconv.Atoi(strings.TrimSpace(lines[0]))
+	if err != nil {
+		return 0, ""
+	}
+	if len(lines) > 4 {
+		run = strings.TrimSpace(lines[4])
+	}
+	return pid, run
+}
+
+// bringUp returns a server that accepts connections: the one that runs on the
+// data, or a new one.
+func (s *Server) bringUp(ctx context.Context) (proc *process, adopted bool, err error) {
+	pid, run := recorded(s.data)
+	if serves(pid, s.data) {
+		proc := adopt(pid, s.data)
+		if run == s.run && s.socketThere() {
+			if err := s.ready(ctx, proc, size(s.logPath)); err == nil {
+				s.log.InfoContext(ctx, "managed PostgreSQL adopted", slog.Int("pid", pid))
+				return proc, true, nil
+			} else if ctx.Err() != nil {
+				proc.detach()
+				return nil, false, err
+			}
+		}
+		// Its socket is somewhere else, gone or of no use: only a restart helps.
+		stopping, cancel := context.WithTimeout(ctx, 30*time.Second)
+		err := proc.stop(stopping)
+		cancel()
+		if err != nil {
+			return nil, false, fmt.Errorf("stop PostgreSQL that cannot be adopted: %w", err)
+		}
+	} else if pid != 0 {
+		// PostgreSQL believes a stale record when some process has the number.
+		// The shared memory it also looks for keeps a second server out.
+		if err := os.Remove(filepath.Join(s.data, "postmaster.pid")); err != nil && !os.IsNotExist(err) {
+			return nil, false, diskError("remove stale record", s.data, err)
+		}
+	}
+	proc, err = s.launch(ctx)
+	return proc, false, err
+}
+
+func (s *Server) socketThere() bool {
+	_, err := os.Stat(filepath.Join(s.run, ".s.PGSQL."+port))
+	return err == nil
+}
+
+// launch starts the server and waits until it accepts connections. Processes
+// of one that was killed may keep its memory for a moment.
+func (s *Server) launch(ctx context.Context) (*process, error) {
+	patience := time.Now().Add(15 * time.Second)
+	for {
+		proc, from, err := s.spawn()
+		if err != nil {
+			return nil, err
+		}
+		err = s.ready(ctx, proc, from)
+		if err == nil {
+			s.log.InfoContext(ctx, "managed PostgreSQL started", slog.Int("pid", proc.pid), slog.String("version", s.bin.version))
+			return proc, nil
+		}
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		_ = proc.stop(stopping) // what kept it from coming up is the error to tell
+		cancel()
+		said := tail(s.logPath, from)
+		again := strings.Contains(said, "pre-existing shared memory block") || strings.Contains(said, `lock file "postmaster.pid" already exists`)
+		if !again || time.Now().After(patience) || ctx.Err() != nil {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// spawn starts the server's process, and returns where its part of the log
+// begins.
+func (s *Server) spawn() (*process, int64, error) {
+	out, err := openLog(s.logPath)
+	if err != nil {
+		return nil, 0, diskError("open log", s.logPath, err)
+	}
+	defer out.Close()
+	from := size(s.logPath)
+	cmd := exec.Command(s.bin.postgres(), "-D", s.data)
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", environment(), s.account.attr()
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		return nil, 0, &picloud.Error{Code: picloud.CodeDatabaseDown, Op: "start managed PostgreSQL", Resource: s.data, Err: err}
+	}
+	return child(cmd, s.data), from, nil
+}
+
+// ready waits until the server accepts connections and has our database.
+func (s *Server) ready(ctx context.Context, proc *process, from int64) error {
+	pause := 10 * time.Millisecond
+	for {
+		err := s.try(ctx, s.DSN())
+		var pg *pgconn.PgError
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &pg) && pg.Code == "3D000": // the database is made after the first start
+			if err = s.createDatabase(ctx); err == nil {
+				continue
+			}
+		case errors.As(err, &pg) && pg.Code != "57P03" && pg.Code != "53300": // neither starting nor full
+			return s.failed("it refuses the login", from, err)
+		}
+		select {
+		case <-proc.gone:
+			return s.failed("it ended while it started", from, nil)
+		case <-ctx.Done():
+			return s.failed("it was not ready in time", from, errors.Join(ctx.Err(), err))
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, 250*time.Millisecond)
+	}
+}
+
+// failed says what the server's log says.
+func (s *Server) failed(detail string, from int64, err error) error {
+	said := tail(s.logPath, from)
+	if said != "" {
+		detail += "; its log ends with: " + said
+	}
+	return &picloud.Error{
+		Code: picloud.CodeDatabaseDown, Op: "start managed PostgreSQL", Resource: s.data, Detail: detail, Hint: hintFor(said), Err: err,
+	}
+}
+
+func (s *Server) try(ctx context.Context, dsn string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
+}
+
+func (s *Server) createDatabase(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.dsn("postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, "CREATE DATABASE "+database)
+	return err
+}

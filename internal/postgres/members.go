@@ -1,0 +1,200 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/picloud/picloud"
+)
+
+// Members are the users of apps with their roles.
+//
+// Each change is one statement that carries its own checks: who asks, what the
+// member is now, and that an owner stays. It takes the app's row lock, and the
+// facts are those of the statement's snapshot. When the statement had to wait
+// for the lock, the snapshot may be older than what it waited for; it sees
+// that by app.members_rev, changes nothing, and is run again.
+type Members struct{ db *DB }
+
+// Members returns the store of memberships.
+func (d *DB) Members() Members { return Members{d} }
+
+const (
+	// memberFacts begins each change: $1 app, $2 user, $3 actor, $4 actor is
+	// cluster admin. The user's row is locked before the app's, in the order
+	// that deleting a user has.
+	memberFacts = `
+WITH person AS MATERIALIZED (
+    SELECT name FROM usr WHERE name = $2 FOR KEY SHARE
+), held AS MATERIALIZED (
+    SELECT app.members_rev FROM app, (SELECT count(*) FROM person) AS before_it WHERE app.name = $1 FOR NO KEY UPDATE OF app
+), facts AS MATERIALIZED (
+    SELECT (SELECT members_rev FROM held) AS now_rev,
+           app.members_rev AS rev,
+           EXISTS (SELECT 1 FROM person) AS person,
+           CASE WHEN $4::boolean THEN 'owner' ELSE (SELECT role FROM member WHERE app = $1 AND usr = $3) END AS actor,
+           (SELECT role FROM member WHERE app = $1 AND usr = $2) AS present,
+           (SELECT count(*) FROM member WHERE app = $1 AND role = 'owner') AS owners
+    FROM app WHERE app.name = $1
+), verdict AS MATERIALIZED (
+    SELECT CASE
+        WHEN now_rev IS NULL THEN 'no app'
+        WHEN now_rev <> rev THEN 'stale'
+        WHEN actor IS NULL THEN 'no app'
+        WHEN actor < 'admin' THEN 'needs admin' `
+
+	// memberChanged ends each change, after "done", the change itself.
+	memberChanged = `
+), stamp AS (
+    UPDATE app SET members_rev = members_rev + 1 FROM done WHERE app.name = $1
+)
+SELECT verdict.word, coalesce(done.role::text, ''), coalesce(done.granted_by, ''), done.created_at, done.updated_at
+FROM verdict LEFT JOIN done ON true`
+
+	sqlMemberAdd = memberFacts + `
+        WHEN $5::member_role = 'owner' AND actor < 'owner' THEN 'needs owner'
+        WHEN NOT person THEN 'no user'
+        WHEN present IS NOT NULL THEN 'exists'
+        ELSE 'ok' END AS word FROM facts
+), done AS (
+    INSERT INTO member (app, usr, role, granted_by) SELECT $1, $2, $5, $3 FROM verdict WHERE word = 'ok'
+    ON CONFLICT DO NOTHING RETURNING role, granted_by, created_at, updated_at` + memberChanged
+
+	sqlMemberSetRole = memberFacts + `
+        WHEN present IS NULL THEN 'no member'
+        WHEN (present = 'owner' OR $5::member_role = 'owner') AND actor < 'owner' THEN 'needs owner'
+        WHEN present = 'owner' AND $5 < 'owner' AND owners = 1 THEN 'last owner'
+        ELSE 'ok' END AS word FROM facts
+), done AS (
+    UPDATE member SET role = $5, granted_by = $3, updated_at = now() FROM verdict
+    WHERE word = 'ok' AND app = $1 AND usr = $2 RETURNING role, granted_by, created_at, updated_at` + memberChanged
+
+	sqlMemberRemove = memberFacts + `
+        WHEN present IS NULL THEN 'no member'
+        WHEN present = 'owner' AND actor < 'owner' THEN 'needs owner'
+        WHEN present = 'owner' AND owners = 1 THEN 'last owner'
+        ELSE 'ok' END AS word FROM facts
+), done AS (
+    DELETE FROM member USING verdict
+    WHERE word = 'ok' AND app = $1 AND usr = $2 RETURNING role, granted_by, created_at, updated_at` + memberChanged
+
+	memberColumns = `app, usr, role::text, granted_by, created_at, updated_at`
+
+	sqlMemberGet = `SELECT ` + memberColumns + ` FROM member WHERE app = $1 AND usr = $2`
+
+	sqlMemberList = `SELECT ` + memberColumns + ` FROM member WHERE app = $1 AND usr > $2 ORDER BY usr LIMIT $3`
+)
+
+func memberRow(row pgx.CollectableRow) (m picloud.Member, err error) {
+	err = row.Scan(&m.App, &m.User, &m.Role, &m.GrantedBy, &m.CreatedAt, &m.UpdatedAt)
+	return m, err
+}
+
+// Add makes a user a member, or fails with ErrConflict when it is one: a role
+// is never rewritten. Admins of the app may; owners are made by owners.
+func (m Members) Add(ctx context.Context, actor picloud.Actor, app, user string, role picloud.Role) (picloud.Member, error) {
+	s := subject{"add member", resource(app, user)}
+	if err := checkRole(s, role); err != nil {
+		return picloud.Member{}, err
+	}
+	return m.change(ctx, s, app, user, sqlMemberAdd, app, user, actor.User, actor.Admin, role)
+}
+
+// SetRole changes a member's role, or fails with ErrNotFound when the user is
+// no member: it never makes one. Admins of the app may; owners are touched by
+// owners. The last owner stays owner: CodeLastOwner.
+func (m Members) SetRole(ctx context.Context, actor picloud.Actor, app, user string, role picloud.Role) (picloud.Member, error) {
+	s := subject{"change member", resource(app, user)}
+	if err := checkRole(s, role); err != nil {
+		return picloud.Member{}, err
+	}
+	return m.change(ctx, s, app, user, sqlMemberSetRole, app, user, actor.User, actor.Admin, role)
+}
+
+// Remove ends a membership. Admins of the app may; owners are removed by
+// owners. The last owner stays: CodeLastOwner.
+func (m Members) Remove(ctx context.Context, actor picloud.Actor, app, user string) error {
+	s := subject{"remove member", resource(app, user)}
+	_, err := m.change(ctx, s, app, user, sqlMemberRemove, app, user, actor.User, actor.Admin)
+	return err
+}
+
+func checkRole(s subject, role picloud.Role) error {
+	if role.Valid() {
+		return nil
+	}
+	return &picloud.Error{
+		Code: picloud.CodeInvalid, Op: s.op, Resource: s.resource, Detail: "there is no role " + picloud.Shorten(string(role), 40),
+		Fields: []picloud.FieldError{{Field: "role", Message: "must be viewer, developer, admin or owner"}},
+	}
+}
+
+// change runs one changing statement until its snapshot is not stale. Each
+// time that it is, another change of the same app was committed, so that
+// somebody gets on; the deadline bounds it.
+func (m Members) change(ctx context.Context, s subject, app, user, sql string, args ...any) (picloud.Member, error) {
+	if !picloud.ValidName(app) || !picloud.ValidName(user) {
+		return picloud.Member{}, s.notFound()
+	}
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	for {
+		out := picloud.Member{App: app, User: user}
+		var word string
+		var created, updated *time.Time
+		err := m.db.api.QueryRow(ctx, sql, args...).Scan(&word, &out.Role, &out.GrantedBy, &created, &updated)
+		if err != nil {
+			return picloud.Member{}, s.wrap(err)
+		}
+		if word == "ok" && created != nil {
+			out.CreatedAt, out.UpdatedAt = *created, *updated
+			return out, nil
+		}
+		if word != "stale" {
+			return picloud.Member{}, refuse(s, word)
+		}
+	}
+}
+
+// refuse turns a statement's verdict into an error.
+func refuse(s subject, word string) error {
+	switch word {
+	case "no app", "no member":
+		return s.notFound()
+	case "needs admin":
+		return s.forbidden(picloud.RoleAdmin)
+	case "needs owner":
+		return s.forbidden(picloud.RoleOwner)
+	case "last owner":
+		return s.fail(picloud.CodeLastOwner, "it is the last owner of the app", "make somebody else owner first")
+	case "no user":
+		return &picloud.Error{
+			Code: picloud.CodeInvalid, Op: s.op, Resource: s.resource, Detail: "there is no such user",
+			Hint: "a cluster admin creates users", Fields: []picloud.FieldError{{Field: "user", Message: "must be an existing user"}},
+		}
+	}
+	return s.exists() // "exists", or a row that an insert met although its snapshot had none
+}
+
+// Get returns one membership. Members of the app may.
+func (m Members) Get(ctx context.Context, actor picloud.Actor, app, user string) (picloud.Member, error) {
+	s := subject{"get member", resource(app, user)}
+	if !picloud.ValidName(user) {
+		return picloud.Member{}, s.notFound()
+	}
+	return one(ctx, m.db, s, actor, app, memberRow, sqlMemberGet, app, user)
+}
+
+// List returns the members of an app by name. Members of the app may.
+func (m Members) List(ctx context.Context, actor picloud.Actor, app string, page picloud.Page) (items []picloud.Member, next string, err error) {
+	s := subject{"list members", app}
+	after, err := nameCursor(s, page)
+	if err != nil {
+		return nil, "", err
+	}
+	items, err = read(ctx, m.db, s, actor, app, memberRow, sqlMemberList, app, after, page.Size()+1)
+	items, next = cut(page, items, func(m picloud.Member) string { return m.User })
+	return items, next, err
+}
