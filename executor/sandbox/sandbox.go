@@ -16,6 +16,15 @@ const (
 	Rlimits = "rlimits"
 )
 
+// What the agent hands to a worker, besides stdio.
+const (
+	// SocketFD is the socket to the agent.
+	SocketFD = 3
+	// ImageFD is the program itself, which is executed through it: the path need
+	// not be reachable for the worker's uid. Apply closes it.
+	ImageFD = 4
+)
+
 // DataSlack is what a Go process maps before it holds anything: RLIMIT_DATA is
 // the memory limit plus this.
 const DataSlack = 64 << 20

@@ -43,6 +43,7 @@ func apply(opts Options) error {
 	if opts.Memory <= 0 {
 		return errors.New("apply sandbox: no memory limit given")
 	}
+	closeImage()
 	// The kernel's first choice when memory runs out; one may always raise it.
 	// Without /proc it stays as it is, which weakens the node, not the sandbox.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
@@ -62,6 +63,16 @@ func apply(opts Options) error {
 		return fmt.Errorf("set no_new_privs: %w", errno)
 	}
 	return nil
+}
+
+// closeImage closes ImageFD if it is this program. Elsewhere, such as in a test,
+// that number may be anything.
+func closeImage() {
+	var held, self syscall.Stat_t
+	if syscall.Fstat(ImageFD, &held) == nil && syscall.Stat("/proc/self/exe", &self) == nil &&
+		held.Dev == self.Dev && held.Ino == self.Ino {
+		_ = syscall.Close(ImageFD)
+	}
 }
 
 func verify(opts Options) ([]string, error) {

@@ -208,6 +208,11 @@ func TestPairs(t *testing.T) {
 	require.Equal(t, "a", string(v))
 	_, ok = p.Get("x")
 	require.False(t, ok)
+	var texts []string
+	for name, value := range p.Strings() {
+		texts = append(texts, name, value)
+	}
+	require.Equal(t, []string{"Content-Type", "a", "content-type", "b"}, texts)
 	for n := 1; n < len(p); n++ {
 		if n != len(p)/2 { // half of it is one whole pair
 			require.ErrorIs(t, p[:n].Check(), ErrMalformed, n)

@@ -36,6 +36,32 @@ func (p Pairs) All() iter.Seq2[[]byte, []byte] {
 	}
 }
 
+// Strings ranges over the pairs as All does. The strings share one copy of the
+// block and are good for ever.
+func (p Pairs) Strings() iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		if len(p) == 0 {
+			return
+		}
+		block := string(p)
+		c := cursor{b: p}
+		text := func() string {
+			s := c.bytes(MaxPairsBytes)
+			end := len(block) - len(c.b)
+			if c.bad {
+				return ""
+			}
+			return block[end-len(s) : end]
+		}
+		for n := 0; len(c.b) > 0 && n < MaxPairs; n++ {
+			name, value := text(), text()
+			if c.bad || !yield(name, value) {
+				return
+			}
+		}
+	}
+}
+
 // Check reports whether the block is well-formed and holds at most MaxPairs.
 func (p Pairs) Check() error {
 	c := cursor{b: p}

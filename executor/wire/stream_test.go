@@ -146,6 +146,33 @@ func TestConcurrentSenders(t *testing.T) {
 	}
 }
 
+// TestQueue sends queued frames ahead of the next one, in one write.
+func TestQueue(t *testing.T) {
+	var out countingWriter
+	w := NewWriter(&out, false)
+	w.Queue(TypeUnload, 1, nil)
+	w.Queue(TypeLoad, 1, &Load{Source: make([]byte, 2*copyBelow)})
+	require.Zero(t, out.writes)
+	require.NoError(t, w.Send(TypeCancel, 2, nil))
+	require.Equal(t, 1, out.writes)
+	r := NewReader(&out.Buffer, nil)
+	for _, want := range []Type{TypeUnload, TypeLoad, TypeCancel} {
+		h, _, err := r.Next()
+		require.NoError(t, err)
+		require.Equal(t, want, h.Type)
+	}
+}
+
+type countingWriter struct {
+	bytes.Buffer
+	writes int
+}
+
+func (w *countingWriter) Write(b []byte) (int, error) {
+	w.writes++
+	return w.Buffer.Write(b)
+}
+
 // TestSlowPeer fills a writer whose peer does not read: senders wait instead of
 // queueing without bound, Progress shows the stall, and Close frees them.
 func TestSlowPeer(t *testing.T) {

@@ -73,6 +73,17 @@ func (w *Writer) Send(t Type, id uint64, p Payload) error {
 	return w.flush(nil)
 }
 
+// Queue adds a frame to the next write, which the caller's next Send will be:
+// it neither writes nor waits. It is for frames that must precede that one.
+func (w *Writer) Queue(t Type, id uint64, p Payload) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		head, tail := appendHead(w.pending, t, id, p)
+		w.pending = append(head, tail...)
+	}
+}
+
 // sendLarge sends a frame whose tail is not copied: it waits for its turn to
 // write.
 func (w *Writer) sendLarge(t Type, id uint64, p Payload) error {
