@@ -21,14 +21,14 @@ const (
 	versionColumns = `v.app, v.function, v.number, v.digest, octet_length(c.source), v.created_by, v.created_at`
 	versionFrom    = ` FROM version v JOIN code c ON c.digest = v.digest WHERE v.app = $1 AND v.function = $2 `
 
-	sqlVersionGet = `SELECT ` + versionColumns + versionFrom + `AND v.number = $3`
+	sqlVersionGet = `SELECT ` + versionColumns + versionFrom + `AND v.number = $3::bigint`
 
 	sqlVersionByDigest = `SELECT ` + versionColumns + versionFrom + `AND v.digest = $3`
 
 	sqlVersionList = `
-SELECT ` + versionColumns + versionFrom + `AND v.number < $3 ORDER BY v.number DESC LIMIT $4`
+SELECT ` + versionColumns + versionFrom + `AND v.number < $3::bigint ORDER BY v.number DESC LIMIT $4`
 
-	sqlVersionSource = `SELECT c.source` + versionFrom + `AND v.number = $3`
+	sqlVersionSource = `SELECT c.source` + versionFrom + `AND v.number = $3::bigint`
 
 	sqlCodeAdd = `INSERT INTO code (digest, source) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 

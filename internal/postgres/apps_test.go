@@ -1,0 +1,99 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/testdb"
+)
+
+func TestApps(t *testing.T) {
+	db := testdb.New(t)
+	ada := user(t, db, "ada")
+	boss := picloud.Actor{User: "ada", Admin: true}
+
+	_, err := db.Apps().Create(t.Context(), ada, "blog")
+	requireCode(t, picloud.CodeForbidden, err)
+	made, err := db.Apps().Create(t.Context(), boss, "blog")
+	require.NoError(t, err)
+	require.Equal(t, "blog", made.Name)
+	require.Equal(t, owner, roleOf(t, db, "blog", "ada"), "who creates an app owns it")
+	_, err = db.Apps().Create(t.Context(), root, "blog")
+	requireCode(t, picloud.CodeExists, err)
+	_, err = db.Apps().Create(t.Context(), root, "Bad Name")
+	requireCode(t, picloud.CodeInvalid, err)
+
+	got, role, err := db.Apps().Get(t.Context(), ada, "blog")
+	require.NoError(t, err)
+	require.Equal(t, made, got)
+	require.Equal(t, owner, role)
+	_, role, err = db.Apps().Get(t.Context(), root, "blog")
+	require.NoError(t, err)
+	require.Equal(t, owner, role)
+	stranger := user(t, db, "stranger")
+	for _, name := range []string{"blog", "shop", "no name"} {
+		_, _, err = db.Apps().Get(t.Context(), stranger, name)
+		requireCode(t, picloud.CodeNotFound, err)
+	}
+}
+
+func TestAppsByPage(t *testing.T) {
+	db := testdb.New(t)
+	ada := user(t, db, "ada")
+	for _, name := range []string{"c", "a", "d", "b"} {
+		app(t, db, name)
+	}
+	for _, name := range []string{"a", "b", "d"} {
+		_, err := db.Members().Add(t.Context(), root, name, "ada", viewer)
+		require.NoError(t, err)
+	}
+	first, next, err := db.Apps().List(t.Context(), ada, picloud.Page{Limit: 2})
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b"}, []string{first[0].Name, first[1].Name})
+	second, end, err := db.Apps().List(t.Context(), ada, picloud.Page{Limit: 2, Cursor: next})
+	require.NoError(t, err)
+	require.Len(t, second, 1)
+	require.Equal(t, "d", second[0].Name)
+	require.Empty(t, end)
+	every, _, err := db.Apps().List(t.Context(), root, picloud.Page{})
+	require.NoError(t, err)
+	require.Len(t, every, 4)
+}
+
+func TestDeletingAnApp(t *testing.T) {
+	dsn := testdb.DSN(t)
+	db := testdb.Open(t, dsn)
+	people := cast(t, db)
+	publish(t, db, "blog", "hello", "1")
+	publish(t, db, "blog", "hello", "2")
+	publish(t, db, "blog", "bye", "1")
+	_, err := db.Functions().Create(t.Context(), root, "blog", "idle", picloud.Settings{})
+	require.NoError(t, err)
+	publish(t, db, "shop", "cart", "1")
+	before := head(t, db)
+
+	requireCode(t, picloud.CodeNotFound, db.Apps().Delete(t.Context(), people[""], "blog"))
+	requireCode(t, picloud.CodeForbidden, db.Apps().Delete(t.Context(), people[admin], "blog"))
+	require.NoError(t, db.Apps().Delete(t.Context(), people[owner], "blog"))
+	requireCode(t, picloud.CodeNotFound, db.Apps().Delete(t.Context(), root, "blog"))
+
+	d, err := db.Catalog().Delta(t.Context(), incarnation(t, db), before)
+	require.NoError(t, err)
+	require.Equal(t, before+1, d.Rev)
+	require.ElementsMatch(t, []picloud.RouteKey{{App: "blog", Function: "hello"}, {App: "blog", Function: "bye"}}, d.Gone)
+
+	conn := connect(t, dsn)
+	for table, want := range map[string]int{"app": 1, "function": 1, "version": 1, "deployment": 1, "code": 1, "member": 0} {
+		var n int
+		require.NoError(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM "+table).Scan(&n))
+		require.Equal(t, want, n, table)
+	}
+
+	require.NoError(t, db.Apps().Delete(t.Context(), root, "shop"))
+	at := head(t, db)
+	app(t, db, "empty")
+	require.NoError(t, db.Apps().Delete(t.Context(), root, "empty"))
+	require.Equal(t, at, head(t, db), "an app that served nothing is no change of the catalog")
+}
