@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// completionTimeout bounds what the shell waits for when Tab is pressed.
+const completionTimeout = 2 * time.Second
+
+// completeFunctions offers the names of the app's functions for the first argument.
+func (c *cli) completeFunctions(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(given) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c.complete(cmd, func(ctx context.Context, node *connection) (names []string) {
+		functions, _, _ := node.functions(ctx, c.app)
+		for _, f := range functions {
+			names = append(names, f.Name)
+		}
+		return names
+	})
+}
+
+// completeApps offers the names of apps.
+func (c *cli) completeApps(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return c.complete(cmd, func(ctx context.Context, node *connection) (names []string) {
+		apps, _, _ := node.apps(ctx)
+		for _, a := range apps {
+			names = append(names, a.Name)
+		}
+		return names
+	})
+}
+
+func (c *cli) complete(cmd *cobra.Command, names func(context.Context, *connection) []string) ([]string, cobra.ShellCompDirective) {
+	node, err := c.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	parent := cmd.Context()
+	if parent == nil {
+		parent = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(parent, completionTimeout)
+	defer cancel()
+	return names(ctx, node), cobra.ShellCompDirectiveNoFileComp
+}

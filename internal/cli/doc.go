@@ -1,0 +1,9 @@
+// Package cli holds the commands of picloud that speak to a node's control API:
+// deploy, invoke, logs, ls, and so on. It knows the root package and the
+// generated client, and nothing of Caddy, the manager or the database; commands
+// that run a node are added to its root by cmd/picloud.
+//
+// Every command prints what it did on standard output, as a table or, with
+// -o json and -o yaml, for programs; progress, warnings and errors go to
+// standard error. Errors say what was tried, on what, and what to do next.
+package cli

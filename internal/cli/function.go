@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
+)
+
+func (c *cli) functionCommand() *cobra.Command {
+	ls := c.lsCommand()
+	rm := c.rmCommand()
+	return noun("function", "Show and change functions: limits, methods, CORS, code",
+		ls, c.functionShowCommand(), c.functionSetCommand(), c.functionCodeCommand(), rm)
+}
+
+func (c *cli) functionShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "show FUNCTION",
+		Short:             "Show a function, its live version and its settings",
+		Args:              args(1, 1),
+		ValidArgsFunction: c.completeFunctions,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			node, err := c.connect()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := deadline(cmd.Context())
+			defer cancel()
+			f, err := client.Read[client.Function](node.GetFunction(ctx, c.app, names[0]))
+			if err != nil {
+				return node.fail(err, "show function", c.app+"/"+names[0])
+			}
+			return c.print(f, func() { c.printFunction(node, f) })
+		},
+	}
+}
+
+// printFunction writes the settings in force: what is set, and the defaults.
+func (c *cli) printFunction(node *connection, f client.Function) {
+	l := f.Settings.Limits.WithDefaults()
+	version := "none is live"
+	if f.Version > 0 {
+		version = fmt.Sprintf("v%d", f.Version)
+	}
+	rows := [][]string{
+		{"version", version},
+		{"url", node.functionURL("/fn/" + f.App + "/" + f.Name)},
+		{"changed", c.ago(f.UpdatedAt)},
+		{"revision", fmt.Sprint(f.Rev)},
+		{"methods", firstOf(strings.Join(f.Settings.Methods, ", "), "all")},
+		{"cors", corsText(f.Settings.CORS)},
+		{"timeout", l.Timeout.String()},
+		{"memory", l.Memory.String()},
+		{"concurrency", fmt.Sprint(l.Concurrency)},
+		{"queue", fmt.Sprint(l.Queue)},
+		{"request-body", l.RequestBody.String()},
+		{"response-body", l.ResponseBody.String()},
+		{"log-bytes", l.LogBytes.String()},
+		{"host-calls", fmt.Sprint(l.HostCalls)},
+	}
+	c.table("NAME "+f.App+"/"+f.Name, rows)
+}
+
+func corsText(cors *picloud.CORS) string {
+	if cors == nil {
+		return "off"
+	}
+	text := strings.Join(cors.Origins, ", ")
+	if cors.Credentials {
+		text += " with credentials"
+	}
+	return text
+}
+
+func (c *cli) functionCodeCommand() *cobra.Command {
+	var version string
+	cmd := &cobra.Command{
+		Use:               "code FUNCTION",
+		Short:             "Print the source of a version",
+		Example:           "  picloud function code hello --version v1 > hello.risor",
+		Args:              args(1, 1),
+		ValidArgsFunction: c.completeFunctions,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			number := 0
+			if version != "" {
+				var err error
+				if number, err = parseVersion(cmd, version); err != nil {
+					return err
+				}
+			}
+			node, err := c.connect()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := deadline(cmd.Context())
+			defer cancel()
+			resource := c.app + "/" + names[0]
+			if number == 0 {
+				f, err := client.Read[client.Function](node.GetFunction(ctx, c.app, names[0]))
+				if err != nil {
+					return node.fail(err, "read code of", resource)
+				}
+				if number = f.Version; number == 0 {
+					return &picloud.Error{
+						Code: picloud.CodeNotFound, Op: "read code of", Resource: resource,
+						Detail: "no version is live", Hint: "picloud versions " + names[0] + " lists those that were",
+					}
+				}
+			}
+			source, err := client.Read[string](node.GetVersionCode(ctx, c.app, names[0], number))
+			if err != nil {
+				return node.fail(err, "read code of", fmt.Sprintf("%s v%d", resource, number))
+			}
+			return c.print(sourceCode{number, source}, func() { c.printf("%s", source) })
+		},
+	}
+	cmd.Flags().StringVar(&version, "version", "", "version, such as v3 (default: the live one)")
+	return cmd
+}
+
+// sourceCode is what `picloud function code` prints for programs.
+type sourceCode struct {
+	Version int    `json:"version"`
+	Source  string `json:"source"`
+}

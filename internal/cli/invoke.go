@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"sort"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
+)
+
+func (c *cli) invokeCommand() *cobra.Command {
+	var request requestFlags
+	var version string
+	var include bool
+	timeout := time.Minute
+	cmd := &cobra.Command{
+		Use:   "invoke FUNCTION",
+		Short: "Call a function and print its answer",
+		Long: "Call a function over HTTP, as anybody would, and print the body of its answer.\n" +
+			"Exit code 1 when its status is 400 or above, 3 when there is no such function.",
+		Example: "  picloud invoke hello --query name=Ada\n" +
+			"  picloud invoke iban -d 'DE89 3704 0044 0532 0130 00'\n" +
+			"  picloud invoke csv -d @rows.json -H 'Accept: text/csv'",
+		Args:              args(1, 1),
+		ValidArgsFunction: c.completeFunctions,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			out, err := request.build(c, cmd)
+			if err != nil {
+				return err
+			}
+			if version != "" {
+				n, err := parseVersion(cmd, version)
+				if err != nil {
+					return err
+				}
+				out.header.Set("X-PiCloud-Version", strconv.Itoa(n))
+			}
+			if err := picloud.CheckName("function", names[0]); err != nil {
+				return usagef(cmd, "%q is not a function's name", picloud.Shorten(names[0], 80))
+			}
+			base, err := c.functionsBase()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return c.invoke(ctx, base, names[0], out, include)
+		},
+	}
+	request.add(cmd)
+	cmd.Flags().StringVar(&version, "version", "", "call this version instead of the live one, such as v3")
+	cmd.Flags().BoolVarP(&include, "include", "i", false, "print status and headers as well")
+	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait for the answer")
+	return cmd
+}
+
+// functionsBase returns where functions are served. It needs no token, as
+// functions do not.
+func (c *cli) functionsBase() (*url.URL, error) {
+	t, err := c.target()
+	if err == nil {
+		return t.functions, nil
+	}
+	if errors.Is(err, picloud.ErrUnauthenticated) {
+		t, err = c.newTarget(firstOf(c.server, c.Getenv("PICLOUD_SERVER"), defaultServer), "", firstOf(c.functions, c.Getenv("PICLOUD_FUNCTIONS_URL")))
+	}
+	return t.functions, err
+}
+
+func (c *cli) invoke(ctx context.Context, base *url.URL, function string, out outgoing, include bool) error {
+	resource := c.app + "/" + function
+	call := base.String() + "/fn/" + url.PathEscape(c.app) + "/" + function + out.path
+	if out.query != "" {
+		call += "?" + out.query
+	}
+	req, err := http.NewRequestWithContext(ctx, out.method, call, bytes.NewReader(out.body))
+	if err != nil {
+		return fmt.Errorf("call %s: %w", resource, err)
+	}
+	req.Header = out.header
+	if host := out.header.Get("Host"); host != "" {
+		req.Host = host
+	}
+	done := c.progress("calling %s", function)
+	resp, err := (&http.Client{
+		Transport:     c.Transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}).Do(req)
+	done()
+	if err != nil {
+		return unanswered(ctx, err, resource, base)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err != nil {
+		return unanswered(ctx, err, resource, base)
+	}
+	if len(body) > maxBody {
+		return fmt.Errorf("call %s: the answer is larger than 64 MiB", resource)
+	}
+	if err := refused(resp, body, resource); err != nil {
+		return err
+	}
+	return c.printAnswer(answer{resp.StatusCode, resp.Header, body}, include)
+}
+
+// unanswered says why there is no answer.
+func unanswered(ctx context.Context, err error, resource string, base *url.URL) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	e := &picloud.Error{Code: picloud.CodeInternal, Op: "call", Resource: resource, Err: err}
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		e.Err = failed.Err
+	}
+	if ctx.Err() != nil {
+		e.Err, e.Hint = nil, "a function that needs longer can be given more with --timeout"
+		e.Detail = "no answer in time"
+		return e
+	}
+	e.Hint = "is the node running, and are functions served at " + base.String() + "? start a node with: picloud run; name another address with --functions-url"
+	return e
+}
+
+// refused returns the problem that PiCloud itself answered in the function's
+// place, if it did: no such function, a timeout, an error in the script.
+func refused(resp *http.Response, body []byte, resource string) error {
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if resp.StatusCode < 400 || media != "application/problem+json" || resp.Header.Get("X-Picloud-Error") == "" {
+		return nil
+	}
+	var p client.Problem
+	if json.Unmarshal(body, &p) != nil || p.Code == "" {
+		return nil
+	}
+	f := explain(p.Err(), "call", resource)
+	f.requestID = firstOf(p.RequestID, resp.Header.Get("X-Call-Id"))
+	return f
+}
+
+// answer is what a function answered.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// printAnswer writes the body as it is, and for programs all of the answer.
+func (c *cli) printAnswer(a answer, include bool) error {
+	if c.output != formatTable {
+		if err := c.print(a.document(), nil); err != nil {
+			return err
+		}
+	} else if err := c.printBody(a, include); err != nil {
+		return err
+	}
+	if a.status >= 400 {
+		c.notef("picloud: the function answered %d %s", a.status, http.StatusText(a.status))
+		return errReported
+	}
+	return nil
+}
+
+func (c *cli) printBody(a answer, include bool) error {
+	if include {
+		c.printf("%d %s\n", a.status, http.StatusText(a.status))
+		names := make([]string, 0, len(a.header))
+		for name := range a.header {
+			names = append(names, name)
+		}
+		sort.Strings(names)
+		for _, name := range names {
+			for _, value := range a.header[name] {
+				c.printf("%s: %s\n", name, clean(value))
+			}
+		}
+		c.printf("\n")
+	}
+	if _, err := c.Stdout.Write(a.body); err != nil {
+		return err
+	}
+	if terminal(c.Stdout) && len(a.body) > 0 && a.body[len(a.body)-1] != '\n' {
+		c.printf("\n")
+	}
+	return nil
+}
+
+// document is the answer for programs: JSON bodies as JSON, others as text.
+func (a answer) document() any {
+	doc := struct {
+		Status  int         `json:"status"`
+		Headers http.Header `json:"headers"`
+		Body    any         `json:"body"`
+	}{a.status, a.header, string(a.body)}
+	media, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
+	if media == "application/json" && json.Valid(a.body) {
+		doc.Body = json.RawMessage(a.body)
+	}
+	return doc
+}

@@ -1,0 +1,238 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
+)
+
+const (
+	// silence is how long a followed log may send nothing, not even a
+	// heartbeat, before it counts as lost.
+	silence = time.Minute
+	// Waits between attempts to follow again.
+	firstRetry, lastRetry = 500 * time.Millisecond, 10 * time.Second
+)
+
+func (c *cli) logsCommand() *cobra.Command {
+	var follow bool
+	var since string
+	tail := 100
+	cmd := &cobra.Command{
+		Use:   "logs FUNCTION",
+		Short: "Show what a function logged",
+		Long: "Show what a function logged, oldest first. With -f, go on with new lines as they come, until Ctrl-C.\n" +
+			"A lost connection is taken up again where it broke off. -o json prints one record per line with -f.",
+		Example:           "  picloud logs hello --since 15m\n  picloud logs -f hello --tail 0",
+		Args:              args(1, 1),
+		ValidArgsFunction: c.completeFunctions,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if tail < 0 || tail > 1000 {
+				return usagef(cmd, "--tail is 0 to 1000")
+			}
+			params := client.GetLogsParams{Tail: &tail, Follow: &follow}
+			if since != "" {
+				if err := checkSince(since); err != nil {
+					return usagef(cmd, "--since %q %v", since, err)
+				}
+				params.Since = &since
+			}
+			node, err := c.connect()
+			if err != nil {
+				return err
+			}
+			f := follower{c: c, node: node, app: c.app, function: names[0], params: params}
+			if follow {
+				return f.follow(cmd.Context())
+			}
+			return f.list(cmd.Context())
+		},
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new lines as they come")
+	cmd.Flags().IntVar(&tail, "tail", tail, "at most this many of the newest lines, 0 to 1000")
+	cmd.Flags().StringVar(&since, "since", "", "only lines from then on: 15m (back from now) or 2026-01-02T15:04:05Z")
+	return cmd
+}
+
+func checkSince(text string) error {
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return nil
+	}
+	if _, err := time.Parse(time.RFC3339, text); err == nil {
+		return nil
+	}
+	return errors.New("is neither a duration such as 15m nor a time such as 2026-01-02T15:04:05Z")
+}
+
+// follower reads the log of one function.
+type follower struct {
+	c             *cli
+	node          *connection
+	app, function string
+	params        client.GetLogsParams
+
+	last time.Time       // of the newest record that was printed
+	seen map[string]bool // records of that moment, to print none twice
+}
+
+func (f *follower) list(ctx context.Context) error {
+	ctx, cancel := deadline(ctx)
+	defer cancel()
+	logs, err := client.Read[client.LogList](f.node.GetLogs(ctx, f.app, f.function, &f.params))
+	if err != nil {
+		return f.fail(err)
+	}
+	if logs.Items == nil {
+		logs.Items = []client.LogRecord{}
+	}
+	return f.c.print(logs.Items, func() {
+		for _, record := range logs.Items {
+			f.c.printf("%s\n", logLine(record))
+		}
+	})
+}
+
+// follow prints records until ctx ends, which is no failure. What can be
+// mended by waiting is tried again; anything else ends it.
+func (f *follower) follow(ctx context.Context) error {
+	wait := firstRetry
+	for {
+		printed, err := f.stream(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !temporary(err):
+			return f.fail(err)
+		}
+		if printed {
+			wait = firstRetry
+		}
+		if err != nil && !client.Ended(err) {
+			f.c.notef("picloud: the log broke off (%v); trying again in %s", err, wait)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, lastRetry)
+		f.resume()
+	}
+}
+
+// resume asks for the records since the last one, rather than for the tail.
+func (f *follower) resume() {
+	if f.last.IsZero() {
+		return
+	}
+	since, tail := f.last.UTC().Format(time.RFC3339Nano), 1000
+	f.params.Since, f.params.Tail = &since, &tail
+}
+
+// stream follows until the stream ends.
+func (f *follower) stream(ctx context.Context) (printed bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watch := time.AfterFunc(silence, cancel) // also bounds the wait for the first byte
+	defer watch.Stop()
+	resp, err := f.node.GetLogs(ctx, f.app, f.function, &f.params)
+	if err == nil {
+		resp.Body = watched{resp.Body, watch}
+	}
+	for record, err := range client.Logs(resp, err) {
+		if err != nil {
+			return printed, err
+		}
+		if f.old(record) {
+			continue
+		}
+		if err := f.print(record); err != nil {
+			return printed, err
+		}
+		printed = true
+	}
+	return printed, nil
+}
+
+// old reports whether the record was printed before the stream broke off.
+func (f *follower) old(record client.LogRecord) bool {
+	key := record.Invocation + "\x00" + record.Level + "\x00" + record.Message
+	switch {
+	case record.Time.Before(f.last):
+		return true
+	case record.Time.After(f.last):
+		f.last, f.seen = record.Time, map[string]bool{}
+	case f.seen[key]:
+		return f.params.Since != nil && *f.params.Since == f.last.UTC().Format(time.RFC3339Nano)
+	}
+	f.seen[key] = true
+	return false
+}
+
+func (f *follower) print(record client.LogRecord) error {
+	switch f.c.output {
+	case formatJSON:
+		return json.NewEncoder(f.c.Stdout).Encode(record)
+	case formatYAML:
+		f.c.printf("---\n")
+		return f.c.printYAML(record)
+	default:
+		_, err := fmt.Fprintln(f.c.Stdout, logLine(record))
+		return err
+	}
+}
+
+func (f *follower) fail(err error) error {
+	return f.node.fail(err, "read logs of", f.app+"/"+f.function)
+}
+
+// temporary reports whether following again may help: the server could not be
+// reached, ended the stream, or has too much to do.
+func temporary(err error) bool {
+	var e *picloud.Error
+	if !errors.As(err, &e) {
+		return !errors.Is(err, io.ErrClosedPipe)
+	}
+	return e.Op == "reach" || errors.Is(err, picloud.ErrUnavailable) || errors.Is(err, picloud.ErrLimit)
+}
+
+// watched is a body whose every byte, heartbeats included, postpones a timer.
+type watched struct {
+	io.ReadCloser
+	timer *time.Timer
+}
+
+// Read implements io.Reader.
+func (w watched) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if n > 0 {
+		w.timer.Reset(silence)
+	}
+	return n, err
+}
+
+// logLine writes a record as one line: time, level, version, message, fields.
+func logLine(r client.LogRecord) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %-5s v%d %s", r.Time.Local().Format("2006-01-02 15:04:05.000"), r.Level, r.Version, r.Message)
+	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
+		value, err := json.Marshal(r.Fields[name])
+		if err != nil {
+			continue
+		}
+		fmt.Fprintf(&b, " %s=%s", name, value)
+	}
+	return clean(strings.ReplaceAll(b.String(), "\n", `\n`))
+}

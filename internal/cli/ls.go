@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/manager/api/client"
+)
+
+func (c *cli) lsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "ls",
+		Short:   "List the functions of an app",
+		Example: "  picloud ls --app shop",
+		Args:    args(0, 0),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listFunctions(cmd.Context()) },
+	}
+}
+
+func (c *cli) listFunctions(ctx context.Context) error {
+	node, err := c.connect()
+	if err != nil {
+		return err
+	}
+	functions, more, err := node.functions(ctx, c.app)
+	if err != nil {
+		return node.fail(err, "list functions of", c.app)
+	}
+	defer c.cut(more)
+	return c.print(functions, func() {
+		if len(functions) == 0 {
+			c.notef("App %s has no functions. Deploy one with: picloud deploy FILE", c.app)
+			return
+		}
+		rows := make([][]string, 0, len(functions))
+		for _, f := range functions {
+			version := "-"
+			if f.Version > 0 {
+				version = fmt.Sprintf("v%d", f.Version)
+			}
+			methods := firstOf(strings.Join(f.Settings.Methods, ","), "all")
+			rows = append(rows, []string{f.Name, version, methods, c.ago(f.UpdatedAt), node.functionURL("/fn/" + f.App + "/" + f.Name)})
+		}
+		c.table("NAME VERSION METHODS CHANGED URL", rows)
+	})
+}
+
+// functions fetches the functions of an app.
+func (n *connection) functions(ctx context.Context, app string) ([]client.Function, bool, error) {
+	ctx, cancel := deadline(ctx)
+	defer cancel()
+	return pages(func(limit *int, cursor *string) ([]client.Function, string, error) {
+		page, err := client.Read[client.FunctionList](n.ListFunctions(ctx, app, &client.ListFunctionsParams{Limit: limit, Cursor: cursor}))
+		return page.Items, page.Next, err
+	})
+}
