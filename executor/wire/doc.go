@@ -23,9 +23,10 @@
 //
 // Nothing waits for an answer: the first Invoke of a program follows its Load at
 // once, in the same write, and a worker that could not load the program answers
-// it with [ReasonNotLoaded]. The Loaded frames come in the order of the Loads. A slot may be reused after its Unload while calls
-// of the old program still run. Invoke.Timeout counts from when the worker takes
-// up the frame; the agent keeps the clock that decides.
+// it with [ReasonNotLoaded]. The Loaded frames come in the order of the Loads. A
+// slot may be reused after its Unload while calls of the old program still run.
+// Invoke.Timeout counts from when the worker takes up the frame; the agent keeps
+// the clock that decides.
 //
 // # Memory
 //

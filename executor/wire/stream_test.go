@@ -161,6 +161,10 @@ func TestQueue(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, h.Type)
 	}
+	w.Queue(TypeUnload, 1, nil)
+	require.NoError(t, w.Flush())
+	require.NoError(t, w.Flush())
+	require.Equal(t, 2, out.writes)
 }
 
 type countingWriter struct {

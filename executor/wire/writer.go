@@ -84,6 +84,17 @@ func (w *Writer) Queue(t Type, id uint64, p Payload) {
 	}
 }
 
+// Flush writes what was queued, if nobody else does.
+func (w *Writer) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.busy || w.err != nil {
+		return w.err
+	}
+	w.busy = true
+	return w.flush(nil)
+}
+
 // sendLarge sends a frame whose tail is not copied: it waits for its turn to
 // write.
 func (w *Writer) sendLarge(t Type, id uint64, p Payload) error {

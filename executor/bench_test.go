@@ -1,0 +1,64 @@
+package executor
+
+import (
+	"context"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
+)
+
+// BenchmarkEcho measures the way of a call without any script: frames to a
+// process that answers at once, from parallel callers.
+func BenchmarkEcho(b *testing.B) {
+	for _, callers := range []int{1, 32} {
+		b.Run(map[int]string{1: "1", 32: "32"}[callers], func(b *testing.B) {
+			e, err := New(Options{WorkerPath: self(b), WorkerArgs: []string{actorArg}, Layers: []string{}, MemoryCap: 1 << 30})
+			require.NoError(b, err)
+			require.NoError(b, e.Start(context.Background()))
+			defer e.Stop()
+			limits := picloud.DefaultLimits()
+			f := e.Function(Program{App: "bench", Function: "echo", Version: 1, Source: []byte("echo"), Limits: limits})
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			call := func() {
+				r, err := f.Invoke(ctx, &Call{
+					ID: "01JABCDEFGHJKMNPQRSTVWXYZ0", Method: "GET", Path: "/echo", RawQuery: "name=Ada", Host: "localhost:8080",
+					ClientIP: "127.0.0.1", Header: map[string][]string{"User-Agent": {"wrk"}},
+				})
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				r.Release()
+			}
+			call()
+			b.ReportAllocs()
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for i := range callers {
+				n := b.N / callers
+				if i == 0 {
+					n += b.N % callers
+				}
+				wg.Go(func() {
+					for range n {
+						call()
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			b.ReportMetric(float64(len(e.workers)), "workers")
+		})
+	}
+}
+
+func self(tb testing.TB) string {
+	path, err := os.Executable()
+	require.NoError(tb, err)
+	return path
+}

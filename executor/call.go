@@ -1,0 +1,177 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// Call is one invocation of a function. The executor reads it until Invoke
+// returns, and keeps nothing of it.
+type Call struct {
+	ID       string // for people: logs, records
+	Method   string
+	Path     string // below the function, with a leading slash
+	RawQuery string // without the question mark
+	Host     string // the Host header, which net/http keeps apart
+	Header   http.Header
+	Body     []byte
+	ClientIP string
+	Trigger  picloud.Trigger // default TriggerHTTP
+	Deadline time.Time       // zero: only the function's timeout counts
+}
+
+// Result is what a function answered. Release gives its memory back; nothing of
+// it may be used after that, but strings of Header may.
+type Result struct {
+	Status int // 200 to 599
+	Header []HeaderField
+	Body   []byte
+
+	buf   *wire.Buffer
+	space [8]HeaderField
+}
+
+// HeaderField is a line of an answer's header. The name is a valid token, in the
+// case the function used, and the value has no control characters.
+type HeaderField struct{ Name, Value string }
+
+// The bounds of an answer's header.
+const (
+	maxHeaderFields = 100
+	maxHeaderBytes  = 64 << 10
+)
+
+var results = sync.Pool{New: func() any { return new(Result) }}
+
+// Release gives the memory of the result back. A nil result is fine.
+func (r *Result) Release() {
+	if r == nil {
+		return
+	}
+	r.buf.Release()
+	clear(r.space[:])
+	r.buf, r.Body, r.Header = nil, nil, nil
+	results.Put(r)
+}
+
+// errUnusable says that a worker's answer is not one that may be sent to clients.
+var errUnusable = errors.New("unusable answer")
+
+// newResult decodes the payload in buf, which it owns from now on. The error is
+// wire.ErrMalformed when the worker broke the protocol.
+func newResult(buf *wire.Buffer) (*Result, error) {
+	var in wire.Result
+	err := in.Decode(buf.B)
+	if err == nil {
+		err = in.Header.Check()
+	}
+	if err != nil {
+		buf.Release()
+		return nil, err
+	}
+	r := results.Get().(*Result)
+	r.Status, r.Body, r.buf = in.Status, in.Body, buf
+	r.Header = r.space[:0]
+	ok := r.Status >= 200 && r.Status <= 599 && len(in.Header) <= maxHeaderBytes
+	for name, value := range in.Header.Strings() {
+		r.Header = append(r.Header, HeaderField{name, value})
+		ok = ok && validName(name) && validValue(value)
+	}
+	if !ok || len(r.Header) > maxHeaderFields {
+		r.Release()
+		return nil, errUnusable
+	}
+	return r, nil
+}
+
+// nameByte says which bytes a header's name is made of (RFC 9110, token).
+var nameByte = func() (t [256]bool) {
+	for c := range t {
+		switch {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+			t[c] = true
+		}
+	}
+	for _, c := range []byte("!#$%&'*+-.^_`|~") {
+		t[c] = true
+	}
+	return t
+}()
+
+func validName(s string) bool {
+	for i := range len(s) {
+		if !nameByte[s[i]] {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func validValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// flight is a call on its way through a worker. It has two owners, the caller
+// that waits and the worker's table; the last to let go recycles it.
+type flight struct {
+	owners atomic.Int32
+	done   chan struct{} // takes one value when the answer is there
+
+	// Set before the frame is sent, constant afterwards.
+	id       uint64
+	function *Function
+	invoke   wire.Invoke
+	timeout  int64
+
+	// Guarded by the worker's mu until done has its value.
+	deadline  int64
+	loading   bool // the deadline starts when the program is loaded
+	abandoned bool // nobody waits any more; deadline is when the worker dies for it
+	answer    wire.Type
+	payload   *wire.Buffer // of the answer
+	err       error        // instead of an answer
+
+	// For the worker's reading goroutine only.
+	logged    int
+	hostCalls int
+	hostCtx   context.Context
+	cancel    func() // ends hostCtx; nil before the first host call; guarded by mu
+}
+
+var flights = sync.Pool{New: func() any { return &flight{done: make(chan struct{}, 1)} }}
+
+func newFlight(f *Function, c *Call) *flight {
+	fl := flights.Get().(*flight)
+	fl.owners.Store(2)
+	fl.function = f
+	fl.invoke = wire.Invoke{
+		Trigger: string(c.Trigger), ID: c.ID, Method: c.Method, Path: c.Path, Query: c.RawQuery,
+		ClientIP: c.ClientIP, Host: c.Host, Header: c.Header, Body: c.Body,
+	}
+	if c.Trigger == "" {
+		fl.invoke.Trigger = string(picloud.TriggerHTTP)
+	}
+	return fl
+}
+
+// drop ends one ownership.
+func (fl *flight) drop() {
+	if fl.owners.Add(-1) > 0 {
+		return
+	}
+	done := fl.done
+	*fl = flight{done: done}
+	flights.Put(fl)
+}

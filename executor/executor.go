@@ -1,0 +1,214 @@
+// Package executor runs functions in processes of their own. It is the agent's
+// side: it starts a sandboxed worker for an app when the first call comes, sends
+// calls to it as frames, bounds what they may use, ends what does not stop, and
+// reaps what is idle. DESIGN.md beside this file says why it is as it is.
+package executor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// Executor runs the functions of one node. Make it with New, then Start it; Stop
+// ends it for good.
+type Executor struct {
+	opts    Options
+	log     *slog.Logger
+	metrics *Metrics
+	epoch   time.Time
+	watch   *watch
+	budget  budget
+	uids    *uidRange
+	image   *image
+	places  chan struct{} // throw-away workers that may run at once
+
+	state   atomic.Int32 // of type state
+	calls   atomic.Int64 // between enter and leave
+	drained chan struct{}
+
+	mu      sync.Mutex       // taken after a pool's mu, before a worker's
+	pools   map[string]*pool // by app, those that Retain kept
+	workers map[*worker]struct{}
+	running sync.WaitGroup // goroutines, counted up under mu while not stopped
+}
+
+type state int32
+
+const (
+	stateNew state = iota
+	stateStarting
+	stateRunning
+	stateDraining
+	stateStopped
+)
+
+// New checks and completes the options. It starts nothing.
+func New(opts Options) (*Executor, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Executor{
+		opts: opts, log: opts.Logger, metrics: opts.Metrics, epoch: time.Now(),
+		places: make(chan struct{}, maxThrowaway), drained: make(chan struct{}, 1),
+		pools: map[string]*pool{}, workers: map[*worker]struct{}{},
+	}
+	e.budget.limit = opts.MemoryCap
+	e.watch = newWatch(e.now, e.scan)
+	return e, nil
+}
+
+// Start opens the worker's binary and is then ready for calls. It starts no
+// process.
+func (e *Executor) Start(context.Context) error {
+	if !e.state.CompareAndSwap(int32(stateNew), int32(stateStarting)) {
+		return errors.New("start executor: it was started before")
+	}
+	img, err := openImage(e.opts.WorkerPath)
+	if err != nil {
+		e.state.Store(int32(stateNew))
+		return &picloud.Error{
+			Code: picloud.CodeExecutor, Op: "start executor", Resource: e.opts.WorkerPath, Err: err,
+			Hint: "`make build` puts picloud-executor beside picloud",
+		}
+	}
+	e.image = img
+	e.uids = newUIDRange(e.opts.UIDBase, e.log)
+	e.state.Store(int32(stateRunning))
+	return nil
+}
+
+// Stop refuses new calls, gives those under way Options.DrainTimeout to end, and
+// ends all workers. It returns when every process is reaped and every goroutine
+// has ended. Further calls return at once.
+func (e *Executor) Stop() {
+	if !e.state.CompareAndSwap(int32(stateRunning), int32(stateDraining)) {
+		e.state.CompareAndSwap(int32(stateNew), int32(stateStopped))
+		return
+	}
+	patience := time.NewTimer(e.opts.DrainTimeout)
+	defer patience.Stop()
+	if e.calls.Load() > 0 {
+		select {
+		case <-e.drained:
+		case <-patience.C:
+		}
+	}
+	e.mu.Lock()
+	e.state.Store(int32(stateStopped))
+	for w := range e.workers {
+		w.kill(causeStopped)
+	}
+	e.mu.Unlock()
+	e.running.Wait()
+	e.watch.stop()
+	e.image.close()
+}
+
+// enter counts a call in, unless the executor does not run.
+func (e *Executor) enter() error {
+	e.calls.Add(1)
+	if s := state(e.state.Load()); s != stateRunning {
+		e.leave()
+		code := picloud.CodeDraining
+		if s == stateNew || s == stateStarting {
+			code = picloud.CodeStarting
+		}
+		return &picloud.Error{Code: code, RetryAfter: time.Second}
+	}
+	return nil
+}
+
+// leave counts a call out; the last one lets Stop go on.
+func (e *Executor) leave() {
+	if e.calls.Add(-1) == 0 && state(e.state.Load()) == stateDraining {
+		select {
+		case e.drained <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// now is the time since the executor was made, in nanoseconds. It never jumps.
+func (e *Executor) now() int64 { return int64(time.Since(e.epoch)) }
+
+// Function returns the handle of a program. It is cheap and starts nothing. A
+// program that equals the present one of its name gets the same handle; another
+// one replaces it: the old handle still works, and its code leaves the workers
+// with its last call.
+func (e *Executor) Function(p Program) *Function {
+	e.mu.Lock()
+	owner := e.pools[p.App]
+	if owner == nil {
+		owner = newPool(e, p.App)
+		e.pools[p.App] = owner
+	}
+	e.mu.Unlock()
+	return owner.define(p)
+}
+
+// Retain forgets every app that is not in apps. Their workers end with the calls
+// that still run.
+func (e *Executor) Retain(apps map[string]struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for name, p := range e.pools {
+		if _, ok := apps[name]; !ok {
+			delete(e.pools, name)
+			p.orphan()
+		}
+	}
+}
+
+// adopt makes the executor wait for a worker at Stop, and scan it. It reports
+// false when the executor has stopped.
+func (e *Executor) adopt(w *worker) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if state(e.state.Load()) == stateStopped {
+		return false
+	}
+	e.workers[w] = struct{}{}
+	e.running.Add(1)
+	return true
+}
+
+// disown is called by a worker's goroutine as its last act.
+func (e *Executor) disown(w *worker) {
+	e.mu.Lock()
+	delete(e.workers, w)
+	e.mu.Unlock()
+	e.running.Done()
+}
+
+// spawn runs work in a goroutine that Stop waits for.
+func (e *Executor) spawn(work func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if state(e.state.Load()) == stateStopped {
+		return false
+	}
+	e.running.Go(work)
+	return true
+}
+
+// scan lets every worker look at its deadlines, and returns the next one.
+func (e *Executor) scan(now int64) (next int64) {
+	e.mu.Lock()
+	workers := make([]*worker, 0, len(e.workers))
+	for w := range e.workers {
+		workers = append(workers, w)
+	}
+	e.mu.Unlock()
+	next = never
+	for _, w := range workers {
+		next = min(next, w.scan(now))
+	}
+	return next
+}

@@ -1,0 +1,125 @@
+package executor
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// codes maps what a worker says about a call to the catalogue.
+var codes = map[wire.Reason]picloud.Code{
+	wire.ReasonError:            picloud.CodeFunctionError,
+	wire.ReasonTimeout:          picloud.CodeFunctionTimeout,
+	wire.ReasonCancelled:        picloud.CodeCancelled,
+	wire.ReasonNoHandler:        picloud.CodeNoHandler,
+	wire.ReasonResponse:         picloud.CodeFunctionResponse,
+	wire.ReasonResponseTooLarge: picloud.CodeResponseTooLarge,
+	wire.ReasonScript:           picloud.CodeFunctionError,
+	wire.ReasonSourceBounds:     picloud.CodeFunctionError,
+	wire.ReasonCompileBudget:    picloud.CodeFunctionError,
+	wire.ReasonNotLoaded:        picloud.CodeFunctionError,
+	wire.ReasonInternal:         picloud.CodeFunctionCrash,
+}
+
+// compileCodes maps what a worker says about a source that was not deployed yet.
+var compileCodes = map[wire.Reason]picloud.Code{
+	wire.ReasonError:         picloud.CodeScript,
+	wire.ReasonTimeout:       picloud.CodeCompileBudget,
+	wire.ReasonScript:        picloud.CodeScript,
+	wire.ReasonSourceBounds:  picloud.CodeSourceBounds,
+	wire.ReasonCompileBudget: picloud.CodeCompileBudget,
+	wire.ReasonNoHandler:     picloud.CodeNoHandler,
+}
+
+// fail completes an error of a call with what was attempted, on what.
+func (f *Function) fail(err error) error {
+	var known *picloud.Error
+	if !errors.As(err, &known) {
+		known = &picloud.Error{Code: picloud.CodeInternal, Err: err}
+	}
+	if known.Op == "" {
+		out := *known // errors of a worker's end are shared by its calls
+		out.Op, out.Resource = "call function", f.resource
+		known = &out
+	}
+	return known
+}
+
+// failed turns a worker's Failure into an error.
+func failed(reason wire.Failure, codes map[wire.Reason]picloud.Code) *picloud.Error {
+	code, ok := codes[reason.Reason]
+	if !ok {
+		code = picloud.CodeFunctionCrash
+	}
+	out := &picloud.Error{Code: code, Detail: strings.ToValidUTF8(reason.Message, "\uFFFD")}
+	if reason.Line > 0 || code == picloud.CodeScript {
+		out.Script = &picloud.ScriptError{
+			Line: reason.Line, Column: reason.Column, Message: out.Detail,
+			Excerpt: picloud.Shorten(strings.ToValidUTF8(reason.Excerpt, "\uFFFD"), 200),
+		}
+	}
+	return out
+}
+
+func timedOut(fl *flight) *picloud.Error {
+	return &picloud.Error{
+		Code: picloud.CodeFunctionTimeout, Detail: "it ran longer than its timeout of " + fl.function.program.Limits.Timeout.String(),
+		Hint: "return earlier, or raise timeout",
+	}
+}
+
+// cause is why a worker ended.
+type cause int
+
+const (
+	causeNone cause = iota
+	causeIdle
+	causeEvicted
+	causeReplaced
+	causeThrowaway
+	causeStopped
+	causeTimeout
+	causeLoadTimeout
+	causeProtocol
+	causeSandbox
+	causeMemory
+	causeCrash
+)
+
+// String returns the value of the metric's label.
+func (c cause) String() string {
+	return [...]string{
+		"none", "idle", "evicted", "replaced", "throwaway", "stopped", "timeout", "load_timeout",
+		"protocol", "sandbox", "memory_limit", "crash",
+	}[c]
+}
+
+// counts reports whether ends of this cause open the breaker.
+func (c cause) counts() bool { return c >= causeLoadTimeout }
+
+// ended is the error of a call whose worker ended for the cause.
+func (c cause) ended(fl *flight, limit picloud.Size) *picloud.Error {
+	switch c {
+	case causeStopped:
+		return &picloud.Error{Code: picloud.CodeDraining, Detail: "the node stopped before the function answered"}
+	case causeMemory:
+		return &picloud.Error{
+			Code: picloud.CodeFunctionMemory, Detail: "the app's executor went over its limit of " + limit.String(),
+			Hint: "hold less at once, or raise memory",
+		}
+	case causeTimeout:
+		return &picloud.Error{Code: picloud.CodeFunctionCrash, Detail: "the executor was ended because another call did not stop at its deadline"}
+	case causeLoadTimeout:
+		if fl.loading {
+			return &picloud.Error{Code: picloud.CodeFunctionTimeout, Detail: "loading the script took too long", Hint: "move work from the top level into the handler"}
+		}
+		return &picloud.Error{Code: picloud.CodeFunctionCrash, Detail: "the executor was ended because it took too long to load another script"}
+	case causeProtocol:
+		return &picloud.Error{Code: picloud.CodeFunctionCrash, Detail: "the executor was ended because it broke the protocol"}
+	case causeSandbox:
+		return &picloud.Error{Code: picloud.CodeExecutor, Detail: "the executor ended before it was ready", Hint: "run `picloud doctor`"}
+	}
+	return &picloud.Error{Code: picloud.CodeFunctionCrash, Detail: "the executor ended while the function ran"}
+}

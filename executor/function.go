@@ -1,0 +1,109 @@
+package executor
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// Program is one version of a function, as a node runs it.
+type Program struct {
+	App      string
+	Function string
+	Version  int
+	Digest   picloud.Digest
+	Source   []byte         // kept, and never changed
+	Limits   picloud.Limits // completed
+}
+
+// same reports whether two programs of one name are the same.
+func (p Program) same(q Program) bool {
+	return p.Version == q.Version && p.Digest == q.Digest && p.Limits == q.Limits
+}
+
+// Function is the handle of a program. It is safe for concurrent use.
+type Function struct {
+	program  Program
+	resource string // app/function, for errors
+	pool     *pool
+	gate     gate
+
+	slot    atomic.Int32 // in the workers' program tables; noSlot: none yet
+	used    atomic.Int64 // last call
+	retired atomic.Bool  // replaced or released: the slot goes with the last call
+	failure atomic.Pointer[wire.Loaded]
+}
+
+const noSlot = -1
+
+func newFunction(p *pool, program Program, queueTimeout time.Duration) *Function {
+	f := &Function{program: program, resource: program.App + "/" + program.Function, pool: p}
+	f.slot.Store(noSlot)
+	f.gate.init(program.Limits.Concurrency, program.Limits.Queue, queueTimeout)
+	return f
+}
+
+// Program returns what the handle stands for.
+func (f *Function) Program() Program { return f.program }
+
+// Invoke runs the function once and waits for its answer, at most for the
+// function's timeout plus the time in its queue. The caller releases the result.
+// Errors are *picloud.Error: what the function did (CodeFunctionError,
+// CodeNoHandler, CodeFunctionResponse, CodeResponseTooLarge), what happened to
+// it (CodeFunctionTimeout, CodeFunctionMemory, CodeFunctionCrash,
+// CodeCancelled), or why it did not run (CodeQueueFull, CodeBreakerOpen,
+// CodeNoMemory, CodeExecutor, CodeStarting, CodeDraining, CodeRequestTooLarge).
+func (f *Function) Invoke(ctx context.Context, c *Call) (*Result, error) {
+	e := f.pool.exec
+	if err := e.enter(); err != nil {
+		return nil, f.fail(err)
+	}
+	defer e.leave()
+	if err := f.gate.enter(ctx); err != nil {
+		return nil, f.fail(err)
+	}
+	defer f.leave()
+	fl := newFlight(f, c)
+	if err := fl.invoke.CheckSize(); err != nil || len(c.Body) > int(f.program.Limits.RequestBody) {
+		flightNeverSent(fl)
+		return nil, f.fail(&picloud.Error{
+			Code: picloud.CodeRequestTooLarge, Err: err,
+			Detail: "the request is over the limits of headers (1 MiB) or body (" + f.program.Limits.RequestBody.String() + ")",
+		})
+	}
+	fl.timeout = f.timeout(c)
+	r, err := f.pool.call(ctx, fl)
+	if err != nil {
+		return nil, f.fail(err)
+	}
+	return r, nil
+}
+
+// timeout is what a call may take, in nanoseconds.
+func (f *Function) timeout(c *Call) int64 {
+	timeout := time.Duration(f.program.Limits.Timeout)
+	if !c.Deadline.IsZero() {
+		timeout = min(timeout, time.Until(c.Deadline))
+	}
+	return int64(max(timeout, time.Millisecond))
+}
+
+// Release says that no further calls are meant for the handle: the program
+// leaves the workers with its last call. A call that comes all the same works,
+// and loads it again.
+func (f *Function) Release() { f.pool.release(f) }
+
+func (f *Function) leave() {
+	if idle := f.gate.leave(); idle && f.retired.Load() {
+		f.pool.vacate(f)
+	}
+}
+
+// flightNeverSent recycles a flight that no worker knows.
+func flightNeverSent(fl *flight) {
+	fl.drop()
+	fl.drop()
+}

@@ -1,0 +1,64 @@
+package executor
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics are the executor's metrics. Make them once with NewMetrics and give
+// them to each Executor of the process: they outlive it.
+type Metrics struct {
+	starts  *prometheus.CounterVec
+	ends    *prometheus.CounterVec
+	workers prometheus.Gauge
+	memory  prometheus.Gauge
+}
+
+// NewMetrics returns metrics that count from zero. Register Collectors.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		starts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "picloud_executor_starts_total", Help: "Executor processes started, by kind: app, or throwaway for compiles and drafts.",
+		}, []string{"kind"}),
+		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "picloud_executor_kills_total", Help: "Executor processes that ended, by cause.",
+		}, []string{"cause"}),
+		workers: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "picloud_executor_workers", Help: "Executor processes alive.",
+		}),
+		memory: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "picloud_executor_memory_limit_bytes", Help: "Sum of the memory limits of the executor processes alive.",
+		}),
+	}
+	for _, kind := range []string{kindApp, kindThrowaway} {
+		m.starts.WithLabelValues(kind)
+	}
+	for c := causeIdle; c <= causeCrash; c++ {
+		m.ends.WithLabelValues(c.String())
+	}
+	return m
+}
+
+// Collectors returns the metrics, always the same ones.
+func (m *Metrics) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.starts, m.ends, m.workers, m.memory}
+}
+
+// The kinds of workers.
+const (
+	kindApp       = "app"
+	kindThrowaway = "throwaway"
+)
+
+func (m *Metrics) started(w *worker) {
+	kind := kindApp
+	if w.pool == nil {
+		kind = kindThrowaway
+	}
+	m.starts.WithLabelValues(kind).Inc()
+	m.workers.Inc()
+	m.memory.Add(float64(w.memory))
+}
+
+func (m *Metrics) ended(w *worker, c cause) {
+	m.ends.WithLabelValues(c.String()).Inc()
+	m.workers.Dec()
+	m.memory.Sub(float64(w.memory))
+}

@@ -1,0 +1,9 @@
+//go:build unix && !linux
+
+package executor
+
+// imagePath is the worker's program: there is no /proc to find it by descriptor.
+func imagePath(name string) string { return name }
+
+// machineMemory is what a development machine is taken to have, in bytes.
+func machineMemory() int64 { return 8 << 30 }

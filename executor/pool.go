@@ -1,0 +1,291 @@
+package executor
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// scaleAfter is how long a call may have to wait in the least busy worker
+// before the app gets another one.
+const scaleAfter = int64(5 * time.Millisecond)
+
+// scalePause is how long a pool waits after it could not grow.
+const scalePause = int64(time.Second)
+
+// pool is one app: its functions and its workers.
+type pool struct {
+	exec *Executor
+	app  string
+
+	workers atomic.Pointer[[]*worker] // oldest first; replaced under mu
+	memory  atomic.Int64              // limit of new workers: that of the largest function
+	gone    atomic.Bool               // the app left the route table
+
+	mu        sync.Mutex
+	functions map[string]*Function // by name, the present ones
+	slots     slots
+	starting  *start // the start that calls wait for, if any
+	growing   bool
+	growAfter int64
+	breaker   breaker
+	uid       int // of the live workers; noUID: none
+}
+
+// start is one attempt to get the first worker of a pool.
+type start struct {
+	done chan struct{}
+	err  error // valid when done is closed
+}
+
+func newPool(e *Executor, app string) *pool {
+	p := &pool{exec: e, app: app, functions: map[string]*Function{}, uid: noUID}
+	p.workers.Store(new([]*worker))
+	return p
+}
+
+// define makes program the present one of its name.
+func (p *pool) define(program Program) *Function {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.functions[program.Function]
+	if old != nil && old.program.same(program) {
+		return old
+	}
+	f := newFunction(p, program, p.exec.opts.QueueTimeout)
+	p.functions[program.Function] = f
+	if old != nil {
+		p.retire(old)
+	}
+	p.measure()
+	return f
+}
+
+// release retires f.
+func (p *pool) release(f *Function) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.functions[f.program.Function] == f {
+		delete(p.functions, f.program.Function)
+		p.measure()
+	}
+	p.retire(f)
+}
+
+// retire frees the slot of f, now or with its last call. The caller holds mu.
+func (p *pool) retire(f *Function) {
+	f.retired.Store(true)
+	if f.gate.idle() {
+		p.slots.free(f, p.live())
+	}
+}
+
+// vacate frees the slot of a retired function that became idle.
+func (p *pool) vacate(f *Function) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f.gate.idle() {
+		p.slots.free(f, p.live())
+	}
+}
+
+// measure sets the memory limit of new workers. Workers with a smaller one take
+// no further calls and end with their last. The caller holds mu.
+func (p *pool) measure() {
+	largest := int64(0)
+	for _, f := range p.functions {
+		largest = max(largest, int64(f.program.Limits.Memory))
+	}
+	if largest == 0 {
+		return // all released: late calls still find a limit
+	}
+	p.memory.Store(largest)
+	for _, w := range p.live() {
+		if w.memory < largest {
+			w.drain(causeReplaced)
+		}
+	}
+}
+
+// orphan ends the workers as they become idle, from now on.
+func (p *pool) orphan() {
+	p.gone.Store(true)
+	p.exec.watch.arm(p.exec.now())
+}
+
+func (p *pool) live() []*worker { return *p.workers.Load() }
+
+// call runs a flight in one of the app's workers.
+func (p *pool) call(ctx context.Context, fl *flight) (*Result, error) {
+	f := fl.function
+	for {
+		now := p.exec.now()
+		w := p.choose(now)
+		if w == nil {
+			if err := p.first(ctx); err != nil {
+				flightNeverSent(fl)
+				return nil, err
+			}
+			continue
+		}
+		slot, ok := p.slotOf(f)
+		if !ok {
+			flightNeverSent(fl)
+			return nil, &picloud.Error{Code: picloud.CodeQueueFull, Detail: "too many functions of the app run at once", RetryAfter: time.Second}
+		}
+		f.used.Store(now)
+		if w.send(fl, slot, loadServe, now) {
+			return w.await(ctx, fl)
+		}
+	}
+}
+
+// slotOf returns the slot of f in the workers' program tables.
+func (p *pool) slotOf(f *Function) (uint32, bool) {
+	if slot := f.slot.Load(); slot != noSlot {
+		return uint32(slot), true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.slots.take(f, p.live())
+}
+
+// choose returns the worker for the next call: the oldest that is not busy, so
+// that frames share writes and spare workers become idle; else the one with the
+// fewest calls, and the pool grows. Nil: there is none.
+func (p *pool) choose(now int64) *worker {
+	var best *worker
+	fewest := int32(0)
+	live := p.live()
+	for _, w := range live {
+		if !w.open.Load() {
+			continue
+		}
+		n := w.busy.Load()
+		if n == 0 || w.wait(now, n) < scaleAfter {
+			return w
+		}
+		if best == nil || n < fewest {
+			best, fewest = w, n
+		}
+	}
+	if best != nil && len(live) < p.exec.opts.MaxWorkers {
+		p.grow(now)
+	}
+	return best
+}
+
+// first starts a worker, or waits for the one that another call starts.
+func (p *pool) first(ctx context.Context) error {
+	p.mu.Lock()
+	if s := p.starting; s != nil {
+		p.mu.Unlock()
+		select {
+		case <-s.done:
+			return s.err
+		case <-ctx.Done():
+			return cancelled(ctx)
+		}
+	}
+	for _, w := range p.live() {
+		if w.open.Load() {
+			p.mu.Unlock()
+			return nil // started meanwhile
+		}
+	}
+	s := &start{done: make(chan struct{})}
+	p.starting = s
+	p.mu.Unlock()
+	s.err = p.start()
+	p.mu.Lock()
+	p.starting = nil
+	p.mu.Unlock()
+	close(s.done)
+	return s.err
+}
+
+// grow adds a worker in the background.
+func (p *pool) grow(now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.growing || now < p.growAfter {
+		return
+	}
+	p.growing = p.exec.spawn(func() {
+		err := p.start()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.growing = false
+		if err != nil {
+			p.growAfter = p.exec.now() + scalePause
+		}
+	})
+}
+
+// start gets one more worker into the pool, if breaker and memory allow.
+func (p *pool) start() error {
+	e := p.exec
+	p.mu.Lock()
+	wait, ok := p.breaker.allow(e.now())
+	p.mu.Unlock()
+	if !ok {
+		return &picloud.Error{
+			Code: picloud.CodeBreakerOpen, Detail: "its executors crashed several times within seconds",
+			RetryAfter: time.Duration(wait), Hint: "`picloud logs` shows why",
+		}
+	}
+	memory := p.memory.Load()
+	if err := e.reserve(memory); err != nil {
+		return err
+	}
+	w := newWorker(e, p.app, memory)
+	w.pool = p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	uid, ok := p.uid, p.uid != noUID
+	if !ok {
+		uid, ok = e.uids.take()
+	}
+	if !ok {
+		e.budget.give(memory)
+		return e.noMemory(memory)
+	}
+	p.uid, w.uid = uid, uid
+	if err := w.start(); err != nil {
+		p.breaker.crash(e.now())
+		p.settle()
+		e.budget.give(memory)
+		return err
+	}
+	workers := append([]*worker(nil), p.live()...)
+	workers = append(workers, w)
+	p.workers.Store(&workers)
+	return nil
+}
+
+// remove forgets a worker that ended.
+func (p *pool) remove(w *worker, c cause) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var workers []*worker
+	for _, other := range p.live() {
+		if other != w {
+			workers = append(workers, other)
+		}
+	}
+	p.workers.Store(&workers)
+	if c.counts() {
+		p.breaker.crash(p.exec.now())
+	}
+}
+
+// settle gives the uid back when nobody uses it. The caller holds mu.
+func (p *pool) settle() {
+	if len(p.live()) == 0 && p.uid != noUID {
+		p.exec.uids.give(p.uid)
+		p.uid = noUID
+	}
+}

@@ -1,0 +1,152 @@
+//go:build unix
+
+package executor
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/picloud/picloud/executor/sandbox"
+)
+
+// maxStderr is how much of a worker's last words is kept, in bytes. What the
+// runtime says first and last counts.
+const maxStderr = 4 << 10
+
+// process is a worker's process. It is killed and reaped once.
+type process struct {
+	pid    int
+	stderr int // read end of a pipe that never blocks the worker
+
+	mu     sync.Mutex
+	reaped bool
+}
+
+// end is how a process ended.
+type end struct {
+	status syscall.WaitStatus
+	stderr string
+}
+
+// environment is all that a worker gets. One thread runs Go code: more would let
+// one app take more than its share, and a hot app gets more workers instead. A
+// worker's garbage is short-lived, so that collecting it less often pays; the
+// memory limit still holds. Traces would overflow the pipe and hide the reason.
+func environment(memory int64) []string {
+	return []string{
+		"GOMAXPROCS=1", "GOGC=400", "GOTRACEBACK=none",
+		"GOMEMLIMIT=" + strconv.FormatInt(memory, 10),
+	}
+}
+
+// run starts a worker under the uid, unless that is noUID, and returns it with
+// the agent's end of its socket.
+func (i *image) run(args []string, memory int64, uid int) (*process, *os.File, error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer syscall.Close(theirs)
+	stderr, theirStderr, err := quietPipe()
+	if err != nil {
+		_ = syscall.Close(ours)
+		return nil, nil, err
+	}
+	defer syscall.Close(theirStderr)
+	attr := &syscall.ProcAttr{
+		Dir: "/", Env: environment(memory),
+		Files: []uintptr{i.null.Fd(), i.null.Fd(), uintptr(theirStderr), sandbox.SocketFD: uintptr(theirs), sandbox.ImageFD: i.file.Fd()},
+		Sys:   &syscall.SysProcAttr{Setpgid: true}, // signals to the agent's terminal are not for workers
+	}
+	if uid != noUID {
+		attr.Sys.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+	}
+	pid, err := syscall.ForkExec(i.path, append([]string{workerName}, args...), attr)
+	if err != nil {
+		_ = syscall.Close(ours)
+		_ = syscall.Close(stderr)
+		return nil, nil, fmt.Errorf("execute %q: %w", i.name, err)
+	}
+	return &process{pid: pid, stderr: stderr}, os.NewFile(uintptr(ours), "worker"), nil
+}
+
+// kill ends the process and its children at once.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped { // else the number may be somebody else's
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	}
+}
+
+// reap ends the process, if it has not ended, and returns how it did.
+func (p *process) reap() end {
+	// A worker that closed its socket before it said why gets no more time.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out end
+	for {
+		pid, err := syscall.Wait4(p.pid, &out.status, syscall.WNOHANG, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || pid == p.pid {
+			break
+		}
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		for {
+			if _, err := syscall.Wait4(p.pid, &out.status, 0, nil); err != syscall.EINTR {
+				break
+			}
+		}
+		break
+	}
+	p.reaped = true
+	out.stderr = p.lastWords()
+	_ = syscall.Close(p.stderr)
+	return out
+}
+
+// lastWords reads what the pipe holds, and keeps the first and the last of it.
+func (p *process) lastWords() string {
+	var all []byte
+	chunk := make([]byte, maxStderr)
+	for len(all) < 64<<10 {
+		n, err := syscall.Read(p.stderr, chunk)
+		if err == syscall.EINTR {
+			continue
+		}
+		if n <= 0 || err != nil {
+			break
+		}
+		all = append(all, chunk[:n]...)
+	}
+	if len(all) > maxStderr {
+		all = append(append(all[:maxStderr/2:maxStderr/2], "\n…\n"...), all[len(all)-maxStderr/2:]...)
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(string(all), "\uFFFD"))
+}
+
+// outOfMemory reports whether the Go runtime gave up for want of memory.
+func (e end) outOfMemory() bool {
+	for _, text := range []string{"out of memory", "cannot allocate memory", "failed to allocate", "cannot reserve", "failed to create new OS thread"} {
+		if strings.Contains(e.stderr, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// String says how the process ended.
+func (e end) String() string {
+	if e.status.Signaled() {
+		return "signal: " + e.status.Signal().String()
+	}
+	return fmt.Sprintf("exit status %d", e.status.ExitStatus())
+}

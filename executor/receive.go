@@ -1,0 +1,290 @@
+package executor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// The bounds of what workers send besides answers.
+const (
+	maxHello  = 8 << 10
+	maxLoaded = 32 << 10
+	maxReply  = 32 << 10 // a Failure
+)
+
+// read takes the worker's frames until there are no more, and buries it. What it
+// is told is never believed: a frame must be of a type that workers send, about
+// a call or a load that is under way, and within its limits. Anything else ends
+// the worker.
+func (w *worker) read() {
+	defer w.exec.disown(w)
+	reader := wire.NewReader(w.socket, w.admit)
+	for {
+		h, payload, err := reader.Next()
+		if err == nil {
+			err = w.receive(h, payload, reader)
+		}
+		if err != nil {
+			w.bury(err)
+			return
+		}
+	}
+}
+
+// foreign says what a worker did that it may not do.
+func foreign(h wire.Header, what string) error {
+	return fmt.Errorf("%s frame %d: %s: %w", h.Type, h.ID, what, wire.ErrMalformed)
+}
+
+// admit decides about a frame by its header, before memory is taken for it.
+func (w *worker) admit(h wire.Header) (limit int, err error) {
+	if !w.hello && h.Type != wire.TypeHello {
+		return 0, foreign(h, "before hello")
+	}
+	switch h.Type {
+	case wire.TypeHello:
+		if w.hello || h.ID != 0 {
+			return 0, foreign(h, "a second hello")
+		}
+		return maxHello, nil
+	case wire.TypeLoaded:
+		return maxLoaded, nil
+	case wire.TypeResult, wire.TypeFailure, wire.TypeLog, wire.TypeHostCall:
+	default:
+		return 0, foreign(h, "not a worker's")
+	}
+	w.mu.Lock()
+	fl := w.find(h.ID)
+	w.mu.Unlock()
+	if fl == nil {
+		return 0, foreign(h, "no such call")
+	}
+	switch h.Type {
+	case wire.TypeFailure:
+		return maxReply, nil
+	case wire.TypeLog:
+		return wire.MaxLogMessage + wire.MaxLogFields + 64, nil
+	case wire.TypeHostCall:
+		return wire.MaxHostArgs, nil
+	}
+	// A little more than the limit, so that a body that is just over it is told
+	// to the caller instead of ending the worker.
+	return int(fl.function.program.Limits.ResponseBody) + maxHeaderBytes + 4096, nil
+}
+
+// receive handles one frame. Only this goroutine takes flights out of the table
+// before the burial, so what admit found is still there.
+func (w *worker) receive(h wire.Header, payload []byte, reader *wire.Reader) error {
+	switch h.Type {
+	case wire.TypeResult, wire.TypeFailure:
+		return w.answer(h, reader)
+	case wire.TypeLog:
+		return w.logged(h, payload)
+	case wire.TypeHostCall:
+		return w.hostCall(h, payload)
+	case wire.TypeLoaded:
+		return w.loaded(h, payload)
+	}
+	return w.greet(payload)
+}
+
+// answer gives a call its answer.
+func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
+	now := w.exec.now()
+	w.mu.Lock()
+	fl := w.find(h.ID)
+	if fl == nil {
+		w.mu.Unlock()
+		return foreign(h, "no such call")
+	}
+	w.table[uint32(h.ID)] = nil
+	w.free = append(w.free, uint32(h.ID))
+	cancel := fl.cancel
+	awaited := !fl.abandoned
+	if awaited {
+		if fl.deadline <= now {
+			fl.err = timedOut(fl)
+		} else {
+			fl.answer, fl.payload = h.Type, reader.Take()
+		}
+	}
+	w.paced(now, w.busy.Add(-1))
+	w.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	if awaited {
+		fl.done <- struct{}{}
+	}
+	fl.drop()
+	if p := w.pool; p != nil && p.breaker.answered() {
+		p.mu.Lock()
+		p.breaker.close()
+		p.mu.Unlock()
+	}
+	return nil
+}
+
+// paced notes that a call ended, of which n are left. The caller holds mu.
+func (w *worker) paced(now int64, n int32) {
+	step := now - w.progress.Load()
+	average := w.interval.Load()
+	w.interval.Store(average + (step-average)/8)
+	w.progress.Store(now)
+	if n > 0 {
+		return
+	}
+	w.last.Store(now)
+	if w.leaving != causeNone || (w.pool != nil && w.pool.gone.Load()) {
+		w.exec.watch.arm(now)
+		return
+	}
+	w.exec.watch.arm(now + int64(w.exec.opts.IdleTimeout))
+}
+
+// greet checks a Hello.
+func (w *worker) greet(payload []byte) error {
+	var hello wire.Hello
+	if err := hello.Decode(payload); err != nil {
+		return err
+	}
+	if hello.Version != wire.Version {
+		w.kill(causeSandbox)
+		return fmt.Errorf("the worker speaks version %d of the protocol, not %d", hello.Version, wire.Version)
+	}
+	for _, layer := range w.exec.opts.Layers {
+		if !slices.Contains(hello.Layers, layer) {
+			w.kill(causeSandbox)
+			return fmt.Errorf("the worker runs without the layer %q of its sandbox", layer)
+		}
+	}
+	w.hello, w.layers = true, hello.Layers
+	return nil
+}
+
+// loaded ends the oldest load.
+func (w *worker) loaded(h wire.Header, payload []byte) error {
+	var answer wire.Loaded
+	if err := answer.Decode(payload); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	if len(w.loading) == 0 || uint64(w.loading[0].slot) != h.ID {
+		w.mu.Unlock()
+		return foreign(h, "no such load")
+	}
+	l := w.loading[0]
+	w.loading = w.loading[1:]
+	ok := answer.Reason == wire.ReasonNone
+	if w.programs[l.slot].function == l.function {
+		w.programs[l.slot] = loaded{}
+		if ok {
+			w.programs[l.slot] = loaded{l.function, true}
+		}
+	}
+	now := w.exec.now()
+	w.progress.Store(now)
+	w.warm.Store(true)
+	first := int64(never)
+	for _, fl := range w.table {
+		if fl != nil && fl.loading && fl.function == l.function {
+			fl.loading = false
+			if !fl.abandoned {
+				fl.deadline = now + fl.timeout
+				first = min(first, fl.deadline)
+			}
+		}
+	}
+	w.mu.Unlock()
+	w.exec.watch.arm(first)
+	if !ok {
+		l.function.failure.Store(&answer)
+	}
+	if w.loads != nil {
+		select {
+		case w.loads <- answer:
+		default:
+		}
+	}
+	return nil
+}
+
+// bury ends what is left of a worker whose conversation ended with err: the
+// process, its calls, and its share of the budget.
+func (w *worker) bury(err error) {
+	w.mu.Lock()
+	w.open.Store(false)
+	byItself := !w.dead.Swap(true)
+	w.mu.Unlock()
+	w.cancel()
+	w.frames.Close(errEnded)
+	end := w.process.reap()
+	_ = w.socket.Close()
+	w.mu.Lock()
+	if byItself {
+		switch {
+		case errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLong):
+			w.why = causeProtocol
+		case end.outOfMemory():
+			w.why = causeMemory
+		case !w.hello:
+			w.why = causeSandbox
+		default:
+			w.why = causeCrash
+		}
+	}
+	why := w.why
+	table := w.table
+	w.table, w.free = nil, nil
+	w.mu.Unlock()
+
+	// The budget and the pool first: who hears of the end may call again at once.
+	w.exec.budget.give(w.memory)
+	w.exec.metrics.ended(w, why)
+	if p := w.pool; p != nil {
+		p.remove(w, why)
+	}
+	for _, fl := range table {
+		if fl == nil {
+			continue
+		}
+		if fl.cancel != nil {
+			fl.cancel()
+		}
+		if !fl.abandoned {
+			fl.err = why.ended(fl, picloud.Size(w.memory))
+			fl.done <- struct{}{}
+		}
+		fl.drop()
+	}
+	w.hosts.Wait()
+	w.report(why, end, err)
+	if p := w.pool; p != nil {
+		p.mu.Lock()
+		p.settle()
+		p.mu.Unlock()
+	}
+	close(w.ended)
+}
+
+// report writes to the node's log how a worker ended.
+func (w *worker) report(why cause, end end, err error) {
+	args := []any{"app", w.app, "cause", why.String(), "pid", w.process.pid}
+	if !why.counts() && why != causeTimeout {
+		w.exec.log.Debug("executor ended", args...)
+		return
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		args = append(args, "error", err)
+	}
+	args = append(args, "status", end.String())
+	if end.stderr != "" {
+		args = append(args, "stderr", end.stderr)
+	}
+	w.exec.log.Warn("executor ended", args...)
+}

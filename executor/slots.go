@@ -1,0 +1,55 @@
+package executor
+
+import "slices"
+
+// maxPrograms is how many programs a worker holds at once.
+const maxPrograms = 256
+
+// slots are the program tables of an app's workers: the same program has the
+// same slot in each. Workers load a program with its first call. A stale slot is
+// harmless: a worker compares the program too. The pool's mu guards it.
+type slots struct {
+	held []*Function // by slot; nil: free
+}
+
+// take gives f a slot, and drops the program that was idle the longest when all
+// are taken.
+func (s *slots) take(f *Function, workers []*worker) (uint32, bool) {
+	if slot := f.slot.Load(); slot != noSlot {
+		return uint32(slot), true
+	}
+	slot := slices.Index(s.held, nil)
+	if slot < 0 && len(s.held) < maxPrograms {
+		slot = len(s.held)
+		s.held = append(s.held, nil)
+	}
+	if slot < 0 {
+		var oldest *Function
+		for _, other := range s.held {
+			if other.gate.idle() && (oldest == nil || other.used.Load() < oldest.used.Load()) {
+				oldest = other
+			}
+		}
+		if oldest == nil {
+			return 0, false
+		}
+		slot = int(oldest.slot.Load())
+		s.free(oldest, workers)
+	}
+	s.held[slot] = f
+	f.slot.Store(int32(slot))
+	return uint32(slot), true
+}
+
+// free takes the slot of f back. The workers unload it before their next call.
+func (s *slots) free(f *Function, workers []*worker) {
+	slot := f.slot.Load()
+	if slot == noSlot {
+		return
+	}
+	f.slot.Store(noSlot)
+	s.held[slot] = nil
+	for _, w := range workers {
+		w.forget(uint32(slot), f)
+	}
+}

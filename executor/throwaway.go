@@ -1,0 +1,191 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// maxThrowaway is how many throw-away workers run at once.
+const maxThrowaway = 2
+
+// maxDraftLogs is how many records of a draft run are kept.
+const maxDraftLogs = 1000
+
+// Compile checks a script that nobody deployed yet: bounds, syntax, and a run of
+// its top level, in a worker of its own that is ended afterwards. name is the
+// function's, for messages. Errors are *picloud.Error: CodeScript,
+// CodeSourceBounds and CodeCompileBudget are the script's fault, CodeBusy,
+// CodeNoMemory and CodeExecutor the node's.
+func (e *Executor) Compile(ctx context.Context, source []byte, name string) (picloud.Compiled, error) {
+	limits := picloud.DefaultLimits()
+	f := e.draft(source, name, limits)
+	var out picloud.Compiled
+	err := e.throwaway(ctx, limits, nil, func(w *worker) error {
+		w.mu.Lock()
+		w.programs = append(w.programs, loaded{})
+		w.load(f, 0, wire.ModeCompile, e.now())
+		w.mu.Unlock()
+		if err := w.frames.Flush(); err != nil {
+			return w.causeOf(err)
+		}
+		select {
+		case answer := <-w.loads:
+			if answer.Reason != wire.ReasonNone {
+				return failed(answer.Failure, compileCodes)
+			}
+			out.Handlers = answer.Handlers
+			return nil
+		case <-w.ended:
+			return w.causeOf(errEnded)
+		case <-ctx.Done():
+			return cancelled(ctx)
+		}
+	})
+	if err != nil {
+		return picloud.Compiled{}, describe(err, "compile script", name)
+	}
+	return out, nil
+}
+
+// Draft compiles a script and runs it once, in a worker of its own. It returns
+// what the script logged also when it fails. Beside the errors of Compile there
+// are those of Function.Invoke. The caller releases the result.
+func (e *Executor) Draft(ctx context.Context, source []byte, limits picloud.Limits, c *Call) (*Result, []picloud.LogRecord, error) {
+	limits = limits.WithDefaults()
+	f := e.draft(source, "draft", limits)
+	logs := &draftLogs{}
+	var out *Result
+	err := e.throwaway(ctx, limits, logs, func(w *worker) error {
+		fl := newFlight(f, c)
+		if err := fl.invoke.CheckSize(); err != nil || len(c.Body) > int(limits.RequestBody) {
+			flightNeverSent(fl)
+			return &picloud.Error{Code: picloud.CodeRequestTooLarge, Err: err}
+		}
+		fl.timeout = f.timeout(c)
+		if !w.send(fl, 0, loadDraft, e.now()) {
+			flightNeverSent(fl)
+			return w.causeOf(errEnded)
+		}
+		result, err := w.await(ctx, fl)
+		if l := f.failure.Load(); l != nil {
+			err = failed(l.Failure, compileCodes)
+		}
+		out = result
+		return w.causeOf(err)
+	})
+	if err != nil {
+		out.Release()
+		return nil, logs.take(), describe(err, "run draft", "")
+	}
+	return out, logs.take(), nil
+}
+
+// draft is a handle that belongs to no pool.
+func (e *Executor) draft(source []byte, name string, limits picloud.Limits) *Function {
+	return newFunction(nil, Program{Function: name, Digest: picloud.DigestOf(source), Source: source, Limits: limits}, 0)
+}
+
+// throwaway gives work a fresh worker, and ends it afterwards.
+func (e *Executor) throwaway(ctx context.Context, limits picloud.Limits, sink LogSink, work func(*worker) error) error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.leave()
+	patience := time.NewTimer(e.opts.CompileWait)
+	defer patience.Stop()
+	select {
+	case e.places <- struct{}{}:
+		defer func() { <-e.places }()
+	case <-patience.C:
+		return &picloud.Error{Code: picloud.CodeBusy, Detail: "waited " + e.opts.CompileWait.String() + " for a place", RetryAfter: time.Second}
+	case <-ctx.Done():
+		return cancelled(ctx)
+	}
+	memory := int64(limits.Memory)
+	if err := e.reserve(memory); err != nil {
+		return err
+	}
+	uid, ok := e.uids.take()
+	if !ok {
+		e.budget.give(memory)
+		return e.noMemory(memory)
+	}
+	defer e.uids.give(uid)
+	w := newWorker(e, "", memory)
+	w.uid, w.sink, w.loads = uid, sink, make(chan wire.Loaded, 1)
+	if err := w.start(); err != nil {
+		e.budget.give(memory)
+		return err
+	}
+	defer func() {
+		w.kill(causeThrowaway)
+		<-w.ended
+	}()
+	return work(w)
+}
+
+// causeOf replaces the error of a throw-away worker's work by why the worker
+// ended, if that was the script's doing.
+func (w *worker) causeOf(err error) error {
+	if err == nil {
+		return nil
+	}
+	w.mu.Lock()
+	why, loading := w.why, len(w.loading) > 0
+	w.mu.Unlock()
+	switch {
+	case why == causeLoadTimeout:
+		return &picloud.Error{
+			Code: picloud.CodeCompileBudget, Detail: "compiling and loading took longer than " + w.exec.opts.LoadTimeout.String(),
+			Hint: "make the script smaller, or move work from the top level into the handler",
+		}
+	case loading && (why == causeMemory || why == causeCrash):
+		return &picloud.Error{
+			Code: picloud.CodeCompileBudget, Detail: "compiling and loading ended the executor (" + why.String() + ")",
+			Hint: "make the script smaller, or move work from the top level into the handler",
+		}
+	case errors.Is(err, errEnded):
+		return why.ended(&flight{}, picloud.Size(w.memory))
+	}
+	return err
+}
+
+// describe completes an error with what was attempted.
+func describe(err error, op, resource string) error {
+	var known *picloud.Error
+	if !errors.As(err, &known) {
+		return &picloud.Error{Code: picloud.CodeInternal, Op: op, Resource: resource, Err: err}
+	}
+	if known.Op != "" {
+		return err
+	}
+	out := *known
+	out.Op, out.Resource = op, resource
+	return &out
+}
+
+// draftLogs collects the records of a draft run.
+type draftLogs struct {
+	mu   sync.Mutex
+	list []picloud.LogRecord
+}
+
+// Log implements LogSink.
+func (l *draftLogs) Log(_ string, rec picloud.LogRecord) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.list) < maxDraftLogs {
+		l.list = append(l.list, rec)
+	}
+}
+
+func (l *draftLogs) take() []picloud.LogRecord {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.list
+}

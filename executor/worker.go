@@ -1,0 +1,382 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// cancelGrace is how long a worker may take to end a call that was cancelled.
+const cancelGrace = int64(100 * time.Millisecond)
+
+// lastWords is how long the socket of a killed worker is still read.
+const lastWords = time.Second
+
+var errEnded = errors.New("the executor process has ended")
+
+// worker is one process and the calls in it. One goroutine reads its socket and,
+// when that ends, buries it; callers write.
+type worker struct {
+	exec   *Executor
+	pool   *pool // nil: a throw-away worker
+	app    string
+	memory int64
+	uid    int
+	sink   LogSink
+	loads  chan wire.Loaded // throw-away workers only: takes what was loaded
+
+	process *process
+	socket  *os.File
+	frames  *wire.Writer
+	ctx     context.Context // of host calls; ends with the worker
+	cancel  context.CancelFunc
+	hosts   sync.WaitGroup // host calls under way
+	ended   chan struct{}  // closed when the process is reaped
+
+	open atomic.Bool  // takes further calls
+	dead atomic.Bool  // is being killed
+	busy atomic.Int32 // calls in the table
+	last atomic.Int64 // when the last call ended
+
+	// How fast it works, for pool.choose.
+	warm     atomic.Bool  // has loaded its first program
+	progress atomic.Int64 // when it last ended a call, or began one from idleness
+	interval atomic.Int64 // average time between ends of calls while busy
+
+	mu         sync.Mutex
+	table      []*flight // by the low half of a call's id; nil: free
+	free       []uint32  // free places of the table
+	generation uint32    // the high half of the next call's id
+	programs   []loaded  // by slot
+	unload     []uint32  // slots to unload before the next call
+	loading    []load    // oldest first
+	why        cause     // causeNone: it ended by itself
+	leaving    cause     // why it ends when it becomes idle; causeNone: it stays
+
+	hello  bool     // the first frame came; for the reading goroutine
+	layers []string // of its sandbox
+}
+
+// loaded is a place in a worker's program table.
+type loaded struct {
+	function *Function // nil: free
+	ready    bool      // the worker said so
+}
+
+// load is a Load whose Loaded has not come.
+type load struct {
+	slot     uint32
+	function *Function
+	deadline int64
+}
+
+// How a program is loaded.
+const (
+	loadServe = wire.ModeServe
+	loadDraft = wire.ModeDraft
+)
+
+func newWorker(e *Executor, app string, memory int64) *worker {
+	return &worker{
+		exec: e, app: app, memory: memory, uid: noUID, sink: e.opts.Logs,
+		ended: make(chan struct{}), programs: make([]loaded, 0, 4),
+	}
+}
+
+// start runs the process and the goroutine that reads from it. The first frame
+// waits for the first call's write.
+func (w *worker) start() error {
+	e := w.exec
+	if !e.adopt(w) {
+		return &picloud.Error{Code: picloud.CodeDraining}
+	}
+	process, socket, err := e.image.run(e.opts.WorkerArgs, w.memory, w.uid)
+	if err != nil {
+		e.disown(w)
+		return &picloud.Error{
+			Code: picloud.CodeExecutor, Op: "start executor", Resource: w.app, Err: err, RetryAfter: time.Second,
+			Hint: "run `picloud doctor`; the worker's binary must be executable for every user",
+		}
+	}
+	w.process, w.socket = process, socket
+	w.frames = wire.NewWriter(socket, true)
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.frames.Queue(wire.TypeConfig, 0, &wire.Config{Version: wire.Version, App: w.app, Memory: w.memory, Programs: maxPrograms})
+	w.last.Store(e.now())
+	w.open.Store(true)
+	e.metrics.started(w)
+	e.watch.arm(e.now() + int64(e.opts.IdleTimeout))
+	go w.read()
+	return nil
+}
+
+// send puts a flight into the table and on the wire, behind its program if the
+// worker does not have that yet. It reports false, and has done nothing, when
+// the worker takes no more calls.
+func (w *worker) send(fl *flight, slot uint32, mode wire.Mode, now int64) bool {
+	f := fl.function
+	w.mu.Lock()
+	if !w.open.Load() {
+		w.mu.Unlock()
+		return false
+	}
+	for _, old := range w.unload {
+		if w.programs[old].function != nil {
+			w.programs[old] = loaded{}
+			w.frames.Queue(wire.TypeUnload, uint64(old), nil)
+		}
+	}
+	w.unload = w.unload[:0]
+	for int(slot) >= len(w.programs) {
+		w.programs = append(w.programs, loaded{})
+	}
+	if w.programs[slot].function != f {
+		w.load(f, slot, mode, now)
+	}
+	fl.deadline = now + fl.timeout
+	if fl.loading = !w.programs[slot].ready; fl.loading {
+		fl.deadline += int64(w.exec.opts.LoadTimeout)
+	}
+	at := fl.deadline
+	w.place(fl)
+	if w.busy.Add(1) == 1 {
+		w.progress.Store(now)
+	}
+	w.mu.Unlock()
+
+	w.exec.watch.arm(at)
+	fl.invoke.Slot, fl.invoke.Timeout = slot, time.Duration(fl.timeout)
+	// An error means that the worker is ending: its burial answers the flight.
+	_ = w.frames.Send(wire.TypeInvoke, fl.id, &fl.invoke)
+	return true
+}
+
+// load queues the frames that put f into a slot. The caller holds mu, and sends
+// a frame afterwards.
+func (w *worker) load(f *Function, slot uint32, mode wire.Mode, now int64) {
+	if w.programs[slot].function != nil {
+		w.frames.Queue(wire.TypeUnload, uint64(slot), nil)
+	}
+	w.programs[slot] = loaded{function: f}
+	deadline := now + int64(w.exec.opts.LoadTimeout)
+	w.loading = append(w.loading, load{slot, f, deadline})
+	w.exec.watch.arm(deadline)
+	p, l := &f.program, &f.program.Limits
+	w.frames.Queue(wire.TypeLoad, uint64(slot), &wire.Load{
+		Mode: mode, Function: p.Function, Version: p.Version, Digest: p.Digest, Source: p.Source,
+		Timeout: w.exec.opts.LoadTimeout, ResponseBody: int(l.ResponseBody), LogBytes: int(l.LogBytes), HostCalls: l.HostCalls,
+	})
+}
+
+// place gives a flight its place in the table and its id. The caller holds mu.
+func (w *worker) place(fl *flight) {
+	var at uint32
+	if n := len(w.free); n > 0 {
+		at, w.free = w.free[n-1], w.free[:n-1]
+	} else {
+		at = uint32(len(w.table))
+		w.table = append(w.table, nil)
+	}
+	w.table[at] = fl
+	w.generation++
+	fl.id = uint64(w.generation)<<32 | uint64(at)
+}
+
+// find returns the flight with this id; nil: there is none. The caller holds mu.
+func (w *worker) find(id uint64) *flight {
+	at := uint32(id)
+	if int(at) >= len(w.table) || w.table[at] == nil || w.table[at].id != id {
+		return nil
+	}
+	return w.table[at]
+}
+
+// await waits for the answer of a flight that was sent.
+func (w *worker) await(ctx context.Context, fl *flight) (*Result, error) {
+	id := fl.id
+	select {
+	case <-fl.done:
+	case <-ctx.Done():
+		if w.abandon(fl) {
+			_ = w.frames.Send(wire.TypeCancel, id, nil) // it fails when the worker ended: so did the call
+			fl.drop()
+			return nil, cancelled(ctx)
+		}
+		<-fl.done // the answer was faster
+	}
+	defer fl.drop()
+	if fl.err != nil {
+		if fl.abandoned {
+			_ = w.frames.Send(wire.TypeCancel, id, nil)
+		}
+		return nil, fl.err
+	}
+	return w.conclude(fl)
+}
+
+// conclude turns the answer of a flight into what Invoke returns.
+func (w *worker) conclude(fl *flight) (*Result, error) {
+	if fl.answer == wire.TypeFailure {
+		var reason wire.Failure
+		err := reason.Decode(fl.payload.B)
+		fl.payload.Release()
+		if err != nil {
+			return nil, w.misbehaved(fl, err)
+		}
+		if l := fl.function.failure.Load(); reason.Reason == wire.ReasonNotLoaded && l != nil {
+			reason = l.Failure
+		}
+		return nil, failed(reason, codes)
+	}
+	r, err := newResult(fl.payload)
+	switch {
+	case errors.Is(err, errUnusable):
+		return nil, &picloud.Error{Code: picloud.CodeFunctionResponse, Detail: "its status or a header is not valid in HTTP"}
+	case err != nil:
+		return nil, w.misbehaved(fl, err)
+	case len(r.Body) > int(fl.function.program.Limits.ResponseBody):
+		r.Release()
+		return nil, &picloud.Error{
+			Code:   picloud.CodeResponseTooLarge,
+			Detail: "the response is over the limit of " + fl.function.program.Limits.ResponseBody.String(),
+		}
+	}
+	return r, nil
+}
+
+// misbehaved ends the worker for what it answered, and returns the call's error.
+func (w *worker) misbehaved(fl *flight, err error) error {
+	w.exec.log.Warn("executor broke the protocol", "app", w.app, "error", err)
+	w.kill(causeProtocol)
+	return causeProtocol.ended(fl, picloud.Size(w.memory))
+}
+
+// abandon says that nobody waits for the flight any more. The worker has
+// cancelGrace to end it. It reports false when the answer is there already.
+func (w *worker) abandon(fl *flight) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if fl.abandoned || w.find(fl.id) != fl {
+		return false
+	}
+	w.leave(fl, w.exec.now())
+	return true
+}
+
+// leave marks a flight abandoned. The caller holds mu.
+func (w *worker) leave(fl *flight, now int64) {
+	fl.abandoned = true
+	fl.deadline = now + cancelGrace
+	if fl.cancel != nil {
+		fl.cancel()
+	}
+	w.exec.watch.arm(fl.deadline)
+}
+
+// scan enforces what is due and returns when something is due next.
+func (w *worker) scan(now int64) (next int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dead.Load() {
+		return never
+	}
+	next = never
+	for _, l := range w.loading {
+		if l.deadline <= now {
+			w.end(causeLoadTimeout)
+			return never
+		}
+		next = min(next, l.deadline)
+	}
+	for _, fl := range w.table {
+		if fl == nil {
+			continue
+		}
+		if fl.deadline <= now {
+			if fl.abandoned {
+				w.end(causeTimeout)
+				return never
+			}
+			w.leave(fl, now)
+			fl.err = timedOut(fl)
+			fl.done <- struct{}{}
+		}
+		next = min(next, fl.deadline)
+	}
+	if w.busy.Load() > 0 || w.pool == nil {
+		return next
+	}
+	idle := w.last.Load() + int64(w.exec.opts.IdleTimeout)
+	switch {
+	case w.leaving != causeNone:
+		w.end(w.leaving)
+	case idle <= now || w.pool.gone.Load():
+		w.end(causeIdle)
+	default:
+		return min(next, idle)
+	}
+	return never
+}
+
+// drain ends the worker as soon as it is idle, and gives it no more calls.
+func (w *worker) drain(c cause) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open.Store(false)
+	w.leaving = c
+	w.exec.watch.arm(w.exec.now())
+}
+
+// retire ends the worker if it is idle.
+func (w *worker) retire(c cause) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.busy.Load() == 0 {
+		w.end(c)
+	}
+}
+
+// kill ends the worker now.
+func (w *worker) kill(c cause) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.end(c)
+}
+
+// end makes the process end and the reading goroutine notice. The caller holds mu.
+func (w *worker) end(c cause) {
+	if w.dead.Swap(true) {
+		return
+	}
+	w.open.Store(false)
+	w.why = c
+	w.frames.Close(errEnded)
+	w.process.kill()
+	// Answers that were sent before may still be in the socket. Its end comes
+	// with the process's, unless a child of it lives on: hence the deadline.
+	_ = w.socket.SetReadDeadline(time.Now().Add(lastWords))
+}
+
+// forget unloads a program before the worker's next call.
+func (w *worker) forget(slot uint32, f *Function) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if int(slot) < len(w.programs) && w.programs[slot].function == f {
+		w.unload = append(w.unload, slot)
+	}
+}
+
+// wait estimates how long a further call waits for n others. It is 0 while the
+// worker boots: another one would be no faster.
+func (w *worker) wait(now int64, n int32) int64 {
+	if !w.warm.Load() {
+		return 0
+	}
+	return max(now-w.progress.Load(), int64(n)*w.interval.Load())
+}
