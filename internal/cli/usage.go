@@ -57,11 +57,13 @@ func noSuchCommand(cmd *cobra.Command, given []string) error {
 }
 
 // noun makes a command that groups others, such as `picloud app`.
-func noun(use, short string, commands ...*cobra.Command) *cobra.Command {
+func noun(name, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   use,
+		Use:   name + " COMMAND",
 		Short: short,
 		Args:  noSuchCommand,
+
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var names []string
 			for _, sub := range cmd.Commands() {
