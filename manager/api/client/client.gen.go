@@ -504,8 +504,8 @@ type ListMembersParams struct {
 
 // ListInvocationsParams defines parameters for ListInvocations.
 type ListInvocationsParams struct {
-	// App Only calls of this app. Admins may leave it out.
-	App *string `form:"app,omitempty" json:"app,omitempty"`
+	// App The app whose calls to list.
+	App string `form:"app" json:"app"`
 
 	// Function Only calls of this function of the app.
 	Function *string `form:"function,omitempty" json:"function,omitempty"`
@@ -839,7 +839,7 @@ type ClientInterface interface {
 	// Corresponds with PATCH /api/v1/apps/{app}/members/{user} (the `SetMemberRole` operationId).
 	SetMemberRole(ctx context.Context, app AppName, user UserName, body SetMemberRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListInvocations List recent calls that this node served, newest first.
+	// ListInvocations List recent calls of an app that this node served, newest first.
 	//
 	// Corresponds with GET /api/v1/invocations (the `ListInvocations` operationId).
 	ListInvocations(ctx context.Context, params *ListInvocationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -893,7 +893,7 @@ type ClientInterface interface {
 	// Corresponds with DELETE /api/v1/users/{user} (the `DeleteUser` operationId).
 	DeleteUser(ctx context.Context, user UserName, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RotateToken Replace a user's API token by a new one, which is shown this once; the old one ends at once. Admins only.
+	// RotateToken Replace a user's API token by a new one, which is shown this once; the old one ends at once. Admins, and the user for itself.
 	//
 	// Corresponds with POST /api/v1/users/{user}/token (the `RotateToken` operationId).
 	RotateToken(ctx context.Context, user UserName, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1444,7 +1444,7 @@ func (c *Client) SetMemberRole(ctx context.Context, app AppName, user UserName, 
 	return c.Client.Do(req)
 }
 
-// ListInvocations List recent calls that this node served, newest first.
+// ListInvocations List recent calls of an app that this node served, newest first.
 //
 // Corresponds with GET /api/v1/invocations (the `ListInvocations` operationId).
 func (c *Client) ListInvocations(ctx context.Context, params *ListInvocationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1598,7 +1598,7 @@ func (c *Client) DeleteUser(ctx context.Context, user UserName, reqEditors ...Re
 	return c.Client.Do(req)
 }
 
-// RotateToken Replace a user's API token by a new one, which is shown this once; the old one ends at once. Admins only.
+// RotateToken Replace a user's API token by a new one, which is shown this once; the old one ends at once. Admins, and the user for itself.
 //
 // Corresponds with POST /api/v1/users/{user}/token (the `RotateToken` operationId).
 func (c *Client) RotateToken(ctx context.Context, user UserName, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3088,16 +3088,12 @@ func NewListInvocationsRequest(server string, params *ListInvocationsParams) (*h
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
 
-		if params.App != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "app", *params.App, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "app", params.App, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
 			}
-
 		}
 
 		if params.Function != nil {

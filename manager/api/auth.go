@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/picloud/picloud"
+)
+
+// authenticate lets only those with a token past, except to health and
+// readiness, and from loopback to the metrics. A path that does not exist is
+// 404 to those with a token only, so that strangers learn nothing from it.
+func (s *server) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if open(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if err := s.signIn(r); err != nil {
+			if picloud.CodeOf(err) == picloud.CodeUnauthenticated {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="picloud"`)
+			}
+			s.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func open(r *http.Request) bool {
+	switch r.URL.Path {
+	case "/healthz", "/readyz":
+		return true
+	case "/metrics":
+		from, err := netip.ParseAddrPort(r.RemoteAddr)
+		return err == nil && from.Addr().Unmap().IsLoopback()
+	}
+	return false
+}
+
+// signIn finds out whose token a request carries.
+func (s *server) signIn(r *http.Request) error {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return &picloud.Error{
+			Code: picloud.CodeUnauthenticated, Detail: "the request carries no API token",
+			Hint: "send Authorization: Bearer TOKEN; picloud login saves one for the CLI",
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	user, err := s.o.Manager.Authenticate(ctx, strings.TrimSpace(token))
+	if err != nil {
+		return err
+	}
+	c := callOf(r.Context())
+	c.token, c.user = strings.TrimSpace(token), user
+	return nil
+}

@@ -1,0 +1,181 @@
+package api
+
+import (
+	"bytes"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/picloud/picloud"
+)
+
+// maxFieldErrors bounds how many wrong fields one answer names.
+const maxFieldErrors = 20
+
+// decodeBody reads a JSON body into v, and refuses what the contract does not
+// know: other fields, other types, anything after the value. The generated
+// handlers call it.
+func decodeBody(r *http.Request, v any, required bool) error {
+	body, err := readBody(r.Body)
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		if required {
+			return &picloud.Error{Code: picloud.CodeInvalid, Detail: "the request has no body", Hint: "send a JSON object"}
+		}
+		return nil
+	}
+	return decode(body, v)
+}
+
+// readBody reads a body that is bounded already.
+func readBody(body io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(body)
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, tooLarge(over.Limit)
+	case err != nil:
+		return nil, &picloud.Error{Code: picloud.CodeInvalid, Detail: "the request's body ended early"}
+	}
+	return b, nil
+}
+
+func decode(body []byte, v any) error {
+	if !utf8.Valid(body) {
+		return &picloud.Error{Code: picloud.CodeInvalid, Detail: "the body is not UTF-8"}
+	}
+	var raw json.RawMessage
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return notJSON(body, err)
+	}
+	if fields := checkFields(reflect.TypeOf(v).Elem(), raw, ""); len(fields) > 0 {
+		return invalidFields(fields[:min(len(fields), maxFieldErrors)])
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return &picloud.Error{Code: picloud.CodeInvalid, Detail: "the body does not fit the contract", Err: err}
+	}
+	return nil
+}
+
+func notJSON(body []byte, err error) error {
+	detail := "the body is not JSON: " + err.Error()
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		line := 1 + bytes.Count(body[:min(int(syntax.Offset), len(body))], []byte("\n"))
+		detail += fmt.Sprintf(" (line %d, byte %d)", line, syntax.Offset)
+	}
+	return &picloud.Error{Code: picloud.CodeInvalid, Detail: detail}
+}
+
+// checkFields compares a JSON value with the Go type that it is meant for, and
+// names every field that the type does not have or whose value does not fit.
+// encoding/json alone stops at the first one, gives its name without the path,
+// forgives wrong case, and tells nothing of where a duration is wrong.
+func checkFields(t reflect.Type, raw json.RawMessage, path string) []picloud.FieldError {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case path != "" && string(raw) == "null":
+		return nil // as if it were absent
+	case decodesItself(t):
+	case t.Kind() == reflect.Struct:
+		return checkObject(t, raw, path)
+	case t.Kind() == reflect.Slice:
+		return checkList(t, raw, path)
+	}
+	if err := json.Unmarshal(raw, reflect.New(t).Interface()); err != nil {
+		return []picloud.FieldError{{Field: orBody(path), Message: misfit(err)}}
+	}
+	return nil
+}
+
+func checkObject(t reflect.Type, raw json.RawMessage, path string) []picloud.FieldError {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(raw, &object) != nil || object == nil {
+		return []picloud.FieldError{{Field: orBody(path), Message: "must be an object"}}
+	}
+	known := map[string]reflect.Type{}
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		known[name] = f.Type
+	}
+	var out []picloud.FieldError
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		if field, ok := known[name]; ok && name != "" {
+			out = append(out, checkFields(field, object[name], join(path, name))...)
+		} else {
+			out = append(out, picloud.FieldError{Field: join(path, picloud.Shorten(name, 80)), Message: "is not known here"})
+		}
+		if len(out) >= maxFieldErrors {
+			break
+		}
+	}
+	return out
+}
+
+func checkList(t reflect.Type, raw json.RawMessage, path string) []picloud.FieldError {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		return []picloud.FieldError{{Field: orBody(path), Message: "must be a list"}}
+	}
+	var out []picloud.FieldError
+	for i, item := range list {
+		out = append(out, checkFields(t.Elem(), item, path+"["+strconv.Itoa(i)+"]")...)
+		if len(out) >= maxFieldErrors {
+			break
+		}
+	}
+	return out
+}
+
+// decodesItself reports whether a type reads its own JSON.
+func decodesItself(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// misfit says in words of JSON why a value does not fit.
+func misfit(err error) string {
+	var typed *json.UnmarshalTypeError
+	if !errors.As(err, &typed) {
+		return err.Error()
+	}
+	switch typed.Type.Kind() {
+	case reflect.Bool:
+		return "must be true or false"
+	case reflect.Int, reflect.Int64:
+		return "must be a whole number"
+	case reflect.Map, reflect.Struct:
+		return "must be an object"
+	case reflect.Slice:
+		return "must be a list"
+	default:
+		return "must be a string"
+	}
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func orBody(path string) string {
+	if path == "" {
+		return "body"
+	}
+	return path
+}

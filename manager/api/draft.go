@@ -1,0 +1,98 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/problem"
+)
+
+// token is what methods and header names are made of (RFC 9110, 5.6.2).
+var token = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}$")
+
+// maxDraftPath bounds path and query of a draft's request, in bytes.
+const maxDraftPath = 8 << 10
+
+// TestDraft answers POST /apps/{app}/functions/{function}/test.
+func (s *server) TestDraft(ctx context.Context, r TestDraftRequestObject) (TestDraftResponseObject, error) {
+	req, err := draftRequest(ctx, r.Body.Request)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.o.Manager.Draft(ctx, actor(ctx), r.App, r.Function, []byte(r.Body.Source), req)
+	if err != nil {
+		return nil, err
+	}
+	out := TestDraft200JSONResponse{Logs: list(d.Logs), Duration: picloud.Duration(d.Duration)}
+	if d.Failure != nil {
+		p := wireProblem(problem.Of(d.Failure, callOf(ctx).id))
+		out.Error = &p
+		return out, nil
+	}
+	body, encoding := string(d.Response.Body), EncodingText
+	if !utf8.ValidString(body) {
+		body, encoding = base64.StdEncoding.EncodeToString(d.Response.Body), EncodingBase64
+	}
+	headers := map[string][]string(d.Response.Header)
+	if headers == nil {
+		headers = map[string][]string{}
+	}
+	out.Response = &DraftResponse{Status: d.Response.Status, Headers: headers, Body: body, Encoding: encoding}
+	return out, nil
+}
+
+// draftRequest makes the request that a draft answers, with the defaults of
+// the contract: GET / without a body.
+func draftRequest(ctx context.Context, d DraftRequest) (picloud.Request, error) {
+	c := callOf(ctx)
+	req := picloud.Request{
+		ID: c.id, Method: strings.ToUpper(d.Method), Path: d.Path, Query: d.Query, Header: http.Header{}, Body: []byte(d.Body),
+	}
+	if from, err := netip.ParseAddrPort(c.remote); err == nil {
+		req.ClientIP = from.Addr().Unmap().String()
+	}
+	if req.Method == "" {
+		req.Method = http.MethodGet
+	}
+	if !strings.HasPrefix(req.Path, "/") {
+		req.Path = "/" + req.Path
+	}
+	if !token.MatchString(req.Method) {
+		return req, invalid("request.method", "must be an HTTP method")
+	}
+	if len(req.Path)+len(req.Query) > maxDraftPath {
+		return req, invalid("request.path", "path and query have at most 8192 bytes")
+	}
+	for name, value := range d.Headers {
+		if !token.MatchString(name) || strings.ContainsAny(value, "\r\n\x00") {
+			return req, invalid("request.headers", "holds a name or value that no HTTP header can have")
+		}
+		req.Header.Set(name, value)
+	}
+	switch d.Encoding {
+	case "", EncodingText:
+	case EncodingBase64:
+		body, err := base64.StdEncoding.DecodeString(d.Body)
+		if err != nil {
+			return req, invalid("request.body", "is not base64")
+		}
+		req.Body = body
+	default:
+		return req, invalid("request.encoding", "must be text or base64")
+	}
+	return req, nil
+}
+
+// wireProblem is a problem as a part of an answer.
+func wireProblem(p problem.Problem) Problem {
+	return Problem{
+		Type: p.Type, Title: p.Title, Status: p.Status, Code: p.Code, Detail: p.Detail, Hint: p.Hint, RequestID: p.RequestID,
+		Errors: p.Errors, Line: p.Line, Column: p.Column, Message: p.Message, Excerpt: p.Excerpt,
+	}
+}

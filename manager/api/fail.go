@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/problem"
+)
+
+// fail answers with err as a problem, and logs what the node's owner has to
+// know and callers must not.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	c := callOf(r.Context())
+	code := picloud.CodeOf(err)
+	level := slog.LevelDebug
+	switch kind := code.Entry().Kind; {
+	case c.answered || errors.Is(err, context.Canceled):
+		// The caller went away.
+	case kind == picloud.ErrInternal:
+		level = slog.LevelError
+	case kind == picloud.ErrUnavailable:
+		level = slog.LevelWarn
+	}
+	s.log.Log(r.Context(), level, "call failed", slog.Any("error", err), slog.String("code", string(code)),
+		slog.String("request_id", c.id), slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("user", c.user.Name))
+	if !c.answered {
+		problem.Write(w, err, c.id)
+	}
+}
+
+// failParameter answers for a parameter that the generated code could not read.
+func (s *server) failParameter(w http.ResponseWriter, r *http.Request, err error) {
+	var format *InvalidParamFormatError
+	var missing *RequiredParamError
+	var many *TooManyValuesForParamError
+	switch {
+	case errors.As(err, &format) && format.ParamName == "version":
+		err = &picloud.Error{Code: picloud.CodeNotFound, Detail: "versions are numbers from 1"}
+	case errors.As(err, &format):
+		err = invalid(format.ParamName, "has the wrong type; see openapi.json")
+	case errors.As(err, &missing):
+		err = invalid(missing.ParamName, "is required")
+	case errors.As(err, &many):
+		err = invalid(many.ParamName, "may be given once")
+	default:
+		err = &picloud.Error{Code: picloud.CodeInvalid, Err: err}
+	}
+	s.fail(w, r, err)
+}
+
+// invalid returns the error of one bad field or parameter.
+func invalid(field, message string) error {
+	return invalidFields([]picloud.FieldError{{Field: field, Message: message}})
+}
+
+func invalidFields(fields []picloud.FieldError) error {
+	return &picloud.Error{Code: picloud.CodeInvalid, Detail: fields[0].Field + " " + fields[0].Message, Fields: fields}
+}

@@ -1,0 +1,100 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+
+	"github.com/picloud/picloud"
+)
+
+// call is what the handlers know about the request they serve.
+type call struct {
+	id       string // X-Request-Id
+	remote   string // address of the caller
+	token    string // only after authenticate
+	user     picloud.User
+	answered bool // the status line is out
+}
+
+type callKey struct{}
+
+// callOf returns the call of a request that passed identify.
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	if c == nil {
+		c = &call{}
+	}
+	return c
+}
+
+// actor returns who asks.
+func actor(ctx context.Context) picloud.Actor {
+	u := callOf(ctx).user
+	return picloud.Actor{User: u.Name, Admin: u.Admin}
+}
+
+// requestID is what a caller may choose as the id of its request.
+var requestID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// identify gives each request an id and each answer the headers that all have,
+// and turns a panic into a 500 with that id.
+func (s *server) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{id: r.Header.Get("X-Request-Id"), remote: r.RemoteAddr}
+		if !requestID.MatchString(c.id) {
+			c.id = rand.Text()
+		}
+		h := w.Header()
+		h.Set("X-Request-Id", c.id)
+		h.Set("X-PiCloud-Node", s.o.Node)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store") // answers hold tokens and code
+		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+		w = &answer{ResponseWriter: w, call: c}
+		defer s.recover(w, r)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recover answers for a handler that panicked.
+func (s *server) recover(w http.ResponseWriter, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler {
+		panic(v)
+	}
+	c := callOf(r.Context())
+	s.log.Error("handler panicked", slog.Any("panic", v), slog.String("request_id", c.id),
+		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("stack", string(debug.Stack())))
+	if c.answered {
+		panic(http.ErrAbortHandler) // the caller must not take half an answer for a whole one
+	}
+	s.fail(w, r, &picloud.Error{Code: picloud.CodeInternal})
+}
+
+// answer notes when the status line is out, after which no problem can be sent.
+type answer struct {
+	http.ResponseWriter
+	call *call
+}
+
+// WriteHeader sends the status line.
+func (a *answer) WriteHeader(status int) {
+	a.call.answered = true
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write sends a part of the body.
+func (a *answer) Write(b []byte) (int, error) {
+	a.call.answered = true
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
