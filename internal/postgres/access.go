@@ -6,7 +6,6 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/picloud/picloud"
 )
@@ -50,29 +49,30 @@ func readOf[T any](ctx context.Context, d *DB, s subject, actor picloud.Actor, a
 	if !picloud.ValidName(app) || function != "" && !picloud.ValidName(function) {
 		return nil, s.notFound()
 	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	batch := &pgx.Batch{}
-	batch.Queue(sqlAccess, app, actor.User, actor.Admin)
-	if function != "" {
-		batch.Queue(sqlFunctionExists, app, function)
-		args = append([]any{app, function}, args...)
-	}
-	batch.Queue(sql, args...)
-	results := d.api.SendBatch(ctx, batch)
-	defer results.Close()
-	if _, err := scanRole(s, results.QueryRow(), picloud.RoleViewer); err != nil {
-		return nil, err
-	}
-	if function != "" {
-		var exists bool
-		if err := results.QueryRow().Scan(&exists); err != nil || !exists {
-			return nil, s.wrap(cmp.Or(err, s.notFound()))
+	var items []T
+	err := d.batch(ctx, s, func(b *pgx.Batch) {
+		b.Queue(sqlAccess, app, actor.User, actor.Admin)
+		if function != "" {
+			b.Queue(sqlFunctionExists, app, function)
+			b.Queue(sql, append([]any{app, function}, args...)...)
+		} else {
+			b.Queue(sql, args...)
 		}
-	}
-	rows, _ := results.Query() // its error is that of the rows
-	items, err := pgx.CollectRows(rows, row)
-	return items, s.wrap(err)
+	}, func(results pgx.BatchResults) (err error) {
+		if _, err := scanRole(s, results.QueryRow(), picloud.RoleViewer); err != nil {
+			return err
+		}
+		if function != "" {
+			var exists bool
+			if err := results.QueryRow().Scan(&exists); err != nil || !exists {
+				return cmp.Or(err, s.notFound())
+			}
+		}
+		found, _ := results.Query() // its error is that of the rows
+		items, err = pgx.CollectRows(found, row)
+		return err
+	})
+	return items, err
 }
 
 // one is read for queries that find a single row: none is ErrNotFound.
@@ -86,16 +86,4 @@ func one[T any](ctx context.Context, d *DB, s subject, actor picloud.Actor, app 
 		return zero, err
 	}
 	return items[0], nil
-}
-
-// all collects the rows of a query that needs no role in an app.
-func all[T any](ctx context.Context, pool *pgxpool.Pool, s subject, row pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	rows, err := pool.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, s.wrap(err)
-	}
-	items, err := pgx.CollectRows(rows, row)
-	return items, s.wrap(err)
 }

@@ -50,7 +50,7 @@ func (a Apps) Create(ctx context.Context, actor picloud.Actor, name string) (pic
 	if !actor.Admin {
 		return picloud.App{}, s.fail(picloud.CodeForbidden, "only cluster admins create apps", "ask a cluster admin")
 	}
-	apps, err := all(ctx, a.db.api, s, appRow, sqlAppCreate, name, actor.User)
+	apps, err := rows(ctx, a.db, a.db.api, s, appRow, sqlAppCreate, name, actor.User)
 	if err != nil {
 		return picloud.App{}, err
 	}
@@ -66,20 +66,23 @@ func (a Apps) Get(ctx context.Context, actor picloud.Actor, name string) (piclou
 	if !picloud.ValidName(name) {
 		return picloud.App{}, "", s.notFound()
 	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	batch := &pgx.Batch{}
-	batch.Queue(sqlAccess, name, actor.User, actor.Admin)
-	batch.Queue(sqlAppGet, name)
-	results := a.db.api.SendBatch(ctx, batch)
-	defer results.Close()
-	role, err := scanRole(s, results.QueryRow(), picloud.RoleViewer)
+	var app picloud.App
+	var role picloud.Role
+	err := a.db.batch(ctx, s, func(b *pgx.Batch) {
+		b.Queue(sqlAccess, name, actor.User, actor.Admin)
+		b.Queue(sqlAppGet, name)
+	}, func(results pgx.BatchResults) (err error) {
+		if role, err = scanRole(s, results.QueryRow(), picloud.RoleViewer); err != nil {
+			return err
+		}
+		found, _ := results.Query() // its error is that of the rows
+		app, err = pgx.CollectExactlyOneRow(found, appRow)
+		return err
+	})
 	if err != nil {
 		return picloud.App{}, "", err
 	}
-	rows, _ := results.Query() // its error is that of the rows
-	app, err := pgx.CollectExactlyOneRow(rows, appRow)
-	return app, role, s.wrap(err)
+	return app, role, nil
 }
 
 // List returns the apps that the actor is a member of; all of them to cluster
@@ -90,7 +93,7 @@ func (a Apps) List(ctx context.Context, actor picloud.Actor, page picloud.Page) 
 	if err != nil {
 		return nil, "", err
 	}
-	items, err = all(ctx, a.db.api, s, appRow, sqlAppList, after, actor.User, actor.Admin, page.Size()+1)
+	items, err = rows(ctx, a.db, a.db.api, s, appRow, sqlAppList, after, actor.User, actor.Admin, page.Size()+1)
 	items, next = cut(page, items, func(a picloud.App) string { return a.Name })
 	return items, next, err
 }

@@ -47,7 +47,7 @@ ORDER BY c.rev, c.app, c.function`
 // incarnation; the whole catalog to a node whose state it cannot continue.
 func (c Catalog) Delta(ctx context.Context, incarnation string, have int64) (out picloud.Delta, err error) {
 	s := subject{"pull catalog", ""}
-	_, err = all(ctx, c.db.node, s, func(row pgx.CollectableRow) (struct{}, error) {
+	_, err = rows(ctx, c.db, c.db.node, s, func(row pgx.CollectableRow) (struct{}, error) {
 		return struct{}{}, addToDelta(&out, row)
 	}, sqlCatalogDelta, incarnation, have)
 	if err != nil {
@@ -89,7 +89,7 @@ func (c Catalog) Sources(ctx context.Context, digests []picloud.Digest) (map[pic
 		for i := range part {
 			keys[i] = part[i][:]
 		}
-		_, err := all(ctx, c.db.node, s, func(row pgx.CollectableRow) (struct{}, error) {
+		_, err := rows(ctx, c.db, c.db.node, s, func(row pgx.CollectableRow) (struct{}, error) {
 			var digest, source []byte
 			if err := row.Scan(&digest, &source); err != nil {
 				return struct{}{}, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/picloud/picloud"
 )
@@ -42,28 +43,25 @@ func (d *DB) change(ctx context.Context, s subject, actor picloud.Actor, app str
 	if !picloud.ValidName(app) {
 		return s.notFound()
 	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	tx, err := d.api.Begin(ctx)
-	if err != nil {
-		return s.wrap(err)
-	}
-	defer rollback(tx)
-	c := &change{s: s, actor: actor, tx: tx}
-	err = c.enter(ctx, app, need)
-	if mayCreate && actor.Admin && errors.Is(err, picloud.ErrNotFound) {
-		err = c.exec(ctx, sqlAppCreate, app, actor.User)
-	}
-	if err == nil {
-		err = fn(ctx, c)
-	}
-	if err != nil {
-		return s.wrap(err)
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return c.unknown(err)
-	}
-	return nil
+	return d.run(ctx, d.api, s, func(ctx context.Context) error {
+		tx, err := d.api.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		defer rollback(tx)
+		c := &change{s: s, actor: actor, tx: tx}
+		err = c.enter(ctx, app, need)
+		if mayCreate && actor.Admin && errors.Is(err, picloud.ErrNotFound) {
+			err = c.exec(ctx, sqlAppCreate, app, actor.User)
+		}
+		if err == nil {
+			err = fn(ctx, c)
+		}
+		if err != nil {
+			return err
+		}
+		return c.unknown(tx.Commit(ctx))
+	})
 }
 
 // enter takes the locks and checks the actor's role, in one round trip.
@@ -76,7 +74,7 @@ func (c *change) enter(ctx context.Context, app string, need picloud.Role) error
 	defer results.Close()
 	for range 2 {
 		if _, err := results.Exec(); err != nil {
-			return c.s.wrap(err)
+			return err
 		}
 	}
 	_, err := scanRole(c.s, results.QueryRow(), need)
@@ -100,6 +98,9 @@ func (c *change) exec(ctx context.Context, sql string, args ...any) error {
 // unknown explains a commit that failed: when the connection broke, the server
 // may have carried it out.
 func (c *change) unknown(err error) error {
+	if err == nil || pgconn.SafeToRetry(err) {
+		return err
+	}
 	wrapped := c.s.wrap(err)
 	var e *picloud.Error
 	if errors.As(wrapped, &e) && e.Code == picloud.CodeDatabaseDown {

@@ -70,9 +70,7 @@ func (d *DB) Close() {
 
 // Ping asks the server for a sign of life.
 func (d *DB) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	return subject{op: "reach database"}.wrap(d.node.Ping(ctx))
+	return d.run(ctx, d.node, subject{op: "reach database"}, d.node.Ping)
 }
 
 // Migrate brings the schema up to what the binary knows. An error that is

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -75,7 +74,7 @@ func unreachable(err error) bool {
 	var network interface{ Timeout() bool }
 	return errors.As(err, &connect) || errors.As(err, &network) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, pgconn.ErrConnClosed) || pgconn.SafeToRetry(err) || brokenOff(err)
+		pgconn.SafeToRetry(err) || brokenOff(err)
 }
 
 // explain says what a server's error means to the caller. The server's own
@@ -110,16 +109,4 @@ func explain(pg *pgconn.PgError) (code picloud.Code, detail, hint string) {
 		return picloud.CodeDatabaseDown, "", ""
 	}
 	return picloud.CodeInternal, "", ""
-}
-
-// brokenOff reports whether a connection ended in the middle of an exchange,
-// which the driver says in several ways.
-func brokenOff(err error) bool {
-	text := err.Error()
-	for _, s := range []string{"unexpected EOF", "EOF", "closed pool", "conn closed", "broken pipe", "connection reset"} {
-		if strings.HasSuffix(text, s) {
-			return true
-		}
-	}
-	return false
 }

@@ -138,24 +138,37 @@ func (m Members) change(ctx context.Context, s subject, app, user, sql string, a
 	if !picloud.ValidName(app) || !picloud.ValidName(user) {
 		return picloud.Member{}, s.notFound()
 	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	for {
-		out := picloud.Member{App: app, User: user}
-		var word string
-		var created, updated *time.Time
-		err := m.db.api.QueryRow(ctx, sql, args...).Scan(&word, &out.Role, &out.GrantedBy, &created, &updated)
-		if err != nil {
-			return picloud.Member{}, s.wrap(err)
+	var out picloud.Member
+	err := m.db.run(ctx, m.db.api, s, func(ctx context.Context) (err error) {
+		for {
+			word := ""
+			if out, word, err = scanChange(m.db.api.QueryRow(ctx, sql, args...)); err != nil || word == "ok" {
+				return err
+			}
+			if word != "stale" {
+				return refuse(s, word)
+			}
 		}
-		if word == "ok" && created != nil {
-			out.CreatedAt, out.UpdatedAt = *created, *updated
-			return out, nil
-		}
-		if word != "stale" {
-			return picloud.Member{}, refuse(s, word)
-		}
+	})
+	if err != nil {
+		return picloud.Member{}, err
 	}
+	out.App, out.User = app, user
+	return out, nil
+}
+
+// scanChange reads a verdict and, when it is "ok", the member as it was
+// changed.
+func scanChange(row pgx.Row) (m picloud.Member, word string, err error) {
+	var created, updated *time.Time
+	if err = row.Scan(&word, &m.Role, &m.GrantedBy, &created, &updated); err != nil || word != "ok" {
+		return m, word, err
+	}
+	if created == nil {
+		return m, "exists", nil // an insert met a row that its snapshot did not have
+	}
+	m.CreatedAt, m.UpdatedAt = *created, *updated
+	return m, word, nil
 }
 
 // refuse turns a statement's verdict into an error.
@@ -175,7 +188,7 @@ func refuse(s subject, word string) error {
 			Hint: "a cluster admin creates users", Fields: []picloud.FieldError{{Field: "user", Message: "must be an existing user"}},
 		}
 	}
-	return s.exists() // "exists", or a row that an insert met although its snapshot had none
+	return s.exists()
 }
 
 // Get returns one membership. Members of the app may.

@@ -44,15 +44,15 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	if err := picloud.CheckName("node", node.Name); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	_, err := n.db.node.Exec(ctx, sqlNodeReport, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt)
-	return s.wrap(err)
+	return n.db.run(ctx, n.db.node, s, func(ctx context.Context) error {
+		_, err := n.db.node.Exec(ctx, sqlNodeReport, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt)
+		return err
+	})
 }
 
 // List returns the nodes that were seen in the last 30 days, by name.
 func (n Nodes) List(ctx context.Context) ([]picloud.Node, error) {
-	return all(ctx, n.db.node, subject{"list nodes", ""}, func(row pgx.CollectableRow) (x picloud.Node, err error) {
+	return rows(ctx, n.db, n.db.node, subject{"list nodes", ""}, func(row pgx.CollectableRow) (x picloud.Node, err error) {
 		err = row.Scan(&x.ID, &x.Name, &x.Version, &x.Rev, &x.StartedAt, &x.SeenAt)
 		return x, err
 	}, sqlNodeList)

@@ -91,7 +91,7 @@ func (u Users) Create(ctx context.Context, actor picloud.Actor, name string, adm
 	if err := s.checkHash(tokenHash); err != nil {
 		return picloud.User{}, err
 	}
-	users, err := all(ctx, u.db.api, s, userRow, sqlUserCreate, name, admin, tokenHash)
+	users, err := rows(ctx, u.db, u.db.api, s, userRow, sqlUserCreate, name, admin, tokenHash)
 	if err != nil {
 		return picloud.User{}, err
 	}
@@ -111,7 +111,7 @@ func (u Users) List(ctx context.Context, actor picloud.Actor, page picloud.Page)
 	if err != nil {
 		return nil, "", err
 	}
-	items, err = all(ctx, u.db.api, s, userRow, sqlUserList, after, page.Size()+1)
+	items, err = rows(ctx, u.db, u.db.api, s, userRow, sqlUserList, after, page.Size()+1)
 	items, next = cut(page, items, func(u picloud.User) string { return u.Name })
 	return items, next, err
 }
@@ -119,7 +119,7 @@ func (u Users) List(ctx context.Context, actor picloud.Actor, page picloud.Page)
 // ByToken returns the user whose token has the given hash, or ErrNotFound.
 func (u Users) ByToken(ctx context.Context, hash []byte) (picloud.User, error) {
 	s := subject{"find user by token", ""}
-	users, err := all(ctx, u.db.api, s, userRow, sqlUserByToken, hash)
+	users, err := rows(ctx, u.db, u.db.api, s, userRow, sqlUserByToken, hash)
 	if err == nil && len(users) == 0 {
 		err = s.notFound()
 	}
@@ -143,13 +143,13 @@ func (u Users) SetToken(ctx context.Context, actor picloud.Actor, name string, h
 	if !picloud.ValidName(name) {
 		return s.notFound()
 	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	tag, err := u.db.api.Exec(ctx, sqlUserSetToken, name, hash)
-	if err == nil && tag.RowsAffected() == 0 {
-		err = s.notFound()
-	}
-	return s.wrap(err)
+	return u.db.run(ctx, u.db.api, s, func(ctx context.Context) error {
+		tag, err := u.db.api.Exec(ctx, sqlUserSetToken, name, hash)
+		if err == nil && tag.RowsAffected() == 0 {
+			return s.notFound()
+		}
+		return err
+	})
 }
 
 // Bootstrap makes the first user, an admin, and reports whether it did: it
@@ -162,17 +162,18 @@ func (u Users) Bootstrap(ctx context.Context, name string, hash []byte) (created
 	if err := s.checkHash(hash); err != nil {
 		return false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	batch := &pgx.Batch{} // without a begin, a batch is one transaction
-	batch.Queue(sqlClusterLock)
-	batch.Queue(sqlUserBootstrap, name, hash)
-	results := u.db.api.SendBatch(ctx, batch)
-	if _, err := results.Exec(); err != nil {
-		return false, s.wrap(errors2(err, results.Close()))
-	}
-	tag, err := results.Exec()
-	return err == nil && tag.RowsAffected() == 1, s.wrap(errors2(err, results.Close()))
+	err = u.db.batch(ctx, s, func(b *pgx.Batch) {
+		b.Queue(sqlClusterLock)
+		b.Queue(sqlUserBootstrap, name, hash)
+	}, func(results pgx.BatchResults) error {
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+		tag, err := results.Exec()
+		created = tag.RowsAffected() == 1
+		return err
+	})
+	return created && err == nil, err
 }
 
 // Delete removes a user and all its memberships. It refuses the last cluster
@@ -185,38 +186,27 @@ func (u Users) Delete(ctx context.Context, actor picloud.Actor, name string) err
 	if !picloud.ValidName(name) {
 		return s.notFound()
 	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	batch := &pgx.Batch{} // without a begin, a batch is one transaction
-	batch.Queue(sqlUserLock, name)
-	batch.Queue(sqlUserAppsLock, name)
-	batch.Queue(sqlUserDelete, name)
-	results := u.db.api.SendBatch(ctx, batch)
-	for range 2 {
-		if _, err := results.Exec(); err != nil {
-			return s.wrap(errors2(err, results.Close()))
-		}
-	}
 	var lastAdmin bool
 	var app string
-	err := results.QueryRow().Scan(&lastAdmin, &app)
-	if err = errors2(err, results.Close()); err != nil {
-		return s.wrap(err)
-	}
-	if lastAdmin {
+	err := u.db.batch(ctx, s, func(b *pgx.Batch) {
+		b.Queue(sqlUserLock, name)
+		b.Queue(sqlUserAppsLock, name)
+		b.Queue(sqlUserDelete, name)
+	}, func(results pgx.BatchResults) error {
+		for range 2 {
+			if _, err := results.Exec(); err != nil {
+				return err
+			}
+		}
+		return results.QueryRow().Scan(&lastAdmin, &app)
+	})
+	switch {
+	case err != nil:
+		return err
+	case lastAdmin:
 		return s.fail(picloud.CodeConflict, "it is the last cluster admin", "make another cluster admin first")
-	}
-	if app != "" {
+	case app != "":
 		return s.fail(picloud.CodeLastOwner, "it is the only owner of app "+app, "make somebody else owner first")
 	}
 	return nil
-}
-
-// errors2 returns the first error: what a batch's closing says matters only
-// when nothing failed before, but then it is the commit's.
-func errors2(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
 }

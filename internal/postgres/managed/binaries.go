@@ -175,3 +175,16 @@ func dataMajor(data string) (int, error) {
 	}
 	return major, nil
 }
+
+// Found is where the binaries of a managed server are.
+type Found struct {
+	Dir     string
+	Version string // such as "15.18"
+}
+
+// Find returns the binaries that a managed server would run: those in dir, or
+// when it is empty the newest on this machine. The error says what to install.
+func Find(ctx context.Context, dir string) (Found, error) {
+	b, err := findBinaries(ctx, dir, 0)
+	return Found{b.dir, b.version}, err
+}

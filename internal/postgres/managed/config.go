@@ -93,7 +93,7 @@ max_wal_size = 256MB
 checkpoint_timeout = 30min
 fsync = %[4]s
 full_page_writes = %[4]s
-synchronous_commit = %[4]s
+synchronous_commit = on
 
 bgwriter_delay = 10s
 bgwriter_lru_maxpages = 0

@@ -32,7 +32,8 @@ type Options struct {
 	Lock *DirLock
 	// MaxConnections is how many connections the server takes. Default 100.
 	MaxConnections int
-	// NoSync gives up durability for speed. For tests only.
+	// NoSync leaves syncing to the system: a crash of the server loses nothing,
+	// one of the machine everything. For tests only.
 	NoSync bool
 	// Logger receives starts, stops and crashes. Default: discard.
 	Logger *slog.Logger
