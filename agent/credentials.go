@@ -1,0 +1,107 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/picloud/picloud"
+)
+
+// FirstUser is the cluster admin that the first start creates.
+const FirstUser = "admin"
+
+// Credentials are what the CLI needs to reach this node: data/credentials, 0600.
+type Credentials struct {
+	Server string `json:"server"`
+	User   string `json:"user"`
+	Token  string `json:"token"`
+}
+
+// firstUsers creates the first user, if there is none at all.
+type firstUsers interface {
+	Bootstrap(ctx context.Context, name string, tokenHash []byte) (created bool, err error)
+	ByToken(ctx context.Context, tokenHash []byte) (picloud.User, error)
+}
+
+// bootstrap makes the first user of an empty database and leaves the token in
+// the data folder. The token is on disk before the database knows its digest,
+// so that a crash in between loses nothing: the next start offers the same one.
+// created says that a token was saved for the first time, at path.
+func bootstrap(ctx context.Context, users firstUsers, dataDir, server string) (path string, created bool, err error) {
+	path = filepath.Join(dataDir, "credentials")
+	creds, err := readCredentials(path)
+	if err == nil {
+		if _, err := users.Bootstrap(ctx, creds.User, hashToken(creds.Token)); err != nil {
+			return path, false, err
+		}
+		if creds.Server == server {
+			return path, false, nil
+		}
+		creds.Server = server // the port has changed since
+		return path, false, writeCredentials(path, creds)
+	}
+	pending := path + ".new"
+	if creds, err = readCredentials(pending); errors.Is(err, fs.ErrNotExist) {
+		creds = Credentials{Server: server, User: FirstUser, Token: newToken()}
+		err = writeCredentials(pending, creds)
+	}
+	if err != nil {
+		return path, false, fmt.Errorf("prepare first-run credentials: %w", err)
+	}
+	created, err = users.Bootstrap(ctx, creds.User, hashToken(creds.Token))
+	if err != nil {
+		return path, false, err // the pending file stays: the commit's answer may have been lost
+	}
+	if !created {
+		// Either an earlier start committed and crashed before the rename, or
+		// another node made the first user.
+		if _, err = users.ByToken(ctx, hashToken(creds.Token)); errors.Is(err, picloud.ErrNotFound) || errors.Is(err, picloud.ErrUnauthenticated) {
+			return path, false, os.Remove(pending)
+		} else if err != nil {
+			return path, false, err
+		}
+	}
+	if err := os.Rename(pending, path); err != nil {
+		return path, false, err
+	}
+	return path, true, syncDir(dataDir)
+}
+
+func newToken() string {
+	var random [32]byte
+	rand.Read(random[:])
+	return "pct_" + base64.RawURLEncoding.EncodeToString(random[:])
+}
+
+func hashToken(token string) []byte {
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
+}
+
+func readCredentials(path string) (Credentials, error) {
+	var c Credentials
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(raw, &c); err != nil || c.Token == "" {
+		return c, fs.ErrNotExist // torn by a crash: nobody has seen this token
+	}
+	return c, nil
+}
+
+func writeCredentials(path string, c Credentials) error {
+	raw, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFileAtomic(path, append(raw, '\n'))
+}

@@ -1,0 +1,144 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/executor/sandbox"
+	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/managed"
+)
+
+// Finding is what the doctor says of one part of a node.
+type Finding struct {
+	Part   string // "data folder"
+	State  string // "ok", "warn" or "fail"
+	Detail string
+	Remedy string // what to do; empty when all is well
+}
+
+// Doctor examines what a node with these options would meet on this machine,
+// whether it runs or not. It changes nothing.
+func Doctor(ctx context.Context, opts Options) []Finding {
+	opts, err := opts.complete()
+	if err != nil {
+		return []Finding{finding("settings", "", err)}
+	}
+	return []Finding{
+		dataFinding(opts),
+		credentialsFinding(opts),
+		databaseFinding(ctx, opts),
+		executorFinding(opts),
+		compileFinding(ctx, opts),
+	}
+}
+
+// finding is "fail" with the error's own remedy, or "ok".
+func finding(part, detail string, err error) Finding {
+	if err == nil {
+		return Finding{Part: part, State: "ok", Detail: detail}
+	}
+	f := Finding{Part: part, State: "fail", Detail: err.Error()}
+	var e *picloud.Error
+	if errors.As(err, &e) {
+		f.Remedy = e.Hint
+	}
+	return f
+}
+
+func dataFinding(opts Options) Finding {
+	const part = "data folder"
+	if _, err := os.Stat(opts.DataDir); errors.Is(err, os.ErrNotExist) {
+		return Finding{Part: part, State: "ok", Detail: opts.DataDir + " will be made at the first start"}
+	}
+	if err := PrepareDataDir(opts.DataDir); err != nil {
+		return finding(part, "", err)
+	}
+	unlock, err := LockDataDir(opts.DataDir)
+	if err != nil {
+		return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", in use by a running node" + holder(opts.DataDir)}
+	}
+	unlock()
+	return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", no node runs on it"}
+}
+
+func credentialsFinding(opts Options) Finding {
+	const part = "first-run credentials"
+	path := filepath.Join(opts.DataDir, "credentials")
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return Finding{Part: part, State: "ok", Detail: "none here; the first start of an empty database saves some"}
+	case err != nil:
+		return finding(part, "", err)
+	case info.Mode().Perm()&0o077 != 0:
+		return Finding{
+			Part: part, State: "warn", Detail: fmt.Sprintf("%s has mode %o: others can read the admin's token", path, info.Mode().Perm()),
+			Remedy: "chmod 600 " + path + ", then picloud user token admin",
+		}
+	}
+	return Finding{Part: part, State: "ok", Detail: path}
+}
+
+func databaseFinding(ctx context.Context, opts Options) Finding {
+	const part = "database"
+	if opts.DatabaseURL == "" {
+		found, err := managed.Find(ctx, opts.PostgresBin)
+		return finding(part, fmt.Sprintf("managed PostgreSQL %s, binaries in %s", found.Version, found.Dir), err)
+	}
+	db, err := postgres.Open(postgres.Options{DSN: opts.DatabaseURL})
+	if err != nil {
+		return finding(part, "", err)
+	}
+	defer db.Close()
+	return finding(part, "PostgreSQL at the configured DSN answers", db.Ping(ctx))
+}
+
+func executorFinding(opts Options) Finding {
+	const part = "executor"
+	path := opts.WorkerPath
+	if path == "" {
+		own, err := os.Executable()
+		if err != nil {
+			return finding(part, "", err)
+		}
+		path = filepath.Join(filepath.Dir(own), "picloud-executor")
+		if _, err := os.Stat(path); err != nil {
+			return Finding{
+				Part: part, State: "warn", Detail: "picloud-executor is not beside " + own + "; picloud itself serves, which starts slower and takes more memory",
+				Remedy: "put picloud-executor of the same version beside it",
+			}
+		}
+	}
+	_, err := os.Stat(path)
+	return finding(part, path, err)
+}
+
+// compileFinding starts a throw-away executor, which shows that the whole way
+// of spawning and its sandbox work.
+func compileFinding(ctx context.Context, opts Options) Finding {
+	const part = "sandbox"
+	exec, err := executor.New(executor.Options{WorkerPath: opts.WorkerPath, Logger: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		err = exec.Start(ctx)
+	}
+	if err != nil {
+		return finding(part, "", err)
+	}
+	defer exec.Stop()
+	begin := time.Now()
+	_, err = exec.Compile(ctx, []byte("function handle(req) { return 1 }"), "doctor")
+	layers := strings.Join(sandbox.Required(), ", ")
+	if layers == "" {
+		layers = "none on this system; for development only"
+	}
+	return finding(part, fmt.Sprintf("an executor compiled a script in %d ms; layers: %s", time.Since(begin).Milliseconds(), layers), err)
+}

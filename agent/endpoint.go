@@ -1,0 +1,231 @@
+package agent
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/internal/problem"
+)
+
+// SessionCookie is the dashboard's cookie. Functions never see it and cannot
+// set it, so that a function can never act as the dashboard.
+const SessionCookie = "picloud_session"
+
+// endpoint serves one version of one function. It is immutable; a deploy makes
+// a new one.
+type endpoint struct {
+	route    picloud.Route
+	function *executor.Function
+	limits   picloud.Limits // completed
+	methods  []string       // empty: all
+	cors     *cors
+	gauge    *gauge
+	ring     *ring
+	logs     *logs
+	ids      *callIDs
+	node     string
+
+	versionValue []string // header values, shared by all answers
+	nodeValue    []string
+}
+
+// bodies are the buffers that request bodies are read into.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxPooledBody is the largest buffer that goes back to the pool, so that one
+// large upload does not stay in memory.
+const maxPooledBody = 256 << 10
+
+// serve answers one request. rest is the path below the function.
+func (e *endpoint) serve(w http.ResponseWriter, r *http.Request, rest, clientIP string) {
+	if e.cors != nil && e.cors.apply(w, r) {
+		return
+	}
+	if len(e.methods) > 0 && !slices.Contains(e.methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(e.methods, ", "))
+		e.fail(w, e.ids.id(), &picloud.Error{
+			Code: picloud.CodeFunctionMethod, Op: "call function", Resource: e.route.App + "/" + e.route.Function,
+			Detail: "it takes " + strings.Join(e.methods, ", ") + ", not " + picloud.Shorten(r.Method, 20),
+		})
+		return
+	}
+	start := time.Now()
+	id := e.ids.id()
+	e.gauge.inFlight.Inc()
+	status, err := e.call(w, r, id, rest, clientIP)
+	e.gauge.inFlight.Dec()
+	took := time.Since(start)
+	e.gauge.observe(status, took)
+	record := picloud.Invocation{
+		ID: id, App: e.route.App, Function: e.route.Function, Version: e.route.Version,
+		Trigger: picloud.TriggerHTTP, Method: r.Method, Path: rest,
+		Status: status, Started: start, Duration: picloud.Duration(took), Node: e.node,
+	}
+	if err != nil {
+		record.Code, record.Error = picloud.CodeOf(err), err.Error()
+		e.logFailure(&record)
+	}
+	e.ring.add(record)
+}
+
+// logFailure tells the function's log what the caller is not told.
+func (e *endpoint) logFailure(inv *picloud.Invocation) {
+	switch inv.Code.Entry().Kind {
+	case picloud.ErrFunction, picloud.ErrTimeout:
+		e.logs.Log(inv.App, picloud.LogRecord{
+			Time: time.Now().UTC(), Level: "error", Message: inv.Error, Fields: map[string]any{"code": inv.Code, "status": inv.Status},
+			Function: inv.Function, Version: inv.Version, Invocation: inv.ID,
+		})
+	}
+}
+
+// call runs the function and writes its answer, or the error that took its
+// place. It returns the status that was sent and that error.
+func (e *endpoint) call(w http.ResponseWriter, r *http.Request, id, rest, clientIP string) (status int, err error) {
+	body, release, err := e.readBody(r)
+	if err != nil {
+		return e.fail(w, id, err), err
+	}
+	call := executor.Call{
+		ID: id, Method: r.Method, Path: rest, RawQuery: r.URL.RawQuery,
+		Header: withoutSession(r.Header), Host: r.Host, Body: body, ClientIP: clientIP,
+	}
+	result, err := e.function.Invoke(r.Context(), &call)
+	release()
+	if err != nil {
+		return e.fail(w, id, err), err
+	}
+	defer result.Release()
+	h := w.Header()
+	e.identify(h, id)
+	status = result.Status
+	setHeaders(h, result.Header, e.cors != nil)
+	if status == http.StatusNoContent || status == http.StatusNotModified {
+		w.WriteHeader(status)
+		return status, nil
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(result.Body))}
+	w.WriteHeader(status)
+	if _, err := w.Write(result.Body); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+		return status, nil //nolint:nilerror // the client went away; the function did its part
+	}
+	return status, nil
+}
+
+// identify says which call, version and node answered.
+func (e *endpoint) identify(h http.Header, id string) {
+	h["X-Call-Id"] = []string{id}
+	h["X-Picloud-Version"] = e.versionValue
+	h["X-Picloud-Node"] = e.nodeValue
+}
+
+// fail answers with an error and returns the status that was sent.
+func (e *endpoint) fail(w http.ResponseWriter, id string, err error) int {
+	e.identify(w.Header(), id)
+	problem.WriteFunction(w, err, id)
+	return picloud.CodeOf(err).Entry().Status
+}
+
+var nothing = func() {}
+
+// readBody reads the request's body, up to the function's limit. The bytes are
+// valid until release.
+func (e *endpoint) readBody(r *http.Request) (body []byte, release func(), err error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nothing, nil
+	}
+	limit := int64(e.limits.RequestBody)
+	if r.ContentLength > limit {
+		return nil, nil, e.tooLarge()
+	}
+	buf := bodies.Get().(*bytes.Buffer)
+	release = func() {
+		if buf.Cap() <= maxPooledBody {
+			buf.Reset()
+			bodies.Put(buf)
+		}
+	}
+	if r.ContentLength > 0 {
+		buf.Grow(int(min(r.ContentLength, 1<<20)) + bytes.MinRead)
+	}
+	n, err := buf.ReadFrom(io.LimitReader(r.Body, limit+1))
+	if err != nil {
+		release()
+		return nil, nil, &picloud.Error{
+			Code: picloud.CodeInvalid, Op: "read request body", Resource: e.route.App + "/" + e.route.Function, Err: err,
+			Hint: "the connection ended, or paused too long, before the whole body had come",
+		}
+	}
+	if n > limit {
+		release()
+		return nil, nil, e.tooLarge()
+	}
+	return buf.Bytes(), release, nil
+}
+
+func (e *endpoint) tooLarge() error {
+	return &picloud.Error{
+		Code: picloud.CodeRequestTooLarge, Op: "call function", Resource: e.route.App + "/" + e.route.Function,
+		Detail: "the request body is over the limit of " + e.limits.RequestBody.String(),
+		Hint:   "send less, or raise the function's request_body limit",
+	}
+}
+
+// withoutSession returns the headers without the dashboard's cookie. It copies
+// only when there is one to remove.
+func withoutSession(h http.Header) http.Header {
+	cookies := h["Cookie"]
+	if !slices.ContainsFunc(cookies, func(c string) bool { return strings.Contains(c, SessionCookie) }) {
+		return h
+	}
+	h = h.Clone()
+	var kept []string
+	for _, line := range cookies {
+		for part := range strings.SplitSeq(line, ";") {
+			part = strings.TrimSpace(part)
+			if name, _, _ := strings.Cut(part, "="); part != "" && name != SessionCookie {
+				kept = append(kept, part)
+			}
+		}
+	}
+	delete(h, "Cookie")
+	if len(kept) > 0 {
+		h["Cookie"] = []string{strings.Join(kept, "; ")}
+	}
+	return h
+}
+
+// setHeaders copies what the function answered, but for what belongs to the
+// connection, to the platform, or to the dashboard.
+func setHeaders(h http.Header, pairs []executor.HeaderField, corsDecides bool) {
+	for _, p := range pairs {
+		name := http.CanonicalHeaderKey(p.Name)
+		switch name {
+		case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer",
+			"Transfer-Encoding", "Upgrade", "Content-Length", "Date", "X-Call-Id", "X-Picloud-Version",
+			"X-Picloud-Node", "X-Picloud-Error", "X-Picloud-Leader":
+			continue
+		case "Set-Cookie":
+			if cookie, _, _ := strings.Cut(p.Value, "="); strings.TrimSpace(cookie) == SessionCookie {
+				continue
+			}
+			h[name] = append(h[name], p.Value)
+		case "Server":
+			h[name] = []string{p.Value}
+		default:
+			if corsDecides && strings.HasPrefix(name, "Access-Control-") {
+				continue // the function's settings decide, not its code
+			}
+			h[name] = append(h[name], p.Value)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/picloud/picloud"
+)
+
+// identity is who this node is, for ever: data/node.json.
+type identity struct {
+	ID string `json:"id"` // UUID version 4
+}
+
+// loadIdentity reads the node's identity, or makes it on first start.
+func loadIdentity(dataDir string) (identity, error) {
+	path := filepath.Join(dataDir, "node.json")
+	var id identity
+	raw, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		if err := json.Unmarshal(raw, &id); err == nil && id.ID != "" {
+			return id, nil
+		}
+		// A damaged file names nobody: keep it for inspection and start afresh,
+		// as a node without identity can serve but never report.
+		if err := os.Rename(path, path+".bad"); err != nil {
+			return id, fmt.Errorf("set damaged %s aside: %w", path, err)
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return id, fmt.Errorf("read node identity: %w", err)
+	}
+	id.ID = newUUID()
+	raw, err = json.Marshal(id)
+	if err != nil {
+		return id, err
+	}
+	return id, writeFileAtomic(path, raw)
+}
+
+// newUUID returns a random UUID, version 4 of RFC 9562.
+func newUUID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// DefaultNodeName makes a valid node name of the machine's host name.
+func DefaultNodeName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "node"
+	}
+	host, _, _ = strings.Cut(strings.ToLower(host), ".")
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '-'
+	}, host)
+	if name == "" || name[0] < 'a' || name[0] > 'z' {
+		name = "node-" + strings.TrimLeft(name, "-")
+	}
+	name = strings.TrimRight(name[:min(len(name), picloud.MaxNameLength)], "-")
+	return name
+}

@@ -1,0 +1,315 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+const (
+	// maxLogFile is the size at which an app's log file is rotated. The current
+	// and one older file are kept: 16 MB per app.
+	maxLogFile = 8 << 20
+	// logQueue bounds the records that wait for the writer; beyond it records
+	// are dropped and counted, so that logging never holds up a call.
+	logQueue = 4096
+	// logFlush is how long a record may wait in memory.
+	logFlush = 100 * time.Millisecond
+	// maxOpenLogs bounds the file handles of the writer.
+	maxOpenLogs = 32
+	// followBuffer bounds what a follower may lag behind before it misses records.
+	followBuffer = 256
+	// maxFollowers bounds the followers of one node.
+	maxFollowers = 64
+)
+
+// logs keeps what functions log: one file of JSON lines per app, rotated, and
+// a live feed for followers. One goroutine writes.
+type logs struct {
+	dir     string
+	node    string
+	log     *slog.Logger
+	queue   chan logEntry
+	dropped atomic.Uint64
+	done    chan struct{}
+
+	mu        sync.Mutex
+	writing   bool // the writer runs
+	draining  bool // no more followers
+	closed    bool // no more records
+	followers map[*follower]struct{}
+}
+
+type logEntry struct {
+	app    string
+	record picloud.LogRecord
+	synced chan<- struct{} // non-nil: a barrier, closed once everything before it is in the files
+}
+
+type follower struct {
+	app, function string
+	feed          chan picloud.LogRecord
+}
+
+func newLogs(dataDir, node string, log *slog.Logger) *logs {
+	return &logs{
+		dir:       filepath.Join(dataDir, "logs"),
+		node:      node,
+		log:       log,
+		queue:     make(chan logEntry, logQueue),
+		done:      make(chan struct{}),
+		followers: map[*follower]struct{}{},
+	}
+}
+
+// start makes the folder and starts the writer.
+func (l *logs) start() error {
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return fmt.Errorf("create log folder: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.writing = true
+	go l.write()
+	return nil
+}
+
+// Log queues a record; it never blocks.
+func (l *logs) Log(app string, record picloud.LogRecord) {
+	record.Node = l.node
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	for f := range l.followers {
+		if f.app == app && (f.function == "" || f.function == record.Function) {
+			select {
+			case f.feed <- record:
+			default:
+			}
+		}
+	}
+	select {
+	case l.queue <- logEntry{app: app, record: record}:
+	default:
+		l.dropped.Add(1)
+	}
+}
+
+// endFollowers ends every follower and takes no more, so that long answers do
+// not hold up a shutdown.
+func (l *logs) endFollowers() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.draining = true
+	for f := range l.followers {
+		close(f.feed)
+	}
+	clear(l.followers)
+}
+
+// stop writes what is queued and ends the writer and every follower.
+func (l *logs) stop() {
+	l.endFollowers()
+	l.mu.Lock()
+	if !l.closed {
+		l.closed = true
+		close(l.queue)
+	}
+	writing := l.writing
+	l.mu.Unlock()
+	if writing {
+		<-l.done
+	}
+}
+
+// Follow feeds records of a function (or of the whole app, if function is
+// empty) until ctx ends or the node stops; then the channel is closed.
+func (l *logs) Follow(ctx context.Context, app, function string) (<-chan picloud.LogRecord, error) {
+	f := &follower{app: app, function: function, feed: make(chan picloud.LogRecord, followBuffer)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.draining {
+		return nil, &picloud.Error{Code: picloud.CodeDraining, Op: "follow logs", RetryAfter: time.Second}
+	}
+	if len(l.followers) >= maxFollowers {
+		return nil, &picloud.Error{
+			Code: picloud.CodeQueueFull, Op: "follow logs", RetryAfter: 10 * time.Second,
+			Detail: fmt.Sprintf("this node already has %d followers", maxFollowers),
+		}
+	}
+	l.followers[f] = struct{}{}
+	context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if _, ok := l.followers[f]; ok {
+			delete(l.followers, f)
+			close(f.feed)
+		}
+	})
+	return f.feed, nil
+}
+
+// sync waits until everything logged so far can be read back, or ctx ends.
+func (l *logs) sync(ctx context.Context) {
+	synced := make(chan struct{})
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	select {
+	case l.queue <- logEntry{synced: synced}:
+	default: // a full queue means that newer records are being dropped anyway
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	select {
+	case <-synced:
+	case <-ctx.Done():
+	}
+}
+
+// write is the writer's goroutine. It flushes when the queue runs empty or
+// logFlush after the first unwritten record; an idle node has no timer running.
+func (l *logs) write() {
+	defer close(l.done)
+	files := logFiles{dir: l.dir, open: map[string]*logFile{}}
+	defer files.closeAll()
+	var flush <-chan time.Time
+	report := func(op string, err error) {
+		if err != nil {
+			l.log.Error(op, slog.Any("error", err))
+		}
+	}
+	for {
+		select {
+		case e, ok := <-l.queue:
+			if !ok {
+				report("flush function logs", files.flush())
+				return
+			}
+			if e.synced != nil {
+				report("flush function logs", files.flush())
+				close(e.synced)
+				continue
+			}
+			report("write function log", files.append(e.app, e.record))
+			if flush == nil {
+				flush = time.After(logFlush)
+			}
+		case <-flush:
+			flush = nil
+			report("flush function logs", files.flush())
+		}
+	}
+}
+
+// remove deletes the logs of an app that is gone.
+func (l *logs) remove(app string) {
+	for _, name := range []string{app + ".log", app + ".log.1"} {
+		if err := os.Remove(filepath.Join(l.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.log.Warn("remove logs of deleted app", slog.Any("error", err))
+		}
+	}
+}
+
+// logFiles are the open files of the writer.
+type logFiles struct {
+	dir  string
+	open map[string]*logFile
+}
+
+type logFile struct {
+	file *os.File
+	buf  *bufio.Writer
+	size int64
+}
+
+func (lf *logFiles) append(app string, record picloud.LogRecord) error {
+	f, err := lf.get(app)
+	if err != nil {
+		return err
+	}
+	line, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("encode log record: %w", err)
+	}
+	f.size += int64(len(line)) + 1
+	if _, err := f.buf.Write(append(line, '\n')); err != nil {
+		lf.drop(app)
+		return err
+	}
+	if f.size < maxLogFile {
+		return nil
+	}
+	err = f.buf.Flush()
+	lf.drop(app)
+	if err != nil {
+		return err
+	}
+	return os.Rename(lf.path(app), lf.path(app)+".1")
+}
+
+func (lf *logFiles) path(app string) string { return filepath.Join(lf.dir, app+".log") }
+
+func (lf *logFiles) get(app string) (*logFile, error) {
+	if f := lf.open[app]; f != nil {
+		return f, nil
+	}
+	if len(lf.open) >= maxOpenLogs {
+		if err := lf.flush(); err != nil {
+			return nil, err
+		}
+		lf.closeAll()
+	}
+	file, err := os.OpenFile(lf.path(app), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	f := &logFile{file: file, buf: bufio.NewWriterSize(file, 16<<10), size: info.Size()}
+	lf.open[app] = f
+	return f, nil
+}
+
+func (lf *logFiles) drop(app string) {
+	if f := lf.open[app]; f != nil {
+		f.file.Close()
+		delete(lf.open, app)
+	}
+}
+
+func (lf *logFiles) flush() error {
+	var errs []error
+	for app, f := range lf.open {
+		if err := f.buf.Flush(); err != nil {
+			errs = append(errs, err)
+			lf.drop(app) // a bufio.Writer repeats its first error for ever
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (lf *logFiles) closeAll() {
+	for app := range lf.open {
+		lf.drop(app)
+	}
+}

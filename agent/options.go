@@ -1,0 +1,81 @@
+package agent
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"github.com/picloud/picloud"
+)
+
+// Options say what a node is. They are fixed for the life of the process;
+// changing one needs a restart.
+type Options struct {
+	// DataDir holds everything the node keeps. Required; made absolute.
+	DataDir string
+	// NodeName names the node for people. Default: the host name.
+	NodeName string
+	// DatabaseURL is a PostgreSQL DSN. Empty: the node runs its own server
+	// below DataDir.
+	DatabaseURL string
+	// PostgresBin is the folder of the managed server's binaries. Default: the
+	// newest found on this machine.
+	PostgresBin string
+	// HTTPPort and AdminPort are where functions and the control API are
+	// served. They only appear in URLs: Caddy owns the listeners. Defaults 8080
+	// and 8081.
+	HTTPPort, AdminPort int
+	// WorkerPath is the executor binary. Default: picloud-executor beside the
+	// running binary.
+	WorkerPath string
+	// Version is the version of the binary. Default "dev".
+	Version string
+	// Logger takes the node's own log. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// complete checks the options and fills in the defaults.
+func (o Options) complete() (Options, error) {
+	if o.DataDir == "" {
+		return o, &picloud.Error{
+			Code: picloud.CodeInvalid, Op: "start node", Detail: "no data folder is set",
+			Hint: "set PICLOUD_DATA, --data or the Caddyfile option data",
+		}
+	}
+	dir, err := filepath.Abs(o.DataDir)
+	if err != nil {
+		return o, fmt.Errorf("resolve data folder %s: %w", o.DataDir, err)
+	}
+	o.DataDir = dir
+	if o.NodeName == "" {
+		o.NodeName = DefaultNodeName()
+	}
+	if err := picloud.CheckName("node_name", o.NodeName); err != nil {
+		return o, err
+	}
+	if o.HTTPPort == 0 {
+		o.HTTPPort = 8080
+	}
+	if o.AdminPort == 0 {
+		o.AdminPort = 8081
+	}
+	if o.Version == "" {
+		o.Version = "dev"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o, nil
+}
+
+// FunctionsURL is where this node serves functions, as seen from itself.
+func (o Options) FunctionsURL() string {
+	return "http://" + net.JoinHostPort("localhost", strconv.Itoa(o.HTTPPort))
+}
+
+// ControlURL is where this node serves the control API, as seen from itself.
+func (o Options) ControlURL() string {
+	return "http://" + net.JoinHostPort("localhost", strconv.Itoa(o.AdminPort))
+}

@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/picloud/picloud"
+)
+
+// RingSize is how many finished invocations a node remembers per function.
+const RingSize = 1000
+
+const (
+	maxRecordedPath  = 256
+	maxRecordedError = 1024
+)
+
+// ring holds the newest RingSize invocations of one function. It grows with
+// use, so that a function that is never called holds nothing.
+type ring struct {
+	mu      sync.Mutex
+	records []picloud.Invocation
+	next    int // index of the oldest record once the ring is full
+}
+
+// add records an invocation and forgets the oldest beyond RingSize.
+func (r *ring) add(inv picloud.Invocation) {
+	if len(inv.Path) > maxRecordedPath {
+		// A clone, since a substring would keep the whole request line alive.
+		inv.Path = strings.Clone(inv.Path[:maxRecordedPath])
+	}
+	if len(inv.Error) > maxRecordedError {
+		inv.Error = strings.Clone(inv.Error[:maxRecordedError])
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.records) < RingSize {
+		r.records = append(r.records, inv)
+		return
+	}
+	r.records[r.next] = inv
+	r.next = (r.next + 1) % RingSize
+}
+
+// newest returns up to n invocations, the newest first.
+func (r *ring) newest(n int) []picloud.Invocation {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	size := len(r.records)
+	n = min(n, size)
+	out := make([]picloud.Invocation, 0, n)
+	for i := range n {
+		out = append(out, r.records[(r.next+2*size-1-i)%size])
+	}
+	return out
+}
+
+// rings holds the ring of each function that this node serves.
+type rings struct {
+	mu sync.Mutex
+	m  map[picloud.RouteKey]*ring
+}
+
+// of returns the ring of a function; versions share it.
+func (rs *rings) of(key picloud.RouteKey) *ring {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.m == nil {
+		rs.m = map[picloud.RouteKey]*ring{}
+	}
+	r := rs.m[key]
+	if r == nil {
+		r = &ring{}
+		rs.m[key] = r
+	}
+	return r
+}
+
+// forget drops the ring of a function that is gone.
+func (rs *rings) forget(key picloud.RouteKey) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	delete(rs.m, key)
+}
+
+// Invocations returns the newest n invocations of an app's function, or of all
+// its functions if function is empty, the newest first.
+func (rs *rings) Invocations(app, function string, n int) []picloud.Invocation {
+	if function != "" {
+		rs.mu.Lock()
+		r := rs.m[picloud.RouteKey{App: app, Function: function}]
+		rs.mu.Unlock()
+		if r == nil {
+			return nil
+		}
+		return r.newest(n)
+	}
+	rs.mu.Lock()
+	var all []*ring
+	for key, r := range rs.m {
+		if key.App == app {
+			all = append(all, r)
+		}
+	}
+	rs.mu.Unlock()
+	var out []picloud.Invocation
+	for _, r := range all {
+		out = append(out, r.newest(n)...)
+	}
+	slices.SortFunc(out, func(a, b picloud.Invocation) int { return b.Started.Compare(a.Started) })
+	return out[:min(n, len(out))]
+}
+
+// Invocation finds a record by its call's id.
+func (rs *rings) Invocation(id string) (picloud.Invocation, bool) {
+	rs.mu.Lock()
+	all := slices.Collect(maps.Values(rs.m))
+	rs.mu.Unlock()
+	for _, r := range all {
+		if inv, ok := r.find(id); ok {
+			return inv, true
+		}
+	}
+	return picloud.Invocation{}, false
+}
+
+func (r *ring) find(id string) (picloud.Invocation, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.IndexFunc(r.records, func(inv picloud.Invocation) bool { return inv.ID == id })
+	if i < 0 {
+		return picloud.Invocation{}, false
+	}
+	return r.records[i], true
+}

@@ -1,0 +1,69 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/stretchr/testify/require"
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+var update = flag.Bool("update", false, "write the golden files again")
+
+// TestDefaultCaddyfile pins what the embedded configuration means to Caddy.
+func TestDefaultCaddyfile(t *testing.T) {
+	t.Setenv("PICLOUD_DATA", "/srv/my data")
+	t.Setenv("PICLOUD_NODE_NAME", "pi-1")
+	t.Setenv("PICLOUD_ADMIN_SOCKET", "/run/picloud/caddy.sock")
+	got, err := adaptConfig(DefaultCaddyfile, "default.Caddyfile")
+	require.NoError(t, err)
+	var pretty any
+	require.NoError(t, json.Unmarshal(got, &pretty))
+	text, err := json.MarshalIndent(pretty, "", "  ")
+	require.NoError(t, err)
+	const golden = "testdata/default.json"
+	if *update {
+		require.NoError(t, os.WriteFile(golden, append(text, '\n'), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.JSONEq(t, string(want), string(got))
+	require.Contains(t, string(got), `"listen":[":8080"],"routes":[{"handle":[{"handler":"picloud"}]}]`,
+		"the site of functions is not wrapped in a subroute: the hot path stays short")
+}
+
+func TestEverySettingIsACaddyfileOption(t *testing.T) {
+	text := "{\n\tpicloud {\n"
+	for _, s := range Settings {
+		text += "\t\t" + s.Name + " value-of-" + s.Name + "\n"
+	}
+	text += "\t}\n}\n"
+	got, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
+	require.NoError(t, err)
+	var config struct{ Apps struct{ PiCloud App } }
+	require.NoError(t, json.Unmarshal(got, &config))
+	for _, s := range Settings {
+		require.Equal(t, "value-of-"+s.Name, s.get(&config.Apps.PiCloud))
+	}
+}
+
+func TestCaddyfileErrorsNameTheWayOut(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"unknown option":         {"{\n picloud {\n  dta x\n }\n}", `unknown option "dta"; picloud has data, node_name`},
+		"set twice":              {"{\n picloud {\n  data a\n  data b\n }\n}", "data is set twice"},
+		"two values":             {"{\n picloud {\n  data a b\n }\n}", "wrong argument count"},
+		"argument of the option": {"{\n picloud a\n}", "wrong argument count"},
+		"argument of directive":  {"http://:1 {\n picloud a\n}", "wrong argument count"},
+		"block of directive":     {"http://:1 {\n picloud {\n  data x\n }\n}", "global picloud block"},
+		"block of manager":       {"http://:1 {\n picloud_manager {\n  data x\n }\n}", "global picloud block"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(c.text), nil)
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}

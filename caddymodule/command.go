@@ -1,0 +1,80 @@
+package caddymodule
+
+import (
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+// Commands returns the commands that need the node itself: run, config, doctor
+// and caddy. cmd/picloud adds them to those of the CLI.
+func Commands() []*cobra.Command {
+	return []*cobra.Command{runCommand(), configCommand(), doctorCommand(), caddyCommand()}
+}
+
+func configCommand() *cobra.Command {
+	config := &cobra.Command{
+		Use:   "config",
+		Short: "Show the node's configuration",
+	}
+	config.AddCommand(&cobra.Command{
+		Use:   "show",
+		Short: "Print the embedded Caddyfile",
+		Long:  "Print the Caddyfile that `picloud run` uses when there is none of your own.\n`picloud config show > Caddyfile` makes it yours.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(DefaultCaddyfile)
+			return err
+		},
+	}, &cobra.Command{
+		Use:   "settings",
+		Short: "List the settings: Caddyfile option, flag and environment variable",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, s := range Settings {
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%-13s --%-13s %-21s %s (default: %s)\n", s.Name, s.Flag(), s.Env, s.Doc, s.Default); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+	return config
+}
+
+// caddyCommand holds Caddy's own commands, which would clash with ours.
+func caddyCommand() *cobra.Command {
+	stock := &cobra.Command{
+		Use:   "caddy",
+		Short: "Caddy's own commands: adapt, fmt, list-modules, reload, validate, …",
+	}
+	for _, c := range caddycmd.Commands() {
+		stock.AddCommand(stockCommand(c))
+	}
+	return stock
+}
+
+// stockCommand mounts one of Caddy's commands, as Caddy's own root does.
+func stockCommand(c caddycmd.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   c.Name + " " + c.Usage,
+		Short: c.Short,
+		Long:  c.Long,
+	}
+	if c.CobraFunc != nil {
+		c.CobraFunc(cmd)
+		return cmd
+	}
+	if c.Flags != nil {
+		cmd.Flags().AddGoFlagSet(c.Flags)
+	}
+	cmd.RunE = caddycmd.WrapCommandFuncForCobra(c.Func)
+	return cmd
+}
+
+func init() {
+	caddy.CustomBinaryName = "picloud"
+	caddy.CustomLongDescription = "PiCloud: upload a script, get a URL, on hardware you own."
+}

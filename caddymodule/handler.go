@@ -1,0 +1,107 @@
+package caddymodule
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent"
+	"github.com/picloud/picloud/internal/problem"
+)
+
+// Handler serves functions below /fn/; everything else goes to the next
+// handler. It needs no configuration and is the whole chain of its site.
+type Handler struct {
+	agent *agent.Agent
+	log   *slog.Logger
+}
+
+// CaddyModule returns the module's registration.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.picloud", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision finds the node.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	var err error
+	h.agent, err = nodeOf(ctx)
+	h.log = ctx.Slogger()
+	return err
+}
+
+// ServeHTTP is the way of a request: one atomic load of the route table, then
+// the function's endpoint. Failures of functions are answers, not errors of
+// Caddy's chain, so nothing is allocated or logged for them here.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	defer answerPanic(h.log, w, r)
+	clientIP, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	if h.agent.ServeFunction(w, r, clientIP) {
+		return nil
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// ManagerHandler serves the control API, health and metrics. It belongs on a
+// listener of its own, never on the one that serves functions.
+type ManagerHandler struct {
+	agent   *agent.Agent
+	metrics http.Handler
+	log     *slog.Logger
+}
+
+// CaddyModule returns the module's registration.
+func (ManagerHandler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.picloud_manager", New: func() caddy.Module { return new(ManagerHandler) }}
+}
+
+// Provision finds the node and the metrics of this configuration.
+func (h *ManagerHandler) Provision(ctx caddy.Context) error {
+	var err error
+	h.agent, err = nodeOf(ctx)
+	h.log = ctx.Slogger()
+	h.metrics = promhttp.HandlerFor(ctx.GetMetricsRegistry(), promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+	return err
+}
+
+// ServeHTTP answers everything; there is no next handler on this listener.
+func (h *ManagerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	defer answerPanic(h.log, w, r)
+	h.agent.ServeControl(w, r, h.metrics)
+	return nil
+}
+
+func nodeOf(ctx caddy.Context) (*agent.Agent, error) {
+	app, err := ctx.App("picloud")
+	if err != nil {
+		return nil, fmt.Errorf("find picloud app: %w", err)
+	}
+	return app.(*App).runtime.agent, nil
+}
+
+// answerPanic turns a panic of ours into a 500; net/http would cut the connection.
+func answerPanic(log *slog.Logger, w http.ResponseWriter, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler {
+		panic(v) // somebody wants the connection cut
+	}
+	log.Error("panic while serving a request", slog.Any("panic", v), slog.String("path", r.URL.Path), slog.String("stack", string(debug.Stack())))
+	problem.Write(w, &picloud.Error{Code: picloud.CodeInternal, Op: "serve request"}, "")
+}
+
+// Interface guards.
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ caddy.Provisioner           = (*ManagerHandler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*ManagerHandler)(nil)
+)

@@ -1,0 +1,219 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// testNode is a whole node inside the test's process: Caddy with the embedded
+// Caddyfile, managed PostgreSQL, executors.
+type testNode struct {
+	functions, control, token string
+	config                    []byte
+}
+
+// startNode brings a node up and stops it when the test ends.
+func startNode(t *testing.T) *testNode {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "picloud-caddy-") // t.TempDir is closed to PostgreSQL's uid
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o711))
+	t.Setenv("PICLOUD_DATA", filepath.Join(dir, "data"))
+	t.Setenv("PICLOUD_NODE_NAME", "pi-1")
+	t.Setenv("PICLOUD_BIND", "127.0.0.1")
+	t.Setenv("PICLOUD_DATABASE_URL", "")
+	t.Setenv("PICLOUD_ADMIN_SOCKET", "")
+	t.Setenv("PICLOUD_EXECUTOR", buildExecutor(t, dir))
+	n := &testNode{}
+	for env, url := range map[string]*string{"PICLOUD_HTTP_PORT": &n.functions, "PICLOUD_HTTPS_PORT": new(string), "PICLOUD_ADMIN_PORT": &n.control} {
+		port := freePort(t)
+		t.Setenv(env, port)
+		*url = "http://127.0.0.1:" + port
+	}
+	require.NoError(t, completeEnvironment())
+	n.config, err = adaptConfig(DefaultCaddyfile, "default.Caddyfile")
+	require.NoError(t, err)
+	require.NoError(t, caddy.Load(n.config, true))
+	t.Cleanup(func() { require.NoError(t, caddy.Stop()) })
+	select {
+	case <-running.Load().Ready():
+	case err := <-running.Load().Hopeless():
+		require.NoError(t, err)
+	case <-time.After(time.Minute):
+		t.Fatal("the node did not become ready")
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "data", "credentials"))
+	require.NoError(t, err)
+	var credentials struct{ Token string }
+	require.NoError(t, json.Unmarshal(raw, &credentials))
+	n.token = credentials.Token
+	return n
+}
+
+func buildExecutor(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "picloud-executor")
+	cmd := exec.Command("go", "build", "-o", path, "github.com/picloud/picloud/cmd/picloud-executor")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	return path
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// do makes a request of the control API and returns the answer.
+func (n *testNode) do(t *testing.T, method, path, body string) (status int, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, n.control+path, strings.NewReader(body))
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+n.token)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(raw)
+}
+
+func (n *testNode) deploy(t *testing.T, function, source string) {
+	t.Helper()
+	status, answer := n.do(t, http.MethodPut, "/api/v1/apps/default/functions/"+function+"/code?create=true&deploy=true&wait=all", source)
+	require.Equal(t, http.StatusCreated, status, answer)
+}
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// Caddy keeps these for the life of the process.
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).permit"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+	)
+}
+
+// TestReloadChangesNothingOfTheRuntime holds the promise that Caddy reloads,
+// failing ones among them, drop no request and restart nothing.
+func TestReloadChangesNothingOfTheRuntime(t *testing.T) {
+	n := startNode(t)
+	n.deploy(t, "hello", `function handle(req) { return {hello: req.query.name ?? "world"} }`)
+	node := running.Load()
+	workers := childrenNamed(t, "picloud-execut")
+	before := metric(t, n, "picloud_invocations_total")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var calls, failures atomic.Int64
+	var callers sync.WaitGroup
+	for i := range 4 {
+		callers.Go(func() {
+			client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			for ctx.Err() == nil {
+				want := fmt.Sprintf(`{"hello":"%d-%d"}`, i, calls.Add(1))
+				name := strings.TrimSuffix(strings.TrimPrefix(want, `{"hello":"`), `"}`)
+				resp, err := client.Get(n.functions + "/fn/default/hello?name=" + name)
+				if err != nil {
+					failures.Add(1)
+					t.Errorf("request during reloads: %v", err)
+					return
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err != nil || resp.StatusCode != http.StatusOK || string(body) != want {
+					failures.Add(1)
+					t.Errorf("request during reloads: status %d, body %q, want %q, error %v", resp.StatusCode, body, want, err)
+					return
+				}
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return calls.Load() > 20 }, 10*time.Second, time.Millisecond)
+	executors := childrenNamed(t, "picloud-execut")
+	require.NotEmpty(t, executors, "started by the first call; there were %v before", workers)
+
+	for i := range 50 {
+		switch {
+		case i%5 == 3: // one that changes a hard setting
+			changed := strings.Replace(string(n.config), `"node_name":"pi-1"`, `"node_name":"pi-2"`, 1)
+			require.NotEqual(t, string(n.config), changed)
+			require.ErrorContains(t, caddy.Load([]byte(changed), true), "restart required")
+		case i%5 == 4: // one that fails after our app is provisioned
+			broken := strings.Replace(string(n.config), `"apps":{`, `"apps":{"no_such_app":{},`, 1)
+			require.Error(t, caddy.Load([]byte(broken), true))
+		default:
+			require.NoError(t, caddy.Load(n.config, true))
+		}
+		done := calls.Load()
+		require.Eventually(t, func() bool { return calls.Load() > done+4 || failures.Load() > 0 }, 10*time.Second, time.Millisecond)
+	}
+	cancel()
+	callers.Wait()
+	require.Zero(t, failures.Load(), "of %d requests", calls.Load())
+	require.Same(t, node, running.Load(), "the same runtime")
+	require.Subset(t, childrenNamed(t, "picloud-execut"), executors, "no executor was restarted")
+	require.GreaterOrEqual(t, metric(t, n, "picloud_invocations_total"), before+float64(calls.Load())-4, "counters go on")
+}
+
+// childrenNamed lists the child processes of the test whose name begins so.
+func childrenNamed(t *testing.T, prefix string) []int {
+	t.Helper()
+	var out []int
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	require.NoError(t, err)
+	for _, path := range stats {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		text := string(raw)
+		open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
+		fields := strings.Fields(text[end+1:])
+		pid, err := strconv.Atoi(strings.TrimSpace(text[:open]))
+		require.NoError(t, err)
+		if strings.HasPrefix(text[open+1:end], prefix) && fields[1] == strconv.Itoa(os.Getpid()) && fields[0] != "Z" {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
+// metric sums the samples of a metric as /metrics shows it.
+func metric(t *testing.T, n *testNode, name string) float64 {
+	t.Helper()
+	status, text := n.do(t, http.MethodGet, "/metrics", "")
+	require.Equal(t, http.StatusOK, status)
+	sum := 0.0
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, name+"{") || strings.HasPrefix(line, name+" ") {
+			fields := strings.Fields(line)
+			v, err := strconv.ParseFloat(fields[len(fields)-1], 64)
+			require.NoError(t, err)
+			sum += v
+		}
+	}
+	return sum
+}

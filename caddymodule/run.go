@@ -1,0 +1,211 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent"
+)
+
+func runCommand() *cobra.Command {
+	var config string
+	values := map[string]*string{}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Start a node",
+		Long: "Start a node: functions, control API, executors and, unless a database is\n" +
+			"named, a PostgreSQL of its own. Every setting is a flag, an environment\n" +
+			"variable and a Caddyfile option; flags win over the environment.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, s := range Settings {
+				if cmd.Flags().Changed(s.Flag()) {
+					if err := useFlag(s, *values[s.Name]); err != nil {
+						return err
+					}
+				}
+			}
+			return run(cmd.OutOrStdout(), config)
+		},
+	}
+	cmd.Flags().StringVar(&config, "config", "", "Caddyfile (default: ./Caddyfile, /etc/picloud/Caddyfile, else the embedded one)")
+	for _, s := range Settings {
+		values[s.Name] = cmd.Flags().String(s.Flag(), "", fmt.Sprintf("%s (default: %s) [$%s]", s.Doc, s.Default, s.Env))
+	}
+	return cmd
+}
+
+// useFlag hands a flag's value to the configuration, which reads the environment.
+func useFlag(s Setting, value string) error {
+	if s.Name == "database_url" && hasPassword(value) {
+		return &picloud.Error{
+			Code: picloud.CodeInvalid, Op: "read --database-url",
+			Detail: "a password on the command line shows in process lists",
+			Hint:   "set PICLOUD_DATABASE_URL instead",
+		}
+	}
+	return os.Setenv(s.Env, value)
+}
+
+// hasPassword reports whether a DSN, as URL or as key=value list, holds a password.
+func hasPassword(dsn string) bool {
+	if u, err := url.Parse(dsn); err == nil && u.User != nil {
+		_, set := u.User.Password()
+		return set
+	}
+	return strings.Contains(strings.ToLower(dsn), "password")
+}
+
+// run starts a node and stays until a signal ends it.
+func run(out io.Writer, configFlag string) error {
+	begun := time.Now()
+	if err := completeEnvironment(); err != nil {
+		return err
+	}
+	adapted, path, err := loadConfig(configFlag)
+	if err != nil {
+		return err
+	}
+	unlock, err := agent.LockDataDir(os.Getenv("PICLOUD_DATA"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if path == "" {
+		if err := probePorts(); err != nil {
+			return err
+		}
+	}
+	caddy.TrapSignals()
+	if err := caddy.Load(adapted, true); err != nil {
+		return fmt.Errorf("start node: %w", err)
+	}
+	// SIGUSR1 reads the configuration again.
+	caddy.SetLastConfig(path, "caddyfile", func(string, string) error {
+		adapted, _, err := loadConfig(configFlag)
+		if err != nil {
+			return err
+		}
+		return caddy.Load(adapted, true)
+	})
+	node := running.Load()
+	if node == nil {
+		return &picloud.Error{
+			Code: picloud.CodeInvalid, Op: "start node", Resource: path,
+			Detail: "the configuration has no picloud directive",
+			Hint:   "start from `picloud config show`",
+		}
+	}
+	if err := announce(out, node, begun); err != nil {
+		return errors.Join(err, caddy.Stop())
+	}
+	select {} // a signal ends the process through Caddy
+}
+
+// announce says that the node is ready, or what it waits for. An error means
+// that waiting is no use.
+func announce(out io.Writer, node *agent.Agent, begun time.Time) error {
+	wait := time.NewTicker(5 * time.Second)
+	defer wait.Stop()
+	said := ""
+	for {
+		select {
+		case <-node.Ready():
+			_, err := fmt.Fprint(out, node.Banner(time.Since(begun)))
+			return err
+		case err := <-node.Hopeless():
+			return err
+		case <-wait.C:
+			if why := node.Waiting(); why != said {
+				said = why
+				fmt.Fprintf(out, "  PiCloud node %s waits: %s\n", node.Options().NodeName, why)
+			}
+		}
+	}
+}
+
+// completeEnvironment fills in the settings that the configuration reads and
+// that have no constant default, and makes the folders that Caddy needs.
+func completeEnvironment() error {
+	data := os.Getenv("PICLOUD_DATA")
+	if data == "" {
+		data = DefaultDataDir()
+	}
+	data, err := filepath.Abs(data)
+	if err != nil {
+		return fmt.Errorf("resolve data folder: %w", err)
+	}
+	if err := agent.PrepareDataDir(data); err != nil {
+		return err
+	}
+	runDir, err := agent.RunDir(data)
+	if err != nil {
+		return err
+	}
+	defaults := map[string]string{
+		"PICLOUD_DATA":         data,
+		"PICLOUD_NODE_NAME":    agent.DefaultNodeName(),
+		"PICLOUD_ADMIN_SOCKET": filepath.Join(runDir, "caddy.sock"),
+	}
+	for name, value := range defaults {
+		if os.Getenv(name) == "" || name == "PICLOUD_DATA" {
+			if err := os.Setenv(name, value); err != nil {
+				return err
+			}
+		}
+	}
+	// Nothing of Caddy's may land in a Caddy of the same user.
+	caddy.ConfigAutosavePath = filepath.Join(data, "caddy", "autosave.json")
+	return nil
+}
+
+// probePorts finds out whether the ports are free before Caddy takes them:
+// Caddy's listeners share ports between processes, so that a clash with a
+// second node would be silent.
+func probePorts() error {
+	bind := os.Getenv("PICLOUD_BIND")
+	for _, p := range []struct{ setting, fallback, host string }{
+		{"http_port", "8080", bind},
+		{"https_port", "8443", bind},
+		{"admin_port", "8081", "127.0.0.1"},
+	} {
+		s, err := settingNamed(p.setting)
+		if err != nil {
+			return err
+		}
+		port := os.Getenv(s.Env)
+		if port == "" {
+			port = p.fallback
+		}
+		address := net.JoinHostPort(p.host, port)
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return portError(s, address, err)
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func portError(s Setting, address string, err error) error {
+	hint := fmt.Sprintf("choose another with --%s or %s", s.Flag(), s.Env)
+	if errors.Is(err, os.ErrPermission) {
+		hint = "ports below 1024 need root or CAP_NET_BIND_SERVICE; or " + hint
+	}
+	return &picloud.Error{
+		Code: picloud.CodeInvalid, Op: "listen on", Resource: address, Err: err, Hint: hint,
+	}
+}

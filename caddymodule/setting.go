@@ -1,0 +1,81 @@
+package caddymodule
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Setting is one setting of a node. It exists under one name as Caddyfile
+// option (name), flag (--name with hyphens) and environment variable.
+type Setting struct {
+	Name    string // "http_port"
+	Env     string // "PICLOUD_HTTP_PORT"
+	Default string // as documented; the empty string has a meaning that Doc tells
+	Doc     string
+	set     func(*App, string)
+	get     func(*App) string
+}
+
+// Flag returns the name of the command line flag, without hyphens in front.
+func (s Setting) Flag() string { return strings.ReplaceAll(s.Name, "_", "-") }
+
+// Settings lists every setting, in the order of documentation.
+var Settings = []Setting{
+	{
+		"data", "PICLOUD_DATA", "/var/lib/picloud as root, else ~/.local/share/picloud",
+		"folder that holds everything the node keeps",
+		func(a *App, v string) { a.Data = v }, func(a *App) string { return a.Data },
+	},
+	{
+		"node_name", "PICLOUD_NODE_NAME", "host name",
+		"name of the node, for people",
+		func(a *App, v string) { a.NodeName = v }, func(a *App) string { return a.NodeName },
+	},
+	{
+		"bind", "PICLOUD_BIND", "all addresses",
+		"address that functions are served on",
+		func(a *App, v string) { a.Bind = v }, func(a *App) string { return a.Bind },
+	},
+	{
+		"http_port", "PICLOUD_HTTP_PORT", "8080",
+		"port of functions over HTTP",
+		func(a *App, v string) { a.HTTPPort = v }, func(a *App) string { return a.HTTPPort },
+	},
+	{
+		"https_port", "PICLOUD_HTTPS_PORT", "8443",
+		"port of functions over HTTPS, with certificates of the node's own CA",
+		func(a *App, v string) { a.HTTPSPort = v }, func(a *App) string { return a.HTTPSPort },
+	},
+	{
+		"admin_port", "PICLOUD_ADMIN_PORT", "8081",
+		"port of the control API, on loopback only",
+		func(a *App, v string) { a.AdminPort = v }, func(a *App) string { return a.AdminPort },
+	},
+	{
+		"database_url", "PICLOUD_DATABASE_URL", "managed PostgreSQL below data",
+		"DSN of a PostgreSQL 15 or newer",
+		func(a *App, v string) { a.DatabaseURL = v }, func(a *App) string { return a.DatabaseURL },
+	},
+	{
+		"postgres_bin", "PICLOUD_POSTGRES_BIN", "newest found on this machine",
+		"folder of the PostgreSQL binaries for the managed server",
+		func(a *App, v string) { a.PostgresBin = v }, func(a *App) string { return a.PostgresBin },
+	},
+	{
+		"executor", "PICLOUD_EXECUTOR", "picloud-executor beside the binary",
+		"path of the executor binary",
+		func(a *App, v string) { a.Executor = v }, func(a *App) string { return a.Executor },
+	},
+}
+
+// settingNamed finds a setting by its Caddyfile option; the error lists all.
+func settingNamed(name string) (Setting, error) {
+	names := make([]string, 0, len(Settings))
+	for _, s := range Settings {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	return Setting{}, fmt.Errorf("unknown option %q; picloud has %s", name, strings.Join(names, ", "))
+}

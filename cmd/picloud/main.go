@@ -1,0 +1,29 @@
+// Command picloud is the one binary of PiCloud: Caddy, the node's agent and
+// the command line client.
+package main
+
+import (
+	"os"
+
+	"github.com/picloud/picloud/caddymodule"
+	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/executor/worker"
+	"github.com/picloud/picloud/internal/cli"
+
+	_ "time/tzdata" // schedules name time zones; small boards ship none
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+// version is stamped by the linker: -X main.version=….
+var version = "dev"
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == executor.WorkerCommand {
+		os.Exit(worker.Main())
+	}
+	caddymodule.Version = version
+	root := cli.New(cli.Options{Version: version})
+	root.AddCommand(caddymodule.Commands()...)
+	os.Exit(cli.Execute(root))
+}
