@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -207,7 +208,7 @@ func (a *actor) host(id uint64, n int) string {
 		a.send(wire.TypeHostCall, id, &wire.HostCall{Seq: uint32(i + 1), Name: "kv.get", Args: args})
 		reply := <-replies
 		value, _ := wire.Unmarshal(reply.Value)
-		out = append(out, fmt.Sprint(reply.Seq, reply.Code, value))
+		out = append(out, fmt.Sprintf("%d %s %v", reply.Seq, reply.Code, value))
 	}
 	return strings.Join(out, ";")
 }
@@ -223,7 +224,9 @@ func (a *actor) misbehave(command string, id uint64) {
 		os.Stderr.WriteString("fatal error: runtime: out of memory\n")
 		os.Exit(2)
 	case "chatty": // dies behind more words than a pipe holds
-		os.Stderr.WriteString("fatal error: runtime: out of memory\n" + strings.Repeat("at somewhere\n", 100_000))
+		for range 100_000 { // as the runtime writes: no waiting for room
+			_, _ = syscall.Write(2, []byte("fatal error: runtime: out of memory\n"))
+		}
 		os.Exit(2)
 	case "close":
 		_ = a.socket.Close()
