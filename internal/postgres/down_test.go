@@ -203,8 +203,11 @@ func TestKillingTheServerLosesNothing(t *testing.T) {
 			d, err := db.Catalog().Delta(t.Context(), "", 0)
 			return err == nil && d.Rev >= before+20
 		}, time.Minute, 5*time.Millisecond)
+		killed := server.PID()
 		testdb.Kill(t, server)
-		require.Eventually(t, func() bool { return db.Ping(t.Context()) == nil }, time.Minute, 10*time.Millisecond)
+		require.Eventually(t, func() bool { // its processes answer on for a moment
+			return server.PID() != killed && db.Ping(t.Context()) == nil
+		}, time.Minute, 10*time.Millisecond)
 	}
 	close(stop)
 	wg.Wait()

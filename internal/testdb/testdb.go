@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,7 +38,7 @@ var shared struct {
 
 // Main runs the tests of a package, stops the server that they used, and fails
 // when goroutines are left. Call it from TestMain; it does not return.
-func Main(m *testing.M, options ...goleak.Option) {
+func Main(m interface{ Run() int }, options ...goleak.Option) {
 	code := m.Run()
 	shared.Lock()
 	if shared.close != nil {
@@ -148,18 +147,13 @@ func sharedServer(t testing.TB) *managed.Server {
 
 // start runs a server in a new folder of the temp folder.
 func start() (*managed.Server, func(), error) {
-	dir, err := Dir()
+	dir, remove, err := makeDir()
 	if err != nil {
-		return nil, nil, err
-	}
-	guard, err := watchdog(dir)
-	if err != nil {
-		os.RemoveAll(dir)
 		return nil, nil, err
 	}
 	server, err := managed.New(managed.Options{DataDir: dir, NoSync: true})
 	if err != nil {
-		guard()
+		remove()
 		return nil, nil, err
 	}
 	stop := func() {
@@ -168,7 +162,7 @@ func start() (*managed.Server, func(), error) {
 		if err := server.Stop(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, "testdb:", err)
 		}
-		guard()
+		remove()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
@@ -179,14 +173,34 @@ func start() (*managed.Server, func(), error) {
 	return server, stop, nil
 }
 
-// Dir makes a folder in the temp folder that a server's account can enter,
-// unlike those of testing.T, whose parents are closed to others.
-func Dir() (string, error) {
+// Dir makes a data folder for a managed server: one that the server's account
+// can enter, unlike those of testing.T, whose parents are closed to others. At
+// the end of the test, or when the process dies, a server that runs there is
+// killed and the folder removed.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, remove, err := makeDir()
+	if err != nil {
+		t.Fatalf("make test folder: %v", err)
+	}
+	t.Cleanup(remove)
+	return dir
+}
+
+func makeDir() (string, func(), error) {
 	dir, err := os.MkdirTemp("", "picloud-test-")
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return dir, os.Chmod(dir, 0o711)
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return "", nil, err
+	}
+	remove, err := watchdog(dir)
+	if err != nil {
+		os.RemoveAll(dir)
+		return "", nil, err
+	}
+	return dir, remove, nil
 }
 
 // watchdog ends the server and removes its folder when this process is gone,
@@ -220,10 +234,4 @@ func Kill(t testing.TB, server *managed.Server) {
 	if out, err := exec.Command("kill", "-KILL", strconv.Itoa(pid)).CombinedOutput(); err != nil {
 		t.Fatalf("kill test server: %v: %s", err, out)
 	}
-}
-
-// Log returns the server log of a folder, for messages of failed tests.
-func Log(dir string) string {
-	text, _ := os.ReadFile(filepath.Join(dir, "postgres.log"))
-	return string(text)
 }

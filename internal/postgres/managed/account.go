@@ -110,14 +110,13 @@ func (a account) reach(program, dir string) error {
 		return nil
 	}
 	for _, folder := range upwards(dir) {
-		err := a.enters(program, folder)
-		if err == nil {
+		if a.enters(program, folder) == nil {
 			continue
 		}
 		return &picloud.Error{
 			Code: picloud.CodeExecutor, Op: "use data folder", Resource: dir,
 			Detail: fmt.Sprintf("PostgreSQL runs as %s, which cannot enter %s", a.name, folder),
-			Hint:   "choose another data folder: PICLOUD_DATA=/var/lib/picloud", Err: err,
+			Hint:   "choose another data folder: PICLOUD_DATA=/var/lib/picloud",
 		}
 	}
 	return nil

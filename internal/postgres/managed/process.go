@@ -147,7 +147,7 @@ func serves(pid int, data string) bool {
 }
 
 // recorded reads the server's own record of its process: its number and the
-// folder of its socket; 0 when there is none.
+// folder of its socket. The number is 0 when there is no record that holds one.
 func recorded(data string) (pid int, run string) {
 	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if err != nil {
@@ -162,6 +162,20 @@ func recorded(data string) (pid int, run string) {
 		run = strings.TrimSpace(lines[4])
 	}
 	return pid, run
+}
+
+// forget removes the records of a server that does not run. PostgreSQL believes
+// them when some process has the number, be it a dead one that nobody reaped,
+// and stumbles over those it cannot read. It is kept from working beside a
+// server that does run by the shared memory of that one.
+func (s *Server) forget() error {
+	socket := filepath.Join(s.run, ".s.PGSQL."+port)
+	for _, path := range []string{filepath.Join(s.data, "postmaster.pid"), socket + ".lock", socket} {
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			return diskError("remove stale record", path, err)
+		}
+	}
+	return nil
 }
 
 // bringUp returns a server that accepts connections: the one that runs on the
@@ -186,12 +200,9 @@ func (s *Server) bringUp(ctx context.Context) (proc *process, adopted bool, err 
 		if err != nil {
 			return nil, false, fmt.Errorf("stop PostgreSQL that cannot be adopted: %w", err)
 		}
-	} else if pid != 0 {
-		// PostgreSQL believes a stale record when some process has the number.
-		// The shared memory it also looks for keeps a second server out.
-		if err := os.Remove(filepath.Join(s.data, "postmaster.pid")); err != nil && !os.IsNotExist(err) {
-			return nil, false, diskError("remove stale record", s.data, err)
-		}
+	}
+	if err := s.forget(); err != nil {
+		return nil, false, err
 	}
 	proc, err = s.launch(ctx)
 	return proc, false, err
