@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"path"
 
@@ -16,6 +17,8 @@ const (
 	// too long gets to know by how much.
 	maxSource = picloud.MaxSourceSize + 4<<10
 	maxDraft  = 1 << 20 // a script and a request's body, as JSON strings
+	// maxDiscard is how much of a body that is refused is read all the same.
+	maxDiscard = 2 << 20
 )
 
 const functionPath = "/api/v1/apps/{app}/functions/{function}"
@@ -73,6 +76,11 @@ func (s *server) bound(next http.Handler) http.Handler {
 			limit = maxJSON
 		}
 		if r.ContentLength > limit {
+			if r.Header.Get("Expect") == "" {
+				// A caller that is still sending when the connection closes may
+				// never see the answer.
+				_, _ = io.CopyN(io.Discard, r.Body, maxDiscard)
+			}
 			s.fail(w, r, tooLarge(limit))
 			return
 		}

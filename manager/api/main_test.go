@@ -1,0 +1,9 @@
+package api
+
+import (
+	"testing"
+
+	"github.com/picloud/picloud/internal/testdb"
+)
+
+func TestMain(m *testing.M) { testdb.Main(m) }

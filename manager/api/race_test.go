@@ -1,0 +1,114 @@
+package api
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
+)
+
+// atOnce makes n calls that start together, and counts their statuses.
+func (n *node) atOnce(count int, call func(i int) (reply, error)) map[int]int {
+	n.t.Helper()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	statuses := map[int]int{}
+	for i := range count {
+		wg.Go(func() {
+			<-start
+			r, err := call(i)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				n.t.Errorf("call %d: %v", i, err)
+				return
+			}
+			statuses[r.status]++
+		})
+	}
+	close(start)
+	wg.Wait()
+	return statuses
+}
+
+func TestConcurrentGrantsKeepTheFirstRole(t *testing.T) {
+	s := newShop(t)
+	var mu sync.Mutex
+	var granted picloud.Role
+	statuses := s.atOnce(64, func(i int) (reply, error) {
+		role := picloud.Roles[i%len(picloud.Roles)]
+		r, err := s.try("POST", "/api/v1/apps/shop/members", s.owner, fmt.Sprintf(`{"user":"stan","role":%q}`, role))
+		if r.status == 201 {
+			mu.Lock()
+			granted = role
+			mu.Unlock()
+		}
+		return r, err
+	})
+	require.Equal(t, map[int]int{201: 1, 409: 63}, statuses)
+	var m Member
+	s.do("GET", "/api/v1/apps/shop/members/stan", s.viewer, "").json(t, &m)
+	require.Equal(t, granted, m.Role)
+}
+
+func TestConcurrentCreatesMakeOneFunction(t *testing.T) {
+	s := newShop(t)
+	statuses := s.atOnce(50, func(int) (reply, error) {
+		return s.try("POST", "/api/v1/apps/shop/functions", s.developer, `{"name":"cart"}`)
+	})
+	require.Equal(t, map[int]int{201: 1, 409: 49}, statuses)
+}
+
+func TestPatchNeverBringsAMemberBack(t *testing.T) {
+	s := newShop(t)
+	const stan = "/api/v1/apps/shop/members/stan"
+	for range 25 {
+		require.Equal(t, 201, s.do("POST", "/api/v1/apps/shop/members", s.owner, `{"user":"stan","role":"viewer"}`).status)
+		var deleted, patched int
+		statuses := s.atOnce(8, func(i int) (reply, error) {
+			if i == 0 {
+				r, err := s.try("DELETE", stan, s.owner, "")
+				deleted = r.status
+				return r, err
+			}
+			return s.try("PATCH", stan, s.owner, `{"role":"developer"}`)
+		})
+		patched = statuses[200] + statuses[404]
+		require.Equal(t, 204, deleted)
+		require.Equal(t, 7, patched, statuses)
+		require.Equal(t, 404, s.do("GET", stan, s.owner, "").status, "the membership came back")
+	}
+}
+
+func TestConcurrentPatchesOfAFunctionAreAllKept(t *testing.T) {
+	s := newShop(t)
+	fields := []string{"queue", "concurrency", "host_calls", "log_bytes", "request_body"}
+	statuses := s.atOnce(len(fields), func(i int) (reply, error) {
+		return s.try("PATCH", "/api/v1/apps/shop/functions/hello", s.developer, fmt.Sprintf(`{"settings":{"limits":{%q:77}}}`, fields[i]))
+	})
+	require.Equal(t, map[int]int{200: len(fields)}, statuses)
+	var f Function
+	s.do("GET", "/api/v1/apps/shop/functions/hello", s.viewer, "").json(t, &f)
+	require.Equal(t, picloud.Limits{Queue: 77, Concurrency: 77, HostCalls: 77, LogBytes: 77, RequestBody: 77}, f.Settings.Limits)
+}
+
+func TestPatchOfAFunctionThatIsDeleted(t *testing.T) {
+	s := newShop(t)
+	const cart = "/api/v1/apps/shop/functions/cart"
+	for range 15 {
+		require.Equal(t, 201, s.do("POST", "/api/v1/apps/shop/functions", s.developer, `{"name":"cart"}`).status)
+		statuses := s.atOnce(6, func(i int) (reply, error) {
+			if i == 0 {
+				return s.try("DELETE", cart, s.developer, "")
+			}
+			return s.try("PATCH", cart, s.developer, fmt.Sprintf(`{"settings":{"limits":{"queue":%d}}}`, i))
+		})
+		require.Equal(t, 1, statuses[204], statuses)
+		require.Equal(t, 5, statuses[200]+statuses[404], statuses)
+		require.Equal(t, 404, s.do("GET", cart, s.developer, "").status, "the function came back")
+	}
+}
