@@ -50,6 +50,7 @@ func (n *connection) fail(err error, op, resource string) error {
 		return nil
 	}
 	f := explain(err, op, resource)
+	f.resource = resource
 	if f.requestID == "" {
 		f.requestID = n.last.get()
 	}

@@ -73,33 +73,28 @@ func (o outgoing) draft() client.DraftRequest {
 }
 
 func (c *cli) printDraft(s script, result client.DraftResult, include bool) error {
-	if c.output == formatTable {
+	err := c.print(result, func() {
 		for _, record := range result.Logs {
-			fmt.Fprintln(c.Stderr, logLine(record))
+			c.notef("%s", logLine(record))
 		}
-	}
-	if result.Error != nil {
-		if c.output != formatTable {
-			if err := c.print(result, nil); err != nil {
-				return err
-			}
-		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case result.Error != nil:
 		return inFile(explain(result.Error.Err(), "test", c.app+"/"+s.name), s.file)
-	}
-	if result.Response == nil {
+	case result.Response == nil:
 		return fmt.Errorf("test %s: the node answered neither a response nor an error", s.name)
-	}
-	if c.output != formatTable {
-		return c.print(result, nil)
+	case c.output != formatTable:
+		return c.judge(result.Response.Status)
 	}
 	body := []byte(result.Response.Body)
 	if result.Response.Encoding == client.EncodingBase64 {
-		var err error
 		if body, err = base64.StdEncoding.DecodeString(result.Response.Body); err != nil {
 			return fmt.Errorf("test %s: decode the body: %w", s.name, err)
 		}
 	}
-	err := c.printAnswer(answer{result.Response.Status, result.Response.Headers, body}, include)
+	err = c.printAnswer(answer{result.Response.Status, result.Response.Headers, body}, include)
 	if terminal(c.Stderr) {
 		c.notef("(ran in %s)", took(time.Duration(result.Duration)))
 	}

@@ -16,6 +16,7 @@ import (
 // failure is an error with what only the CLI knows about it.
 type failure struct {
 	err       *picloud.Error
+	resource  string // that the control API was asked about
 	file      string // the script's file, for errors that point into it
 	requestID string // of the answer that brought the error; empty: it never left this machine
 }
@@ -38,7 +39,7 @@ func explain(err error, op, resource string) *failure {
 		return &failure{err: &picloud.Error{Code: picloud.CodeInternal, Op: op, Resource: resource, Err: err}}
 	}
 	full := *e
-	if full.Op == "" {
+	if full.Op == "" && (resource == "" || !strings.Contains(full.Detail, resource)) { // else the detail says it all
 		full.Op, full.Resource = op, resource
 	}
 	return &failure{err: &full}
@@ -72,8 +73,17 @@ func printError(w io.Writer, cmd *cobra.Command, err error) {
 	}
 }
 
+// text is the error in one line: what was tried, on what, and why it failed.
+func (f *failure) text() string {
+	text := f.err.Error()
+	if f.err.Err == nil && (f.err.Detail == "" || f.resource != "" && strings.HasSuffix(text, f.resource)) {
+		text += ": " + strings.ToLower(f.err.Code.Entry().Title) // no reason but the kind of the error
+	}
+	return text
+}
+
 func (f *failure) print(w io.Writer) {
-	fmt.Fprintf(w, "picloud: %s\n", clean(f.err.Error()))
+	fmt.Fprintf(w, "picloud: %s\n", clean(f.text()))
 	if s := f.err.Script; s != nil {
 		printScript(w, f.file, s)
 	}
@@ -135,6 +145,7 @@ func indent(line string, n int) string {
 // clean replaces the control characters of text that came from elsewhere: what
 // a script logs or answers must not steer the terminal.
 func clean(text string) string {
+	text = strings.ToValidUTF8(text, "\ufffd")
 	if strings.IndexFunc(text, steers) < 0 {
 		return text
 	}

@@ -167,11 +167,16 @@ func (c *cli) printAnswer(a answer, include bool) error {
 	} else if err := c.printBody(a, include); err != nil {
 		return err
 	}
-	if a.status >= 400 {
-		c.notef("picloud: the function answered %d %s", a.status, http.StatusText(a.status))
-		return errReported
+	return c.judge(a.status)
+}
+
+// judge makes a failure of an answer that says so.
+func (c *cli) judge(status int) error {
+	if status < 400 {
+		return nil
 	}
-	return nil
+	c.notef("picloud: the function answered %d %s", status, http.StatusText(status))
+	return errReported
 }
 
 func (c *cli) printBody(a answer, include bool) error {

@@ -23,6 +23,8 @@ const (
 	silence = time.Minute
 	// Waits between attempts to follow again.
 	firstRetry, lastRetry = 500 * time.Millisecond, 10 * time.Second
+	// overlap is how far back following again looks.
+	overlap = 2 * time.Second
 )
 
 func (c *cli) logsCommand() *cobra.Command {
@@ -83,8 +85,9 @@ type follower struct {
 	app, function string
 	params        client.GetLogsParams
 
-	last time.Time       // of the newest record that was printed
-	seen map[string]bool // records of that moment, to print none twice
+	last    time.Time // of the newest record that was printed
+	printed recent    // to print none twice after the log broke off
+	again   bool      // it did
 }
 
 func (f *follower) list(ctx context.Context) error {
@@ -133,12 +136,13 @@ func (f *follower) follow(ctx context.Context) error {
 }
 
 // resume asks for the records since the last one, rather than for the tail.
+// Calls run side by side, so a record may be a little older than one before it.
 func (f *follower) resume() {
 	if f.last.IsZero() {
 		return
 	}
-	since, tail := f.last.UTC().Format(time.RFC3339Nano), 1000
-	f.params.Since, f.params.Tail = &since, &tail
+	since, tail := f.last.Add(-overlap).UTC().Format(time.RFC3339Nano), 1000
+	f.params.Since, f.params.Tail, f.again = &since, &tail, true
 }
 
 // stream follows until the stream ends.
@@ -155,8 +159,11 @@ func (f *follower) stream(ctx context.Context) (printed bool, err error) {
 		if err != nil {
 			return printed, err
 		}
-		if f.old(record) {
+		if seen := f.printed.add(record); seen && f.again {
 			continue
+		}
+		if record.Time.After(f.last) {
+			f.last = record.Time
 		}
 		if err := f.print(record); err != nil {
 			return printed, err
@@ -166,18 +173,25 @@ func (f *follower) stream(ctx context.Context) (printed bool, err error) {
 	return printed, nil
 }
 
-// old reports whether the record was printed before the stream broke off.
-func (f *follower) old(record client.LogRecord) bool {
-	key := record.Invocation + "\x00" + record.Level + "\x00" + record.Message
-	switch {
-	case record.Time.Before(f.last):
-		return true
-	case record.Time.After(f.last):
-		f.last, f.seen = record.Time, map[string]bool{}
-	case f.seen[key]:
-		return f.params.Since != nil && *f.params.Since == f.last.UTC().Format(time.RFC3339Nano)
+// recent knows the last records that went by.
+type recent struct {
+	keys map[string]bool
+	ring [2048]string // what is in keys, the oldest at next
+	next int
+}
+
+// add remembers a record, and reports whether it was known.
+func (r *recent) add(record client.LogRecord) (known bool) {
+	key := record.Time.Format(time.RFC3339Nano) + "\x00" + record.Invocation + "\x00" + record.Level + "\x00" + record.Message
+	if r.keys == nil {
+		r.keys = make(map[string]bool, len(r.ring))
 	}
-	f.seen[key] = true
+	if r.keys[key] {
+		return true
+	}
+	delete(r.keys, r.ring[r.next])
+	r.keys[key], r.ring[r.next] = true, key
+	r.next = (r.next + 1) % len(r.ring)
 	return false
 }
 
@@ -226,7 +240,11 @@ func (w watched) Read(p []byte) (int, error) {
 // logLine writes a record as one line: time, level, version, message, fields.
 func logLine(r client.LogRecord) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %-5s v%d %s", r.Time.Local().Format("2006-01-02 15:04:05.000"), r.Level, r.Version, r.Message)
+	fmt.Fprintf(&b, "%s %-5s ", r.Time.Local().Format("2006-01-02 15:04:05.000"), r.Level)
+	if r.Version > 0 { // a draft has none
+		fmt.Fprintf(&b, "v%d ", r.Version)
+	}
+	b.WriteString(r.Message)
 	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
 		value, err := json.Marshal(r.Fields[name])
 		if err != nil {

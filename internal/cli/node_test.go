@@ -1,0 +1,211 @@
+package cli_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/testdb"
+	"github.com/picloud/picloud/manager"
+	"github.com/picloud/picloud/manager/api"
+)
+
+// node is the real control API on a real database. The executor and the fleet
+// are small stand-ins, and functions answer what was asked of them.
+type node struct {
+	db        *postgres.DB
+	control   *httptest.Server
+	functions *httptest.Server
+	token     string
+
+	fleet  fleet
+	logs   logs
+	slow   atomic.Bool // the function "slow" was called
+	checks sync.Mutex  // guards what the stand-ins hold
+}
+
+func newNode(t testing.TB) *node {
+	n := &node{db: testdb.New(t), token: "pct_" + randomText()}
+	n.logs.node, n.fleet.node = n, n
+	hash := sha256.Sum256([]byte(n.token))
+	_, err := n.db.Users().Bootstrap(context.Background(), "admin", hash[:])
+	require.NoError(t, err)
+	m, err := manager.New(manager.Options{
+		Apps: n.db.Apps(), Functions: n.db.Functions(), Versions: n.db.Versions(), Deployments: n.db.Deployments(),
+		Users: n.db.Users(), Compiler: compiler{}, Drafter: compiler{}, Fleet: &n.fleet,
+	})
+	require.NoError(t, err)
+	handler, err := api.New(api.Options{
+		Manager: m, Apps: n.db.Apps(), Members: n.db.Members(), Users: n.db.Users(), Functions: n.db.Functions(),
+		Versions: n.db.Versions(), Deployments: n.db.Deployments(), Nodes: n.db.Nodes(),
+		Runs: runs{}, Logs: &n.logs, Ready: func() error { return nil }, Node: "pi-1",
+	})
+	require.NoError(t, err)
+	n.control = httptest.NewServer(handler)
+	t.Cleanup(n.control.Close)
+	t.Cleanup(n.logs.end)
+	n.functions = httptest.NewServer(http.HandlerFunc(n.serveFunction))
+	t.Cleanup(n.functions.Close)
+	return n
+}
+
+func randomText() string {
+	var b [32]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// compiler finds fault with scripts that hold the word BROKEN, and drafts of
+// scripts that hold the word THROW.
+type compiler struct{}
+
+func (compiler) Compile(_ context.Context, source []byte, name string) (picloud.Compiled, error) {
+	for i, line := range strings.Split(string(source), "\n") {
+		if col := strings.Index(line, "BROKEN"); col >= 0 {
+			return picloud.Compiled{}, &picloud.Error{
+				Code: picloud.CodeScript, Op: "compile", Resource: name, Detail: "the script does not compile",
+				Script: &picloud.ScriptError{Line: i + 1, Column: col + 1, Message: `unexpected "BROKEN"`, Excerpt: line},
+			}
+		}
+	}
+	return picloud.Compiled{Handlers: []string{"handle"}}, nil
+}
+
+func (c compiler) Draft(ctx context.Context, source []byte, _ picloud.Limits, r picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+	if _, err := c.Compile(ctx, source, "draft"); err != nil {
+		return picloud.Response{}, nil, err
+	}
+	log := []picloud.LogRecord{{
+		Time: time.Now(), Level: "info", Message: "called", Fields: map[string]any{"path": r.Path}, Invocation: "1",
+	}}
+	if i := strings.Index(string(source), "THROW"); i >= 0 {
+		return picloud.Response{}, log, &picloud.Error{
+			Code: picloud.CodeFunctionError, Detail: "the function raised an error",
+			Script: &picloud.ScriptError{Line: 1, Column: i + 1, Message: "thrown", Excerpt: string(source)},
+		}
+	}
+	body, err := json.Marshal(map[string]any{"method": r.Method, "path": r.Path, "query": r.Query, "body": string(r.Body)})
+	return picloud.Response{Status: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, log, err
+}
+
+// fleet is node pi-1, and others that have not been heard from.
+type fleet struct {
+	node    *node
+	missing []string
+}
+
+func (f *fleet) Await(_ context.Context, rev int64, mode string) (picloud.Acks, error) {
+	if mode == "none" {
+		return picloud.Acks{Rev: rev}, nil
+	}
+	f.node.checks.Lock()
+	defer f.node.checks.Unlock()
+	return picloud.Acks{Rev: rev, Nodes: []string{"pi-1"}, Missing: f.missing, Complete: len(f.missing) == 0}, nil
+}
+
+// runs has no records.
+type runs struct{}
+
+func (runs) Invocations(string, string, int) []picloud.Invocation   { return nil }
+func (runs) Invocation(string) (rec picloud.Invocation, found bool) { return }
+
+// logs keeps the records that scripts add.
+type logs struct {
+	node    *node
+	records []picloud.LogRecord
+	readers []chan picloud.LogRecord
+}
+
+func (l *logs) add(level, message string) {
+	l.node.checks.Lock()
+	defer l.node.checks.Unlock()
+	rec := picloud.LogRecord{
+		Time: time.Now(), Level: level, Message: message, Function: "hello", Version: 1,
+		Invocation: fmt.Sprint(len(l.records)), Fields: map[string]any{"n": len(l.records)},
+	}
+	l.records = append(l.records, rec)
+	for _, reader := range l.readers {
+		reader <- rec
+	}
+}
+
+// followers says how many read along.
+func (l *logs) followers() int {
+	l.node.checks.Lock()
+	defer l.node.checks.Unlock()
+	return len(l.readers)
+}
+
+// end closes every stream, as a node does that drains.
+func (l *logs) end() {
+	l.node.checks.Lock()
+	defer l.node.checks.Unlock()
+	for _, reader := range l.readers {
+		close(reader)
+	}
+	l.readers = nil
+}
+
+func (l *logs) Tail(_ context.Context, _, _ string, n int, since time.Time) ([]picloud.LogRecord, error) {
+	l.node.checks.Lock()
+	defer l.node.checks.Unlock()
+	var out []picloud.LogRecord
+	for _, r := range l.records {
+		if !r.Time.Before(since) {
+			out = append(out, r)
+		}
+	}
+	return out[max(0, len(out)-n):], nil
+}
+
+func (l *logs) Follow(context.Context, string, string) (<-chan picloud.LogRecord, error) {
+	l.node.checks.Lock()
+	defer l.node.checks.Unlock()
+	reader := make(chan picloud.LogRecord, 100)
+	l.readers = append(l.readers, reader)
+	return reader, nil
+}
+
+// serveFunction answers what it was asked, or the problem that the function's
+// name stands for.
+func (n *node) serveFunction(w http.ResponseWriter, r *http.Request) {
+	parts := strings.SplitN(strings.TrimPrefix(r.URL.Path, "/fn/"), "/", 3)
+	w.Header().Set("X-Call-Id", "call-1")
+	switch parts[1] {
+	case "gone":
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.Header().Set("X-PiCloud-Error", "platform")
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"type":"/problems/function-not-found","title":"No such function","status":404,"code":"PC1201","detail":"there is no function default/gone"}`)
+		return
+	case "slow":
+		n.slow.Store(true)
+		<-r.Context().Done()
+		return
+	case "teapot":
+		w.WriteHeader(http.StatusTeapot)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	body, _ := io.ReadAll(r.Body)
+	answer, _ := json.Marshal(map[string]any{
+		"method": r.Method, "path": r.URL.Path, "query": r.URL.RawQuery, "body": string(body),
+		"type": r.Header.Get("Content-Type"), "version": r.Header.Get("X-PiCloud-Version"), "custom": r.Header.Get("X-Custom"),
+		"authorization": r.Header.Get("Authorization"),
+	})
+	_, _ = w.Write(answer)
+}
