@@ -175,6 +175,7 @@ func (e *Executor) adopt(w *worker) bool {
 		return false
 	}
 	e.workers[w] = struct{}{}
+	e.metrics.started(w)
 	e.running.Add(1)
 	return true
 }

@@ -93,12 +93,8 @@ func newWorker(e *Executor, app string, memory int64) *worker {
 // waits for the first call's write.
 func (w *worker) start() error {
 	e := w.exec
-	if !e.adopt(w) {
-		return &picloud.Error{Code: picloud.CodeDraining}
-	}
 	process, socket, err := e.image.run(e.opts.WorkerArgs, w.memory, w.uid)
 	if err != nil {
-		e.disown(w)
 		return &picloud.Error{
 			Code: picloud.CodeExecutor, Op: "start executor", Resource: w.app, Err: err, RetryAfter: time.Second,
 			Hint: "run `picloud doctor`; the worker's binary must be executable for every user",
@@ -110,7 +106,12 @@ func (w *worker) start() error {
 	w.frames.Queue(wire.TypeConfig, 0, &wire.Config{Version: wire.Version, App: w.app, Memory: w.memory, Programs: maxPrograms})
 	w.last.Store(e.now())
 	w.open.Store(true)
-	e.metrics.started(w)
+	if !e.adopt(w) { // others see the worker from here on
+		w.cancel()
+		process.reap()
+		_ = socket.Close()
+		return &picloud.Error{Code: picloud.CodeDraining}
+	}
 	e.watch.arm(e.now() + int64(e.opts.IdleTimeout))
 	go w.read()
 	return nil
