@@ -85,9 +85,9 @@ type follower struct {
 	app, function string
 	params        client.GetLogsParams
 
-	last    time.Time // of the newest record that was printed
-	printed recent    // to print none twice after the log broke off
-	again   bool      // it did
+	first, last time.Time // of the first record that was printed, and of the newest
+	printed     recent    // to print none twice after the log broke off
+	again       bool      // it did
 }
 
 func (f *follower) list(ctx context.Context) error {
@@ -141,7 +141,11 @@ func (f *follower) resume() {
 	if f.last.IsZero() {
 		return
 	}
-	since, tail := f.last.Add(-overlap).UTC().Format(time.RFC3339Nano), 1000
+	from := f.last.Add(-overlap)
+	if from.Before(f.first) {
+		from = f.first
+	}
+	since, tail := from.UTC().Format(time.RFC3339Nano), 1000
 	f.params.Since, f.params.Tail, f.again = &since, &tail, true
 }
 
@@ -162,15 +166,23 @@ func (f *follower) stream(ctx context.Context) (printed bool, err error) {
 		if seen := f.printed.add(record); seen && f.again {
 			continue
 		}
-		if record.Time.After(f.last) {
-			f.last = record.Time
-		}
+		f.note(record.Time)
 		if err := f.print(record); err != nil {
 			return printed, err
 		}
 		printed = true
 	}
 	return printed, nil
+}
+
+// note widens the time that was printed.
+func (f *follower) note(t time.Time) {
+	if f.first.IsZero() {
+		f.first = t
+	}
+	if t.After(f.last) {
+		f.last = t
+	}
 }
 
 // recent knows the last records that went by.
