@@ -104,7 +104,7 @@ func (l *Listener) session(ctx context.Context) (err error) {
 	}()
 	opening, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(opening, l.db.conf)
+	conn, err := pgx.ConnectConfig(opening, l.db.conf.Copy())
 	if err != nil {
 		return s.wrap(err)
 	}

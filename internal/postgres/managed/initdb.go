@@ -16,13 +16,23 @@ import (
 const initPrefix = "postgres.init-"
 
 // removeLeftovers deletes what interrupted initializations left. We hold the
-// folder's lock, so that none is at work but one whose agent was killed, and
-// that one fails without its folder.
-func (s *Server) removeLeftovers() error {
+// folder's lock, so that none is at work but one whose agent was killed. That
+// one fails without its folder, but may for a moment fill it again.
+func (s *Server) removeLeftovers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	found, _ := filepath.Glob(filepath.Join(glob(s.o.DataDir), initPrefix+"*")) // the pattern is well-formed
 	for _, dir := range found {
-		if err := os.RemoveAll(dir); err != nil {
-			return diskError("remove unfinished database folder", dir, err)
+		for {
+			err := os.RemoveAll(dir)
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return diskError("remove unfinished database folder", dir, err)
+			case <-time.After(50 * time.Millisecond):
+			}
 		}
 	}
 	return nil

@@ -153,9 +153,13 @@ func recorded(data string) (pid int, run string) {
 	if err != nil {
 		return 0, ""
 	}
-	lines := strings.Split(string(text), "\n")
-	pid, err = strconv.Atoi(strings.TrimSpace(lines[0]))
-	if err != nil {
+	return parseRecord(string(text))
+}
+
+func parseRecord(text string) (pid int, run string) {
+	lines := strings.Split(text, "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(lines[0]))
+	if err != nil || pid <= 1 {
 		return 0, ""
 	}
 	if len(lines) > 4 {

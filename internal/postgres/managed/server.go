@@ -199,7 +199,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err := s.account.reach(s.bin.postgres(), s.o.DataDir); err != nil {
 		return err
 	}
-	if err := s.removeLeftovers(); err != nil {
+	if err := s.removeLeftovers(ctx); err != nil {
 		return err
 	}
 	if major == 0 {
