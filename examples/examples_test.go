@@ -1,0 +1,128 @@
+package examples_test
+
+import (
+	"encoding/json"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// The first case of each example is the one that its first lines show.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("*.risor")
+	require.NoError(t, err)
+	require.Len(t, files, len(cases), "every example has cases")
+	for _, file := range files {
+		name := strings.TrimSuffix(file, ".risor")
+		t.Run(name, func(t *testing.T) {
+			source, err := os.ReadFile(file)
+			require.NoError(t, err)
+			program, err := risor.Compile(source)
+			require.NoError(t, err)
+			require.NoError(t, program.Load(newCall(request{}, &host{})))
+			require.GreaterOrEqual(t, len(cases[name]), 4)
+
+			head, _, _ := strings.Cut(string(source), "\n\n")
+			require.Contains(t, head, "'http://localhost:8080/fn/default/"+name, "the first lines show a call")
+			require.True(t, strings.HasPrefix(head, "// "))
+			for i, c := range cases[name] {
+				t.Run(c.name, func(t *testing.T) {
+					body := c.run(t, program)
+					if i == 0 && !strings.Contains(head, "…") {
+						for line := range strings.Lines(body) {
+							require.Contains(t, head, "//   "+strings.TrimSpace(line), "the first lines show the answer")
+						}
+					}
+				})
+			}
+		})
+	}
+}
+
+// request is what a caller sends.
+type request struct {
+	method string // default GET, or POST with a body
+	target string // path and query; default "/"
+	body   string
+}
+
+// example is one call and its answer.
+type example struct {
+	name string
+	request
+	status int               // default 200
+	header map[string]string // that the answer must have
+	body   string            // the whole of it; JSON is compared as such
+	has    string            // or a part of it
+	logs   []string          // messages, in their order
+}
+
+func (c example) run(t *testing.T, program *risor.Program) string {
+	h := &host{}
+	call := newCall(c.request, h)
+	require.NoError(t, program.Invoke(call))
+	got := string(call.Response.Body)
+
+	if c.status == 0 {
+		c.status = 200
+	}
+	require.Equal(t, c.status, call.Response.Status, got)
+	for name, want := range c.header {
+		value, _ := call.Response.Header.Get(name)
+		require.Equal(t, want, string(value), name)
+	}
+	require.Equal(t, c.logs, h.messages)
+	contentType, _ := call.Response.Header.Get("content-type")
+	if string(contentType) == "application/json" {
+		require.True(t, json.Valid(call.Response.Body))
+	}
+	if c.has != "" {
+		require.Contains(t, got, c.has)
+	} else {
+		require.Equal(t, c.body, got)
+	}
+	if c.status >= 400 {
+		require.True(t, strings.Contains(got, `"error":"`) || strings.Contains(got, `"reason":"`), "an error says why: %s", got)
+	}
+	return got
+}
+
+func newCall(r request, h *host) *risor.Call {
+	if r.method == "" && r.body != "" {
+		r.method = "POST"
+	} else if r.method == "" {
+		r.method = "GET"
+	}
+	path, query, _ := strings.Cut(r.target, "?")
+	if path == "" {
+		path = "/"
+	}
+	return &risor.Call{
+		Handler: "handle", App: "default", Function: "example", Version: 1,
+		Deadline: time.Now().Add(10 * time.Second), Host: h, MaxResponse: 8 << 20,
+		Request: &wire.Invocation{
+			Method: []byte(r.method), Path: []byte(path), Query: []byte(query), Body: []byte(r.body),
+			ID: []byte("01X"), ClientIP: []byte("192.0.2.1"), Header: wire.Pairs{},
+		},
+	}
+}
+
+// host remembers what is logged, and refuses anything else.
+type host struct{ messages []string }
+
+func (h *host) Log(_ wire.Level, message string, _ []byte) { h.messages = append(h.messages, message) }
+
+func (h *host) Call(name string, _ []byte) ([]byte, error) {
+	return nil, &risor.HostError{Code: "not_allowed", Message: name + " is not for examples"}
+}
+
+// query encodes one parameter.
+func query(name, value string) string { return "/?" + url.Values{name: {value}}.Encode() }
