@@ -1,0 +1,255 @@
+package risor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/deepnoodle-ai/risor/v2/pkg/ast"
+	"github.com/deepnoodle-ai/risor/v2/pkg/bytecode"
+	"github.com/deepnoodle-ai/risor/v2/pkg/compiler"
+	risorerrors "github.com/deepnoodle-ai/risor/v2/pkg/errors"
+	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+	"github.com/deepnoodle-ai/risor/v2/pkg/parser"
+
+	"github.com/picloud/picloud/executor/risor/vm"
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// filler stands in for the source when the compiler looks up the line of each
+// instruction, which it does by splitting the whole source. It has one line.
+var filler = strings.Repeat("x", MaxSource+1)
+
+// Compile checks a source and compiles it. Errors are of type *Error. The
+// bounds make it quick for ordinary sources, but an odd one may take seconds
+// and much memory: strangers' sources belong into a process of their own.
+func Compile(source []byte) (*Program, error) {
+	if err := checkBytes(source); err != nil {
+		return nil, err
+	}
+	text := string(source)
+	words, fault := checkBounds(text)
+	if fault != nil {
+		return nil, fault
+	}
+	tree, fault := parse(text)
+	if fault != nil {
+		return nil, fault
+	}
+	defined, fault := checkTree(text, tree)
+	if fault != nil {
+		return nil, fault
+	}
+	globals := visible(words, defined)
+	bc, fault := generate(text, tree, globals)
+	if fault != nil {
+		// Once more with every name of the host, which it can suggest.
+		globals = visible(nil, defined)
+		if bc, fault = generate(text, tree, globals); fault != nil {
+			return nil, fault
+		}
+	}
+	loaded, err := vm.Load(bc, globals)
+	if err != nil {
+		return nil, newError(wire.ReasonScript, err.Error())
+	}
+	p := &Program{vm: loaded, source: text}
+	for _, h := range Handlers {
+		if slices.Contains(defined, h.Name) {
+			p.handlers = append(p.handlers, h.Name)
+		}
+	}
+	if len(p.handlers) == 0 {
+		return nil, newError(wire.ReasonScript, "the script defines no handler; a function that answers HTTP begins with: function handle(req) {")
+	}
+	return p, nil
+}
+
+// visible selects the host's names that the script does not define itself and,
+// unless words is nil, uses.
+func visible(words map[string]struct{}, defined []string) map[string]object.Object {
+	globals := map[string]object.Object{}
+	for name, value := range environment() {
+		_, used := words[name]
+		if (used || words == nil) && !slices.Contains(defined, name) {
+			globals[name] = value
+		}
+	}
+	return globals
+}
+
+func parse(text string) (tree *ast.Program, fault *Error) {
+	defer recovered(&fault)
+	masked := disguise(text)
+	tree, err := parser.Parse(context.Background(), masked, &parser.Config{MaxDepth: MaxNesting})
+	if err == nil {
+		if masked != text {
+			restore(tree)
+		}
+		return tree, nil
+	}
+	var found parser.ParserError
+	if list := (*parser.Errors)(nil); errors.As(err, &list) && list.First() != nil {
+		found = list.First()
+	} else if !errors.As(err, &found) {
+		return nil, newError(wire.ReasonScript, err.Error())
+	}
+	message := found.Message()
+	if cause := found.Cause(); cause != nil {
+		message = cause.Error()
+	}
+	reason := wire.ReasonScript
+	if strings.Contains(message, "maximum nesting depth") {
+		reason = wire.ReasonSourceBounds
+		message = fmt.Sprintf("expressions are nested more than %d deep", MaxNesting)
+	}
+	e := newError(reason, undisguise.Replace(message))
+	at := found.StartPosition()
+	if found.Cause() != nil && at.Char == 0 {
+		line, column := placeOf(text, message)
+		return nil, e.at(text, line, column)
+	}
+	return nil, e.at(text, at.LineNumber(), at.ColumnNumber())
+}
+
+// placeOf finds the token that an error of Risor's lexer ends with: some come
+// without a place.
+func placeOf(text, message string) (line, column int) {
+	bad := message[strings.LastIndex(message, ": ")+1:]
+	bad = strings.Trim(bad, " '")
+	l := newLexer(text)
+	for {
+		l.skip()
+		line, column = l.line, l.column
+		start := l.pos
+		if l.next().kind == kindEOF {
+			return 1, 1
+		}
+		if strings.HasPrefix(string(l.src[start:min(len(l.src), start+len(bad))]), bad) {
+			return line, column
+		}
+	}
+}
+
+// checkTree returns the names that the top level defines, and refuses what the
+// compiler would panic at.
+func checkTree(text string, tree *ast.Program) ([]string, *Error) {
+	var defined []string
+	for _, stmt := range tree.Stmts {
+		defined = append(defined, definedBy(stmt)...)
+		if len(defined) > MaxBindings {
+			at := stmt.Pos()
+			return nil, newError(wire.ReasonSourceBounds, fmt.Sprintf("more than %d names are defined at the top level", MaxBindings)).
+				at(text, at.LineNumber(), at.ColumnNumber())
+		}
+	}
+	for node := range ast.Preorder(tree) {
+		call, ok := node.(*ast.ObjectCall)
+		if !ok {
+			continue
+		}
+		for _, arg := range call.Call.Args {
+			if _, spread := arg.(*ast.Spread); spread {
+				at := arg.Pos()
+				return nil, newError(wire.ReasonScript, "a method cannot be called with a spread; take it first: let f = x.method; f(...list)").
+					at(text, at.LineNumber(), at.ColumnNumber())
+			}
+		}
+	}
+	return defined, nil
+}
+
+// definedBy lists the names that a statement defines.
+func definedBy(stmt ast.Node) []string {
+	var names []string
+	switch s := stmt.(type) {
+	case *ast.Var:
+		names = append(names, s.Name.Name)
+	case *ast.Const:
+		names = append(names, s.Name.Name)
+	case *ast.Func:
+		if s.Name != nil {
+			names = append(names, s.Name.Name)
+		}
+	case *ast.MultiVar:
+		for _, n := range s.Names {
+			names = append(names, n.Name)
+		}
+	case *ast.ObjectDestructure:
+		for _, b := range s.Bindings {
+			if b.Alias != "" {
+				names = append(names, b.Alias)
+			} else {
+				names = append(names, b.Key)
+			}
+		}
+	case *ast.ArrayDestructure:
+		for _, e := range s.Elements {
+			names = append(names, e.Name.Name)
+		}
+	}
+	return names
+}
+
+// generate compiles the tree.
+func generate(text string, tree *ast.Program, globals map[string]object.Object) (bc *bytecode.Code, fault *Error) {
+	defer recovered(&fault)
+	names := slices.Collect(maps.Keys(globals))
+	bc, err := compiler.Compile(tree, &compiler.Config{GlobalNames: names, Source: filler[:len(text)+1]})
+	if err == nil {
+		return bc, nil
+	}
+	var found *risorerrors.CompileError
+	if !errors.As(err, &found) {
+		return nil, plainError(text, tree, strings.TrimPrefix(err.Error(), "compile error: "))
+	}
+	message := found.Message
+	if len(found.Suggestions) > 0 {
+		message += fmt.Sprintf("; did you mean %q?", found.Suggestions[0].Value)
+	}
+	return nil, newError(wire.ReasonScript, message).at(text, found.Line, found.Column)
+}
+
+var redefined = regexp.MustCompile(`^(?:variable|function) "(.*)" (?:already exists|redefined)$`)
+
+// plainError locates the compiler errors that come without a place.
+func plainError(text string, tree *ast.Program, message string) *Error {
+	e := newError(wire.ReasonScript, message)
+	m := redefined.FindStringSubmatch(message)
+	if m == nil {
+		return e
+	}
+	for node := range ast.Preorder(tree) {
+		var stmts []ast.Node
+		switch n := node.(type) {
+		case *ast.Program:
+			stmts = n.Stmts
+		case *ast.Block:
+			stmts = n.Stmts
+		}
+		seen := false
+		for _, stmt := range stmts {
+			if !slices.Contains(definedBy(stmt), m[1]) {
+				continue
+			}
+			if seen {
+				at := stmt.Pos()
+				return e.at(text, at.LineNumber(), at.ColumnNumber())
+			}
+			seen = true
+		}
+	}
+	return e
+}
+
+// recovered turns a panic of Risor's parser or compiler into an error.
+func recovered(fault **Error) {
+	if r := recover(); r != nil {
+		message := strings.TrimPrefix(fmt.Sprint(r), "compile error: ")
+		*fault = newError(wire.ReasonScript, "the compiler gave up: "+message)
+	}
+}

@@ -1,0 +1,47 @@
+// Package risor is the engine: it compiles scripts and runs their handlers. It
+// is, with its folder vm, the only importer of Risor.
+//
+// A script defines functions for the kinds of calls that it serves, see
+// Handlers. [Compile] checks the bounds of a source and compiles it once;
+// [Program.Invoke] runs the top level and the handler on cleared memory, so that
+// nothing leaks from one call to the next.
+//
+// # What a script finds
+//
+// Risor's builtin functions without I/O, the modules math and regexp, and the
+// host modules of [Modules]. Names that a script defines itself at its top
+// level take precedence, so that new host modules break no script.
+//
+// # The request
+//
+// method, path, client_ip, id, app and function are strings, version is an int,
+// body is bytes; text() is the body as a string (error code "invalid_utf8") and
+// json() as a value ("json_invalid"). query, headers and params are read-only
+// maps in which a missing name is null; req.query.get(name, default) and
+// req.query.all(name), a list of every value, work on each. A repeated query
+// name gives its first value, a repeated header its values joined by commas.
+// Header names are lower-case; an underscore in an attribute stands for a
+// hyphen: req.headers.user_agent. Nothing is decoded before it is read.
+//
+// # The response
+//
+// What a handler returns becomes the response:
+//
+//	null                        204, no body
+//	string                      200, text/plain; charset=utf-8
+//	bytes                       200, application/octet-stream
+//	bool, number, list, map     200, application/json
+//
+// A map is an envelope instead of data when all of its keys are among status,
+// headers and body, and it has a body or a number as status: {status: 404},
+// {body: x}, {status: 200, headers: {"x-hi": "1"}, body: x}. The body is
+// converted as above, null is an empty one; status is 200 when it is absent.
+// Data that may look like an envelope is returned as {body: data}. A header's
+// value is a string, a number, or a list of them for a repeated header. Its
+// content-type, when set, replaces the one above. Length, connection and
+// transfer are the server's headers, not the script's.
+//
+// JSON has sorted keys, exact 64-bit integers and no HTML escapes. Functions,
+// errors, bytes inside JSON, NaN and infinities, text that is not UTF-8 and
+// values nested more than 500 deep (or in themselves) are no response.
+package risor

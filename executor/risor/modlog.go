@@ -1,0 +1,67 @@
+package risor
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/wire"
+)
+
+func logModule() Module {
+	m := Module{Name: "log", Doc: "Records for `picloud logs`. Logging never fails; what is over the function's `log_bytes` is dropped, and the last record says so."}
+	for _, l := range []struct {
+		level wire.Level
+		doc   string
+	}{
+		{wire.LevelDebug, "Log details for whoever looks for a fault."},
+		{wire.LevelInfo, "Log what happened."},
+		{wire.LevelWarn, "Log what is odd but was dealt with."},
+		{wire.LevelError, "Log what went wrong."},
+	} {
+		m.Functions = append(m.Functions, Function{
+			Name:    l.level.String(),
+			Args:    []Arg{{Name: "message", Type: "any"}, {Name: "fields", Type: "map", Optional: true}},
+			Returns: "null",
+			Doc:     l.doc + " Fields are data to search for; what is not data becomes text.",
+			Example: fmt.Sprintf(`log.%s("order taken", {order: 17, items: ["tea", "milk"]})`, l.level),
+			call: func(c *Call, args []object.Object) (object.Object, error) {
+				var fields []byte
+				if len(args) == 2 {
+					fields = logFields(args[1])
+				}
+				c.Host.Log(l.level, logText(args[0]), fields)
+				return object.Nil, nil
+			},
+		})
+	}
+	return m
+}
+
+// logText is the message of a record.
+func logText(v object.Object) string {
+	return shorten(strings.ToValidUTF8(plainText(v), "�"), wire.MaxLogMessage)
+}
+
+// logFields encodes the fields of a record. What is no map goes under "value".
+func logFields(v object.Object) []byte {
+	e := &cborEncoder{limit: wire.MaxLogFields}
+	switch v.(type) {
+	case *object.NilType:
+		return nil
+	case *object.Map:
+		e.value(v, 0)
+	default:
+		e.head(cborMap, 1)
+		e.text("value")
+		e.value(v, 0)
+	}
+	if e.full {
+		e = &cborEncoder{limit: wire.MaxLogFields}
+		e.head(cborMap, 1)
+		e.text("fields")
+		e.text(fmt.Sprintf("dropped: over %d bytes", wire.MaxLogFields))
+	}
+	return e.buf
+}

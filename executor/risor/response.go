@@ -1,0 +1,242 @@
+package risor
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// The bounds of a response's headers.
+const (
+	maxHeaders      = 256
+	maxHeaderBytes  = 64 << 10
+	defaultBodySize = 64 << 20
+)
+
+// The types of bodies that are not given one.
+const (
+	typeText  = "text/plain; charset=utf-8"
+	typeJSON  = "application/json"
+	typeBytes = "application/octet-stream"
+)
+
+// Response is what a handler returned, as HTTP.
+type Response struct {
+	Status int
+	Header wire.Pairs
+	Body   []byte // may alias the request
+
+	buf  []byte   // memory for Body
+	keys []string // memory for sorting
+}
+
+// fill converts what a handler returned. The package comment has the rules.
+func (r *Response) fill(v object.Object, limit int) *Error {
+	if limit <= 0 {
+		limit = defaultBodySize
+	}
+	r.Header, r.Body = r.Header[:0], nil
+	if m, ok := v.(*object.Map); ok && isEnvelope(m) {
+		return r.envelope(m, limit)
+	}
+	if v == object.Nil {
+		r.Status = 204
+		return nil
+	}
+	r.Status = 200
+	return r.setBody(v, limit, "handle returned", true)
+}
+
+// isEnvelope tells an envelope from data.
+func isEnvelope(m *object.Map) bool {
+	items := m.Value()
+	if len(items) == 0 || len(items) > 3 {
+		return false
+	}
+	for key := range items {
+		if key != "status" && key != "headers" && key != "body" {
+			return false
+		}
+	}
+	if _, hasBody := items["body"]; hasBody {
+		return true
+	}
+	switch items["status"].(type) {
+	case *object.Int, *object.Float, *object.Byte:
+		return true
+	}
+	return false
+}
+
+func (r *Response) envelope(m *object.Map, limit int) *Error {
+	items := m.Value()
+	r.Status = 200
+	if status, ok := items["status"]; ok {
+		n, isInt := status.(*object.Int)
+		if !isInt || n.Value() < 200 || n.Value() > 599 {
+			return unusable("status is a number from 200 to 599, not " + show(status))
+		}
+		r.Status = int(n.Value())
+	}
+	typed := false
+	if headers, ok := items["headers"]; ok && headers != object.Nil {
+		var fault *Error
+		if typed, fault = r.headers(headers); fault != nil {
+			return fault
+		}
+	}
+	body, ok := items["body"]
+	if !ok || body == object.Nil {
+		return nil
+	}
+	if fault := r.setBody(body, limit, "body is", !typed); fault != nil {
+		return fault
+	}
+	if (r.Status == 204 || r.Status == 304) && len(r.Body) > 0 {
+		return unusable(fmt.Sprintf("status %d has no body", r.Status))
+	}
+	return nil
+}
+
+// setBody converts a body, and adds its content type when typed.
+func (r *Response) setBody(v object.Object, limit int, what string, typed bool) *Error {
+	contentType := typeJSON
+	switch v := v.(type) {
+	case *object.String:
+		contentType = typeText
+		if len(v.Value()) > limit {
+			return tooLarge(limit)
+		}
+		if !utf8.ValidString(v.Value()) {
+			return unusable(what + " a string that is not UTF-8; return bytes instead")
+		}
+		r.buf = append(r.buf[:0], v.Value()...)
+		r.Body = r.buf
+	case *object.Bytes:
+		contentType = typeBytes
+		if len(v.Value()) > limit {
+			return tooLarge(limit)
+		}
+		r.Body = v.Value()
+	default:
+		if fault := r.writeJSON(v, limit, what); fault != nil {
+			return fault
+		}
+	}
+	if typed {
+		r.Header = r.Header.AppendPair("content-type", contentType)
+	}
+	return nil
+}
+
+func (r *Response) writeJSON(v object.Object, limit int, what string) *Error {
+	w := jsonWriter{buf: r.buf[:0], limit: limit, keys: r.keys[:0]}
+	err := w.value(v, 0)
+	r.buf, r.Body = w.buf, w.buf
+	clear(w.keys)
+	r.keys = w.keys[:0]
+	var e *jsonError
+	switch {
+	case errors.As(err, &e) && e.path == "":
+		return unusable(what + " no data: " + e.reason)
+	case errors.As(err, &e):
+		return unusable(what + " no data, at " + strings.TrimPrefix(e.path, ".") + ": " + e.reason)
+	case err != nil || len(w.buf) > limit:
+		return tooLarge(limit)
+	}
+	return nil
+}
+
+// headers adds the headers of an envelope. It reports whether content-type is
+// among them.
+func (r *Response) headers(v object.Object) (typed bool, fault *Error) {
+	if f, ok := v.(mapped); ok {
+		v = f.asMap()
+	}
+	m, ok := v.(*object.Map)
+	if !ok {
+		return false, unusable("headers is a map, not " + show(v))
+	}
+	count := 0
+	for _, name := range m.SortedKeys() {
+		lower := strings.ToLower(name)
+		if reason := badHeader(lower); reason != "" {
+			return false, unusable(fmt.Sprintf("header %s %s", strconv.Quote(shorten(name, 80)), reason))
+		}
+		values := []object.Object{m.Get(name)}
+		if list, ok := values[0].(*object.List); ok {
+			values = list.Value()
+		}
+		for _, value := range values {
+			text, ok := headerValue(value)
+			if !ok {
+				return false, unusable(fmt.Sprintf("header %q is a string without line breaks, a number, or a list of them, not %s", lower, show(value)))
+			}
+			r.Header = r.Header.AppendPair(lower, text)
+			if count++; count > maxHeaders || len(r.Header) > maxHeaderBytes {
+				return false, unusable(fmt.Sprintf("more than %d headers, or %d bytes of them", maxHeaders, maxHeaderBytes))
+			}
+			typed = typed || lower == "content-type"
+		}
+	}
+	return typed, nil
+}
+
+// badHeader says what is wrong with a header's name, if anything is.
+func badHeader(name string) string {
+	switch name {
+	case "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade":
+		return "is set by the server, not by functions"
+	case "":
+		return "has no name"
+	}
+	for i := range len(name) {
+		c := name[i]
+		alnum := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
+		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return "is not a valid name"
+		}
+	}
+	return ""
+}
+
+func headerValue(v object.Object) (string, bool) {
+	switch v := v.(type) {
+	case *object.String:
+		s := v.Value()
+		for i := range len(s) {
+			if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+				return "", false
+			}
+		}
+		return s, utf8.ValidString(s)
+	case *object.Int, *object.Float, *object.Byte:
+		return v.Inspect(), true
+	}
+	return "", false
+}
+
+// show describes a value in an error: numbers and short strings as they are.
+func show(v object.Object) string {
+	switch v := v.(type) {
+	case *object.NilType, nil:
+		return "null"
+	case *object.Int, *object.Float, *object.Bool, *object.Byte:
+		return v.Inspect()
+	case *object.String:
+		return strconv.Quote(shorten(v.Value(), 80))
+	}
+	return "a " + string(v.Type())
+}
+
+func unusable(message string) *Error { return newError(wire.ReasonResponse, message) }
+
+func tooLarge(limit int) *Error {
+	return newError(wire.ReasonResponseTooLarge, fmt.Sprintf("the response body has more than %d bytes", limit))
+}
