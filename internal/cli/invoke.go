@@ -20,6 +20,9 @@ import (
 	"github.com/picloud/picloud/manager/api/client"
 )
 
+// versionHeader asks for a version, and says which one answered.
+const versionHeader = "X-PiCloud-Version"
+
 func (c *cli) invokeCommand() *cobra.Command {
 	var request requestFlags
 	var version string
@@ -45,7 +48,7 @@ func (c *cli) invokeCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				out.header.Set("X-PiCloud-Version", strconv.Itoa(n))
+				out.header.Set(versionHeader, "v"+strconv.Itoa(n))
 			}
 			if err := picloud.CheckName("function", names[0]); err != nil {
 				return usagef(cmd, "%q is not a function's name", picloud.Shorten(names[0], 80))
@@ -60,7 +63,7 @@ func (c *cli) invokeCommand() *cobra.Command {
 		},
 	}
 	request.add(cmd)
-	cmd.Flags().StringVar(&version, "version", "", "call this version instead of the live one, such as v3")
+	cmd.Flags().StringVar(&version, "version", "", "fail unless this version answers, such as v3")
 	cmd.Flags().BoolVarP(&include, "include", "i", false, "print status and headers as well")
 	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait for the answer")
 	return cmd
@@ -113,7 +116,24 @@ func (c *cli) invoke(ctx context.Context, base *url.URL, function string, out ou
 	if err := refused(resp, body, resource); err != nil {
 		return err
 	}
+	if err := rightVersion(out, resp, resource); err != nil {
+		return err
+	}
 	return c.printAnswer(answer{resp.StatusCode, resp.Header, body}, include)
+}
+
+// rightVersion checks that the version which was asked for is the one that
+// answered: a node that serves the live one only does not mind the question.
+func rightVersion(out outgoing, resp *http.Response, resource string) error {
+	want, got := out.header.Get(versionHeader), resp.Header.Get(versionHeader)
+	if want == "" || want == got {
+		return nil
+	}
+	return &picloud.Error{
+		Code: picloud.CodeConflict, Op: "call", Resource: resource,
+		Detail: fmt.Sprintf("%s answered, not %s: only the live version can be called", firstOf(got, "another version"), want),
+		Hint:   "to try another one: picloud function code NAME --version " + want + " | picloud test - --name NAME",
+	}
 }
 
 // unanswered says why there is no answer.

@@ -186,6 +186,7 @@ func (l *logs) Follow(context.Context, string, string) (<-chan picloud.LogRecord
 func (n *node) serveFunction(w http.ResponseWriter, r *http.Request) {
 	parts := strings.SplitN(strings.TrimPrefix(r.URL.Path, "/fn/"), "/", 3)
 	w.Header().Set("X-Call-Id", "call-1")
+	w.Header().Set("X-PiCloud-Version", "v3") // the live one
 	switch parts[1] {
 	case "gone":
 		w.Header().Set("Content-Type", "application/problem+json")
