@@ -1,0 +1,66 @@
+package examples_test
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/risor"
+)
+
+// The scripts that the documents show compile, load, and answer a GET.
+func TestScriptsInTheDocuments(t *testing.T) {
+	for file, least := range map[string]int{"../docs/functions.md": 3, "../README.md": 1} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		blocks := strings.Split(string(text), "```ts\n")[1:]
+		require.GreaterOrEqual(t, len(blocks), least, file)
+		for _, block := range blocks {
+			source, _, _ := strings.Cut(block, "```")
+			program, err := risor.Compile([]byte(source))
+			require.NoError(t, err, source)
+			call := newCall(request{}, &host{})
+			require.NoError(t, program.Load(call), source)
+			require.NoError(t, program.Invoke(call), source)
+		}
+	}
+}
+
+// The limits that docs/functions.md names are those in force.
+func TestLimitsInTheDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/functions.md")
+	require.NoError(t, err)
+	d := picloud.DefaultLimits()
+	for _, row := range []string{
+		"| `timeout`: wall time of a call, waiting not counted | 10 s | 10 ms to 15 min | 504 `" + string(picloud.CodeFunctionTimeout) + "`",
+		"| 64 MiB | 16 MiB to 2 GiB | 500 `" + string(picloud.CodeFunctionMemory) + "`",
+		"| `concurrency`: calls at once on a node | 32 | 1 to 1,000 |",
+		"| `queue`: calls that wait on a node | 128 | 1 to 10,000 | 429 `" + string(picloud.CodeQueueFull) + "`",
+		"| `request_body` | 8 MiB | 1 B to 64 MiB | 413 `" + string(picloud.CodeRequestTooLarge) + "`",
+		"| `response_body` | 8 MiB | 1 B to 64 MiB | 500 `" + string(picloud.CodeResponseTooLarge) + "`",
+		"| `log_bytes` per call | 64 KiB | 1 B to 1 MiB |",
+		"| `host_calls` per call | 50 | 1 to 10,000 |",
+	} {
+		require.Contains(t, string(text), row)
+	}
+	require.Equal(t, "10s 64MiB 32 128 8MiB 8MiB 64KiB 50", strings.Join([]string{
+		d.Timeout.String(), d.Memory.String(), strconv.Itoa(d.Concurrency), strconv.Itoa(d.Queue),
+		d.RequestBody.String(), d.ResponseBody.String(), d.LogBytes.String(), strconv.Itoa(d.HostCalls),
+	}, " "), "the defaults changed: change docs/functions.md and this test")
+	for _, m := range risor.Modules() {
+		for _, f := range m.Functions {
+			full := m.Name + "." + f.Name
+			require.True(t, strings.Contains(string(text), "`"+full+"(") || strings.Contains(string(text), "`"+f.Name+"`"), "docs/functions.md tells of %s", full)
+		}
+	}
+	for _, a := range risor.RequestDocs() {
+		require.Contains(t, string(text), "`"+a.Name, "docs/functions.md tells of req.%s", a.Name)
+	}
+	for _, b := range risor.Builtins() {
+		require.Contains(t, string(text), b.Name)
+	}
+}
