@@ -7,12 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/internal/testdb"
 )
 
 func TestReadinessLeaksNothing(t *testing.T) {
@@ -91,31 +89,4 @@ func TestAPanicInHalfAnAnswerCutsIt(t *testing.T) {
 	_, err = resp.Body.Read(make([]byte, 1))
 	require.Error(t, err)
 	require.NotEqual(t, "EOF", err.Error())
-}
-
-func TestDatabaseDown(t *testing.T) {
-	server := testdb.Server(t)
-	db := testdb.Open(t, server.DSN())
-	n := newNodeOn(t, db)
-	n.app("shop")
-	n.deploy("/api/v1/apps/shop/functions/hello", hello)
-	testdb.Kill(t, server)
-	require.Eventually(t, func() bool { // its children notice a little later
-		r, err := n.try("GET", "/api/v1/apps", n.admin, "")
-		return err == nil && r.status == 503
-	}, 20*time.Second, 10*time.Millisecond)
-	for _, call := range [][3]string{
-		{"GET", "/api/v1/apps", ""},
-		{"PUT", helloCode, hello + "\n"},
-		{"POST", "/api/v1/apps/shop/members", `{"user":"admin","role":"owner"}`},
-		{"GET", "/api/v1/apps/shop/functions/hello/logs", ""},
-	} {
-		r := n.do(call[0], call[1], n.admin, call[2])
-		require.Equal(t, 503, r.status, r.body)
-		require.Equal(t, picloud.CodeDatabaseDown, r.problem(t).Code)
-		require.Equal(t, "2", r.header.Get("Retry-After"))
-		require.NotContains(t, r.body, "sock")
-	}
-	require.Equal(t, 200, n.do("GET", "/healthz", "", "").status)
-	require.Contains(t, n.logged.String(), "level=WARN")
 }

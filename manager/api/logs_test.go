@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/internal/testdb"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
@@ -139,31 +138,6 @@ func TestFollowersThatLeaveAreForgotten(t *testing.T) {
 	f := s.follow(t, s.viewer)
 	f.leave()
 	require.Error(t, receive(t, f.ended)) // goleak in TestMain sees that the handler ended too
-}
-
-func TestFollowOutlivesTheDatabase(t *testing.T) {
-	server := testdb.Server(t)
-	n := newNodeOn(t, testdb.Open(t, server.DSN()), func(o *Options) { o.Heartbeat = 20 * time.Millisecond })
-	n.agent.followed = make(chan struct{}, 1)
-	n.app("shop")
-	n.deploy("/api/v1/apps/shop/functions/hello", hello)
-	s := shop{node: n}
-	f := s.follow(t, n.admin)
-	receive(t, n.agent.followed)
-	testdb.Kill(t, server)
-	require.Eventually(t, func() bool {
-		r, err := n.try("GET", "/api/v1/apps", n.admin, "")
-		return err == nil && r.status == 503
-	}, 20*time.Second, 10*time.Millisecond)
-	n.agent.mu.Lock()
-	feed := n.agent.feeds[0]
-	n.agent.mu.Unlock()
-	for range 3 {
-		feed <- record(4, "still here")
-		require.Equal(t, "still here", receive(t, f.records).Message)
-	}
-	close(feed)
-	receive(t, f.ended)
 }
 
 // flushed is a ResponseWriter that can be read.

@@ -176,7 +176,8 @@ func newShop(t *testing.T) shop {
 }
 
 // fakeAgent stands in for executors, fleet, runs and logs. Its compiler knows
-// three words: BROKEN does not compile, LAZY has no handler, PANIC panics.
+// four words: BROKEN does not compile, LAZY has no handler, PANIC panics, SLOW
+// takes its time.
 type fakeAgent struct {
 	mu       sync.Mutex
 	complete bool  // what Await finds
@@ -190,6 +191,7 @@ type fakeAgent struct {
 	records  []picloud.LogRecord
 	feeds    []chan picloud.LogRecord
 	followed chan struct{} // gets a value per follower, if not nil
+	slow     func()        // what compiling SLOW takes
 }
 
 func (f *fakeAgent) Compile(_ context.Context, source []byte, name string) (picloud.Compiled, error) {
@@ -197,6 +199,8 @@ func (f *fakeAgent) Compile(_ context.Context, source []byte, name string) (picl
 	switch {
 	case strings.Contains(text, "PANIC"):
 		panic("the compiler is a fake")
+	case strings.Contains(text, "SLOW"):
+		f.slow()
 	case strings.Contains(text, "BROKEN"):
 		line := 1 + strings.Count(text[:strings.Index(text, "BROKEN")], "\n")
 		excerpt := strings.Split(text, "\n")[line-1]

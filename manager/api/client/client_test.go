@@ -26,7 +26,7 @@ func serve(t *testing.T, status int, contentType, body string, headers ...string
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer secret" {
-			http.Error(w, "no token", 418)
+			http.Error(w, "no token", http.StatusForbidden)
 			return
 		}
 		for i := 0; i+1 < len(headers); i += 2 {
