@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
@@ -136,30 +134,18 @@ func TestABadDSNTellsNothingOfItself(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestSeveralHosts(t *testing.T) {
+func TestTheHostThatAnswersIsUsed(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	closed.Close()
-	server := testdb.Server(t)
-	run := strings.TrimPrefix(filepath.Dir(socket(t, server.DSN())), "")
-	host, port, err := net.SplitHostPort(closed.Addr().String())
+	_, port, err := net.SplitHostPort(closed.Addr().String())
 	require.NoError(t, err)
-	dsn := fmt.Sprintf("host=%s,%s port=%s,5432 user=picloud dbname=picloud sslmode=disable", host, run, port)
+	c, err := pgx.ParseConfig(testdb.DSN(t))
+	require.NoError(t, err)
+	dsn := fmt.Sprintf("host=127.0.0.1,%s port=%s,%d user=%s password='%s' dbname=%s search_path=%s sslmode=disable",
+		c.Host, port, c.Port, c.User, c.Password, c.Database, c.RuntimeParams["search_path"])
 	db := testdb.Open(t, dsn)
-	_, err = db.Apps().Create(t.Context(), root, "blog")
-	require.NoError(t, err)
-}
-
-// socket returns the path of a managed server's socket.
-func socket(t *testing.T, dsn string) string {
-	t.Helper()
-	_, rest, ok := strings.Cut(dsn, "host=")
-	require.True(t, ok)
-	dir, _, _ := strings.Cut(rest, "&")
-	path := filepath.Join(strings.ReplaceAll(dir, "%2F", "/"), ".s.PGSQL.5432")
-	_, err := os.Stat(path)
-	require.NoError(t, err)
-	return path
+	app(t, db, "blog")
 }
 
 // The server is killed again and again while clients publish. Everything that

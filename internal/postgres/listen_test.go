@@ -116,8 +116,7 @@ func TestAListenerNeedsNoServerToStart(t *testing.T) {
 }
 
 func TestACallbackThatPanicsEndsOnlyItsConnection(t *testing.T) {
-	server := testdb.Server(t)
-	db := testdb.Open(t, server.DSN())
+	db := testdb.New(t)
 	var h heard
 	l := db.Listen([]string{postgres.CatalogChannel}, func(channel, payload string) {
 		h.on(channel, payload)

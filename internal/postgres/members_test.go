@@ -61,8 +61,10 @@ func TestGrant(t *testing.T) {
 
 // Who may do what, as one table: the actor's role, the target's, the new one.
 func TestRightsOverMembers(t *testing.T) {
+	db := testdb.New(t)
+	people := cast(t, db)
 	ok, absent, no := picloud.Code(""), picloud.CodeNotFound, picloud.CodeForbidden
-	for _, c := range []struct {
+	for n, c := range []struct {
 		actor, present, role picloud.Role // present "": no member yet; role "": remove
 		want                 picloud.Code
 	}{
@@ -88,20 +90,19 @@ func TestRightsOverMembers(t *testing.T) {
 	} {
 		name := fmt.Sprintf("%s makes %s %s", or(c.actor, "stranger"), or(c.present, "nobody"), or(c.role, "leave"))
 		t.Run(name, func(t *testing.T) {
-			db := testdb.New(t)
-			people := cast(t, db)
-			user(t, db, "target")
+			target := fmt.Sprintf("target-%d", n)
+			user(t, db, target)
 			members := db.Members()
 			var err error
 			if c.present == "" {
-				_, err = members.Add(t.Context(), people[c.actor], "blog", "target", c.role)
+				_, err = members.Add(t.Context(), people[c.actor], "blog", target, c.role)
 			} else {
-				_, err = members.Add(t.Context(), root, "blog", "target", c.present)
+				_, err = members.Add(t.Context(), root, "blog", target, c.present)
 				require.NoError(t, err)
 				if c.role == "" {
-					err = members.Remove(t.Context(), people[c.actor], "blog", "target")
+					err = members.Remove(t.Context(), people[c.actor], "blog", target)
 				} else {
-					_, err = members.SetRole(t.Context(), people[c.actor], "blog", "target", c.role)
+					_, err = members.SetRole(t.Context(), people[c.actor], "blog", target, c.role)
 				}
 			}
 			if c.want == ok {
@@ -113,7 +114,7 @@ func TestRightsOverMembers(t *testing.T) {
 			if c.want != ok {
 				want = c.present
 			}
-			require.Equal(t, want, roleOf(t, db, "blog", "target"))
+			require.Equal(t, want, roleOf(t, db, "blog", target))
 		})
 	}
 }
