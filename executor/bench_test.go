@@ -4,7 +4,9 @@ import (
 	"context"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,6 +40,7 @@ func BenchmarkEcho(b *testing.B) {
 			call()
 			b.ReportAllocs()
 			b.ResetTimer()
+			agent := cpu(syscall.RUSAGE_SELF)
 			var wg sync.WaitGroup
 			for i := range callers {
 				n := b.N / callers
@@ -52,9 +55,23 @@ func BenchmarkEcho(b *testing.B) {
 			}
 			wg.Wait()
 			b.StopTimer()
-			b.ReportMetric(float64(len(e.workers)), "workers")
+			// Time says little on a busy machine; what a call costs each side does.
+			b.ReportMetric(float64(cpu(syscall.RUSAGE_SELF)-agent)/float64(b.N), "agent-cpu-ns/op")
+			b.ReportMetric(float64(e.alive()), "workers")
+			worker := cpu(syscall.RUSAGE_CHILDREN)
+			e.Stop()
+			b.ReportMetric(float64(cpu(syscall.RUSAGE_CHILDREN)-worker)/float64(b.N), "worker-cpu-ns/op")
 		})
 	}
+}
+
+// cpu is the processor time that this process, or those it reaped, took so far.
+func cpu(who int) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(who, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func self(tb testing.TB) string {

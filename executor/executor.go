@@ -199,7 +199,8 @@ func (e *Executor) spawn(work func()) bool {
 	return true
 }
 
-// scan lets every worker look at its deadlines, and returns the next one.
+// scan lets every worker look at its deadlines, and every pool at its load. It
+// returns when something is due next.
 func (e *Executor) scan(now int64) (next int64) {
 	e.mu.Lock()
 	workers := make([]*worker, 0, len(e.workers))
@@ -210,6 +211,9 @@ func (e *Executor) scan(now int64) (next int64) {
 	next = never
 	for _, w := range workers {
 		next = min(next, w.scan(now))
+		if w.pool != nil {
+			next = min(next, w.pool.scan(now))
+		}
 	}
 	return next
 }

@@ -13,6 +13,9 @@ import (
 // before the app gets another one.
 const scaleAfter = int64(5 * time.Millisecond)
 
+// scalePatience is how long that must last. A node's hiccup is no load.
+const scalePatience = int64(10 * time.Millisecond)
+
 // scalePause is how long a pool waits after it could not grow.
 const scalePause = int64(time.Second)
 
@@ -24,6 +27,7 @@ type pool struct {
 	workers atomic.Pointer[[]*worker] // oldest first; replaced under mu
 	memory  atomic.Int64              // limit of new workers: that of the largest function
 	gone    atomic.Bool               // the app left the route table
+	crowded atomic.Int64              // since when all workers are busy; 0: they are not
 
 	mu        sync.Mutex
 	functions map[string]*Function // by name, the present ones
@@ -155,7 +159,7 @@ func (p *pool) slotOf(f *Function) (uint32, bool) {
 
 // choose returns the worker for the next call: the oldest that is not busy, so
 // that frames share writes and spare workers become idle; else the one with the
-// fewest calls, and the pool grows. Nil: there is none.
+// fewest calls. Nil: there is none.
 func (p *pool) choose(now int64) *worker {
 	var best *worker
 	fewest := int32(0)
@@ -166,16 +170,43 @@ func (p *pool) choose(now int64) *worker {
 		}
 		n := w.busy.Load()
 		if n == 0 || w.wait(now, n) < scaleAfter {
+			if p.crowded.Load() != 0 {
+				p.crowded.Store(0)
+			}
 			return w
 		}
 		if best == nil || n < fewest {
 			best, fewest = w, n
 		}
 	}
-	if best != nil && len(live) < p.exec.opts.MaxWorkers {
-		p.grow(now)
+	if best != nil && len(live) < p.exec.opts.MaxWorkers && p.crowded.CompareAndSwap(0, now) {
+		p.exec.watch.arm(now + scalePatience)
 	}
 	return best
+}
+
+// scan lets the pool grow if its workers are busy for long enough, and returns
+// when to look again.
+func (p *pool) scan(now int64) (next int64) {
+	since := p.crowded.Load()
+	if since == 0 {
+		return never
+	}
+	if now < since+scalePatience {
+		return since + scalePatience
+	}
+	for _, w := range p.live() {
+		if n := w.busy.Load(); n < 2 || w.wait(now, n) < scaleAfter {
+			p.crowded.Store(0)
+			return never
+		}
+	}
+	p.crowded.Store(now)
+	if !p.grow(now) {
+		p.crowded.Store(0)
+		return never
+	}
+	return now + scalePatience
 }
 
 // first starts a worker, or waits for the one that another call starts.
@@ -207,12 +238,15 @@ func (p *pool) first(ctx context.Context) error {
 	return s.err
 }
 
-// grow adds a worker in the background.
-func (p *pool) grow(now int64) {
+// grow adds a worker in the background. It reports whether that is under way.
+func (p *pool) grow(now int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.growing || now < p.growAfter {
-		return
+	if p.growing {
+		return true
+	}
+	if len(p.live()) >= p.exec.opts.MaxWorkers || now < p.growAfter {
+		return false
 	}
 	p.growing = p.exec.spawn(func() {
 		err := p.start()
@@ -223,6 +257,7 @@ func (p *pool) grow(now int64) {
 			p.growAfter = p.exec.now() + scalePause
 		}
 	})
+	return p.growing
 }
 
 // start gets one more worker into the pool, if breaker and memory allow.

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -305,7 +306,7 @@ func TestHostCalls(t *testing.T) {
 	f = function(e, "shop", "f", func(l *picloud.Limits) { l.HostCalls = 2 })
 	require.Equal(t, "1  map[key:k];2  map[key:k];3 host_call_limit <nil>", must(t, f, "/host/3"))
 	require.Equal(t, HostCall{"shop", "f", 1, "call-1", "kv.get", []any{"k", int64(1)}}, host.calls[1])
-	host.err = errTest
+	host.err = errors.New("broken")
 	require.Equal(t, "1 internal <nil>", must(t, f, "/host/1"))
 	host.err = fmt.Errorf("wrapped: %w", &HostError{"kv_conflict", "no"})
 	require.Equal(t, "1 kv_conflict <nil>", must(t, f, "/host/1"))

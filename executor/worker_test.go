@@ -172,7 +172,7 @@ func (a *actor) invoke(id uint64, payload *wire.Buffer) {
 			a.send(wire.TypeFailure, id, &wire.Failure{Reason: wire.ReasonCancelled, Message: "cancelled"})
 		}
 	case "stubborn": // answers late, whatever it is told
-		time.Sleep(time.Duration(n) * time.Millisecond)
+		<-time.After(time.Duration(n) * time.Millisecond)
 		ok("late")
 	case "never":
 	case "spin":
