@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -167,6 +168,10 @@ func refused(resp *http.Response, body []byte, resource string) error {
 		return nil
 	}
 	f := explain(p.Err(), "call", resource)
+	if f.err.Hint == "" && resp.Header.Get("X-Picloud-Error") == "function" {
+		app, name, _ := strings.Cut(resource, "/")
+		f.err.Hint = "its log says where: picloud logs " + name + " --app " + app
+	}
 	f.requestID = firstOf(p.RequestID, resp.Header.Get("X-Call-Id"))
 	return f
 }

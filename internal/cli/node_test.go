@@ -194,6 +194,12 @@ func (n *node) serveFunction(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `{"type":"/problems/function-not-found","title":"No such function","status":404,"code":"PC1201","detail":"there is no function default/gone"}`)
 		return
+	case "throws":
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.Header().Set("X-PiCloud-Error", "function")
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = io.WriteString(w, `{"type":"/problems/function-error","title":"Function failed","status":500,"code":"PC1203","detail":"default/throws raised an error","request_id":"call-2"}`)
+		return
 	case "slow":
 		n.slow.Store(true)
 		<-r.Context().Done()
