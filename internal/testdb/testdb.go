@@ -147,7 +147,7 @@ func sharedServer(t testing.TB) *managed.Server {
 
 // start runs a server in a new folder of the temp folder.
 func start() (*managed.Server, func(), error) {
-	dir, remove, err := makeDir()
+	dir, remove, err := MakeDir()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -179,7 +179,7 @@ func start() (*managed.Server, func(), error) {
 // killed and the folder removed.
 func Dir(t testing.TB) string {
 	t.Helper()
-	dir, remove, err := makeDir()
+	dir, remove, err := MakeDir()
 	if err != nil {
 		t.Fatalf("make test folder: %v", err)
 	}
@@ -187,7 +187,8 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
-func makeDir() (string, func(), error) {
+// MakeDir is Dir for more than one test: the returned func removes the folder.
+func MakeDir() (string, func(), error) {
 	dir, err := os.MkdirTemp("", "picloud-test-")
 	if err != nil {
 		return "", nil, err

@@ -38,7 +38,11 @@ func TestMain(m *testing.M) {
 type cleaning struct{ *testing.M }
 
 func (c cleaning) Run() int {
-	defer func() { os.RemoveAll(template.dir) }()
+	defer func() {
+		if template.remove != nil {
+			template.remove()
+		}
+	}()
 	return c.M.Run()
 }
 
@@ -88,17 +92,17 @@ func kill(cmd *exec.Cmd) {
 // template is a data folder that was initialized once, to copy from.
 var template struct {
 	sync.Once
-	dir string
+	dir    string
+	remove func()
 }
 
 // dataDir makes a data folder with a database in it that was shut down.
 func dataDir(t *testing.T) string {
 	t.Helper()
 	template.Do(func() {
-		dir, err := os.MkdirTemp("", "picloud-template-")
+		dir, remove, err := testdb.MakeDir()
 		require.NoError(t, err)
-		require.NoError(t, os.Chmod(dir, 0o711))
-		template.dir = dir
+		template.dir, template.remove = dir, remove
 		s := newServer(t, managed.Options{DataDir: dir})
 		start(t, s)
 		stop(t, s)

@@ -231,6 +231,9 @@ func (s *Server) launch(ctx context.Context) (*process, error) {
 			s.log.InfoContext(ctx, "managed PostgreSQL started", slog.Int("pid", proc.pid), slog.String("version", s.bin.version))
 			return proc, nil
 		}
+		if ctx.Err() != nil && isStarting(err) {
+			return nil, err // it replays its log: the next start adopts it, further on
+		}
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		_ = proc.stop(stopping) // what kept it from coming up is the error to tell
 		cancel()
@@ -278,7 +281,7 @@ func (s *Server) ready(ctx context.Context, proc *process, from int64) error {
 			if err = s.createDatabase(ctx); err == nil {
 				continue
 			}
-		case errors.As(err, &pg) && pg.Code != "57P03" && pg.Code != "53300": // neither starting nor full
+		case errors.As(err, &pg) && !isStarting(err) && pg.Code != "53300": // nor is it full
 			return s.failed("it refuses the login", from, err)
 		}
 		select {
@@ -290,6 +293,13 @@ func (s *Server) ready(ctx context.Context, proc *process, from int64) error {
 		}
 		pause = min(2*pause, 250*time.Millisecond)
 	}
+}
+
+// isStarting reports whether the server said that it does not accept
+// connections yet.
+func isStarting(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "57P03"
 }
 
 // failed says what the server's log says.

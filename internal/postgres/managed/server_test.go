@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -253,4 +254,36 @@ func TestAStartThatIsGivenNoTimeEnds(t *testing.T) {
 	s := newServer(t, managed.Options{DataDir: dir})
 	require.Error(t, s.Start(ctx))
 	start(t, s)
+}
+
+// A server that takes long to replay its log is not made to begin again: the
+// next start finds it further on. A standby that lets nobody in stands for it.
+func TestAServerThatRecoversIsLeftAtIt(t *testing.T) {
+	dir := dataDir(t)
+	data := filepath.Join(dir, "postgres")
+	uid, gid := account(t)
+	place := func(name, text string) {
+		write(t, filepath.Join(data, name), text)
+		require.NoError(t, os.Chown(filepath.Join(data, name), uid, gid))
+	}
+	place("postgresql.auto.conf", "hot_standby = off\n")
+	place("standby.signal", "")
+	s := newServer(t, managed.Options{DataDir: dir})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	err := s.Start(ctx)
+	require.ErrorIs(t, err, picloud.ErrUnavailable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	record, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
+	require.NoError(t, err)
+	line, _, _ := strings.Cut(string(record), "\n")
+	pid, err := strconv.Atoi(line)
+	require.NoError(t, err)
+	require.True(t, alive(pid))
+	place("promote", "")
+	require.NoError(t, syscall.Kill(pid, syscall.SIGUSR1))
+	start(t, s)
+	require.True(t, s.Adopted())
+	require.Equal(t, pid, s.PID())
 }
