@@ -10,9 +10,9 @@ import (
 // Banner is what `picloud run` prints once the node serves.
 func (a *Agent) Banner(took time.Duration) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "  PiCloud node %s ready in %.1f s    functions %s/fn/…    control %s\n",
+	fmt.Fprintf(&b, "PiCloud node %s ready in %.1f s    functions %s/fn/…    control %s\n",
 		a.opts.NodeName, took.Seconds(), a.opts.FunctionsURL(), a.opts.ControlURL())
-	fmt.Fprintf(&b, "  database: %s", a.describeDatabase())
+	fmt.Fprintf(&b, "database: %s", a.describeDatabase())
 	if path := a.credentials.Load(); path != nil {
 		fmt.Fprintf(&b, "          first-run admin token saved to %s (0600)", shortPath(*path))
 	}

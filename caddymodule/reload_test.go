@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -20,6 +19,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/picloud/picloud/internal/testworker"
 )
 
 // testNode is a whole node inside the test's process: Caddy with the embedded
@@ -41,7 +42,7 @@ func startNode(t *testing.T) *testNode {
 	t.Setenv("PICLOUD_BIND", "127.0.0.1")
 	t.Setenv("PICLOUD_DATABASE_URL", "")
 	t.Setenv("PICLOUD_ADMIN_SOCKET", "")
-	t.Setenv("PICLOUD_EXECUTOR", buildExecutor(t, dir))
+	t.Setenv("PICLOUD_EXECUTOR", testworker.Path(t))
 	n := &testNode{}
 	for env, url := range map[string]*string{"PICLOUD_HTTP_PORT": &n.functions, "PICLOUD_HTTPS_PORT": new(string), "PICLOUD_ADMIN_PORT": &n.control} {
 		port := freePort(t)
@@ -66,16 +67,6 @@ func startNode(t *testing.T) *testNode {
 	require.NoError(t, json.Unmarshal(raw, &credentials))
 	n.token = credentials.Token
 	return n
-}
-
-func buildExecutor(t *testing.T, dir string) string {
-	t.Helper()
-	path := filepath.Join(dir, "picloud-executor")
-	cmd := exec.Command("go", "build", "-o", path, "github.com/picloud/picloud/cmd/picloud-executor")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, string(out))
-	return path
 }
 
 func freePort(t *testing.T) string {
@@ -111,6 +102,8 @@ func TestMain(m *testing.M) {
 		// Caddy keeps these for the life of the process.
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).permit"),
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/caddy/v2.replaceLocalAdminServer.func2"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
 	)
@@ -122,7 +115,6 @@ func TestReloadChangesNothingOfTheRuntime(t *testing.T) {
 	n := startNode(t)
 	n.deploy(t, "hello", `function handle(req) { return {hello: req.query.name ?? "world"} }`)
 	node := running.Load()
-	workers := childrenNamed(t, "picloud-execut")
 	before := metric(t, n, "picloud_invocations_total")
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -152,8 +144,8 @@ func TestReloadChangesNothingOfTheRuntime(t *testing.T) {
 		})
 	}
 	require.Eventually(t, func() bool { return calls.Load() > 20 }, 10*time.Second, time.Millisecond)
-	executors := childrenNamed(t, "picloud-execut")
-	require.NotEmpty(t, executors, "started by the first call; there were %v before", workers)
+	started := executors(t)
+	require.NotEmpty(t, started, "started by the first call")
 
 	for i := range 50 {
 		switch {
@@ -174,12 +166,12 @@ func TestReloadChangesNothingOfTheRuntime(t *testing.T) {
 	callers.Wait()
 	require.Zero(t, failures.Load(), "of %d requests", calls.Load())
 	require.Same(t, node, running.Load(), "the same runtime")
-	require.Subset(t, childrenNamed(t, "picloud-execut"), executors, "no executor was restarted")
+	require.Subset(t, executors(t), started, "no executor was restarted")
 	require.GreaterOrEqual(t, metric(t, n, "picloud_invocations_total"), before+float64(calls.Load())-4, "counters go on")
 }
 
-// childrenNamed lists the child processes of the test whose name begins so.
-func childrenNamed(t *testing.T, prefix string) []int {
+// executors lists the child processes of the test that are not PostgreSQL's.
+func executors(t *testing.T) []int {
 	t.Helper()
 	var out []int
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -194,7 +186,7 @@ func childrenNamed(t *testing.T, prefix string) []int {
 		fields := strings.Fields(text[end+1:])
 		pid, err := strconv.Atoi(strings.TrimSpace(text[:open]))
 		require.NoError(t, err)
-		if strings.HasPrefix(text[open+1:end], prefix) && fields[1] == strconv.Itoa(os.Getpid()) && fields[0] != "Z" {
+		if !strings.HasPrefix(text[open+1:end], "postgres") && fields[1] == strconv.Itoa(os.Getpid()) && fields[0] != "Z" {
 			out = append(out, pid)
 		}
 	}

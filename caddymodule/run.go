@@ -129,7 +129,7 @@ func announce(out io.Writer, node *agent.Agent, begun time.Time) error {
 		case <-wait.C:
 			if why := node.Waiting(); why != said {
 				said = why
-				fmt.Fprintf(out, "  PiCloud node %s waits: %s\n", node.Options().NodeName, why)
+				fmt.Fprintf(out, "PiCloud node %s waits: %s\n", node.Options().NodeName, why)
 			}
 		}
 	}

@@ -5,20 +5,25 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 
+	"github.com/picloud/picloud/executor/sandbox"
 	"github.com/picloud/picloud/executor/wire"
 )
 
 func main() {
-	socket := os.NewFile(3, "agent")
-	if err := answer(socket); err != nil {
+	layers, err := sandbox.Apply(sandbox.Options{Memory: debug.SetMemoryLimit(-1)}) // GOMEMLIMIT
+	if err == nil {
+		err = answer(os.NewFile(sandbox.SocketFD, "agent"), layers)
+	}
+	if err != nil {
 		os.Exit(1) // the agent ended the conversation
 	}
 }
 
-func answer(socket *os.File) error {
+func answer(socket *os.File, layers []string) error {
 	r, w := wire.NewReader(socket, nil), wire.NewWriter(socket, true)
-	if err := w.Send(wire.TypeHello, 0, &wire.Hello{Version: wire.Version}); err != nil {
+	if err := w.Send(wire.TypeHello, 0, &wire.Hello{Version: wire.Version, Layers: layers}); err != nil {
 		return err
 	}
 	result := &wire.Result{
