@@ -1,0 +1,115 @@
+package worker
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// host serves one call: its records and its questions travel to the agent.
+type host struct {
+	call    *call
+	logged  int           // bytes so far
+	dropped bool          // the limit was told
+	asked   int           // host calls so far
+	seq     atomic.Uint32 // of the question that waits
+	replies chan *wire.HostReply
+	woken   chan struct{} // the call was halted
+}
+
+var _ risor.Host = (*host)(nil)
+
+func (h *host) begin(c *call) {
+	h.call = c
+	if h.replies == nil {
+		h.replies = make(chan *wire.HostReply, 1)
+		h.woken = make(chan struct{}, 1)
+	}
+}
+
+// end forgets the call.
+func (h *host) end() {
+	select {
+	case <-h.replies:
+	default:
+	}
+	select {
+	case <-h.woken:
+	default:
+	}
+	h.call, h.logged, h.dropped, h.asked = nil, 0, false, 0
+	h.seq.Store(0)
+}
+
+// Log implements risor.Host. Records over the limit are dropped; the last one
+// that is sent says so.
+func (h *host) Log(level wire.Level, message string, fields []byte) {
+	limit := h.call.program.load.LogBytes
+	if h.dropped {
+		return
+	}
+	if h.logged += max(len(message)+len(fields), 1); h.logged > limit {
+		h.dropped = true
+		level, fields = wire.LevelWarn, nil
+		message = fmt.Sprintf("log limit of %d bytes reached, the rest of this call is dropped", limit)
+	}
+	// An error means that the agent is gone, which the reader sees too.
+	_ = h.call.worker.frames.Send(wire.TypeLog, h.call.id, &wire.Log{Time: time.Now(), Level: level, Message: message, Fields: fields})
+}
+
+// Call implements risor.Host: it waits for the agent's answer until the call's
+// deadline.
+func (h *host) Call(name string, args []byte) ([]byte, error) {
+	c := h.call
+	if h.asked++; h.asked > c.program.load.HostCalls {
+		return nil, &risor.HostError{Code: "host_call_limit", Message: fmt.Sprintf("%s: the call made its %d host calls", name, c.program.load.HostCalls)}
+	}
+	if c.cancel.Load() {
+		return nil, errHalted
+	}
+	h.seq.Store(uint32(h.asked))
+	seq := uint32(h.asked)
+	if err := c.worker.frames.Send(wire.TypeHostCall, c.id, &wire.HostCall{Seq: seq, Name: name, Args: args}); err != nil {
+		return nil, errHalted
+	}
+	timer := time.NewTimer(time.Until(c.engine.Deadline))
+	defer timer.Stop()
+	select {
+	case reply := <-h.replies:
+		if reply.Code != "" {
+			return nil, &risor.HostError{Code: reply.Code, Message: reply.Message}
+		}
+		return reply.Value, nil
+	case <-h.woken:
+	case <-timer.C:
+	}
+	return nil, errHalted
+}
+
+// errHalted ends a wait. The script does not see it: its call is over.
+var errHalted = &risor.HostError{Code: "cancelled", Message: "the call is over"}
+
+// deliver hands an answer to the call. The reply's value must outlive the frame
+// that it came in.
+func (h *host) deliver(reply *wire.HostReply) {
+	if reply.Seq != h.seq.Load() {
+		return // to no question of this call
+	}
+	own := *reply
+	own.Value = append([]byte(nil), reply.Value...)
+	select {
+	case h.replies <- &own:
+	default: // a second answer to one question
+	}
+}
+
+// wake ends a wait, now or later.
+func (h *host) wake() {
+	select {
+	case h.woken <- struct{}{}:
+	default:
+	}
+}

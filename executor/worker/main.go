@@ -1,0 +1,63 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/picloud/picloud/executor/sandbox"
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// How the process ends by itself. The runtime's own fatal errors end it with 2.
+const (
+	exitDone    = 0 // the agent closed the socket
+	exitFailed  = 1 // the sandbox was refused, or the conversation broke
+	exitNoAgent = 2 // nobody is at the other end
+)
+
+// defaultMemory applies when the environment sets no memory limit.
+const defaultMemory = 64 << 20
+
+// Main serves the agent at sandbox.SocketFD until it closes the socket, and
+// returns the process's exit status. The first thing it does is to give up its
+// authority. The agent sets GOMEMLIMIT, GOMAXPROCS and GOGC.
+func Main() int {
+	if _, err := syscall.GetsockoptInt(sandbox.SocketFD, syscall.SOL_SOCKET, syscall.SO_TYPE); err != nil {
+		fmt.Fprintln(os.Stderr, "picloud-executor runs functions for a PiCloud node, which starts it by itself; there is nothing to do by hand")
+		return exitNoAgent
+	}
+	memory := debug.SetMemoryLimit(-1)
+	if memory <= 0 || memory > 1<<40 {
+		memory = defaultMemory
+		debug.SetMemoryLimit(memory)
+	}
+	if runtime.GOMAXPROCS(0) != 1 {
+		runtime.GOMAXPROCS(1)
+	}
+	watchMemory(memory)
+	layers, err := sandbox.Apply(sandbox.Options{Memory: memory})
+	if err != nil {
+		return failed(err)
+	}
+	if err := syscall.SetNonblock(sandbox.SocketFD, true); err != nil {
+		return failed(fmt.Errorf("prepare the socket: %w", err))
+	}
+	socket := os.NewFile(sandbox.SocketFD, "agent")
+	if err := newWorker(socket).serve(wire.Hello{Version: wire.Version, Layers: layers}); err != nil {
+		return failed(err)
+	}
+	return exitDone
+}
+
+// failed tells why on stderr, of which the agent keeps the last words.
+func failed(err error) int {
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return exitDone // the agent is gone
+	}
+	fmt.Fprintln(os.Stderr, "picloud-executor:", err)
+	return exitFailed
+}
