@@ -182,10 +182,7 @@ func (w *worker) loaded(h wire.Header, payload []byte) error {
 	w.loading = w.loading[1:]
 	ok := answer.Reason == wire.ReasonNone
 	if w.programs[l.slot].function == l.function {
-		w.programs[l.slot] = loaded{}
-		if ok {
-			w.programs[l.slot] = loaded{l.function, true}
-		}
+		w.programs[l.slot] = loaded{function: l.function, ready: ok, failed: !ok}
 	}
 	now := w.exec.now()
 	w.progress.Store(now)

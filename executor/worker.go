@@ -67,6 +67,7 @@ type worker struct {
 type loaded struct {
 	function *Function // nil: free
 	ready    bool      // the worker said so
+	failed   bool      // it said the opposite: the next call tries again
 }
 
 // load is a Load whose Loaded has not come.
@@ -137,7 +138,7 @@ func (w *worker) send(fl *flight, slot uint32, mode wire.Mode, now int64) bool {
 	for int(slot) >= len(w.programs) {
 		w.programs = append(w.programs, loaded{})
 	}
-	if w.programs[slot].function != f {
+	if w.programs[slot].function != f || w.programs[slot].failed {
 		w.load(f, slot, mode, now)
 	}
 	fl.deadline = now + fl.timeout

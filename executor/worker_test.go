@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// unloadable stands in a slot whose load failed.
+const unloadable = "\x00"
+
 // actor is a worker that follows the protocol until it is told not to.
 type actor struct {
 	socket *os.File
@@ -122,11 +125,12 @@ func (a *actor) load(slot uint64, payload []byte) {
 		os.Stderr.WriteString("runtime: goroutine stack exceeds limit\nfatal error: stack overflow\n")
 		os.Exit(2)
 	}
-	if answer.Reason == wire.ReasonNone {
-		a.mu.Lock()
-		a.sources[slot] = source
-		a.mu.Unlock()
+	a.mu.Lock()
+	a.sources[slot] = source
+	if answer.Reason != wire.ReasonNone {
+		a.sources[slot] = unloadable
 	}
+	a.mu.Unlock()
 	a.send(wire.TypeLoaded, slot, answer)
 }
 
@@ -139,7 +143,7 @@ func (a *actor) invoke(id uint64, payload *wire.Buffer) {
 	source, loaded := a.sources[uint64(v.Slot)]
 	cancel := a.cancels[id]
 	a.mu.Unlock()
-	if !loaded {
+	if !loaded || source == unloadable {
 		a.send(wire.TypeFailure, id, &wire.Failure{Reason: wire.ReasonNotLoaded, Message: "no program"})
 		return
 	}

@@ -67,8 +67,8 @@ func (l *Load) Decode(payload []byte) error {
 	return c.done("load")
 }
 
-// Loaded answers a Load. The slot is in use when Reason is ReasonNone, and free
-// otherwise.
+// Loaded answers a Load. A slot whose load failed is in use too, until its Unload:
+// calls of it fail with ReasonNotLoaded.
 type Loaded struct {
 	Failure           // ReasonNone: loaded
 	Handlers []string // handle, on_schedule, on_event, as far as the program has them
