@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -88,11 +87,4 @@ func head(t testing.TB, db *postgres.DB) int64 {
 	d, err := db.Catalog().Delta(t.Context(), "", 0)
 	require.NoError(t, err)
 	return d.Rev
-}
-
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
-	return ctx
 }

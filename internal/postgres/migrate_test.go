@@ -31,7 +31,7 @@ func TestManyNodesMigrateAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	require.NoError(t, errors.Join(errs...))
-	var n, by = 0, ""
+	n, by := 0, ""
 	require.NoError(t, connect(t, dsn).QueryRow(t.Context(), `SELECT count(*), min(by) FROM migration`).Scan(&n, &by))
 	require.Equal(t, migrations.Level(), n)
 	require.Equal(t, "v0.1.0", by)
