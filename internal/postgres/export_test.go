@@ -4,3 +4,6 @@ package postgres
 func (d *DB) SetBounds(deployments, tombstones int) {
 	d.maxDeployments, d.maxTombstones = deployments, tombstones
 }
+
+// Explained is what an operation makes of an error of the driver.
+func Explained(err error) error { return subject{"do", "it"}.wrap(err) }
