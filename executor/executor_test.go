@@ -157,9 +157,9 @@ func TestWorkerIsolation(t *testing.T) {
 	t.Setenv("PICLOUD_SECRET", "x")
 	e := launch(t, nil)
 	a, b := function(e, "a", "f", nil), function(e, "b", "f", func(l *picloud.Limits) { l.Memory = 32 << 20 })
-	wantA, wantB := fmt.Sprintln(os.Getuid(), os.Getgid(), 4, 64<<20), fmt.Sprintln(os.Getuid(), os.Getgid(), 4, 32<<20)
+	wantA, wantB := fmt.Sprintln(os.Getuid(), os.Getgid(), 5, 64<<20), fmt.Sprintln(os.Getuid(), os.Getgid(), 5, 32<<20)
 	if os.Geteuid() == 0 {
-		wantA, wantB = fmt.Sprintln(70000, 70000, 4, 64<<20), fmt.Sprintln(70001, 70001, 4, 32<<20)
+		wantA, wantB = fmt.Sprintln(70000, 70000, 5, 64<<20), fmt.Sprintln(70001, 70001, 5, 32<<20)
 	}
 	require.Equal(t, wantA, must(t, a, "/whoami"))
 	require.Equal(t, wantB, must(t, b, "/whoami"))

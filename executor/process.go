@@ -39,6 +39,7 @@ type end struct {
 func environment(memory int64) []string {
 	return []string{
 		"GOMAXPROCS=1", "GOGC=400", "GOTRACEBACK=none",
+		"GODEBUG=containermaxprocs=0,updatemaxprocs=0", // else the runtime keeps files of the cgroup open
 		"GOMEMLIMIT=" + strconv.FormatInt(memory, 10),
 	}
 }

@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 		act(os.NewFile(sandbox.SocketFD, "agent"), os.Args[2:])
 		os.Exit(0)
 	}
+	if len(os.Args) > 2 && os.Args[1] == agentArg {
+		actAsAgent(os.Args[2])
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
