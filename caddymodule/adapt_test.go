@@ -32,7 +32,7 @@ func TestDefaultCaddyfile(t *testing.T) {
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
 	require.JSONEq(t, string(want), string(got))
-	require.Contains(t, string(got), `"listen":[":8080"],"routes":[{"handle":[{"handler":"picloud"}]}]`,
+	require.Contains(t, string(got), `"listen":["picloud/:8080"],"routes":[{"handle":[{"handler":"picloud"}]}]`,
 		"the site of functions is not wrapped in a subroute: the hot path stays short")
 }
 

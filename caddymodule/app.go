@@ -39,8 +39,9 @@ type App struct {
 	// beside the running binary.
 	Executor string `json:"executor,omitempty"`
 
-	runtime *runtime
-	held    bool // this config holds a reference to the runtime
+	runtime  *runtime
+	held     bool // this config holds a reference to the runtime
+	handover *handover
 }
 
 // CaddyModule returns the module's registration.
@@ -60,6 +61,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	a.handover = new(handover)
 	a.held = true // only now, for Cleanup runs after a failed Provision too
 	if err := a.runtime.sameAs(opts); err != nil {
 		return err
@@ -74,9 +76,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("find event app: %w", err)
 	}
-	// Draining begins before any app stops: long answers end, and the HTTP app
-	// does not wait for them.
-	return events.(*caddyevents.App).On("stopping", drainOnExit{a.runtime.agent})
+	return events.(*caddyevents.App).On("stopping", leaving{a})
 }
 
 // options reads the settings, placeholders such as {env.X} and {file.X} replaced.
@@ -130,14 +130,18 @@ func (a *App) Cleanup() error {
 	return releaseRuntime()
 }
 
-// drainOnExit begins to drain when the process is about to end.
-type drainOnExit struct{ agent *agent.Agent }
+// leaving handles the event that comes before any app of a config is stopped.
+type leaving struct{ app *App }
 
-// Handle implements caddyevents.Handler.
-func (d drainOnExit) Handle(context.Context, caddy.Event) error {
+// Handle implements caddyevents.Handler. When the process ends, the node drains:
+// long answers end, and the HTTP app does not wait for them. On a reload the
+// next config takes over the connections.
+func (l leaving) Handle(context.Context, caddy.Event) error {
 	if caddy.Exiting() {
-		d.agent.BeginDrain()
+		l.app.runtime.agent.BeginDrain()
+		return nil
 	}
+	l.app.handover.begin()
 	return nil
 }
 
@@ -146,5 +150,5 @@ var (
 	_ caddy.App           = (*App)(nil)
 	_ caddy.Provisioner   = (*App)(nil)
 	_ caddy.CleanerUpper  = (*App)(nil)
-	_ caddyevents.Handler = drainOnExit{}
+	_ caddyevents.Handler = leaving{}
 )

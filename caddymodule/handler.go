@@ -19,8 +19,9 @@ import (
 // Handler serves functions below /fn/; everything else goes to the next
 // handler. It needs no configuration and is the whole chain of its site.
 type Handler struct {
-	agent *agent.Agent
-	log   *slog.Logger
+	agent    *agent.Agent
+	handover *handover
+	log      *slog.Logger
 }
 
 // CaddyModule returns the module's registration.
@@ -30,10 +31,12 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision finds the node.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	var err error
-	h.agent, err = nodeOf(ctx)
-	h.log = ctx.Slogger()
-	return err
+	app, err := appOf(ctx)
+	if err != nil {
+		return err
+	}
+	h.agent, h.handover, h.log = app.runtime.agent, app.handover, ctx.Slogger()
+	return nil
 }
 
 // ServeHTTP is the way of a request: one atomic load of the route table, then
@@ -41,6 +44,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // Caddy's chain, so nothing is allocated or logged for them here.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	defer answerPanic(h.log, w, r)
+	h.handover.tell(w)
 	clientIP, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	if h.agent.ServeFunction(w, r, clientIP) {
 		return nil
@@ -51,9 +55,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // ManagerHandler serves the control API, health and metrics. It belongs on a
 // listener of its own, never on the one that serves functions.
 type ManagerHandler struct {
-	agent   *agent.Agent
-	metrics http.Handler
-	log     *slog.Logger
+	agent    *agent.Agent
+	handover *handover
+	metrics  http.Handler
+	log      *slog.Logger
 }
 
 // CaddyModule returns the module's registration.
@@ -63,26 +68,29 @@ func (ManagerHandler) CaddyModule() caddy.ModuleInfo {
 
 // Provision finds the node and the metrics of this configuration.
 func (h *ManagerHandler) Provision(ctx caddy.Context) error {
-	var err error
-	h.agent, err = nodeOf(ctx)
-	h.log = ctx.Slogger()
+	app, err := appOf(ctx)
+	if err != nil {
+		return err
+	}
+	h.agent, h.handover, h.log = app.runtime.agent, app.handover, ctx.Slogger()
 	h.metrics = promhttp.HandlerFor(ctx.GetMetricsRegistry(), promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
-	return err
+	return nil
 }
 
 // ServeHTTP answers everything; there is no next handler on this listener.
 func (h *ManagerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	defer answerPanic(h.log, w, r)
+	h.handover.tell(w)
 	h.agent.ServeControl(w, r, h.metrics)
 	return nil
 }
 
-func nodeOf(ctx caddy.Context) (*agent.Agent, error) {
+func appOf(ctx caddy.Context) (*App, error) {
 	app, err := ctx.App("picloud")
 	if err != nil {
 		return nil, fmt.Errorf("find picloud app: %w", err)
 	}
-	return app.(*App).runtime.agent, nil
+	return app.(*App), nil
 }
 
 // answerPanic turns a panic of ours into a 500; net/http would cut the connection.

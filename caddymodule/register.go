@@ -10,6 +10,7 @@ func init() {
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(ManagerHandler{})
 
+	caddy.RegisterNetwork(Network, sockets.listen)
 	httpcaddyfile.RegisterGlobalOption("picloud", parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("picloud", parseHandler)
 	httpcaddyfile.RegisterHandlerDirective("picloud_manager", parseManagerHandler)

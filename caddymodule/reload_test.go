@@ -44,11 +44,11 @@ func startNode(t *testing.T) *testNode {
 	t.Setenv("PICLOUD_ADMIN_SOCKET", "")
 	t.Setenv("PICLOUD_EXECUTOR", testworker.Path(t))
 	n := &testNode{}
-	for env, url := range map[string]*string{"PICLOUD_HTTP_PORT": &n.functions, "PICLOUD_HTTPS_PORT": new(string), "PICLOUD_ADMIN_PORT": &n.control} {
-		port := freePort(t)
-		t.Setenv(env, port)
-		*url = "http://127.0.0.1:" + port
-	}
+	ports := freePorts(t, 3)
+	t.Setenv("PICLOUD_HTTP_PORT", ports[0])
+	t.Setenv("PICLOUD_HTTPS_PORT", ports[1])
+	t.Setenv("PICLOUD_ADMIN_PORT", ports[2])
+	n.functions, n.control = "http://127.0.0.1:"+ports[0], "http://127.0.0.1:"+ports[2]
 	require.NoError(t, completeEnvironment())
 	n.config, err = adaptConfig(DefaultCaddyfile, "default.Caddyfile")
 	require.NoError(t, err)
@@ -69,12 +69,16 @@ func startNode(t *testing.T) *testNode {
 	return n
 }
 
-func freePort(t *testing.T) string {
+// freePorts finds ports that nobody uses; all are held until the last is found.
+func freePorts(t *testing.T, n int) (ports []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close()
+		ports = append(ports, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+	return ports
 }
 
 // do makes a request of the control API and returns the answer.
@@ -127,7 +131,14 @@ func TestReloadChangesNothingOfTheRuntime(t *testing.T) {
 			for ctx.Err() == nil {
 				want := fmt.Sprintf(`{"hello":"%d-%d"}`, i, calls.Add(1))
 				name := strings.TrimSuffix(strings.TrimPrefix(want, `{"hello":"`), `"}`)
-				resp, err := client.Get(n.functions + "/fn/default/hello?name=" + name)
+				// Clients repeat a GET on a new connection, but never a POST.
+				method := []string{http.MethodGet, http.MethodPost}[i%2]
+				req, err := http.NewRequest(method, n.functions+"/fn/default/hello?name="+name, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp, err := client.Do(req)
 				if err != nil {
 					failures.Add(1)
 					t.Errorf("request during reloads: %v", err)

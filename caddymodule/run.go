@@ -153,6 +153,11 @@ func completeEnvironment() error {
 	if err != nil {
 		return err
 	}
+	if name := os.Getenv("PICLOUD_NODE_NAME"); name != "" {
+		if err := picloud.CheckName("node_name", name); err != nil {
+			return err
+		}
+	}
 	defaults := map[string]string{
 		"PICLOUD_DATA":         data,
 		"PICLOUD_NODE_NAME":    agent.DefaultNodeName(),

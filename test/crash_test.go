@@ -81,7 +81,6 @@ func TestDatabaseDiesDuringADeploy(t *testing.T) {
 func TestKillNine(t *testing.T) {
 	n := newNode(t).start()
 	n.deploy("steady", hello)
-	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	acknowledged := map[string]string{} // function → what it must answer
 	for round := range 6 {
 		var load sync.WaitGroup
@@ -100,7 +99,7 @@ func TestKillNine(t *testing.T) {
 		var mu sync.Mutex
 		load.Go(func() {
 			for i := 0; !stop.Load(); i++ {
-				name, answer := fmt.Sprintf("f%d", rng.IntN(5)), fmt.Sprintf("%d-%d", round, i)
+				name, answer := fmt.Sprintf("f%d", rand.IntN(5)), fmt.Sprintf("%d-%d", round, i)
 				status, _ := n.put("default", name, fmt.Sprintf(`function handle(req) { return %q }`, answer))
 				mu.Lock()
 				if status == http.StatusCreated || status == http.StatusOK {
@@ -112,7 +111,7 @@ func TestKillNine(t *testing.T) {
 				mu.Unlock()
 			}
 		})
-		pause := time.NewTimer(100*time.Millisecond + time.Duration(rng.IntN(300))*time.Millisecond)
+		pause := time.NewTimer(100*time.Millisecond + time.Duration(rand.IntN(300))*time.Millisecond)
 		<-pause.C
 		victim := []string{"agent", "worker", "postgres"}[round%3]
 		switch victim {

@@ -76,7 +76,7 @@ func TestWhatKeepsANodeFromStarting(t *testing.T) {
 				return false
 			}
 		})
-		require.Equal(t, 1, n.cmd.ProcessState.ExitCode(), n.output.String())
+		require.NotZero(t, n.cmd.ProcessState.ExitCode(), n.output.String())
 		for _, w := range want {
 			require.Contains(t, n.output.String(), w)
 		}

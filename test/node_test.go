@@ -72,9 +72,7 @@ func newNode(t *testing.T) *node {
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "PICLOUD_DATA=" + n.data,
 		"PICLOUD_NODE_NAME=pi-1", "PICLOUD_BIND=127.0.0.1",
 	}
-	n.functions = n.port("PICLOUD_HTTP_PORT")
-	n.port("PICLOUD_HTTPS_PORT")
-	n.control = n.port("PICLOUD_ADMIN_PORT")
+	n.ports()
 	t.Cleanup(func() {
 		n.stop()
 		n.killPostgres(syscall.SIGQUIT)
@@ -83,13 +81,17 @@ func newNode(t *testing.T) *node {
 	return n
 }
 
-// port gives the node a free port by setting env, and returns its URL.
-func (n *node) port(env string) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(n.t, err)
-	defer l.Close()
-	n.env = append(n.env, fmt.Sprintf("%s=%d", env, l.Addr().(*net.TCPAddr).Port))
-	return "http://" + l.Addr().String()
+// ports gives the node free ports; all are held until the last is found.
+func (n *node) ports() {
+	for env, url := range map[string]*string{
+		"PICLOUD_HTTP_PORT": &n.functions, "PICLOUD_HTTPS_PORT": new(string), "PICLOUD_ADMIN_PORT": &n.control,
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(n.t, err)
+		defer l.Close()
+		n.env = append(n.env, fmt.Sprintf("%s=%d", env, l.Addr().(*net.TCPAddr).Port))
+		*url = "http://" + l.Addr().String()
+	}
 }
 
 // launch starts the process and does not wait for it to be ready.
