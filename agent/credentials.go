@@ -20,9 +20,10 @@ const FirstUser = "admin"
 
 // Credentials are what the CLI needs to reach this node: data/credentials, 0600.
 type Credentials struct {
-	Server string `json:"server"`
-	User   string `json:"user"`
-	Token  string `json:"token"`
+	Server    string `json:"server"`    // URL of the control API
+	Functions string `json:"functions"` // URL that functions are below
+	User      string `json:"user"`
+	Token     string `json:"token"`
 }
 
 // firstUsers creates the first user, if there is none at all.
@@ -34,23 +35,24 @@ type firstUsers interface {
 // bootstrap makes the first user of an empty database and leaves the token in
 // the data folder. The token is on disk before the database knows its digest,
 // so that a crash in between loses nothing: the next start offers the same one.
+// urls are where this node is reached; its user and token are not looked at.
 // created says that a token was saved for the first time, at path.
-func bootstrap(ctx context.Context, users firstUsers, dataDir, server string) (path string, created bool, err error) {
+func bootstrap(ctx context.Context, users firstUsers, dataDir string, urls Credentials) (path string, created bool, err error) {
 	path = filepath.Join(dataDir, "credentials")
 	creds, err := readCredentials(path)
 	if err == nil {
 		if _, err := users.Bootstrap(ctx, creds.User, hashToken(creds.Token)); err != nil {
 			return path, false, err
 		}
-		if creds.Server == server {
+		if creds.Server == urls.Server && creds.Functions == urls.Functions {
 			return path, false, nil
 		}
-		creds.Server = server // the port has changed since
+		creds.Server, creds.Functions = urls.Server, urls.Functions // a port has changed since
 		return path, false, writeCredentials(path, creds)
 	}
 	pending := path + ".new"
 	if creds, err = readCredentials(pending); errors.Is(err, fs.ErrNotExist) {
-		creds = Credentials{Server: server, User: FirstUser, Token: newToken()}
+		creds = Credentials{Server: urls.Server, Functions: urls.Functions, User: FirstUser, Token: newToken()}
 		err = writeCredentials(pending, creds)
 	}
 	if err != nil {

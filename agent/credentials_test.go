@@ -38,11 +38,11 @@ func (f *fakeUsers) ByToken(_ context.Context, hash []byte) (picloud.User, error
 func TestBootstrapSurvivesALostAnswer(t *testing.T) {
 	dir := t.TempDir()
 	users := &fakeUsers{failOnce: errors.New("connection lost after the commit")}
-	_, _, err := bootstrap(t.Context(), users, dir, "http://localhost:8081")
+	_, _, err := bootstrap(t.Context(), users, dir, Credentials{Server: "http://localhost:8081"})
 	require.Error(t, err)
 	require.NoFileExists(t, filepath.Join(dir, "credentials"))
 
-	path, created, err := bootstrap(t.Context(), users, dir, "http://localhost:8081")
+	path, created, err := bootstrap(t.Context(), users, dir, Credentials{Server: "http://localhost:8081"})
 	require.NoError(t, err)
 	require.True(t, created)
 	c, err := readCredentials(path)
@@ -52,7 +52,7 @@ func TestBootstrapSurvivesALostAnswer(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 
-	_, created, err = bootstrap(t.Context(), users, dir, "http://localhost:9091")
+	_, created, err = bootstrap(t.Context(), users, dir, Credentials{Server: "http://localhost:9091"})
 	require.NoError(t, err)
 	require.False(t, created)
 	moved, err := readCredentials(path)
@@ -63,7 +63,7 @@ func TestBootstrapSurvivesALostAnswer(t *testing.T) {
 
 func TestBootstrapLeavesAnExistingAdminAlone(t *testing.T) {
 	dir := t.TempDir()
-	_, created, err := bootstrap(t.Context(), &fakeUsers{hash: []byte("somebody")}, dir, "http://localhost:8081")
+	_, created, err := bootstrap(t.Context(), &fakeUsers{hash: []byte("somebody")}, dir, Credentials{Server: "http://localhost:8081"})
 	require.NoError(t, err)
 	require.False(t, created)
 	entries, err := os.ReadDir(dir)
@@ -75,7 +75,7 @@ func TestATornPendingTokenIsMadeAgain(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "credentials.new"), []byte(`{"token":`), 0o600))
 	users := &fakeUsers{}
-	path, created, err := bootstrap(t.Context(), users, dir, "http://localhost:8081")
+	path, created, err := bootstrap(t.Context(), users, dir, Credentials{Server: "http://localhost:8081"})
 	require.NoError(t, err)
 	require.True(t, created)
 	c, err := readCredentials(path)

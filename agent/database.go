@@ -69,7 +69,7 @@ func newDatabase(a *Agent) (*database, error) {
 	}
 	d.fleet = &fleet{self: a.self, nodes: d.Nodes(), catalog: a.catalog, wake: d.sync.wake, changed: make(chan struct{})}
 	d.bootstrap = func(ctx context.Context) error {
-		path, created, err := bootstrap(ctx, d.Users(), a.opts.DataDir, a.opts.ControlURL())
+		path, created, err := bootstrap(ctx, d.Users(), a.opts.DataDir, Credentials{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL()})
 		if created {
 			a.credentials.Store(&path)
 		}

@@ -19,6 +19,8 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch kind := code.Entry().Kind; {
 	case c.answered || errors.Is(err, context.Canceled):
 		// The caller went away.
+	case r.URL.Path == "/readyz":
+		// Probes ask again and again; what they learn is logged where it happens.
 	case kind == picloud.ErrInternal:
 		level = slog.LevelError
 	case kind == picloud.ErrUnavailable:
