@@ -2,6 +2,7 @@ package risor
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,6 +118,10 @@ func TestDeadlineAndCancel(t *testing.T) {
 	time.AfterFunc(10*time.Millisecond, func() { cancel.Store(true) })
 	_, err = invoke(t, spin, func(c *Call) { c.Cancel = &cancel })
 	require.Equal(t, wire.ReasonCancelled, reasonOf(t, err).Reason)
+
+	// Natives that call natives without end.
+	_, err = invoke(t, `return range(10000000000).each(string)`, func(c *Call) { c.Deadline = time.Now().Add(20 * time.Millisecond) })
+	require.Equal(t, wire.ReasonTimeout, reasonOf(t, err).Reason)
 
 	_, err = invoke(t, `return 1`, func(c *Call) { c.Deadline = time.Now().Add(-time.Second) })
 	require.Equal(t, wire.ReasonTimeout, reasonOf(t, err).Reason)
@@ -304,3 +309,77 @@ func TestHostCalls(t *testing.T) {
 	_, err = hostCall(call, "kv.set", fromHost(strings.Repeat("x", wire.MaxHostArgs+1)))
 	require.ErrorContains(t, err, "more than")
 }
+
+func TestRegexpsAreKept(t *testing.T) {
+	p := mustCompile(t, "const re = regexp.compile(\"^a+$\")\nfunction handle(req) { return [re.test(\"aaa\"), re.test(\"b\"), regexp.compile(\"[a-c]{900}[0-9]{900}\").test(\"b\")] }")
+	for range 3 {
+		call := newCall()
+		require.NoError(t, p.Invoke(call))
+		require.Equal(t, "[true,false,false]", string(call.Response.Body))
+	}
+	require.Contains(t, patterns.compiled, "^a+$")
+	require.NotContains(t, patterns.compiled, "[a-c]{900}[0-9]{900}")
+	_, err := invoke(t, `range(500).each(i => regexp.compile("x" + string(i)))`)
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(patterns.compiled), maxPatterns)
+	_, err = invoke(t, `regexp.compile("(")`)
+	require.ErrorContains(t, err, "missing closing )")
+	_, err = invoke(t, `regexp.compile()`)
+	require.ErrorContains(t, err, "expected 1 argument")
+}
+
+// The examples in the documentation of the host modules work.
+func TestModuleExamples(t *testing.T) {
+	for _, m := range Modules() {
+		require.NotEmpty(t, m.Doc)
+		for _, f := range m.Functions {
+			require.NotEmpty(t, f.Doc, f.Signature(m.Name))
+			call := newCall()
+			require.NoError(t, mustCompile(t, "function handle(req) {\n"+f.Example+"\n}").Invoke(call), f.Signature(m.Name))
+		}
+	}
+	require.Equal(t, "json.stringify(value: any, indent?: int) -> string", jsonModule().Functions[1].Signature("json"))
+	require.Len(t, Builtins(), 26)
+	require.Len(t, RequestDocs(), 13)
+}
+
+// FuzzInvoke runs whole scripts with a short deadline.
+func FuzzInvoke(f *testing.F) {
+	for _, seed := range []string{
+		"return {status: 200, headers: req.headers, body: req.json()}",
+		"log.info(req, {a: req.query}); throw error(\"%s\", req.path)",
+		"try { return json.parse(req.text()) } catch (e) { return {status: 400, body: e.code} } finally { print(e) }",
+		"let f = a => b => c => [a, b, c, req]; return f(1)(2)(3)",
+		"return range(9).map(i => encode(string(i), \"base64\")).filter(s => regexp.compile(s).test(\"MA==\"))",
+		"let {method, query} = req; return match method { \"GET\" => query.all(\"a\"), _ => [...req.query] }",
+	} {
+		f.Add(seed, []byte(`{"a":[1,2.5,"x"]}`), "a=1&b=%20")
+	}
+	f.Fuzz(func(t *testing.T, body string, payload []byte, query string) {
+		if len(body) > 1000 || busy.MatchString(body) {
+			return
+		}
+		hang := time.AfterFunc(10*time.Second, func() { panic("hangs: " + body) })
+		defer hang.Stop()
+		p, err := Compile([]byte("function handle(req) {\n" + body + "\n}"))
+		if err != nil {
+			require.NotEmpty(t, reasonOf(t, err).Message)
+			return
+		}
+		call := newCall()
+		call.Request.Body, call.Request.Query = payload, []byte(query)
+		call.Deadline = time.Now().Add(20 * time.Millisecond)
+		if err := p.Invoke(call); err != nil {
+			e := reasonOf(t, err)
+			require.NotContains(t, e.Message, "internal error: runtime error", body)
+			require.True(t, valid(e.Message))
+			return
+		}
+		require.NoError(t, call.Response.Header.Check())
+		require.NotZero(t, call.Response.Status)
+	})
+}
+
+// busy are scripts that may keep a native function busy past any deadline, or
+// take all memory: those are the process's to end.
+var busy = regexp.MustCompile(`repeat|\*\*|<<|[0-9]{5}|0x|0b|append|extend|insert|update`)

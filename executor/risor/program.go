@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 
@@ -86,14 +85,13 @@ func (p *Program) Invoke(call *Call) (err error) {
 	if err != nil {
 		return p.failure(err)
 	}
-	if !kind.respond {
-		return nil
+	if kind.respond {
+		if fault := call.Response.fill(result, call.MaxResponse); fault != nil {
+			return fault
+		}
 	}
-	if fault := call.Response.fill(result, call.MaxResponse); fault != nil {
-		return fault
-	}
-	if !call.Deadline.IsZero() && !time.Now().Before(call.Deadline) {
-		return newError(wire.ReasonTimeout, "the response was ready too late")
+	if err := m.Err(); err != nil {
+		return p.failure(err) // ready too late
 	}
 	return nil
 }

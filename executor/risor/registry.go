@@ -8,9 +8,9 @@ import (
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/builtins"
 	modmath "github.com/deepnoodle-ai/risor/v2/pkg/modules/math"
-	modregexp "github.com/deepnoodle-ai/risor/v2/pkg/modules/regexp"
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 
+	"github.com/picloud/picloud/executor/risor/vm"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -64,6 +64,17 @@ func Modules() []Module { return []Module{logModule(), jsonModule()} }
 // Builtins returns the documentation of the builtin functions that scripts have.
 func Builtins() []object.FuncSpec {
 	docs := builtins.Docs()
+	for i := range docs {
+		d := &docs[i] // where Risor's own is wrong
+		switch d.Name {
+		case "encode":
+			d.Args, d.Example = []string{"value", "format"}, `encode({a: 1}, "json")`
+		case "decode":
+			d.Args, d.Example = []string{"data", "format"}, `decode("aGk=", "base64")`
+		case "sorted":
+			d.Args, d.Example = []string{"items", "less?"}, "sorted([3, 1, 2], (a, b) => a > b)"
+		}
+	}
 	return append(docs, object.FuncSpec{
 		Name: "print", Doc: "Log the values at level info, with blanks between them",
 		Args: []string{"values..."}, Returns: "null", Example: `print("took", 5, "ms")`,
@@ -72,17 +83,31 @@ func Builtins() []object.FuncSpec {
 
 // environment is what scripts find. It is built once; nothing in it changes.
 var environment = sync.OnceValue(func() map[string]object.Object {
-	env := builtins.Builtins()
+	env := map[string]object.Object{}
+	for name, v := range builtins.Builtins() {
+		env[name] = ticking(name, v.(*object.Builtin).Value())
+	}
 	env["print"] = object.NewBuiltin("print", printValues)
 	env["encode"] = object.NewBuiltin("encode", encode)
 	env["decode"] = object.NewBuiltin("decode", decode)
 	env["math"] = modmath.Module()
-	env["regexp"] = modregexp.Module()
+	env["regexp"] = regexpModule()
 	for _, m := range Modules() {
 		env[m.Name] = m.object()
 	}
 	return env
 })
+
+// ticking makes a builtin look at the deadline. Natives that call it again and
+// again, as in range(n).each(string), end there.
+func ticking(name string, fn object.BuiltinFunction) object.Object {
+	return object.NewBuiltin(name, func(ctx context.Context, args ...object.Object) (object.Object, error) {
+		if err := vm.Tick(ctx); err != nil {
+			return nil, err
+		}
+		return fn(ctx, args...)
+	})
+}
 
 func (m Module) object() object.Object {
 	functions := make(map[string]object.Object, len(m.Functions))

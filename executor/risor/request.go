@@ -15,7 +15,6 @@ type request struct {
 	headers *fields
 	params  *fields
 	body    *object.Bytes
-	text    *object.String
 }
 
 var _ object.Object = (*request)(nil)

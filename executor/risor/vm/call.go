@@ -122,6 +122,7 @@ func (m *Machine) enter(fn *object.Closure, argc int, entry bool) error {
 		m.stack[first+c.self] = fn
 	}
 	m.fp++
+	m.deepest = max(m.deepest, m.fp)
 	f := &m.frames[m.fp]
 	*f = frame{
 		code: c, fn: fn, callee: first - 1, entry: entry, tries: len(m.tries),

@@ -96,10 +96,6 @@ func (m *Machine) step() error {
 			m.push(m.stack[m.sp-1-int(f.fetch())])
 		case op.Nil:
 			m.push(object.Nil)
-		case op.True:
-			m.push(object.True)
-		case op.False:
-			m.push(object.False)
 		case op.Nop:
 		case op.Halt:
 			return nil
@@ -125,6 +121,10 @@ func (m *Machine) step() error {
 // rare runs the instructions that step leaves to it. None changes the frame.
 func (m *Machine) rare(f *frame, opcode op.Code) error {
 	switch opcode {
+	case op.True:
+		m.push(object.True)
+	case op.False:
+		m.push(object.False)
 	case op.LoadAttrOrNil:
 		m.loadAttrOrNil(f.code.names[f.fetch()])
 	case op.StoreAttr:

@@ -51,6 +51,7 @@ type Machine struct {
 	sp      int // the next free slot
 	frames  []frame
 	fp      int // the running frame
+	deepest int // the highest fp so far
 	globals []object.Object
 	tries   []try
 
@@ -107,12 +108,12 @@ func (m *Machine) Put() {
 		m.globals = nil
 	}
 	clear(m.stack)
-	clear(m.frames)
+	clear(m.frames[:min(m.deepest+1, len(m.frames))])
 	clear(m.globals)
 	clear(m.tries[:cap(m.tries)])
 	m.tries = m.tries[:0]
 	m.program, m.run, m.halted, m.trace = nil, Run{}, nil, nil
-	m.lastKey, m.lastCode = nil, nil
+	m.lastKey, m.lastCode, m.deepest = nil, nil, 0
 	machines.Put(m)
 }
 
@@ -126,7 +127,7 @@ func (m *Machine) Top() (err error) {
 	}
 	m.sp = 0
 	m.fp = -1
-	return m.late()
+	return nil
 }
 
 // Global returns the value of a global after Top, or nil.
@@ -137,22 +138,15 @@ func (m *Machine) Global(name string) object.Object {
 	return nil
 }
 
-// Call calls a function that the program made.
+// Call calls a function that the program made. The clock is not read in the end:
+// a caller that has no use for a late result asks Err when it is done with it.
 func (m *Machine) Call(fn *object.Closure, args ...object.Object) (result object.Object, err error) {
 	defer m.guard(&err)
 	result, err = m.callClosure(m.ctx, fn, args)
 	if err != nil {
 		return nil, m.failure(err)
 	}
-	return result, m.late()
-}
-
-// late makes a result that arrives after the deadline worthless.
-func (m *Machine) late() error {
-	if err := m.poll(); err != nil {
-		return &Error{Message: err.Error(), Err: err}
-	}
-	return nil
+	return result, nil
 }
 
 // guard turns a panic into an error. It ends the run: what the machine holds
@@ -206,15 +200,24 @@ func (m *Machine) Done() <-chan struct{} { return nil }
 // Err implements context.Context: ErrDeadline, ErrCancelled or nil.
 func (m *Machine) Err() error { return m.poll() }
 
-type envKey struct{}
+type machineKey struct{}
 
 // Value implements context.Context.
 func (m *Machine) Value(key any) any {
-	if _, ok := key.(envKey); ok {
-		return m.run.Env
+	if _, ok := key.(machineKey); ok {
+		return m
 	}
 	return nil
 }
 
 // Env returns the Env of the run that a native function was called in.
-func Env(ctx context.Context) any { return ctx.Value(envKey{}) }
+func Env(ctx context.Context) any { return ctx.Value(machineKey{}).(*Machine).run.Env }
+
+// Tick counts one step of a native function that takes many, and returns why
+// the run is halted, if it is.
+func Tick(ctx context.Context) error {
+	if m := ctx.Value(machineKey{}).(*Machine); !m.spend() {
+		return m.halted
+	}
+	return nil
+}

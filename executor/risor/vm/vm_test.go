@@ -73,7 +73,11 @@ func evalRun(t testing.TB, source string, run Run, args ...object.Object) (objec
 	if err := m.Top(); err != nil {
 		return nil, err
 	}
-	return m.Call(m.Global("main").(*object.Closure), args...)
+	result, err := m.Call(m.Global("main").(*object.Closure), args...)
+	if err == nil {
+		err = m.Err()
+	}
+	return result, err
 }
 
 func TestLanguage(t *testing.T) {
