@@ -20,9 +20,6 @@ import (
 	"github.com/picloud/picloud/internal/problem"
 )
 
-// stopTimeout bounds how long Stop waits for calls that are still running.
-const stopTimeout = 10 * time.Second
-
 // Agent is one node. Make it with New, then Start it once; Stop ends it for good.
 type Agent struct {
 	opts      Options
@@ -276,4 +273,7 @@ func (a *Agent) forget(key picloud.RouteKey, last *endpoint) {
 	last.function.Release()
 	a.metrics.forget(key)
 	a.rings.forget(key)
+	if _, more := a.catalog.table.Load().apps()[key.App]; !more {
+		a.logs.forget(key.App)
+	}
 }

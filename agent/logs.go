@@ -55,6 +55,7 @@ type logEntry struct {
 	app    string
 	record picloud.LogRecord
 	synced chan<- struct{} // non-nil: a barrier, closed once everything before it is in the files
+	forget bool            // the app is gone: remove its files
 }
 
 type follower struct {
@@ -207,6 +208,10 @@ func (l *logs) write() {
 				close(e.synced)
 				continue
 			}
+			if e.forget {
+				report("remove logs of deleted app", files.remove(e.app))
+				continue
+			}
 			report("write function log", files.append(e.app, e.record))
 			if flush == nil {
 				flush = time.After(logFlush)
@@ -218,12 +223,16 @@ func (l *logs) write() {
 	}
 }
 
-// remove deletes the logs of an app that is gone.
-func (l *logs) remove(app string) {
-	for _, name := range []string{app + ".log", app + ".log.1"} {
-		if err := os.Remove(filepath.Join(l.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			l.log.Warn("remove logs of deleted app", slog.Any("error", err))
-		}
+// forget removes the logs of an app that is gone.
+func (l *logs) forget(app string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	select {
+	case l.queue <- logEntry{app: app, forget: true}:
+	default: // the files stay, bounded as they are
 	}
 }
 
@@ -262,6 +271,18 @@ func (lf *logFiles) append(app string, record picloud.LogRecord) error {
 		return err
 	}
 	return os.Rename(lf.path(app), lf.path(app)+".1")
+}
+
+// remove deletes an app's files.
+func (lf *logFiles) remove(app string) error {
+	lf.drop(app)
+	var errs []error
+	for _, path := range []string{lf.path(app), lf.path(app) + ".1"} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (lf *logFiles) path(app string) string { return filepath.Join(lf.dir, app+".log") }

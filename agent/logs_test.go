@@ -139,3 +139,13 @@ func TestASlowFollowerHoldsNobodyUp(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, fmt.Sprint(10*followBuffer-1), messages(got))
 }
+
+func TestLogsOfAGoneAppAreRemoved(t *testing.T) {
+	l := startLogs(t)
+	l.Log("gone", picloud.LogRecord{Message: "x"})
+	l.Log("kept", picloud.LogRecord{Message: "x"})
+	l.forget("gone")
+	l.sync(t.Context())
+	require.NoFileExists(t, filepath.Join(l.dir, "gone.log"))
+	require.FileExists(t, filepath.Join(l.dir, "kept.log"))
+}

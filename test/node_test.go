@@ -166,14 +166,6 @@ func (n *node) stop() {
 	n.cmd = nil
 }
 
-// kill ends the process as a power cut would, without the cut.
-func (n *node) kill() {
-	n.t.Helper()
-	require.NoError(n.t, n.cmd.Process.Kill())
-	<-n.exited
-	n.cmd = nil
-}
-
 // postgresPID is the process of the managed server, 0 if there is none.
 func (n *node) postgresPID() int {
 	raw, err := os.ReadFile(filepath.Join(n.data, "postgres", "postmaster.pid"))

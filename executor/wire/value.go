@@ -27,7 +27,7 @@ var codec = sync.OnceValues(func() (cbor.EncMode, cbor.DecMode) {
 		MaxMapPairs:      1 << 14,
 		IndefLength:      cbor.IndefLengthForbidden,
 		TagsMd:           cbor.TagsForbidden,
-		IntDec:           cbor.IntDecConvertSigned,
+		IntDec:           cbor.IntDecConvertSignedOrFail,
 		DefaultMapType:   reflect.TypeFor[map[string]any](),
 		UTF8:             cbor.UTF8RejectInvalid,
 	}.DecMode()

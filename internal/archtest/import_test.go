@@ -80,7 +80,7 @@ var only = []struct {
 	{risor, []string{"executor/risor"}},
 	{hashicorp, []string{"cluster"}},
 	{pgx, []string{"internal/postgres", "internal/testdb", "migrations"}},
-	{caddy, []string{"caddymodule", "cmd/picloud"}},
+	{caddy, []string{"caddymodule", "cmd/picloud", "bench"}},
 	{"github.com/stretchr/testify", []string{"internal/testdb"}},
 }
 
