@@ -3,6 +3,8 @@ package executor
 import (
 	"context"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,7 +32,7 @@ type visitor struct {
 	cancel  context.CancelFunc
 	arrived time.Time
 	err     error
-	done    bool
+	done    atomic.Bool // err is there
 }
 
 func gateModel(t *testing.T, limit, room int, actions []int) {
@@ -49,10 +51,10 @@ func gateModel(t *testing.T, limit, room int, actions []int) {
 		case action < 5: // arrive
 			ctx, cancel := context.WithCancel(t.Context())
 			v := &visitor{cancel: cancel, arrived: time.Now()}
-			go func() { v.err = g.enter(ctx); v.done = true }()
+			go func() { v.err = g.enter(ctx); v.done.Store(true) }()
 			synctest.Wait()
 			if len(running) == limit && len(waiting) == room {
-				require.True(t, v.done)
+				require.True(t, v.done.Load())
 				require.Equal(t, picloud.CodeQueueFull, picloud.CodeOf(v.err))
 				cancel()
 				continue
@@ -82,14 +84,16 @@ func gateModel(t *testing.T, limit, room int, actions []int) {
 		}
 		synctest.Wait()
 		for _, v := range running {
-			require.True(t, v.done)
+			require.True(t, v.done.Load())
 			require.NoError(t, v.err)
 		}
 		for _, v := range waiting {
-			require.False(t, v.done)
+			require.False(t, v.done.Load())
 		}
+		g.mu.Lock()
 		require.Equal(t, len(running), g.running)
 		require.Equal(t, len(waiting), g.queue.Len())
+		g.mu.Unlock()
 	}
 	for _, v := range slices.Concat(waiting, running) {
 		v.cancel()
@@ -103,9 +107,12 @@ func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		epoch := time.Now()
 		now := func() int64 { return int64(time.Since(epoch)) }
+		var mu sync.Mutex
 		var due []int64
 		var scans []time.Duration
 		w := newWatch(now, func(at int64) int64 {
+			mu.Lock()
+			defer mu.Unlock()
 			scans = append(scans, time.Duration(at))
 			due = slices.DeleteFunc(due, func(d int64) bool { return d <= at })
 			if len(due) == 0 {
@@ -114,7 +121,9 @@ func TestWatch(t *testing.T) {
 			return slices.Min(due)
 		})
 		announce := func(in time.Duration) {
+			mu.Lock()
 			due = append(due, now()+int64(in))
+			mu.Unlock()
 			w.arm(now() + int64(in))
 		}
 		for range 1000 {
@@ -122,6 +131,7 @@ func TestWatch(t *testing.T) {
 		}
 		announce(5 * time.Second)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.Equal(t, []time.Duration{5 * time.Second, 10 * time.Second}, scans)
 		require.Equal(t, int64(never), w.armed.Load())
 
@@ -130,6 +140,7 @@ func TestWatch(t *testing.T) {
 			announce(time.Duration(i) * 100 * time.Microsecond)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		require.Less(t, len(scans), 10*int(time.Millisecond)/int(scanPause)+3)
 		require.Empty(t, due)
 
@@ -139,6 +150,7 @@ func TestWatch(t *testing.T) {
 		scans = nil
 		announce(time.Millisecond)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.Empty(t, scans)
 	})
 }

@@ -2,7 +2,6 @@ package executor
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -211,13 +210,12 @@ func actAsAgent(worker string) {
 // ends too.
 func TestAgentKilled(t *testing.T) {
 	agent := exec.Command(self(t), agentArg, testworker.Path(t))
-	var stderr bytes.Buffer
-	agent.Stderr = &stderr
+	agent.Stderr = os.Stderr
 	out, err := agent.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, agent.Start())
 	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err, stderr.String())
+	require.NoError(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(line))
 	require.NoError(t, err)
 	busy := func() bool {

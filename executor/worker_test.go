@@ -84,7 +84,7 @@ func act(socket *os.File, args []string) {
 			a.mu.Lock()
 			a.cancels[h.ID] = make(chan struct{})
 			a.mu.Unlock()
-			go a.invoke(h.ID, payload)
+			a.invoke(h.ID, payload)
 		case wire.TypeCancel:
 			a.mu.Lock()
 			if c := a.cancels[h.ID]; c != nil {
@@ -144,9 +144,13 @@ func (a *actor) invoke(id uint64, payload *wire.Buffer) {
 		os.Exit(9)
 	}
 	a.mu.Lock()
-	source, loaded := a.sources[uint64(v.Slot)]
+	source, loaded := a.sources[uint64(v.Slot)] // now: the slot may soon hold another program
 	cancel := a.cancels[id]
 	a.mu.Unlock()
+	go a.run(id, &v, source, loaded, cancel)
+}
+
+func (a *actor) run(id uint64, v *wire.Invocation, source string, loaded bool, cancel chan struct{}) {
 	if !loaded || source == unloadable {
 		a.send(wire.TypeFailure, id, &wire.Failure{Reason: wire.ReasonNotLoaded, Message: "no program"})
 		return
