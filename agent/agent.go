@@ -17,6 +17,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/problem"
 )
 
@@ -46,7 +47,7 @@ type Agent struct {
 	database *database
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
-	unlock   func()
+	lock     *datadir.Lock
 }
 
 // state is where a node is in its life; it only goes forward.
@@ -121,12 +122,14 @@ func (a *Agent) Start() error {
 
 // start is the way from nothing to serving, top to bottom.
 func (a *Agent) start() error {
-	if err := PrepareDataDir(a.opts.DataDir); err != nil {
+	if err := datadir.Prepare(a.opts.DataDir); err != nil {
 		return err
 	}
 	var err error
-	if a.unlock, err = LockDataDir(a.opts.DataDir); err != nil {
-		return err
+	if a.lock = a.opts.Lock; a.lock == nil {
+		if a.lock, err = datadir.Acquire(a.opts.DataDir); err != nil {
+			return err
+		}
 	}
 	if a.identity, err = loadIdentity(a.opts.DataDir); err != nil {
 		return err
@@ -202,8 +205,8 @@ func (a *Agent) stop() {
 		a.database.stop()
 	}
 	a.logs.stop()
-	if a.unlock != nil {
-		a.unlock()
+	if a.opts.Lock == nil {
+		a.lock.Release()
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -308,20 +307,4 @@ func TestASecondNodeDoesNotMakeASecondAdmin(t *testing.T) {
 	<-b.Ready()
 	require.NoFileExists(t, filepath.Join(dir, "credentials"))
 	require.NoFileExists(t, filepath.Join(dir, "credentials.new"))
-}
-
-func TestDataFolderIsLocked(t *testing.T) {
-	dir := testdb.Dir(t)
-	require.NoError(t, PrepareDataDir(dir))
-	unlock, err := LockDataDir(dir)
-	require.NoError(t, err)
-	again, err := LockDataDir(dir)
-	require.NoError(t, err, "the same process may take it twice")
-	locked := func() error { return exec.Command("flock", "-n", filepath.Join(dir, "node.lock"), "true").Run() }
-	require.Error(t, locked())
-	unlock()
-	unlock()
-	require.Error(t, locked(), "one holder is left")
-	again()
-	require.NoError(t, locked())
 }

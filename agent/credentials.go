@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // FirstUser is the cluster admin that the first start creates.
@@ -74,7 +75,7 @@ func bootstrap(ctx context.Context, users firstUsers, dataDir string, urls Crede
 	if err := os.Rename(pending, path); err != nil {
 		return path, false, err
 	}
-	return path, true, syncDir(dataDir)
+	return path, true, datadir.SyncDir(dataDir)
 }
 
 func newToken() string {
@@ -105,5 +106,5 @@ func writeCredentials(path string, c Credentials) error {
 	if err != nil {
 		return err
 	}
-	return writeFileAtomic(path, append(raw, '\n'))
+	return datadir.WriteFile(path, append(raw, '\n'))
 }

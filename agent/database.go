@@ -53,7 +53,7 @@ func newDatabase(a *Agent) (*database, error) {
 	dsn := a.opts.DatabaseURL
 	if dsn == "" {
 		var err error
-		d.server, err = managed.New(managed.Options{DataDir: a.opts.DataDir, BinDir: a.opts.PostgresBin, Logger: a.log})
+		d.server, err = managed.New(managed.Options{DataDir: a.opts.DataDir, BinDir: a.opts.PostgresBin, Lock: a.lock, Logger: a.log})
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/executor/sandbox"
+	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
 )
@@ -59,14 +60,14 @@ func dataFinding(opts Options) Finding {
 	if _, err := os.Stat(opts.DataDir); errors.Is(err, os.ErrNotExist) {
 		return Finding{Part: part, State: "ok", Detail: opts.DataDir + " will be made at the first start"}
 	}
-	if err := PrepareDataDir(opts.DataDir); err != nil {
+	if err := datadir.Prepare(opts.DataDir); err != nil {
 		return finding(part, "", err)
 	}
-	unlock, err := LockDataDir(opts.DataDir)
+	lock, err := datadir.Acquire(opts.DataDir)
 	if err != nil {
-		return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", in use by a running node" + holder(opts.DataDir)}
+		return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", a node runs on it: " + err.Error()}
 	}
-	unlock()
+	lock.Release()
 	return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", no node runs on it"}
 }
 

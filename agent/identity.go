@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // identity is who this node is, for ever: data/node.json.
@@ -41,7 +42,7 @@ func loadIdentity(dataDir string) (identity, error) {
 	if err != nil {
 		return id, err
 	}
-	return id, writeFileAtomic(path, raw)
+	return id, datadir.WriteFile(path, raw)
 }
 
 // newUUID returns a random UUID, version 4 of RFC 9562.

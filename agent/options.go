@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // Options say what a node is. They are fixed for the life of the process;
@@ -20,6 +21,9 @@ type Options struct {
 	// DatabaseURL is a PostgreSQL DSN. Empty: the node runs its own server
 	// below DataDir.
 	DatabaseURL string
+	// Lock is the lock on DataDir when the caller holds it already. Default:
+	// Start takes it, Stop gives it back.
+	Lock *datadir.Lock
 	// PostgresBin is the folder of the managed server's binaries. Default: the
 	// newest found on this machine.
 	PostgresBin string

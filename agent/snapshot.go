@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // snapshot is the node's copy of the catalog on disk, from which it serves
@@ -138,7 +139,7 @@ func (s *snapshot) readObject(d picloud.Digest) ([]byte, error) {
 func (s *snapshot) save(m manifest, fresh map[picloud.Digest][]byte) error {
 	m.Format = manifestFormat
 	for d, source := range fresh {
-		if err := writeFileAtomic(s.object(d), source); err != nil {
+		if err := datadir.WriteFile(s.object(d), source); err != nil {
 			return err
 		}
 	}
@@ -154,7 +155,7 @@ func (s *snapshot) save(m manifest, fresh map[picloud.Digest][]byte) error {
 	if err := s.keepPrevious(current); err != nil {
 		return err
 	}
-	if err := writeFileAtomic(current, raw); err != nil {
+	if err := datadir.WriteFile(current, raw); err != nil {
 		return err
 	}
 	s.collect(m)

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // Banner is what `picloud run` prints once the node serves.
@@ -14,7 +16,7 @@ func (a *Agent) Banner(took time.Duration) string {
 		a.opts.NodeName, took.Seconds(), a.opts.FunctionsURL(), a.opts.ControlURL())
 	fmt.Fprintf(&b, "database: %s", a.describeDatabase())
 	if path := a.credentials.Load(); path != nil {
-		fmt.Fprintf(&b, "          first-run admin token saved to %s (0600)", shortPath(*path))
+		fmt.Fprintf(&b, "          first-run admin token saved to %s (0600)", datadir.Shorten(*path))
 	}
 	b.WriteByte('\n')
 	return b.String()
@@ -30,7 +32,7 @@ func (a *Agent) describeDatabase() string {
 	case d.closed() != nil:
 		return "not reached yet; serving the copy on disk"
 	case d.server != nil:
-		return fmt.Sprintf("managed PostgreSQL %s in %s", d.server.Version(), shortPath(filepath.Join(a.opts.DataDir, "postgres")))
+		return fmt.Sprintf("managed PostgreSQL %s in %s", d.server.Version(), datadir.Shorten(filepath.Join(a.opts.DataDir, "postgres")))
 	default:
 		return "PostgreSQL at the configured DSN"
 	}

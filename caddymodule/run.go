@@ -16,6 +16,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 func runCommand() *cobra.Command {
@@ -77,11 +78,11 @@ func run(out io.Writer, configFlag string) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := agent.LockDataDir(os.Getenv("PICLOUD_DATA"))
-	if err != nil {
+	// The lock comes before Caddy, which would replace a running node's admin socket.
+	if dataLock, err = datadir.Acquire(os.Getenv("PICLOUD_DATA")); err != nil {
 		return err
 	}
-	defer unlock()
+	defer dataLock.Release()
 	if path == "" {
 		if err := probePorts(); err != nil {
 			return err
@@ -146,10 +147,10 @@ func completeEnvironment() error {
 	if err != nil {
 		return fmt.Errorf("resolve data folder: %w", err)
 	}
-	if err := agent.PrepareDataDir(data); err != nil {
+	if err := datadir.Prepare(data); err != nil {
 		return err
 	}
-	runDir, err := agent.RunDir(data)
+	runDir, err := datadir.RunDir(data)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/picloud/picloud/agent"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // Version is the version of the binary, stamped by the linker.
@@ -22,6 +23,10 @@ const runtimeKey = "node"
 
 // running is the node of this process, for `picloud run`.
 var running atomic.Pointer[agent.Agent]
+
+// dataLock is the lock on the data folder that `picloud run` took; nil: the
+// node takes it itself.
+var dataLock *datadir.Lock
 
 // runtime is the part of a node that outlives configurations.
 type runtime struct {
@@ -41,6 +46,7 @@ func hardOf(o agent.Options) hardSettings {
 
 func acquireRuntime(opts agent.Options) (*runtime, error) {
 	v, _, err := runtimes.LoadOrNew(runtimeKey, func() (caddy.Destructor, error) {
+		opts.Lock = dataLock
 		a, err := agent.New(opts)
 		if err != nil {
 			return nil, err

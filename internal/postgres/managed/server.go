@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // Options say where the server lives.
@@ -29,7 +29,7 @@ type Options struct {
 	BinDir string
 	// Lock is the lock on DataDir when the caller holds it already. Default:
 	// Start takes it, Stop gives it back.
-	Lock *DirLock
+	Lock *datadir.Lock
 	// MaxConnections is how many connections the server takes. Default 100.
 	MaxConnections int
 	// NoSync leaves syncing to the system: a crash of the server loses nothing,
@@ -50,7 +50,7 @@ type Server struct {
 	mu      sync.Mutex
 	bin     binaries
 	account account
-	lock    *DirLock
+	lock    *datadir.Lock
 	proc    *process
 	adopted bool
 	cancel  context.CancelFunc // ends the watch
@@ -164,22 +164,22 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 // enter makes the data folder and takes its lock.
 func (s *Server) enter() error {
-	if err := makeDataDir(s.o.DataDir); err != nil {
+	if err := datadir.Prepare(s.o.DataDir); err != nil {
 		return err
 	}
 	s.lock = s.o.Lock
 	if s.lock != nil {
 		return nil
 	}
-	lock, err := Lock(s.o.DataDir)
+	lock, err := datadir.Acquire(s.o.DataDir)
 	s.lock = lock
 	return err
 }
 
 // leave gives the lock back unless it is the caller's.
 func (s *Server) leave() {
-	if s.o.Lock == nil && s.lock != nil {
-		s.lock.Unlock()
+	if s.o.Lock == nil {
+		s.lock.Release()
 	}
 	s.lock = nil
 }
@@ -308,29 +308,4 @@ func (s *Server) restart(ctx context.Context) *process {
 		}
 		pause = min(2*pause, backoffMax)
 	}
-}
-
-// makeDataDir makes the node's data folder. When we are root, its owner alone
-// can list it, and others may pass through, as the server's account must.
-func makeDataDir(dir string) error {
-	mode := os.FileMode(0o700)
-	if os.Geteuid() == 0 {
-		mode = 0o711
-	}
-	if err := os.MkdirAll(dir, mode); err != nil {
-		return diskError("make data folder", dir, err)
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return diskError("look at data folder", dir, err)
-	}
-	if !info.IsDir() {
-		return diskError("make data folder", dir, errors.New("it is a file"))
-	}
-	if missing := mode &^ info.Mode().Perm(); missing != 0 && os.Geteuid() == 0 {
-		if err := os.Chmod(dir, info.Mode().Perm()|0o011); err != nil {
-			return diskError("open data folder to the server's account", dir, err)
-		}
-	}
-	return nil
 }

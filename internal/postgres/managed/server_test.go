@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/postgres/managed"
 	"github.com/picloud/picloud/internal/testdb"
 )
@@ -205,17 +206,18 @@ func TestTwoAgentsNeverShareADataFolder(t *testing.T) {
 
 func TestTheCallersLockIsLeftToTheCaller(t *testing.T) {
 	dir := dataDir(t)
-	lock, err := managed.Lock(dir)
+	require.NoError(t, datadir.Prepare(dir))
+	lock, err := datadir.Acquire(dir)
 	require.NoError(t, err)
 	s := newServer(t, managed.Options{DataDir: dir, Lock: lock})
 	start(t, s)
 	stop(t, s)
-	_, err = managed.Lock(dir)
+	_, err = datadir.Acquire(dir)
 	require.ErrorIs(t, err, picloud.ErrConflict)
-	lock.Unlock()
-	lock, err = managed.Lock(dir)
+	lock.Release()
+	lock, err = datadir.Acquire(dir)
 	require.NoError(t, err)
-	lock.Unlock()
+	lock.Release()
 }
 
 func TestALongPathGetsAShortSocket(t *testing.T) {

@@ -1,0 +1,48 @@
+package datadir
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/picloud/picloud"
+)
+
+// maxSocketDir leaves room for the longest socket name below a run folder: the
+// kernel takes paths of 107 bytes.
+const maxSocketDir = 80
+
+// RunDir makes and returns the folder for a node's own sockets: run below the
+// data folder, or, where that path is too long for a socket, a private folder
+// below the temporary one.
+func RunDir(dataDir string) (string, error) {
+	dir := filepath.Join(dataDir, "run")
+	if len(dir) > maxSocketDir {
+		sum := sha256.Sum256([]byte(dataDir))
+		dir = filepath.Join(os.TempDir(), "picloud-"+strconv.Itoa(os.Geteuid())+"-"+hex.EncodeToString(sum[:6]))
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", unusable("make run folder", dir, err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", unusable("make run folder", dir, err)
+	}
+	if !info.IsDir() || !ownedByUs(info) {
+		return "", &picloud.Error{
+			Code: picloud.CodeInvalid, Op: "use run folder", Resource: dir, Detail: "it belongs to somebody else",
+			Hint: "remove it, or choose a shorter data folder with PICLOUD_DATA",
+		}
+	}
+	return dir, nil
+}
+
+// ownedByUs guards folders below /tmp, which anybody may have made first.
+func ownedByUs(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(stat.Uid) == os.Geteuid() && info.Mode().Perm()&0o022 == 0
+}
