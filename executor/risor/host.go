@@ -49,14 +49,20 @@ type Call struct {
 	Response Response
 }
 
-// keepBody bounds the memory that a Call keeps for the next body, in bytes.
-const keepBody = 64 << 10
+// What a Call keeps for the next one: bytes of the body, and keys of a map.
+const (
+	keepBody = 64 << 10
+	keepKeys = 256
+)
 
 // Reset forgets the call and keeps its memory, for the next Invoke.
 func (c *Call) Reset() {
 	r := Response{Header: c.Response.Header[:0], buf: c.Response.buf[:0], keys: c.Response.keys[:0]}
 	if cap(r.buf) > keepBody {
 		r.buf = nil
+	}
+	if cap(r.keys) > keepKeys {
+		r.keys = nil
 	}
 	*c = Call{Response: r}
 }

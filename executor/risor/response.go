@@ -139,8 +139,8 @@ func (r *Response) writeJSON(v object.Object, limit int, what string) *Error {
 	w := jsonWriter{buf: r.buf[:0], limit: limit, keys: r.keys[:0]}
 	err := w.value(v, 0)
 	r.buf, r.Body = w.buf, w.buf
-	clear(w.keys)
-	r.keys = w.keys[:0]
+	r.keys = w.keys[:cap(w.keys)]
+	clear(r.keys)
 	var e *jsonError
 	switch {
 	case errors.As(err, &e) && e.path == "":

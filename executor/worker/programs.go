@@ -98,12 +98,11 @@ func (w *worker) load(slot uint64, payload *wire.Buffer) error {
 	w.programs.table[slot] = p
 	source := p.load.Source
 	p.load.Source = nil
-	w.loader.add(loading{slot, p, source, payload, time.Now().Add(p.load.Timeout)})
-	return nil
+	return w.loader.add(loading{slot, p, source, payload, time.Now().Add(p.load.Timeout)})
 }
 
 // loader loads programs one behind the other. Its goroutine lives as long as
-// there are any; the agent has at most one load per slot under way.
+// there are any.
 type loader struct {
 	worker *worker
 
@@ -120,15 +119,19 @@ type loading struct {
 	deadline time.Time
 }
 
-func (l *loader) add(next loading) {
+func (l *loader) add(next loading) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.queue) >= wire.MaxPrograms {
+		return fmt.Errorf("load into slot %d: %d others wait: %w", next.slot, len(l.queue), wire.ErrMalformed)
+	}
 	l.queue = append(l.queue, next)
 	if !l.running {
 		l.running = true
 		l.worker.busy.Add(1)
 		go l.run()
 	}
+	return nil
 }
 
 func (l *loader) run() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,7 +54,7 @@ func newWorker(s socket) *worker {
 		work:   make(chan *call),
 		stop:   make(chan struct{}),
 	}
-	w.loader.worker = w
+	w.loader.worker, w.trimmer.free = w, debug.FreeOSMemory
 	return w
 }
 

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,8 @@ const trimAfter = time.Second
 type trimmer struct {
 	served atomic.Uint64 // calls so far
 	armed  atomic.Bool
+
+	free func() // debug.FreeOSMemory, outside of tests
 
 	mu      sync.Mutex
 	timer   *time.Timer
@@ -42,18 +43,25 @@ func (t *trimmer) active() {
 }
 
 func (t *trimmer) fire() {
+	if t.idle() {
+		t.free()
+	}
+}
+
+// idle reports whether the busy time is over; else it arms the timer again.
+func (t *trimmer) idle() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stopped {
-		return
+		return false
 	}
 	if served := t.served.Load(); served != t.seen {
 		t.seen = served
 		t.timer.Reset(trimAfter)
-		return
+		return false
 	}
 	t.armed.Store(false)
-	debug.FreeOSMemory()
+	return true
 }
 
 func (t *trimmer) stop() {
