@@ -88,7 +88,7 @@ var Catalogue = []Entry{
 	{CodeCancelled, ErrTimeout, "cancelled", "Cancelled", 499, "The caller went away before the function answered."},
 
 	{CodeInternal, ErrInternal, "internal", "Internal error", 500, "PiCloud failed. The node's log has the cause under the `request_id`."},
-	{CodeDatabaseDown, ErrUnavailable, "database-down", "Database not reachable", 503, "Functions are still served; changes have to wait. Nothing of this request was kept."},
+	{CodeDatabaseDown, ErrUnavailable, "database-down", "Database not reachable", 503, "Functions are still served; changes have to wait. Nothing was kept, unless the detail says that the connection broke while the change was being committed: then look whether it is there before you repeat it."},
 	{CodeStarting, ErrUnavailable, "starting", "Node is starting", 503, "The node has not loaded its catalog yet. Try again after `Retry-After`."},
 	{CodeDraining, ErrUnavailable, "draining", "Node is shutting down", 503, "Try another node, or again after `Retry-After`."},
 	{CodeNoMemory, ErrUnavailable, "node-memory", "Node is out of executor memory", 503, "All executor memory of this node is in use by running calls. Try again after `Retry-After`."},

@@ -1,0 +1,56 @@
+package caddymodule
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// configDoc renders docs/config.md from the settings and the embedded Caddyfile.
+func configDoc() []byte {
+	var b bytes.Buffer
+	b.WriteString(`# Settings of a node
+
+<!-- Made by: go test ./caddymodule -run TestConfigDoc -update -->
+
+Each setting has one name: as Caddyfile option inside the global ` + "`picloud`" + ` block, as flag of ` + "`picloud run`" + `, and as
+environment variable. A flag wins over the environment, and the embedded Caddyfile reads the environment. All of them
+are fixed while the node runs: a reload that changes one is refused.
+
+| Caddyfile | Flag | Environment | What | Default |
+|---|---|---|---|---|
+`)
+	for _, s := range Settings {
+		fmt.Fprintf(&b, "| `%s` | `--%s` | `%s` | %s | %s |\n", s.Name, s.Flag(), s.Env, s.Doc, s.Default)
+	}
+	b.WriteString(`
+A database password does not belong on the command line, where every user of the machine can read it: ` + "`--database-url`" + `
+refuses one, ` + "`PICLOUD_DATABASE_URL`" + ` takes it. ` + "`PICLOUD_LOG_LEVEL`" + ` (default WARN) is the level of the node's own log.
+
+Several nodes run on one machine when each has its own ` + "`data`" + ` and ports.
+
+## The configuration
+
+` + "`picloud run`" + ` takes ` + "`--config FILE`" + `, else ` + "`./Caddyfile`" + `, else ` + "`/etc/picloud/Caddyfile`" + `, else the embedded one, which
+` + "`picloud config show`" + ` prints. To make it yours: ` + "`picloud config show > Caddyfile`" + `, change it, and apply it to a running
+node with ` + "`picloud caddy reload --config Caddyfile --address unix//DATA/run/caddy.sock`" + `. A reload drops no request and
+restarts neither executors nor the database; a configuration that does not load changes nothing.
+
+` + "```caddyfile\n")
+	b.Write(DefaultCaddyfile)
+	b.WriteString("```\n")
+	return b.Bytes()
+}
+
+func TestConfigDoc(t *testing.T) {
+	const path = "../docs/config.md"
+	if *update {
+		require.NoError(t, os.WriteFile(path, configDoc(), 0o644))
+	}
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(configDoc()), string(got), "make it again with: go test ./caddymodule -run TestConfigDoc -update")
+}
