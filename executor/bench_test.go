@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/testworker"
 )
 
 // BenchmarkEcho measures the way of a call without any script: frames to a
@@ -78,4 +80,30 @@ func self(tb testing.TB) string {
 	path, err := os.Executable()
 	require.NoError(tb, err)
 	return path
+}
+
+// BenchmarkColdStart measures the first call of an app without a worker: start
+// the process, load the program, answer.
+func BenchmarkColdStart(b *testing.B) {
+	e, err := New(Options{WorkerPath: testworker.Path(b), MemoryCap: 1 << 30})
+	require.NoError(b, err)
+	require.NoError(b, e.Start(context.Background()))
+	defer e.Stop()
+	source := []byte(`function handle(req) { return {hello: req.query.name ?? "world"} }`)
+	f := e.Function(Program{App: "bench", Function: "hello", Source: source, Digest: picloud.DigestOf(source), Limits: picloud.DefaultLimits()})
+	var took []time.Duration
+	for b.Loop() {
+		begun := time.Now()
+		_, err := invoke(b, f, "/")
+		took = append(took, time.Since(begun))
+		require.NoError(b, err)
+		b.StopTimer()
+		w := e.live("bench")
+		w.retire(causeIdle)
+		<-w.ended
+		b.StartTimer()
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 }

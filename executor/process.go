@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/picloud/picloud/executor/sandbox"
+	"github.com/picloud/picloud/executor/wire"
 )
 
 // maxStderr is how much of a worker's last words is kept, in bytes. What the
@@ -46,15 +47,20 @@ func environment(memory int64) []string {
 
 // run starts a worker under the uid, unless that is noUID, and returns it with
 // the agent's end of its socket.
-func (i *image) run(args []string, memory int64, uid int) (*process, *os.File, error) {
+func (i *image) run(args []string, memory int64, uid int) (*process, *wire.Socket, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer syscall.Close(theirs)
-	stderr, theirStderr, err := quietPipe()
+	socket, err := wire.NewSocket(os.NewFile(uintptr(ours), "worker"))
 	if err != nil {
 		_ = syscall.Close(ours)
+		return nil, nil, fmt.Errorf("prepare a socket: %w", err)
+	}
+	stderr, theirStderr, err := quietPipe()
+	if err != nil {
+		_ = socket.Close()
 		return nil, nil, err
 	}
 	defer syscall.Close(theirStderr)
@@ -68,11 +74,11 @@ func (i *image) run(args []string, memory int64, uid int) (*process, *os.File, e
 	}
 	pid, err := syscall.ForkExec(i.path, append([]string{workerName}, args...), attr)
 	if err != nil {
-		_ = syscall.Close(ours)
+		_ = socket.Close()
 		_ = syscall.Close(stderr)
 		return nil, nil, fmt.Errorf("execute %q: %w", i.name, err)
 	}
-	return &process{pid: pid, stderr: stderr}, os.NewFile(uintptr(ours), "worker"), nil
+	return &process{pid: pid, stderr: stderr}, socket, nil
 }
 
 // kill ends the process and its children at once.

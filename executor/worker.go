@@ -3,7 +3,6 @@ package executor
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +31,7 @@ type worker struct {
 	loads  chan wire.Loaded // throw-away workers only: takes what was loaded
 
 	process *process
-	socket  *os.File
+	socket  *wire.Socket
 	frames  *wire.Writer
 	ctx     context.Context // of host calls; ends with the worker
 	cancel  context.CancelFunc
