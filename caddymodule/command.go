@@ -8,10 +8,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Commands returns the commands that need the node itself: run, config, doctor
-// and caddy. cmd/picloud adds them to those of the CLI.
+// Commands returns the commands that need the node itself: run, reload,
+// config, doctor and caddy. cmd/picloud adds them to those of the CLI.
 func Commands() []*cobra.Command {
-	return []*cobra.Command{runCommand(), configCommand(), doctorCommand(), caddyCommand()}
+	return []*cobra.Command{runCommand(), reloadCommand(), configCommand(), doctorCommand(), caddyCommand()}
 }
 
 func configCommand() *cobra.Command {

@@ -35,9 +35,10 @@ Several nodes run on one machine when each has its own ` + "`data`" + ` and port
 ## The configuration
 
 ` + "`picloud run`" + ` takes ` + "`--config FILE`" + `, else ` + "`./Caddyfile`" + `, else ` + "`/etc/picloud/Caddyfile`" + `, else the embedded one, which
-` + "`picloud config show`" + ` prints. To make it yours: ` + "`picloud config show > Caddyfile`" + `, change it, and apply it to a running
-node with ` + "`picloud caddy reload --config Caddyfile --address unix//DATA/run/caddy.sock`" + `. A reload drops no request and
-restarts neither executors nor the database; a configuration that does not load changes nothing.
+` + "`picloud config show`" + ` prints. To make it yours: ` + "`picloud config show > Caddyfile`" + `, change it, start the node, and after
+further changes ` + "`picloud reload`" + `, or SIGUSR1. The node reads the file itself, with the environment that it was started
+with. A reload drops no request and restarts neither executors nor the database; a configuration that does not load
+changes nothing.
 
 ` + "```caddyfile\n")
 	b.Write(DefaultCaddyfile)

@@ -9,6 +9,7 @@ func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(ManagerHandler{})
+	caddy.RegisterModule(Admin{})
 
 	caddy.RegisterNetwork(Network, sockets.listen)
 	httpcaddyfile.RegisterGlobalOption("picloud", parseGlobalOption)

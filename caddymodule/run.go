@@ -92,14 +92,11 @@ func run(out io.Writer, configFlag string) error {
 	if err := caddy.Load(adapted, true); err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
-	// SIGUSR1 reads the configuration again.
-	caddy.SetLastConfig(path, "caddyfile", func(string, string) error {
+	setSource(func() ([]byte, error) {
 		adapted, _, err := loadConfig(configFlag)
-		if err != nil {
-			return err
-		}
-		return caddy.Load(adapted, true)
+		return adapted, err
 	})
+	caddy.SetLastConfig(path, "caddyfile", func(string, string) error { return reload() }) // SIGUSR1
 	node := running.Load()
 	if node == nil {
 		return &picloud.Error{

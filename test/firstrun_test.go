@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -136,4 +137,43 @@ func TestWhatKeepsANodeFromStarting(t *testing.T) {
 		fails(t, n, "PICLOUD_DATABASE_URL")
 		require.NotContains(t, n.output.String(), "s3cret")
 	})
+}
+
+// TestReloadCommand reads a Caddyfile again, and keeps the old one when the new
+// one is wrong.
+func TestReloadCommand(t *testing.T) {
+	n := newNode(t)
+	config, stderr, code := n.cli("config", "show")
+	require.Zero(t, code, stderr)
+	caddyfile := filepath.Join(n.dir, "Caddyfile")
+	require.NoError(t, os.WriteFile(caddyfile, []byte(config), 0o644))
+	_, stderr, code = n.cli("reload")
+	require.NotZero(t, code)
+	require.Contains(t, stderr, "is the node running")
+
+	n.start()
+	n.deploy("hello", hello)
+	status, _, err := n.get(n.functions + "/ping")
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status, "Caddy's answer to what nobody handles")
+
+	changed := strings.Replace(config, "\tpicloud\n}", "\tpicloud\n\trespond /ping \"pong\"\n}", 1)
+	require.NotEqual(t, config, changed)
+	require.NoError(t, os.WriteFile(caddyfile, []byte(changed), 0o644))
+	stdout, stderr, code := n.cli("reload")
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "reloaded")
+	_, body, err := n.get(n.functions + "/ping")
+	require.NoError(t, err)
+	require.Equal(t, "pong", body)
+
+	require.NoError(t, os.WriteFile(caddyfile, []byte(changed+"\nnonsense {"), 0o644))
+	_, stderr, code = n.cli("reload")
+	require.NotZero(t, code)
+	require.Contains(t, stderr, "goes on")
+	_, body, err = n.get(n.functions + "/ping")
+	require.NoError(t, err)
+	require.Equal(t, "pong", body)
+	status, body = n.call("hello")
+	require.Equal(t, http.StatusOK, status, body)
 }
