@@ -133,7 +133,7 @@ func TestLargerMemory(t *testing.T) {
 
 // TestLoadFails invokes programs that passed compiling elsewhere and do not load.
 func TestLoadFails(t *testing.T) {
-	e := launch(t, func(o *Options) { o.LoadTimeout = 100 * time.Millisecond })
+	e := launch(t, func(o *Options) { o.LoadTimeout = 600 * time.Millisecond })
 	bad := version(e, "shop", "f", "bad", 1, nil)
 	for range 2 {
 		_, err := invoke(t, bad, "/echo")
@@ -158,7 +158,7 @@ func TestLoadFails(t *testing.T) {
 }
 
 func TestCompile(t *testing.T) {
-	e := launch(t, func(o *Options) { o.LoadTimeout = 100 * time.Millisecond })
+	e := launch(t, func(o *Options) { o.LoadTimeout = 600 * time.Millisecond })
 	compile := func(source string) (picloud.Compiled, error) {
 		return e.Compile(context.Background(), []byte(source), "hello")
 	}
@@ -188,7 +188,7 @@ func TestCompile(t *testing.T) {
 
 // TestCompilePlaces fills both places: the third waits, and is turned away.
 func TestCompilePlaces(t *testing.T) {
-	e := launch(t, func(o *Options) { o.LoadTimeout, o.CompileWait = 400*time.Millisecond, 50*time.Millisecond })
+	e := launch(t, func(o *Options) { o.LoadTimeout, o.CompileWait = 600*time.Millisecond, 50*time.Millisecond })
 	var wg sync.WaitGroup
 	for range maxThrowaway {
 		wg.Go(func() {
@@ -205,7 +205,7 @@ func TestCompilePlaces(t *testing.T) {
 }
 
 func TestDraft(t *testing.T) {
-	e := launch(t, func(o *Options) { o.LoadTimeout = 100 * time.Millisecond })
+	e := launch(t, func(o *Options) { o.LoadTimeout = 600 * time.Millisecond })
 	draft := func(source, path string) (string, []picloud.LogRecord, error) {
 		r, logs, err := e.Draft(context.Background(), []byte(source), picloud.Limits{Timeout: picloud.Duration(100 * time.Millisecond)},
 			&Call{ID: "d1", Path: path, Trigger: picloud.TriggerDraft})
