@@ -46,7 +46,10 @@ func Main() int {
 	if err := syscall.SetNonblock(sandbox.SocketFD, true); err != nil {
 		return failed(fmt.Errorf("prepare the socket: %w", err))
 	}
-	socket := os.NewFile(sandbox.SocketFD, "agent")
+	socket, err := wire.NewSocket(os.NewFile(sandbox.SocketFD, "agent"))
+	if err != nil {
+		return failed(fmt.Errorf("prepare the socket: %w", err))
+	}
 	if err := newWorker(socket).serve(wire.Hello{Version: wire.Version, Layers: layers}); err != nil {
 		return failed(err)
 	}

@@ -40,7 +40,7 @@ type worker struct {
 	fault atomic.Pointer[risor.Error] // why the worker gave up
 }
 
-// socket is the worker's end of the conversation: an *os.File.
+// socket is the worker's end of the conversation: a *wire.Socket.
 type socket interface {
 	io.ReadWriter
 	SetReadDeadline(time.Time) error
