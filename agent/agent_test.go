@@ -206,11 +206,12 @@ func TestFailuresAreTypedAndLogged(t *testing.T) {
 		source string
 		status int
 		code   string
+		logged string
 	}{
-		"throws":    {`function handle(req) { throw "the secret cause" }`, 500, "PC1203"},
-		"recursion": {"function f(n) { return f(n + 1) }\nfunction handle(req) { return f(0) }", 500, "PC1203"},
-		"function":  {`function handle(req) { return handle }`, 500, "PC1207"},
-		"spin":      {"function handle(req) { range(1000000000).each(x => x)\n return 1 }", 504, "PC1204"},
+		"throws":    {`function handle(req) { throw "the secret cause" }`, 500, "PC1203", `"line":1`},
+		"recursion": {"function f(n) { return f(n + 1) }\nfunction handle(req) { return f(0) }", 500, "PC1203", "trace"},
+		"function":  {`function handle(req) { return handle }`, 500, "PC1207", "function"},
+		"spin":      {"function handle(req) { range(1000000000).each(x => x)\n return 1 }", 504, "PC1204", "PC1204"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a.deploy(name, c.source)
@@ -227,7 +228,8 @@ func TestFailuresAreTypedAndLogged(t *testing.T) {
 			require.NotContains(t, body, "the secret cause", "callers are strangers")
 			require.Equal(t, "function", resp.Header.Get("X-PiCloud-Error"))
 			_, logged := a.api(http.MethodGet, "/apps/default/functions/"+name+"/logs", "")
-			require.Contains(t, logged, c.code)
+			require.Contains(t, logged, c.logged)
+			require.Equal(t, 1, strings.Count(logged, resp.Header.Get("X-Call-Id")), "once: %s", logged)
 			require.Contains(t, logged, resp.Header.Get("X-Call-Id"))
 			if name == "throws" {
 				require.Contains(t, logged, "the secret cause")

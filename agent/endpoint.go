@@ -77,10 +77,12 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request, rest, clientIP 
 	e.ring.add(record)
 }
 
-// logFailure tells the function's log what the caller is not told.
+// logFailure tells the function's log what ended the call from outside: limits
+// and crashes. What the script itself did wrong its executor has logged, with
+// line and trace.
 func (e *endpoint) logFailure(inv *picloud.Invocation) {
-	switch inv.Code.Entry().Kind {
-	case picloud.ErrFunction, picloud.ErrTimeout:
+	switch inv.Code {
+	case picloud.CodeFunctionTimeout, picloud.CodeFunctionMemory, picloud.CodeFunctionCrash, picloud.CodeResponseTooLarge:
 		e.logs.Log(inv.App, picloud.LogRecord{
 			Time: time.Now().UTC(), Level: "error", Message: inv.Error, Fields: map[string]any{"code": inv.Code, "status": inv.Status},
 			Function: inv.Function, Version: inv.Version, Invocation: inv.ID,
