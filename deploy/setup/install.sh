@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Installs what building and running PiCloud needs and this machine lacks.
-# It asks for nothing: without root and without passwordless sudo it prints the
-# one command to run, and stops.
+# Installs what building and running PiCloud needs and this machine lacks: Go is
+# checked, PostgreSQL installed unless PICLOUD_DATABASE_URL names one, and for
+# each argument COMMAND=PACKAGE[,PACKAGE…] those packages when the command is
+# missing. It asks for nothing: without root and without passwordless sudo it
+# prints the one command to run, and stops.
 set -euo pipefail
 
 need_go="1.26"
@@ -21,11 +23,12 @@ have_postgres() {
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
 }
 have_postgres || [ -n "${PICLOUD_DATABASE_URL:-}" ] || missing+=(postgresql)
-# The race detector of `make test` needs a C compiler.
-command -v cc >/dev/null || command -v gcc >/dev/null || missing+=(gcc libc6-dev)
-for extra in "$@"; do # name=package: a command that the caller needs
-  command -v "${extra%%=*}" >/dev/null || missing+=("${extra##*=}")
+for extra in "$@"; do
+  command -v "${extra%%=*}" >/dev/null || IFS=, read -ra packages <<<"${extra#*=}"
+  missing+=("${packages[@]-}")
+  packages=()
 done
+missing=($(printf '%s\n' "${missing[@]-}" | sed '/^$/d'))
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null; then
@@ -51,4 +54,5 @@ if [[ " ${missing[*]} " == *" postgresql "* ]]; then
     echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
 fi
 $as_root apt-get update -qq
-DEBIAN_FRONTEND=noninteractive $as_root env DEBIAN_FRONTEND=noninteractive $install >/dev/null
+# Our createcluster.conf stays, without a question.
+$as_root env DEBIAN_FRONTEND=noninteractive $install -o Dpkg::Options::=--force-confold >/dev/null
