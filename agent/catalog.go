@@ -131,6 +131,22 @@ func (c *catalog) apply(d picloud.Delta, fetched map[picloud.Digest][]byte) erro
 	return nil
 }
 
+// repair writes the disk copy again if the last attempt failed: without it the
+// copy would stay behind until the next deploy.
+func (c *catalog) repair() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.table.Load()
+	if !c.rewrite || t == nil {
+		return nil
+	}
+	if err := c.disk.save(t.manifest(), c.sources); err != nil {
+		return fmt.Errorf("save catalog revision %d again: %w", t.rev, err)
+	}
+	c.rewrite = false
+	return nil
+}
+
 // keepSources adds what was fetched and forgets what no route names.
 func (c *catalog) keepSources(t *table, fetched map[picloud.Digest][]byte) {
 	keep := make(map[picloud.Digest][]byte, len(t.endpoints))

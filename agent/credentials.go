@@ -2,9 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +11,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/manager"
 )
 
 // FirstUser is the cluster admin that the first start creates.
@@ -42,7 +40,7 @@ func bootstrap(ctx context.Context, users firstUsers, dataDir string, urls Crede
 	path = filepath.Join(dataDir, "credentials")
 	creds, err := readCredentials(path)
 	if err == nil {
-		if _, err := users.Bootstrap(ctx, creds.User, hashToken(creds.Token)); err != nil {
+		if _, err := users.Bootstrap(ctx, creds.User, manager.HashToken(creds.Token)); err != nil {
 			return path, false, err
 		}
 		if creds.Server == urls.Server && creds.Functions == urls.Functions {
@@ -53,20 +51,21 @@ func bootstrap(ctx context.Context, users firstUsers, dataDir string, urls Crede
 	}
 	pending := path + ".new"
 	if creds, err = readCredentials(pending); errors.Is(err, fs.ErrNotExist) {
-		creds = Credentials{Server: urls.Server, Functions: urls.Functions, User: FirstUser, Token: newToken()}
+		token, _ := manager.NewToken()
+		creds = Credentials{Server: urls.Server, Functions: urls.Functions, User: FirstUser, Token: token}
 		err = writeCredentials(pending, creds)
 	}
 	if err != nil {
 		return path, false, fmt.Errorf("prepare first-run credentials: %w", err)
 	}
-	created, err = users.Bootstrap(ctx, creds.User, hashToken(creds.Token))
+	created, err = users.Bootstrap(ctx, creds.User, manager.HashToken(creds.Token))
 	if err != nil {
 		return path, false, err // the pending file stays: the commit's answer may have been lost
 	}
 	if !created {
 		// Either an earlier start committed and crashed before the rename, or
 		// another node made the first user.
-		if _, err = users.ByToken(ctx, hashToken(creds.Token)); errors.Is(err, picloud.ErrNotFound) || errors.Is(err, picloud.ErrUnauthenticated) {
+		if _, err = users.ByToken(ctx, manager.HashToken(creds.Token)); errors.Is(err, picloud.ErrNotFound) || errors.Is(err, picloud.ErrUnauthenticated) {
 			return path, false, os.Remove(pending)
 		} else if err != nil {
 			return path, false, err
@@ -76,17 +75,6 @@ func bootstrap(ctx context.Context, users firstUsers, dataDir string, urls Crede
 		return path, false, err
 	}
 	return path, true, datadir.SyncDir(dataDir)
-}
-
-func newToken() string {
-	var random [32]byte
-	rand.Read(random[:])
-	return "pct_" + base64.RawURLEncoding.EncodeToString(random[:])
-}
-
-func hashToken(token string) []byte {
-	sum := sha256.Sum256([]byte(token))
-	return sum[:]
 }
 
 func readCredentials(path string) (Credentials, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager"
 )
 
 // fakeUsers is a database with room for one user.
@@ -47,7 +48,7 @@ func TestBootstrapSurvivesALostAnswer(t *testing.T) {
 	require.True(t, created)
 	c, err := readCredentials(path)
 	require.NoError(t, err)
-	require.Equal(t, users.hash, hashToken(c.Token), "the token that the database knows")
+	require.Equal(t, users.hash, manager.HashToken(c.Token), "the token that the database knows")
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
@@ -80,5 +81,5 @@ func TestATornPendingTokenIsMadeAgain(t *testing.T) {
 	require.True(t, created)
 	c, err := readCredentials(path)
 	require.NoError(t, err)
-	require.Equal(t, users.hash, hashToken(c.Token))
+	require.Equal(t, users.hash, manager.HashToken(c.Token))
 }

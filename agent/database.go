@@ -22,12 +22,6 @@ const (
 	stopDatabaseTimeout = 15 * time.Second
 )
 
-// The channels that wake a node.
-const (
-	channelCatalog = "picloud_catalog"
-	channelNode    = "picloud_node"
-)
-
 // database owns the node's way to PostgreSQL: the managed server, the pools,
 // the listener and the syncer. The node serves without any of it.
 type database struct {
@@ -103,7 +97,7 @@ func (d *database) run(ctx context.Context) {
 			return
 		}
 	}
-	d.listener = d.Listen([]string{channelCatalog, channelNode}, d.notified)
+	d.listener = d.Listen([]string{postgres.CatalogChannel, postgres.NodeChannel}, d.notified)
 	if err := d.listener.Start(ctx); err != nil {
 		d.log.Error("listen for changes; comparing once a minute instead", slog.Any("error", err))
 	}
@@ -131,10 +125,10 @@ func (d *database) connect(ctx context.Context) error {
 // notified is called by the listener; an empty channel means that something
 // may have been missed.
 func (d *database) notified(channel, _ string) {
-	if channel != channelNode {
+	if channel != postgres.NodeChannel {
 		d.sync.wake()
 	}
-	if channel != channelCatalog {
+	if channel != postgres.CatalogChannel {
 		d.fleet.reported()
 	}
 }

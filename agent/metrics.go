@@ -42,7 +42,7 @@ func newMetrics(catalogAge, logDrops func() float64) *metrics {
 		}, []string{"app", "function"}),
 		dbUp: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "picloud_database_up",
-			Help: "1 when the last statement of this node reached the database, else 0.",
+			Help: "1 when this node reached the database at its last comparison of the catalog, at most a minute ago, else 0.",
 		}),
 		catalogRev: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "picloud_catalog_revision",

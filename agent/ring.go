@@ -2,9 +2,11 @@ package agent
 
 import (
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/picloud/picloud"
 )
@@ -12,9 +14,11 @@ import (
 // RingSize is how many finished invocations a node remembers per function.
 const RingSize = 1000
 
+// The longest texts of a record, in bytes.
 const (
-	maxRecordedPath  = 256
-	maxRecordedError = 1024
+	maxRecordedMethod = 32
+	maxRecordedPath   = 256
+	maxRecordedError  = 1024
 )
 
 // ring holds the newest RingSize invocations of one function. It grows with
@@ -27,12 +31,10 @@ type ring struct {
 
 // add records an invocation and forgets the oldest beyond RingSize.
 func (r *ring) add(inv picloud.Invocation) {
-	if len(inv.Path) > maxRecordedPath {
-		// A clone, since a substring would keep the whole request line alive.
-		inv.Path = strings.Clone(inv.Path[:maxRecordedPath])
-	}
+	inv.Method = ownMethod(inv.Method)
+	inv.Path = own(inv.Path, maxRecordedPath)
 	if len(inv.Error) > maxRecordedError {
-		inv.Error = strings.Clone(inv.Error[:maxRecordedError])
+		inv.Error = own(inv.Error, maxRecordedError)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -42,6 +44,32 @@ func (r *ring) add(inv picloud.Invocation) {
 	}
 	r.records[r.next] = inv
 	r.next = (r.next + 1) % RingSize
+}
+
+// own copies at most n bytes of a text, and no half of a character. Method and
+// path are parts of the request line, which may have a megabyte: a record that
+// kept them would keep all of it.
+func own(s string, n int) string {
+	if s == "/" {
+		return "/" // the path of most calls costs no copy
+	}
+	if len(s) > n {
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n]
+	}
+	return strings.Clone(s)
+}
+
+// ownMethod is own for methods; the usual ones cost no copy.
+func ownMethod(s string) string {
+	for _, known := range [...]string{http.MethodGet, http.MethodPost, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
+		if s == known {
+			return known
+		}
+	}
+	return own(s, maxRecordedMethod)
 }
 
 // newest returns up to n invocations, the newest first.

@@ -3,6 +3,8 @@ package agent
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -32,6 +34,30 @@ func TestRingCutsLongText(t *testing.T) {
 	got := r.newest(1)[0]
 	require.Len(t, got.Path, maxRecordedPath)
 	require.Len(t, got.Error, maxRecordedError)
+}
+
+// TestRingKeepsNothingOfTheRequestLine: net/http cuts method and path out of one
+// string, whose query may have a megabyte. A thousand records must not hold it.
+func TestRingKeepsNothingOfTheRequestLine(t *testing.T) {
+	line := strings.Clone("GET /some/path?" + strings.Repeat("q", 1<<20))
+	from := uintptr(unsafe.Pointer(unsafe.StringData(line)))
+	inside := func(s string) bool {
+		at := uintptr(unsafe.Pointer(unsafe.StringData(s)))
+		return at >= from && at < from+uintptr(len(line))
+	}
+	var r ring
+	for _, method := range []string{line[:3], line[:1]} {
+		r.add(picloud.Invocation{Method: method, Path: line[4:14], Error: "no"})
+		got := r.newest(1)[0]
+		require.Equal(t, method, got.Method)
+		require.Equal(t, "/some/path", got.Path)
+		require.False(t, inside(got.Method), "the method keeps the line alive")
+		require.False(t, inside(got.Path), "the path keeps the line alive")
+	}
+	r.add(picloud.Invocation{Method: strings.Repeat("X", 10_000), Path: "/" + strings.Repeat("é", 1000)})
+	got := r.newest(1)[0]
+	require.Len(t, got.Method, maxRecordedMethod)
+	require.True(t, utf8.ValidString(got.Path), "no half of a character")
 }
 
 func TestRingsListAnAppNewestFirst(t *testing.T) {

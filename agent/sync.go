@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -66,7 +67,9 @@ func (s *syncer) run(ctx context.Context) {
 		}
 		if err := s.pull(ctx); err != nil && ctx.Err() == nil {
 			s.metrics.pulls.WithLabelValues("error").Inc()
-			s.metrics.dbUp.Set(0)
+			if errors.Is(err, picloud.ErrUnavailable) {
+				s.metrics.dbUp.Set(0) // and not when the disk is full
+			}
 			if retry == 0 {
 				s.log.Warn("catalog comparison failed; serving what this node has", slog.Any("error", err))
 			}
@@ -103,7 +106,8 @@ func (s *syncer) pull(ctx context.Context) error {
 		if err := s.catalog.apply(delta, fetched); err != nil {
 			return err
 		}
-		s.metrics.catalogRev.Set(float64(delta.Rev))
+	} else if err := s.catalog.repair(); err != nil {
+		return err
 	}
 	s.catalog.compared()
 	return s.nodes.Report(ctx, s.self())
