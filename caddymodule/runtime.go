@@ -46,7 +46,9 @@ func hardOf(o agent.Options) hardSettings {
 
 func acquireRuntime(opts agent.Options) (*runtime, error) {
 	v, _, err := runtimes.LoadOrNew(runtimeKey, func() (caddy.Destructor, error) {
-		opts.Lock = dataLock
+		if dir, err := filepath.Abs(opts.DataDir); err == nil && dataLock.Dir() == dir {
+			opts.Lock = dataLock // else the configuration names another folder than the environment
+		}
 		a, err := agent.New(opts)
 		if err != nil {
 			return nil, err

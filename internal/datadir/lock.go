@@ -62,6 +62,14 @@ func flock(file *os.File) error {
 	}
 }
 
+// Dir returns the locked folder; that of a nil lock is empty.
+func (l *Lock) Dir() string {
+	if l == nil {
+		return ""
+	}
+	return filepath.Dir(l.file.Name())
+}
+
 // Release gives the folder back. A nil lock is fine.
 func (l *Lock) Release() {
 	if l == nil {
