@@ -31,7 +31,7 @@ func (s *server) GetNode(ctx context.Context, r GetNodeRequestObject) (GetNodeRe
 	}
 	at := slices.IndexFunc(nodes, func(n picloud.Node) bool { return n.Name == r.Node })
 	if at < 0 {
-		return nil, &picloud.Error{Code: picloud.CodeNotFound, Op: "get node", Resource: r.Node, Hint: "picloud node ls lists the nodes"}
+		return nil, &picloud.Error{Code: picloud.CodeNotFound, Op: "get node", Resource: r.Node, Hint: "GET /api/v1/nodes lists the nodes"}
 	}
 	return GetNode200JSONResponse(nodes[at]), nil
 }

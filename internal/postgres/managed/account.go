@@ -1,6 +1,7 @@
 package managed
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/picloud/picloud"
 )
@@ -28,7 +30,7 @@ func chooseAccount(data string) (account, error) {
 	self, err := user.LookupId(strconv.Itoa(os.Geteuid()))
 	if err != nil {
 		return account{}, &picloud.Error{
-			Code: picloud.CodeExecutor, Op: "choose account of PostgreSQL",
+			Code: picloud.CodeDatabaseDown, Op: "choose account of PostgreSQL",
 			Detail: fmt.Sprintf("uid %d has no name on this machine, which logging in to the server needs", os.Geteuid()),
 			Hint:   "run as a user of /etc/passwd", Err: err,
 		}
@@ -52,7 +54,7 @@ func chooseAccount(data string) (account, error) {
 		}
 	}
 	return account{}, &picloud.Error{
-		Code: picloud.CodeExecutor, Op: "choose account of PostgreSQL",
+		Code: picloud.CodeDatabaseDown, Op: "choose account of PostgreSQL",
 		Detail: "PostgreSQL refuses to run as root, and there is neither an account postgres nor nobody",
 		Hint:   "create the account postgres, or run PiCloud as a normal user",
 	}
@@ -114,7 +116,7 @@ func (a account) reach(program, dir string) error {
 			continue
 		}
 		return &picloud.Error{
-			Code: picloud.CodeExecutor, Op: "use data folder", Resource: dir,
+			Code: picloud.CodeDatabaseDown, Op: "use data folder", Resource: dir,
 			Detail: fmt.Sprintf("PostgreSQL runs as %s, which cannot enter %s", a.name, folder),
 			Hint:   "choose another data folder: PICLOUD_DATA=/var/lib/picloud",
 		}
@@ -125,8 +127,11 @@ func (a account) reach(program, dir string) error {
 // enters tries to enter a folder as the account, by a program that does
 // nothing: mode bits alone do not tell, where there are access lists.
 func (a account) enters(program, dir string) error {
-	cmd := exec.Command(program, "--version")
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "--version")
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, environment(), a.attr()
+	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	var ended *exec.ExitError
 	if errors.As(err, &ended) {
@@ -145,7 +150,7 @@ func upwards(dir string) []string {
 
 // diskError explains trouble with a file or folder of the data folder.
 func diskError(op, path string, err error) error {
-	e := &picloud.Error{Code: picloud.CodeExecutor, Op: op, Resource: path, Err: err}
+	e := &picloud.Error{Code: picloud.CodeDatabaseDown, Op: op, Resource: path, Err: err}
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		e.Hint = "free some disk space"

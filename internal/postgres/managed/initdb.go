@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // initPrefix begins the names of folders in which initdb works. The finished
@@ -79,21 +80,11 @@ func (s *Server) initialize(ctx context.Context) error {
 	if err := os.Rename(dir, s.data); err != nil {
 		return diskError("make database folder", s.data, err)
 	}
-	if err := syncDir(s.o.DataDir); err != nil {
+	if err := datadir.SyncDir(s.o.DataDir); err != nil {
 		return diskError("make database folder", s.data, err)
 	}
 	s.log.InfoContext(ctx, "managed PostgreSQL initialized", "took", time.Since(began).Round(time.Millisecond))
 	return nil
-}
-
-// syncDir makes a folder's entries durable.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }
 
 // hintFor finds advice for what PostgreSQL's programs complain about.

@@ -142,8 +142,8 @@ func serves(pid int, data string) bool {
 	if _, err := os.Stat("/proc/self"); err == nil {
 		return false // it ended meanwhile
 	}
-	out, err := exec.Command("ps", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
-	return err == nil && strings.Contains(string(out), "postgres") && strings.Contains(string(out), data)
+	out, err := output(context.Background(), "ps", "-o", "command=", "-p", strconv.Itoa(pid))
+	return err == nil && strings.Contains(out, "postgres") && strings.Contains(out, data)
 }
 
 // recorded reads the server's own record of its process: its number and the
