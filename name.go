@@ -3,6 +3,7 @@ package picloud
 import (
 	"fmt"
 	"regexp"
+	"unicode/utf8"
 )
 
 // MaxNameLength is the longest slug, in bytes: one DNS label.
@@ -30,10 +31,13 @@ func CheckName(field, s string) error {
 }
 
 // Shorten cuts s to at most n bytes plus an ellipsis, for error messages that
-// quote what a stranger sent.
+// quote what a stranger sent. It cuts between characters.
 func Shorten(s string, n int) string {
 	if len(s) <= n {
 		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
 	}
 	return s[:n] + "…"
 }
