@@ -47,6 +47,8 @@ func TestMemoryCap(t *testing.T) {
 	eventually(t, "both busy", func() bool { return e.live("a").busy.Load() == 1 && e.live("b").busy.Load() == 1 })
 	_, err := invoke(t, c, "/pid")
 	require.Equal(t, picloud.CodeNoMemory, picloud.CodeOf(err), err)
+	e.live("a").retire(causeEvicted) // as if its call had come between choosing and ending it
+	require.False(t, e.live("a").dead.Load())
 	cancel()
 	wg.Wait()
 	eventually(t, "room again", func() bool { _, err := invoke(t, c, "/pid"); return err == nil })

@@ -22,13 +22,14 @@ func TestStartFailures(t *testing.T) {
 				return
 			}
 			require.Equal(t, want, picloud.CodeOf(err), err)
-			require.Equal(t, 1, e.kills(causeSandbox)+e.kills(causeLoadTimeout))
+			require.Equal(t, 1, e.kills(causeSandbox)+e.kills(causeLoadTimeout)+e.kills(causeProtocol))
 		})
 	}
 	try("dies", picloud.CodeExecutor, func(o *Options) { o.WorkerArgs = append(o.WorkerArgs, "die") })
 	try("other version", picloud.CodeExecutor, func(o *Options) { o.WorkerArgs = append(o.WorkerArgs, "old") })
 	try("layer missing", picloud.CodeExecutor, func(o *Options) { o.Layers = []string{"seccomp"} })
 	try("layer there", "", func(o *Options) { o.Layers = []string{"pretended"} })
+	try("no hello", picloud.CodeFunctionCrash, func(o *Options) { o.WorkerArgs = append(o.WorkerArgs, "rude") })
 	try("silent", picloud.CodeFunctionTimeout, func(o *Options) {
 		o.WorkerArgs = append(o.WorkerArgs, "silent")
 		o.LoadTimeout = 50 * time.Millisecond

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -33,6 +34,24 @@ func TestStopWithCallsInFlight(t *testing.T) {
 	_, err = e.Compile(context.Background(), nil, "f")
 	require.Equal(t, picloud.CodeDraining, picloud.CodeOf(err))
 	e.Stop()
+}
+
+// TestStopWaitsNoLonger stops as soon as the last call has ended.
+func TestStopWaitsNoLonger(t *testing.T) {
+	e := launch(t, func(o *Options) { o.DrainTimeout = time.Hour })
+	f := function(e, "shop", "f", nil)
+	must(t, f, "/pid")
+	var wg sync.WaitGroup
+	for n := range 8 {
+		wg.Go(func() {
+			if _, err := invoke(t, f, fmt.Sprintf("/slow/%d", 20*n)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "all run", func() bool { return e.calls.Load() == 8 })
+	e.Stop()
+	wg.Wait()
 }
 
 func TestStopUnstarted(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,7 +67,9 @@ func act(socket *os.File, args []string) {
 			hello.Version = 0
 		}
 	}
-	a.send(wire.TypeHello, 0, hello)
+	if !slices.Contains(args, "rude") {
+		a.send(wire.TypeHello, 0, hello)
+	}
 	for {
 		h, _, err := a.reader.Next()
 		if err != nil {
