@@ -19,6 +19,8 @@ type Setting struct {
 // Flag returns the name of the command line flag, without hyphens in front.
 func (s Setting) Flag() string { return strings.ReplaceAll(s.Name, "_", "-") }
 
+//go:generate go test -run=^TestConfigDoc$ -count=1 . -update
+
 // Settings lists every setting, in the order of documentation.
 var Settings = []Setting{
 	{
