@@ -1,11 +1,13 @@
 package test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -67,11 +69,14 @@ func TestDatabaseDiesDuringADeploy(t *testing.T) {
 		}
 		// Whatever happened, what is listed as live is what is served.
 		n.await("the served version to be the live one", 20*time.Second, func() bool {
-			_, served := n.call("f")
 			_, listed := n.api(http.MethodGet, "/apps/default/functions/f", "")
-			var number int
-			_, err := fmt.Sscanf(served, "version %d", &number)
-			return err == nil && number > 0 && listed != ""
+			var live struct{ Version int }
+			if json.Unmarshal([]byte(listed), &live) != nil || live.Version == 0 {
+				return false
+			}
+			_, code := n.api(http.MethodGet, fmt.Sprintf("/apps/default/functions/f/versions/%d/code", live.Version), "")
+			_, served := n.call("f")
+			return strings.Contains(code, fmt.Sprintf("%q", served))
 		})
 	}
 }
