@@ -44,7 +44,7 @@ func TestStopWaitsNoLonger(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range 8 {
 		wg.Go(func() {
-			if _, err := invoke(t, f, fmt.Sprintf("/slow/%d", 20*n)); err != nil {
+			if _, err := invoke(t, f, fmt.Sprintf("/slow/%d", 500+20*n)); err != nil {
 				t.Error(err)
 			}
 		})
