@@ -78,6 +78,27 @@ func TestClientGone(t *testing.T) {
 	require.NotEqual(t, pid, must(t, f, "/pid"))
 }
 
+// TestClientGoneDuringLoad leaves while the program loads: a worker that boots is
+// not one that does not stop.
+func TestClientGoneDuringLoad(t *testing.T) {
+	e := launch(t, nil)
+	f := version(e, "shop", "f", "heavy", 1, func(l *picloud.Limits) { l.Timeout = picloud.Duration(50 * time.Millisecond) })
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	_, err := f.Invoke(ctx, &Call{Path: "/slow/60000"})
+	require.Equal(t, picloud.CodeCancelled, picloud.CodeOf(err))
+	require.Equal(t, "1", must(t, f, "/loads"))
+	eventually(t, "idle", func() bool { return e.live("shop").busy.Load() == 0 })
+	require.Zero(t, e.kills(causeTimeout))
+	// Nor is it spared for ever.
+	g := version(e, "shop", "g", "heavy", 1, nil)
+	ctx, cancel = context.WithCancel(context.Background())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	_, err = g.Invoke(ctx, &Call{Path: "/never"})
+	require.Equal(t, picloud.CodeCancelled, picloud.CodeOf(err))
+	eventually(t, "killed", func() bool { return e.kills(causeTimeout) == 1 })
+}
+
 func TestCrash(t *testing.T) {
 	e := launch(t, nil)
 	f := function(e, "shop", "f", nil)

@@ -191,10 +191,11 @@ func (w *worker) loaded(h wire.Header, payload []byte) error {
 	for _, fl := range w.table {
 		if fl != nil && fl.loading && fl.function == l.function {
 			fl.loading = false
-			if !fl.abandoned {
-				fl.deadline = now + fl.timeout
-				first = min(first, fl.deadline)
+			fl.deadline = now + fl.timeout
+			if fl.abandoned {
+				fl.deadline = now + cancelGrace
 			}
+			first = min(first, fl.deadline)
 		}
 	}
 	w.mu.Unlock()

@@ -273,6 +273,9 @@ func (w *worker) abandon(fl *flight) bool {
 // leave marks a flight abandoned. The caller holds mu.
 func (w *worker) leave(fl *flight, now int64) {
 	fl.abandoned = true
+	if fl.loading { // a worker that boots or loads cannot answer yet: the load's deadline holds
+		now = max(now, fl.deadline-fl.timeout)
+	}
 	fl.deadline = now + cancelGrace
 	if fl.cancel != nil {
 		fl.cancel()

@@ -126,6 +126,8 @@ func (a *actor) load(slot uint64, payload []byte) {
 		answer = &wire.Loaded{Failure: wire.Failure{Reason: wire.ReasonScript, Message: "unexpected end", Line: 3, Column: 7, Excerpt: "let x ="}}
 	case strings.HasPrefix(source, "big"):
 		answer = &wire.Loaded{Failure: wire.Failure{Reason: wire.ReasonSourceBounds, Message: "too many bindings"}}
+	case strings.HasPrefix(source, "heavy"):
+		<-time.After(500 * time.Millisecond)
 	case strings.HasPrefix(source, "hang"):
 		select {}
 	case strings.HasPrefix(source, "explode"):
