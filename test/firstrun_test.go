@@ -54,6 +54,21 @@ func TestTranscript(t *testing.T) {
 	}
 }
 
+// TestPicloudServesAlone: without picloud-executor beside it, picloud runs
+// functions itself.
+func TestPicloudServesAlone(t *testing.T) {
+	n := newNode(t)
+	n.binaries = n.dir
+	program, err := os.ReadFile(filepath.Join(binaries, "picloud"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(n.dir, "picloud"), program, 0o755))
+	n.start()
+	n.deploy("hello", hello)
+	status, body := n.call("hello")
+	require.Equal(t, http.StatusOK, status, body)
+	require.Len(t, n.workers(), 1)
+}
+
 // TestSeveralNodesShareAMachine starts two, each with its folder and ports.
 func TestSeveralNodesShareAMachine(t *testing.T) {
 	a, b := newNode(t).start(), newNode(t).start()

@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 type node struct {
 	t         *testing.T
 	dir, data string
+	binaries  string
 	env       []string
 	functions string
 	control   string
@@ -67,7 +68,7 @@ func newNode(t *testing.T) *node {
 	dir, err := os.MkdirTemp("", "picloud-node-")
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
-	n := &node{t: t, dir: dir, data: filepath.Join(dir, "data")}
+	n := &node{t: t, dir: dir, data: filepath.Join(dir, "data"), binaries: binaries}
 	n.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "PICLOUD_DATA=" + n.data,
 		"PICLOUD_NODE_NAME=pi-1", "PICLOUD_BIND=127.0.0.1",
@@ -98,7 +99,7 @@ func (n *node) ports() {
 func (n *node) launch(args ...string) {
 	n.t.Helper()
 	n.output, n.exited = &safeBuffer{}, make(chan struct{})
-	n.cmd = exec.Command(filepath.Join(binaries, "picloud"), append([]string{"run"}, args...)...)
+	n.cmd = exec.Command(filepath.Join(n.binaries, "picloud"), append([]string{"run"}, args...)...)
 	n.cmd.Dir, n.cmd.Env = n.dir, n.env
 	n.cmd.Stdout, n.cmd.Stderr = n.output, n.output
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: n.as}
