@@ -43,6 +43,7 @@ const (
 	CodeDraining     Code = "PC1303"
 	CodeNoMemory     Code = "PC1304"
 	CodeExecutor     Code = "PC1305"
+	CodeOverload     Code = "PC1306"
 )
 
 // Entry is the catalogue's description of a code.
@@ -93,6 +94,7 @@ var Catalogue = []Entry{
 	{CodeDraining, ErrUnavailable, "draining", "Node is shutting down", 503, "Try another node, or again after `Retry-After`."},
 	{CodeNoMemory, ErrUnavailable, "node-memory", "Node is out of executor memory", 503, "All executor memory of this node is in use by running calls. Try again after `Retry-After`."},
 	{CodeExecutor, ErrUnavailable, "executor-unavailable", "Executor could not be started", 503, "The node could not start a sandboxed executor. `picloud doctor` says why."},
+	{CodeOverload, ErrUnavailable, "overload", "Too much under way at once", 503, "Large request and response bodies hold all the memory that this node has for them. Small ones are still served. Try again after `Retry-After`."},
 }
 
 var byCode = func() map[Code]Entry {

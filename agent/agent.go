@@ -28,6 +28,7 @@ type Agent struct {
 	started   time.Time
 	ids       *callIDs
 	rings     rings
+	transit   transit
 	metrics   *metrics
 	execStats *executor.Metrics
 
@@ -73,8 +74,10 @@ func New(opts Options) (*Agent, error) {
 		ready: make(chan struct{}), hopeless: make(chan error, 1), execStats: executor.NewMetrics(),
 		logs: newLogs(opts.DataDir, opts.NodeName, opts.Logger),
 	}
+	a.transit.limit = opts.TransitMemory
 	a.catalog = newCatalog(a)
-	a.metrics = newMetrics(a.catalog.age, func() float64 { return float64(a.logs.dropped.Load()) })
+	a.metrics = newMetrics(a.catalog.age, func() float64 { return float64(a.logs.dropped.Load()) },
+		func() float64 { return float64(a.transit.used.Load()) })
 	return a, nil
 }
 
@@ -265,7 +268,7 @@ func (a *Agent) endpoint(r picloud.Route, source []byte) *endpoint {
 		function: a.executor.Function(executor.Program{
 			App: r.App, Function: r.Function, Version: r.Version, Digest: r.Digest, Source: source, Limits: limits,
 		}),
-		gauge: a.metrics.gauge(r.Key(), picloud.TriggerHTTP), ring: a.rings.of(r.Key()), logs: a.logs,
+		gauge: a.metrics.gauge(r.Key(), picloud.TriggerHTTP), ring: a.rings.of(r.Key()), logs: a.logs, transit: &a.transit,
 		ids: a.ids, node: a.opts.NodeName,
 		versionValue: []string{fmt.Sprintf("v%d", r.Version)}, nodeValue: []string{a.opts.NodeName},
 	}

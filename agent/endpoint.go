@@ -1,14 +1,11 @@
 package agent
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -31,19 +28,13 @@ type endpoint struct {
 	gauge    *gauge
 	ring     *ring
 	logs     *logs
+	transit  *transit
 	ids      *callIDs
 	node     string
 
 	versionValue []string // header values, shared by all answers
 	nodeValue    []string
 }
-
-// bodies are the buffers that request bodies are read into.
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// maxPooledBody is the largest buffer that goes back to the pool, so that one
-// large upload does not stay in memory.
-const maxPooledBody = 256 << 10
 
 // serve answers one request. rest is the path below the function.
 func (e *endpoint) serve(w http.ResponseWriter, r *http.Request, rest, clientIP string) {
@@ -53,7 +44,7 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request, rest, clientIP 
 	if len(e.methods) > 0 && !slices.Contains(e.methods, r.Method) {
 		w.Header().Set("Allow", strings.Join(e.methods, ", "))
 		e.fail(w, e.ids.id(), &picloud.Error{
-			Code: picloud.CodeFunctionMethod, Op: "call function", Resource: e.route.App + "/" + e.route.Function,
+			Code: picloud.CodeFunctionMethod, Op: "call function", Resource: e.resource(),
 			Detail: "it takes " + strings.Join(e.methods, ", ") + ", not " + picloud.Shorten(r.Method, 20),
 		})
 		return
@@ -75,6 +66,10 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request, rest, clientIP 
 		e.logFailure(&record)
 	}
 	e.ring.add(record)
+	switch record.Code {
+	case picloud.CodeRequestTooLarge, picloud.CodeOverload:
+		problem.Linger(w, r) // not the function's time
+	}
 }
 
 // logFailure tells the function's log what ended the call from outside: limits
@@ -93,20 +88,33 @@ func (e *endpoint) logFailure(inv *picloud.Invocation) {
 // call runs the function and writes its answer, or the error that took its
 // place. It returns the status that was sent and that error.
 func (e *endpoint) call(w http.ResponseWriter, r *http.Request, id, rest, clientIP string) (status int, err error) {
-	body, release, err := e.readBody(r)
+	body, err := e.readBody(r)
 	if err != nil {
+		problem.Last(w) // what is left of the body does not have to come
 		return e.fail(w, id, err), err
 	}
 	call := executor.Call{
 		ID: id, Method: r.Method, Path: rest, RawQuery: r.URL.RawQuery,
-		Header: withoutSession(r.Header), Host: r.Host, Body: body, ClientIP: clientIP,
+		Header: withoutSession(r.Header), Host: r.Host, ClientIP: clientIP,
+	}
+	if body != nil {
+		call.Body = body.Bytes()
 	}
 	result, err := e.function.Invoke(r.Context(), &call)
-	release()
+	if body != nil {
+		body.release(e.transit)
+	}
 	if err != nil {
 		return e.fail(w, id, err), err
 	}
 	defer result.Release()
+	if size := int64(cap(result.Body)); size > smallBody {
+		if !e.transit.take(size) {
+			err := e.transit.full(e.resource(), "the function ran, but there is no room for its answer of "+picloud.Size(len(result.Body)).String())
+			return e.fail(w, id, err), err
+		}
+		defer e.transit.give(size)
+	}
 	h := w.Header()
 	e.identify(h, id)
 	status = result.Status
@@ -137,46 +145,39 @@ func (e *endpoint) fail(w http.ResponseWriter, id string, err error) int {
 	return picloud.CodeOf(err).Entry().Status
 }
 
-var nothing = func() {}
-
-// readBody reads the request's body, up to the function's limit. The bytes are
-// valid until release.
-func (e *endpoint) readBody(r *http.Request) (body []byte, release func(), err error) {
+// readBody reads the request's body, up to the function's limit; nil: there is
+// none. The caller releases it.
+func (e *endpoint) readBody(r *http.Request) (*inbound, error) {
 	if r.Body == nil || r.Body == http.NoBody {
-		return nil, nothing, nil
+		return nil, nil //nolint:nilnil // no body and no error
 	}
 	limit := int64(e.limits.RequestBody)
 	if r.ContentLength > limit {
-		return nil, nil, e.tooLarge()
+		return nil, e.tooLarge()
 	}
-	buf := bodies.Get().(*bytes.Buffer)
-	release = func() {
-		if buf.Cap() <= maxPooledBody {
-			buf.Reset()
-			bodies.Put(buf)
-		}
+	in := inbounds.Get().(*inbound)
+	err := in.read(r.Body, r.ContentLength, limit, e.transit)
+	if err == nil {
+		return in, nil
 	}
-	if r.ContentLength > 0 {
-		buf.Grow(int(min(r.ContentLength, 1<<20)) + bytes.MinRead)
+	in.release(e.transit)
+	switch {
+	case errors.Is(err, errBodyTooLarge):
+		return nil, e.tooLarge()
+	case errors.Is(err, errBodyNoRoom):
+		return nil, e.transit.full(e.resource(), "there is no room for the request body")
 	}
-	n, err := buf.ReadFrom(io.LimitReader(r.Body, limit+1))
-	if err != nil {
-		release()
-		return nil, nil, &picloud.Error{
-			Code: picloud.CodeInvalid, Op: "read request body", Resource: e.route.App + "/" + e.route.Function, Err: err,
-			Hint: "the connection ended, or paused too long, before the whole body had come",
-		}
+	return nil, &picloud.Error{
+		Code: picloud.CodeInvalid, Op: "read request body", Resource: e.resource(), Err: err,
+		Hint: "the connection ended, or paused too long, before the whole body had come",
 	}
-	if n > limit {
-		release()
-		return nil, nil, e.tooLarge()
-	}
-	return buf.Bytes(), release, nil
 }
+
+func (e *endpoint) resource() string { return e.route.App + "/" + e.route.Function }
 
 func (e *endpoint) tooLarge() error {
 	return &picloud.Error{
-		Code: picloud.CodeRequestTooLarge, Op: "call function", Resource: e.route.App + "/" + e.route.Function,
+		Code: picloud.CodeRequestTooLarge, Op: "call function", Resource: e.resource(),
 		Detail: "the request body is over the limit of " + e.limits.RequestBody.String(),
 		Hint:   "send less, or raise the function's request_body limit",
 	}

@@ -23,9 +23,10 @@ type metrics struct {
 	functions   prometheus.Gauge
 	pulls       *prometheus.CounterVec
 	logDrops    prometheus.CounterFunc
+	bodies      prometheus.GaugeFunc
 }
 
-func newMetrics(catalogAge, logDrops func() float64) *metrics {
+func newMetrics(catalogAge, logDrops, bodies func() float64) *metrics {
 	return &metrics{
 		invocations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "picloud_invocations_total",
@@ -64,13 +65,17 @@ func newMetrics(catalogAge, logDrops func() float64) *metrics {
 			Name: "picloud_log_records_dropped_total",
 			Help: "Log records of functions that were dropped because the writer could not keep up.",
 		}, logDrops),
+		bodies: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "picloud_bodies_bytes",
+			Help: "Memory that large request and response bodies hold now.",
+		}, bodies),
 	}
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.invocations, m.duration, m.inFlight, m.dbUp, m.catalogRev, m.catalogAge,
-		m.functions, m.pulls, m.logDrops,
+		m.functions, m.pulls, m.logDrops, m.bodies,
 	}
 }
 

@@ -34,6 +34,10 @@ type Options struct {
 	// WorkerPath is the executor binary. Default: picloud-executor beside the
 	// running binary.
 	WorkerPath string
+	// TransitMemory bounds the memory of all large request and response bodies
+	// on their way, in bytes. Default: an eighth of the machine's memory, 64 MiB
+	// to 1 GiB.
+	TransitMemory int64
 	// Version is the version of the binary. Default "dev".
 	Version string
 	// Logger takes the node's own log. Default: slog.Default().
@@ -64,6 +68,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.AdminPort == 0 {
 		o.AdminPort = 8081
+	}
+	if o.TransitMemory == 0 {
+		o.TransitMemory = defaultTransit()
 	}
 	if o.Version == "" {
 		o.Version = "dev"
