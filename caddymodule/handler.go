@@ -17,7 +17,8 @@ import (
 )
 
 // Handler serves functions below /fn/; everything else goes to the next
-// handler. It needs no configuration and is the whole chain of its site.
+// handler, and is 404 where there is none. It needs no configuration and is
+// the whole chain of its site.
 type Handler struct {
 	agent    *agent.Agent
 	handover *handover
@@ -46,10 +47,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	defer answerPanic(h.log, w, r)
 	h.handover.tell(w)
 	clientIP, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	w = expect(w, r)
 	if h.agent.ServeFunction(w, r, clientIP) {
 		return nil
 	}
-	return next.ServeHTTP(w, r)
+	return serveRest(w, r, next)
 }
 
 // ManagerHandler serves the control API, health and metrics. It belongs on a
@@ -81,7 +83,7 @@ func (h *ManagerHandler) Provision(ctx caddy.Context) error {
 func (h *ManagerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	defer answerPanic(h.log, w, r)
 	h.handover.tell(w)
-	h.agent.ServeControl(w, r, h.metrics)
+	h.agent.ServeControl(expect(w, r), r, h.metrics)
 	return nil
 }
 
