@@ -75,7 +75,7 @@ FUZZTIME ?= 30s
 fuzz:
 	@deploy/setup/fuzz.sh $(FUZZTIME)
 
-## bench: measure speed and memory in one run; writes bench/results.json
+## bench: measure speed and memory in one run; writes bench/results.json and docs/perf.md
 .PHONY: bench
 bench: setup build
 	@bench/run.sh

@@ -25,7 +25,7 @@ func main() {
 	flag.IntVar(&p.connections, "connections", 32, "concurrent connections")
 	flag.IntVar(&p.coldApps, "cold", 50, "idle apps that are called for the first time")
 	flag.IntVar(&p.deploys, "deploys", 20, "deploys that are timed until the new version answers")
-	out := flag.String("out", "bench", "folder for results.json and results.md")
+	out := flag.String("out", "bench", "folder for results.json")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -37,7 +37,7 @@ func main() {
 }
 
 // run starts the servers, measures, and writes the report.
-func run(ctx context.Context, p plan, out string) (err error) {
+func run(ctx context.Context, p plan, out string) error {
 	dir, err := os.MkdirTemp("", "picloud-bench-")
 	if err != nil {
 		return err
@@ -46,7 +46,12 @@ func run(ctx context.Context, p plan, out string) (err error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // other uids must get through
 		return err
 	}
-	var servers fleet
+	log, err := os.Create("bench/out/servers.log")
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	servers := fleet{log: log}
 	defer servers.stop()
 
 	stock, err := servers.caddy(ctx, dir, "stock", "bench/out/stockcaddy", "run")
@@ -90,5 +95,5 @@ func run(ctx context.Context, p plan, out string) (err error) {
 	if err := report.deployTimes(ctx, hello, p.deploys); err != nil {
 		return err
 	}
-	return report.write(out)
+	return report.write(out, "docs/perf.md")
 }

@@ -43,8 +43,15 @@ func newReport(p plan) *Report {
 	}
 }
 
-// write prints the table and saves it with the raw figures.
-func (r *Report) write(dir string) error {
+// The table stands between these lines of docs/perf.md.
+const (
+	tableBegin = "<!-- bench: begin -->\n"
+	tableEnd   = "<!-- bench: end -->\n"
+)
+
+// write prints the table, saves the raw figures in dir/results.json, and puts
+// the table into the page.
+func (r *Report) write(dir, page string) error {
 	raw, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
@@ -54,7 +61,16 @@ func (r *Report) write(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(raw, '\n'), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "results.md"), []byte(table), 0o644)
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	before, rest, found := strings.Cut(string(text), tableBegin)
+	_, after, ended := strings.Cut(rest, tableEnd)
+	if !found || !ended {
+		return fmt.Errorf("%s has no place for the table", page)
+	}
+	return os.WriteFile(page, []byte(before+tableBegin+table+tableEnd+after), 0o644)
 }
 
 func (r *Report) table() string {

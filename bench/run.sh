@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures PiCloud on this machine, in one run. Installs wrk if it is missing.
-# Results: a table on standard output, bench/results.json and bench/results.md.
+# Results: a table on standard output and in docs/perf.md, and bench/results.json.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deploy/setup/install.sh wrk=wrk

@@ -23,7 +23,10 @@ const helloSource = `function handle(req) {
 `
 
 // fleet holds every process that the benchmark started.
-type fleet struct{ processes []*exec.Cmd }
+type fleet struct {
+	processes []*exec.Cmd
+	log       *os.File // what the processes say
+}
 
 // stop ends the processes, politely first.
 func (f *fleet) stop() {
@@ -38,7 +41,7 @@ func (f *fleet) stop() {
 }
 
 func (f *fleet) start(cmd *exec.Cmd) error {
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.Stdout, cmd.Stderr = f.log, f.log
 	if err := cmd.Start(); err != nil {
 		return err
 	}
