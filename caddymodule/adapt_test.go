@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -65,5 +66,28 @@ func TestCaddyfileErrorsNameTheWayOut(t *testing.T) {
 			_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(c.text), nil)
 			require.ErrorContains(t, err, c.want)
 		})
+	}
+}
+
+// TestSettingsAloneAreEnough: every setting works as a Caddyfile option.
+func TestSettingsAloneAreEnough(t *testing.T) {
+	for _, s := range Settings {
+		t.Setenv(s.Env, "")
+	}
+	t.Setenv("PICLOUD_ADMIN_SOCKET", "/somewhere/else.sock")
+	data := t.TempDir()
+	path := filepath.Join(t.TempDir(), "Caddyfile")
+	text := "{\n\tpicloud {\n\t\tdata " + data + "\n\t\tnode_name pi-9\n\t\tbind 127.0.0.1\n\t\thttp_port 1080\n\t\thttps_port 1443\n" +
+		"\t\tadmin_port 1081\n\t\tlog_level ERROR\n\t\tdatabase_url postgres://db/x\n\t}\n}\n"
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	adapted, from, err := loadConfig(path)
+	require.NoError(t, err)
+	require.Equal(t, path, from)
+	for _, want := range []string{
+		`"listen":["picloud/127.0.0.1:1080"]`, `"listen":["picloud/127.0.0.1:1443"]`, `"listen":["picloud/127.0.0.1:1081"]`,
+		`"pi-9.local"`, `"level":"ERROR"`, `"database_url":"postgres://db/x"`, `"data":"` + data + `"`, `"root":"` + data + `/caddy"`,
+		`"admin":{"listen":"unix/` + data + `/run/caddy.sock|0600"`,
+	} {
+		require.Contains(t, string(adapted), want)
 	}
 }

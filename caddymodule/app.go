@@ -30,6 +30,8 @@ type App struct {
 	HTTPSPort string `json:"https_port,omitempty"`
 	// AdminPort is the port of the control API. Default 8081.
 	AdminPort string `json:"admin_port,omitempty"`
+	// LogLevel is the level of the node's own log. Default WARN.
+	LogLevel string `json:"log_level,omitempty"`
 	// DatabaseURL is a PostgreSQL DSN. Default: a managed server below Data.
 	DatabaseURL string `json:"database_url,omitempty"`
 	// PostgresBin is the folder of the PostgreSQL binaries for the managed

@@ -16,6 +16,7 @@ import (
 //		http_port    <port>
 //		https_port   <port>
 //		admin_port   <port>
+//		log_level    <level>
 //		database_url <dsn>
 //		postgres_bin <folder>
 //		executor     <path>

@@ -17,8 +17,8 @@ func configDoc() []byte {
 <!-- Made by: go test ./caddymodule -run TestConfigDoc -update -->
 
 Each setting has one name: as Caddyfile option inside the global ` + "`picloud`" + ` block, as flag of ` + "`picloud run`" + `, and as
-environment variable. A flag wins over the environment, and the embedded Caddyfile reads the environment. All of them
-are fixed while the node runs: a reload that changes one is refused.
+environment variable. A flag wins over the environment, and the embedded Caddyfile reads the environment. ` + "`bind`, `https_port` and `log_level`" + ` are Caddy's and change with a reload. The others are fixed while the node runs: a reload that changes one is
+refused.
 
 | Caddyfile | Flag | Environment | What | Default |
 |---|---|---|---|---|
@@ -28,14 +28,26 @@ are fixed while the node runs: a reload that changes one is refused.
 	}
 	b.WriteString(`
 A database password does not belong on the command line, where every user of the machine can read it: ` + "`--database-url`" + `
-refuses one, ` + "`PICLOUD_DATABASE_URL`" + ` takes it. ` + "`PICLOUD_LOG_LEVEL`" + ` (default WARN) is the level of the node's own log.
+refuses one, ` + "`PICLOUD_DATABASE_URL`" + ` takes it.
 
 Several nodes run on one machine when each has its own ` + "`data`" + ` and ports.
 
 ## The configuration
 
 ` + "`picloud run`" + ` takes ` + "`--config FILE`" + `, else ` + "`./Caddyfile`" + `, else ` + "`/etc/picloud/Caddyfile`" + `, else the embedded one, which
-` + "`picloud config show`" + ` prints. To make it yours: ` + "`picloud config show > Caddyfile`" + `, change it, start the node, and after
+` + "`picloud config show`" + ` prints. A Caddyfile with nothing but settings is enough to set up a node; the embedded sites then serve with them:
+
+` + "```caddyfile" + `
+{
+	picloud {
+		node_name pi-2
+		http_port 80
+	}
+}
+` + "```" + `
+
+In a Caddyfile with sites of its own, the sites' addresses say where the node listens, and the settings of ports and
+` + "`bind`" + ` only what it tells people. To make the embedded one yours: ` + "`picloud config show > Caddyfile`" + `, change it, start the node, and after
 further changes ` + "`picloud reload`" + `, or SIGUSR1. The node reads the file itself, with the environment that it was started
 with. A reload drops no request and restarts neither executors nor the database; a configuration that does not load
 changes nothing.

@@ -54,6 +54,11 @@ var Settings = []Setting{
 		func(a *App, v string) { a.AdminPort = v }, func(a *App) string { return a.AdminPort },
 	},
 	{
+		"log_level", "PICLOUD_LOG_LEVEL", "WARN",
+		"level of the node's own log: DEBUG, INFO, WARN or ERROR",
+		func(a *App, v string) { a.LogLevel = v }, func(a *App) string { return a.LogLevel },
+	},
+	{
 		"database_url", "PICLOUD_DATABASE_URL", "managed PostgreSQL below data",
 		"DSN of a PostgreSQL 15 or newer",
 		func(a *App, v string) { a.DatabaseURL = v }, func(a *App) string { return a.DatabaseURL },
