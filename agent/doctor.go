@@ -27,7 +27,7 @@ type Finding struct {
 }
 
 // Doctor examines what a node with these options would meet on this machine,
-// whether it runs or not. It changes nothing.
+// whether it runs or not. It leaves nothing behind.
 func Doctor(ctx context.Context, opts Options) []Finding {
 	opts, err := opts.complete()
 	if err != nil {
@@ -64,8 +64,11 @@ func dataFinding(opts Options) Finding {
 		return finding(part, "", err)
 	}
 	lock, err := datadir.Acquire(opts.DataDir)
-	if err != nil {
+	if errors.Is(err, picloud.ErrConflict) {
 		return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", a node runs on it: " + err.Error()}
+	}
+	if err != nil {
+		return finding(part, "", err)
 	}
 	lock.Release()
 	return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", no node runs on it"}

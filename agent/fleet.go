@@ -9,10 +9,6 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// awaitTimeout is how long a deploy waits for nodes to serve it; nodes that
-// did not by then are named in the answer.
-const awaitTimeout = 5 * time.Second
-
 // forgetAfter is how long a silent node counts as absent; afterwards it counts
 // as gone. It reports itself again when it returns.
 const forgetAfter = 24 * time.Hour
@@ -44,12 +40,10 @@ func (f *fleet) watch() <-chan struct{} {
 
 // Await waits until nodes serve revision rev: mode "all" for every node that is
 // alive, "quorum" for more than half of them, "none" for no other node. It
-// always waits for this node. When time runs out, or when only absent nodes
+// always waits for this node. When ctx ends, or when only absent nodes
 // are left, it answers what is known, with Complete false.
 func (f *fleet) Await(ctx context.Context, rev int64, mode string) (picloud.Acks, error) {
 	f.wake()
-	ctx, cancel := context.WithTimeout(ctx, awaitTimeout)
-	defer cancel()
 	acks := picloud.Acks{Rev: rev}
 	for {
 		served, changed := f.catalog.watch()
@@ -65,9 +59,9 @@ func (f *fleet) Await(ctx context.Context, rev int64, mode string) (picloud.Acks
 	}
 	for {
 		someone := f.watch() // before the read, so that no report is missed
-		acks, settled, err := f.count(ctx, rev, mode)
-		if err != nil || settled {
-			return acks, err
+		acks, settled := f.count(ctx, rev, mode)
+		if settled {
+			return acks, nil
 		}
 		select {
 		case <-someone:
@@ -79,20 +73,20 @@ func (f *fleet) Await(ctx context.Context, rev int64, mode string) (picloud.Acks
 
 // count says who serves rev now. settled means that waiting changes nothing:
 // those who do not serve it are absent.
-func (f *fleet) count(ctx context.Context, rev int64, mode string) (acks picloud.Acks, settled bool, err error) {
+func (f *fleet) count(ctx context.Context, rev int64, mode string) (acks picloud.Acks, settled bool) {
 	self := f.self()
 	acks = picloud.Acks{Rev: rev, Nodes: []string{self.Name}}
 	if mode == "none" {
 		acks.Complete = true
-		return acks, true, nil
+		return acks, true
 	}
 	nodes, err := f.nodes.List(ctx)
 	if err != nil {
 		// The change is committed and this node serves it: that is the answer,
 		// whatever became of the database since.
-		return acks, true, nil //nolint:nilerror // see above
+		return acks, true
 	}
-	alive, now := 1, time.Now()
+	alive, now := 1, newest(nodes)
 	for _, n := range nodes {
 		switch {
 		case n.ID == self.ID || now.Sub(n.SeenAt) > forgetAfter:
@@ -110,5 +104,17 @@ func (f *fleet) count(ctx context.Context, rev int64, mode string) (acks picloud
 	slices.Sort(acks.Nodes)
 	everybody := len(acks.Nodes) == alive
 	acks.Complete = len(acks.Missing) == 0 || mode == "quorum" && 2*len(acks.Nodes) > alive
-	return acks, everybody || acks.Complete, nil
+	return acks, everybody || acks.Complete
+}
+
+// newest is when some node was last seen: the database's time, as good as now,
+// for this node reports itself every minute. The board's own clock may be off
+// by years.
+func newest(nodes []picloud.Node) (at time.Time) {
+	for _, n := range nodes {
+		if n.SeenAt.After(at) {
+			at = n.SeenAt
+		}
+	}
+	return at
 }

@@ -191,10 +191,12 @@ func (l *logs) write() {
 	files := logFiles{dir: l.dir, open: map[string]*logFile{}}
 	defer files.closeAll()
 	var flush <-chan time.Time
+	failing := false // a full disk fails every record: say so once
 	report := func(op string, err error) {
-		if err != nil {
-			l.log.Error(op, slog.Any("error", err))
+		if err != nil && !failing {
+			l.log.Error(op+"; records are lost until it works again", slog.Any("error", err))
 		}
+		failing = err != nil
 	}
 	for {
 		select {
