@@ -42,12 +42,6 @@ type Result struct {
 // case the function used, and the value has no control characters.
 type HeaderField struct{ Name, Value string }
 
-// The bounds of an answer's header.
-const (
-	maxHeaderFields = 100
-	maxHeaderBytes  = 64 << 10
-)
-
 var results = sync.Pool{New: func() any { return new(Result) }}
 
 // Release gives the memory of the result back. A nil result is fine.
@@ -79,12 +73,12 @@ func newResult(buf *wire.Buffer) (*Result, error) {
 	r := results.Get().(*Result)
 	r.Status, r.Body, r.buf = in.Status, in.Body, buf
 	r.Header = r.space[:0]
-	ok := r.Status >= 200 && r.Status <= 599 && len(in.Header) <= maxHeaderBytes
+	ok := r.Status >= 200 && r.Status <= 599 && len(in.Header) <= wire.MaxHeaderBytes
 	for name, value := range in.Header.Strings() {
 		r.Header = append(r.Header, HeaderField{name, value})
 		ok = ok && validName(name) && validValue(value)
 	}
-	if !ok || len(r.Header) > maxHeaderFields {
+	if !ok || len(r.Header) > wire.MaxHeaders {
 		r.Release()
 		return nil, errUnusable
 	}

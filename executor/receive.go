@@ -74,7 +74,7 @@ func (w *worker) admit(h wire.Header) (limit int, err error) {
 	}
 	// A little more than the limit, so that a body that is just over it is told
 	// to the caller instead of ending the worker.
-	return int(fl.function.program.Limits.ResponseBody) + maxHeaderBytes + 4096, nil
+	return int(fl.function.program.Limits.ResponseBody) + wire.MaxHeaderBytes + 4096, nil
 }
 
 // receive handles one frame. Only this goroutine takes flights out of the table

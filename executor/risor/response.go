@@ -12,12 +12,8 @@ import (
 	"github.com/picloud/picloud/executor/wire"
 )
 
-// The bounds of a response's headers.
-const (
-	maxHeaders      = 256
-	maxHeaderBytes  = 64 << 10
-	defaultBodySize = 64 << 20
-)
+// defaultBodySize bounds a body whose call sets no bound.
+const defaultBodySize = 64 << 20
 
 // The types of bodies that are not given one.
 const (
@@ -179,8 +175,8 @@ func (r *Response) headers(v object.Object) (typed bool, fault *Error) {
 				return false, unusable(fmt.Sprintf("header %q is a string without line breaks, a number, or a list of them, not %s", lower, show(value)))
 			}
 			r.Header = r.Header.AppendPair(lower, text)
-			if count++; count > maxHeaders || len(r.Header) > maxHeaderBytes {
-				return false, unusable(fmt.Sprintf("more than %d headers, or %d bytes of them", maxHeaders, maxHeaderBytes))
+			if count++; count > wire.MaxHeaders || len(r.Header) > wire.MaxHeaderBytes {
+				return false, unusable(fmt.Sprintf("more than %d headers, or %d bytes of them", wire.MaxHeaders, wire.MaxHeaderBytes))
 			}
 			typed = typed || lower == "content-type"
 		}

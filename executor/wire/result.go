@@ -1,5 +1,11 @@
 package wire
 
+// The bounds of an answer's header, for both sides.
+const (
+	MaxHeaders     = 256
+	MaxHeaderBytes = 64 << 10 // encoded
+)
+
 // Result is the answer of a call that succeeded.
 type Result struct {
 	Status int    // 0 to 999; the agent decides what it accepts
