@@ -39,7 +39,8 @@ func explain(err error, op, resource string) *failure {
 		return &failure{err: &picloud.Error{Code: picloud.CodeInternal, Op: op, Resource: resource, Err: err}}
 	}
 	full := *e
-	if full.Op == "" && (resource == "" || !strings.Contains(full.Detail, resource)) { // else the detail says it all
+	says := strings.HasPrefix(full.Detail, op+":") || resource != "" && strings.Contains(full.Detail, resource)
+	if full.Op == "" && !says { // else the detail says it all
 		full.Op, full.Resource = op, resource
 	}
 	return &failure{err: &full}
@@ -76,19 +77,26 @@ func printError(w io.Writer, cmd *cobra.Command, err error) {
 // text is the error in one line: what was tried, on what, and why it failed.
 func (f *failure) text() string {
 	text := f.err.Error()
-	if f.err.Err == nil && (f.err.Detail == "" || f.resource != "" && strings.HasSuffix(text, f.resource)) {
-		text += ": " + strings.ToLower(f.err.Code.Entry().Title) // no reason but the kind of the error
+	title := strings.ToLower(f.err.Code.Entry().Title)
+	switch {
+	case f.err.Err != nil:
+	case f.err.Detail == "", f.resource != "" && strings.HasSuffix(text, f.resource), // no reason but the kind of the error
+		f.err.Code == picloud.CodeDatabaseDown && !strings.HasSuffix(text, title): // the node keeps the reason to itself
+		text += ": " + title
 	}
 	return text
 }
 
 func (f *failure) print(w io.Writer) {
-	fmt.Fprintf(w, "picloud: %s\n", clean(f.text()))
-	if s := f.err.Script; s != nil {
+	text := f.text()
+	fmt.Fprintf(w, "picloud: %s\n", clean(text))
+	if s := f.err.Script; s != nil && (s.Line > 0 || !strings.HasSuffix(text, s.Message)) { // else it is said
 		printScript(w, f.file, s)
 	}
 	for _, field := range f.err.Fields {
-		fmt.Fprintf(w, "  %s %s\n", clean(field.Field), clean(field.Message))
+		if line := field.Field + " " + field.Message; !strings.HasSuffix(text, line) {
+			fmt.Fprintf(w, "  %s\n", clean(line))
+		}
 	}
 	if f.err.RetryAfter > 0 {
 		fmt.Fprintf(w, "  try again in %s\n", f.err.RetryAfter.Round(time.Second))

@@ -53,6 +53,9 @@ func (c *cli) printFunction(node *connection, f client.Function) {
 		{"revision", fmt.Sprint(f.Rev)},
 		{"methods", firstOf(strings.Join(f.Settings.Methods, ", "), "all")},
 		{"cors", corsText(f.Settings.CORS)},
+	}
+	rows = append(rows, corsRows(f.Settings.CORS)...)
+	rows = append(rows, [][]string{
 		{"timeout", l.Timeout.String()},
 		{"memory", l.Memory.String()},
 		{"concurrency", fmt.Sprint(l.Concurrency)},
@@ -61,7 +64,7 @@ func (c *cli) printFunction(node *connection, f client.Function) {
 		{"response-body", l.ResponseBody.String()},
 		{"log-bytes", l.LogBytes.String()},
 		{"host-calls", fmt.Sprint(l.HostCalls)},
-	}
+	}...)
 	c.table("NAME "+f.App+"/"+f.Name, rows)
 }
 
@@ -74,6 +77,27 @@ func corsText(cors *picloud.CORS) string {
 		text += " with credentials"
 	}
 	return text
+}
+
+// corsRows are the parts of CORS that are set, under the names of their flags.
+func corsRows(cors *picloud.CORS) (rows [][]string) {
+	if cors == nil {
+		return nil
+	}
+	for _, part := range []struct {
+		name   string
+		values []string
+	}{
+		{"cors-methods", cors.Methods}, {"cors-headers", cors.Headers}, {"cors-expose", cors.Expose},
+	} {
+		if len(part.values) > 0 {
+			rows = append(rows, []string{part.name, strings.Join(part.values, ", ")})
+		}
+	}
+	if cors.MaxAge > 0 {
+		rows = append(rows, []string{"cors-max-age", cors.MaxAge.String()})
+	}
+	return rows
 }
 
 func (c *cli) functionCodeCommand() *cobra.Command {

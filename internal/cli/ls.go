@@ -2,11 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
@@ -27,7 +29,7 @@ func (c *cli) listFunctions(ctx context.Context) error {
 	}
 	functions, more, err := node.functions(ctx, c.app)
 	if err != nil {
-		return node.fail(err, "list functions of", c.app)
+		return noApp(node.fail(err, "list functions of", c.app), c.app)
 	}
 	defer c.cut(more)
 	return c.print(functions, func() {
@@ -46,6 +48,19 @@ func (c *cli) listFunctions(ctx context.Context) error {
 		}
 		c.table("NAME VERSION METHODS CHANGED URL", rows)
 	})
+}
+
+// noApp says how to get an app to somebody whose app was not found: on a new
+// node there is none.
+func noApp(err error, app string) error {
+	var f *failure
+	if errors.As(err, &f) && f.err.Code == picloud.CodeNotFound && f.err.Hint == "" {
+		f.err.Hint = "picloud app ls lists your apps; picloud app add " + app + " makes this one"
+		if app == picloud.DefaultApp {
+			f.err.Hint = "picloud app ls lists your apps; the first picloud deploy makes app " + app
+		}
+	}
+	return err
 }
 
 // functions fetches the functions of an app.

@@ -34,6 +34,48 @@ func TestCaretStandsBelowTheColumn(t *testing.T) {
 	}
 }
 
+func TestNothingIsSaidTwice(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  picloud.Error
+		want string
+	}{
+		"a script without a place": {
+			picloud.Error{Code: picloud.CodeScript, Detail: "there is no handler", Script: &picloud.ScriptError{Message: "there is no handler"}},
+			"picloud: deploy default/hello: there is no handler\n",
+		},
+		"a script with a place": {
+			picloud.Error{Code: picloud.CodeScript, Detail: "m", Script: &picloud.ScriptError{Line: 1, Message: "m"}},
+			"picloud: deploy default/hello: m\n  script:1: m\n",
+		},
+		"fields": {
+			picloud.Error{Code: picloud.CodeInvalid, Detail: "a is 1", Fields: []picloud.FieldError{{Field: "a", Message: "is 1"}, {Field: "b", Message: "is 2"}}},
+			"picloud: deploy default/hello: a is 1\n  b is 2\n",
+		},
+		"what was tried": {
+			picloud.Error{Code: picloud.CodeForbidden, Detail: "deploy: only developers may"},
+			"picloud: deploy: only developers may\n",
+		},
+		"an outage": {
+			picloud.Error{Code: picloud.CodeDatabaseDown, Detail: "database not reachable"},
+			"picloud: deploy default/hello: database not reachable\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			printError(&out, nil, explain(&tt.err, "deploy", "default/hello"))
+			require.Equal(t, tt.want, out.String())
+		})
+	}
+}
+
+func TestAnOutageIsNamed(t *testing.T) {
+	// The node says what it tried, and keeps why it failed to itself.
+	var out bytes.Buffer
+	down := &picloud.Error{Code: picloud.CodeDatabaseDown, Detail: "find user by token", RetryAfter: 2 * time.Second}
+	printError(&out, nil, explain(down, "deploy", "default/hello"))
+	require.Equal(t, "picloud: deploy default/hello: find user by token: database not reachable\n  try again in 2s\n", out.String())
+}
+
 func FuzzNothingSteersTheTerminal(f *testing.F) {
 	f.Add("plain", 1)
 	f.Add("\x1b[2J\r\u202e\x9b", 3)
