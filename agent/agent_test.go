@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
@@ -298,6 +300,24 @@ func TestRestartWithoutDatabase(t *testing.T) {
 	require.NotEmpty(t, resp.Header.Get("Retry-After"))
 	resp, _ = b.do(http.MethodGet, b.control.URL+"/readyz", "")
 	require.Equal(t, http.StatusOK, resp.StatusCode)
+}
+
+// TestALostDatabaseIsNoticedAtOnce: the gauge does not wait for the next comparison.
+func TestALostDatabaseIsNoticedAtOnce(t *testing.T) {
+	server := testdb.Server(t)
+	a := startAgent(t, testdb.Dir(t), server.DSN()).ready()
+	up := func() float64 {
+		var m dto.Metric
+		require.NoError(t, a.metrics.dbUp.Write(&m))
+		return m.GetGauge().GetValue()
+	}
+	require.Eventually(t, func() bool { return up() == 1 }, 10*time.Second, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	require.NoError(t, server.Stop(ctx))
+	require.Eventually(t, func() bool { return up() == 0 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, server.Start(ctx))
+	require.Eventually(t, func() bool { return up() == 1 }, 30*time.Second, time.Millisecond)
 }
 
 // TestASecondNodeDoesNotMakeASecondAdmin: the first run's token is one per database.

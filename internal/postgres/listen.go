@@ -39,8 +39,9 @@ const (
 )
 
 // Listen prepares a listener that calls on for each notification on the
-// channels. It also calls on("", "") after every connect: what was notified
-// before then may have been missed. Calls come one after the other; on should
+// channels. It also calls on("", "") after every connect, for what was notified
+// before then may have been missed, and when a connection is lost, for the
+// database may be gone. Calls come one after the other; on should
 // only take note and return.
 func (d *DB) Listen(channels []string, on func(channel, payload string)) *Listener {
 	return &Listener{db: d, channels: channels, on: on}
@@ -124,6 +125,9 @@ func (l *Listener) session(ctx context.Context) (err error) {
 	l.on("", "")
 	for {
 		if err := l.next(ctx, conn); err != nil {
+			if ctx.Err() == nil {
+				l.on("", "")
+			}
 			return s.wrap(err)
 		}
 	}

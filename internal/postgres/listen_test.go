@@ -43,7 +43,7 @@ func (h *heard) until(t *testing.T, what string, n int) {
 
 func TestChangesAreNotified(t *testing.T) {
 	server := testdb.Server(t) // channels are the database's: nobody else must notify
-	db := testdb.Open(t, server.DSN())
+	db := openDB(t, server.DSN())
 	var h heard
 	l := db.Listen([]string{postgres.CatalogChannel, postgres.NodeChannel}, h.on)
 	require.NoError(t, l.Start(t.Context()))
@@ -71,7 +71,7 @@ func TestChangesAreNotified(t *testing.T) {
 
 func TestTheListenerComesBack(t *testing.T) {
 	server := testdb.Server(t)
-	db := testdb.Open(t, server.DSN())
+	db := openDB(t, server.DSN())
 	var h heard
 	l := db.Listen([]string{postgres.CatalogChannel}, h.on)
 	require.NoError(t, l.Start(t.Context()))
@@ -81,11 +81,11 @@ func TestTheListenerComesBack(t *testing.T) {
 	conn := connect(t, server.DSN())
 	_, err := conn.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'picloud' AND query LIKE '%recovery%'`)
 	require.NoError(t, err)
-	h.until(t, " ", 2)
+	h.until(t, " ", 3) // lost, and back
 
 	// The server itself goes, and is restarted by its watch.
 	testdb.Kill(t, server)
-	h.until(t, " ", 3)
+	h.until(t, " ", 5)
 	var rev int64
 	require.Eventually(t, func() bool {
 		p, err := db.Versions().Publish(t.Context(), root, picloud.Publication{App: "blog", Function: "hello", Source: []byte("x"), Create: true, Deploy: true})
@@ -116,7 +116,7 @@ func TestAListenerNeedsNoServerToStart(t *testing.T) {
 }
 
 func TestACallbackThatPanicsEndsOnlyItsConnection(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	var h heard
 	l := db.Listen([]string{postgres.CatalogChannel}, func(channel, payload string) {
 		h.on(channel, payload)
