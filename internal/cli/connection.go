@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
@@ -51,6 +52,9 @@ func (n *connection) fail(err error, op, resource string) error {
 	}
 	f := explain(err, op, resource)
 	f.resource = resource
+	if f.err.Code == picloud.CodeUnauthenticated {
+		f.tokenFrom = n.target.tokenFrom
+	}
 	if f.requestID == "" {
 		f.requestID = n.last.get()
 	}

@@ -18,6 +18,7 @@ type failure struct {
 	err       *picloud.Error
 	resource  string // that the control API was asked about
 	file      string // the script's file, for errors that point into it
+	tokenFrom string // what the token that was refused was read from
 	requestID string // of the answer that brought the error; empty: it never left this machine
 }
 
@@ -97,6 +98,9 @@ func (f *failure) print(w io.Writer) {
 		if line := field.Field + " " + field.Message; !strings.HasSuffix(text, line) {
 			fmt.Fprintf(w, "  %s\n", clean(line))
 		}
+	}
+	if f.tokenFrom != "" {
+		fmt.Fprintf(w, "  the token is from %s\n", clean(f.tokenFrom))
 	}
 	if f.err.RetryAfter > 0 {
 		fmt.Fprintf(w, "  try again in %s\n", f.err.RetryAfter.Round(time.Second))

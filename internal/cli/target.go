@@ -18,6 +18,7 @@ const (
 type target struct {
 	server    string // of the control API, without a trailing slash
 	token     string
+	tokenFrom string   // what the token was read from; empty: it was typed
 	functions *url.URL // where functions are served
 }
 
@@ -26,12 +27,13 @@ type target struct {
 // is only ever sent to the server that the same file names.
 func (c *cli) target() (target, error) {
 	server := strings.TrimRight(firstOf(c.server, c.Getenv("PICLOUD_SERVER")), "/")
-	token := c.Getenv("PICLOUD_TOKEN")
+	token, from := c.Getenv("PICLOUD_TOKEN"), "PICLOUD_TOKEN"
 	if c.tokenFile != "" {
 		var err error
 		if token, err = c.readToken(c.tokenFile); err != nil {
 			return target{}, err
 		}
+		from = streamName(c.tokenFile)
 	}
 	functions := firstOf(c.functions, c.Getenv("PICLOUD_FUNCTIONS_URL"))
 
@@ -47,7 +49,7 @@ func (c *cli) target() (target, error) {
 			server = strings.TrimRight(firstOf(p.Server, defaultServer), "/")
 		}
 		if token == "" {
-			token = p.Token
+			token, from = p.Token, p.path
 			if p.open {
 				c.warnOpen(p.path)
 			}
@@ -59,7 +61,9 @@ func (c *cli) target() (target, error) {
 		return target{}, noToken(server, places)
 	}
 	server = firstOf(server, defaultServer)
-	return c.newTarget(server, token, functions)
+	t, err := c.newTarget(server, token, functions)
+	t.tokenFrom = from
+	return t, err
 }
 
 // newTarget checks the URLs, and warns when the token would travel in the open.
