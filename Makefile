@@ -4,6 +4,9 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
+# Where README.md has Go unpacked to: sudo's PATH, for one, lacks it.
+export PATH := $(PATH):/usr/local/go/bin
+
 # One set of flags everywhere, so that build, vet, staticcheck and tests share a cache.
 export GOFLAGS := -trimpath -tags=nobadger,nomysql,nopgx
 export CGO_ENABLED := 0
@@ -27,7 +30,7 @@ test: setup-test build lint check-generate
 build:
 	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-## setup: install Go modules and PostgreSQL if they are missing
+## setup: check Go, and install PostgreSQL if it is missing
 .PHONY: setup
 setup:
 	@deploy/setup/install.sh
@@ -88,4 +91,4 @@ clean:
 ## help: list the targets
 .PHONY: help
 help:
-	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@sed -n 's/^## \([^:]*\): /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
