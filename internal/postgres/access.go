@@ -10,12 +10,69 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// sqlAccess finds the actor's role in an app: no row when there is no such
-// app, null when the actor is no member.
-const sqlAccess = `
-SELECT CASE WHEN $3::boolean THEN 'owner' ELSE m.role::text END
+const (
+	// isAdmin proves, on the rows of usr, that the actor is a cluster admin now.
+	// What the actor was at sign-in proves nothing: a compile may lie between.
+	// $1 is what actingAdmin returns, in every statement that has this.
+	isAdmin = `name = $1 AND admin`
+
+	// sqlAdminHold keeps the actor a cluster admin until the transaction ends.
+	sqlAdminHold = `SELECT name FROM usr WHERE ` + isAdmin + ` FOR SHARE`
+
+	// sqlAccess finds the role of actor $2 in app $3: no row when there is no
+	// such app, null when the actor is no member.
+	sqlAccess = `
+SELECT CASE WHEN EXISTS (SELECT 1 FROM usr WHERE ` + isAdmin + `) THEN 'owner' ELSE m.role::text END
 FROM app a LEFT JOIN member m ON m.app = a.name AND m.usr = $2
-WHERE a.name = $1`
+WHERE a.name = $3`
+)
+
+// actingAdmin is the name under which an actor acts as cluster admin; empty,
+// which is nobody's, for one who does not.
+func actingAdmin(actor picloud.Actor) string {
+	if actor.Admin {
+		return actor.User
+	}
+	return ""
+}
+
+func (s subject) adminsOnly() error {
+	return s.fail(picloud.CodeForbidden, "only cluster admins may", "ask a cluster admin")
+}
+
+// scanAdmin reads what sqlAdminHold found and refuses those who are no cluster
+// admin. The statements that follow in the batch carry the check themselves.
+func scanAdmin(s subject, row pgx.Row) error {
+	var name string
+	err := row.Scan(&name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return s.adminsOnly()
+	}
+	return s.wrap(err)
+}
+
+// createAsAdmin makes what only cluster admins make, by a statement that
+// carries isAdmin. No row of it means that the thing exists.
+func createAsAdmin[T any](ctx context.Context, d *DB, s subject, actor picloud.Actor, row pgx.RowToFunc[T], sql string, args ...any) (out T, err error) {
+	if !actor.Admin {
+		return out, s.adminsOnly()
+	}
+	err = d.batch(ctx, s, func(b *pgx.Batch) {
+		b.Queue(sqlAdminHold, actingAdmin(actor))
+		b.Queue(sql, append([]any{actingAdmin(actor)}, args...)...)
+	}, func(results pgx.BatchResults) (err error) {
+		if err := scanAdmin(s, results.QueryRow()); err != nil {
+			return err
+		}
+		made, _ := results.Query() // its error is that of the rows
+		out, err = pgx.CollectExactlyOneRow(made, row)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return s.exists()
+		}
+		return err
+	})
+	return out, err
+}
 
 // scanRole reads the row of sqlAccess and refuses an actor whose role does not
 // include need.
@@ -51,7 +108,7 @@ func readOf[T any](ctx context.Context, d *DB, s subject, actor picloud.Actor, a
 	}
 	var items []T
 	err := d.batch(ctx, s, func(b *pgx.Batch) {
-		b.Queue(sqlAccess, app, actor.User, actor.Admin)
+		b.Queue(sqlAccess, actingAdmin(actor), actor.User, app)
 		if function != "" {
 			b.Queue(sqlFunctionExists, app, function)
 			b.Queue(sql, append([]any{app, function}, args...)...)

@@ -15,14 +15,15 @@ type Apps struct{ db *DB }
 func (d *DB) Apps() Apps { return Apps{d} }
 
 const (
-	// sqlAppCreate makes an app with its creator as owner; an actor that is no
-	// user, such as the node itself, leaves it without one.
+	// sqlAppCreate makes app $2 with its creator, a cluster admin, as owner.
 	sqlAppCreate = `
-WITH created AS (
-    INSERT INTO app (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING name, created_at
+WITH creator AS (
+    SELECT name FROM usr WHERE ` + isAdmin + `
+), created AS (
+    INSERT INTO app (name) SELECT $2 FROM creator ON CONFLICT DO NOTHING RETURNING name, created_at
 ), owner AS (
     INSERT INTO member (app, usr, role, granted_by)
-    SELECT created.name, usr.name, 'owner', usr.name FROM created JOIN usr ON usr.name = $2
+    SELECT created.name, creator.name, 'owner', creator.name FROM created, creator
 )
 SELECT name, created_at FROM created`
 
@@ -30,7 +31,8 @@ SELECT name, created_at FROM created`
 
 	sqlAppList = `
 SELECT name, created_at FROM app
-WHERE name > $1 AND ($3::boolean OR EXISTS (SELECT 1 FROM member WHERE member.app = app.name AND member.usr = $2))
+WHERE name > $3 AND (EXISTS (SELECT 1 FROM usr WHERE ` + isAdmin + `)
+    OR EXISTS (SELECT 1 FROM member WHERE member.app = app.name AND member.usr = $2))
 ORDER BY name LIMIT $4`
 
 	sqlAppDelete = `DELETE FROM app WHERE name = $1`
@@ -47,17 +49,7 @@ func (a Apps) Create(ctx context.Context, actor picloud.Actor, name string) (pic
 	if err := picloud.CheckName("name", name); err != nil {
 		return picloud.App{}, err
 	}
-	if !actor.Admin {
-		return picloud.App{}, s.fail(picloud.CodeForbidden, "only cluster admins create apps", "ask a cluster admin")
-	}
-	apps, err := rows(ctx, a.db, a.db.api, s, appRow, sqlAppCreate, name, actor.User)
-	if err != nil {
-		return picloud.App{}, err
-	}
-	if len(apps) == 0 {
-		return picloud.App{}, s.exists()
-	}
-	return apps[0], nil
+	return createAsAdmin(ctx, a.db, s, actor, appRow, sqlAppCreate, name)
 }
 
 // Get returns an app and the actor's role in it.
@@ -69,7 +61,7 @@ func (a Apps) Get(ctx context.Context, actor picloud.Actor, name string) (piclou
 	var app picloud.App
 	var role picloud.Role
 	err := a.db.batch(ctx, s, func(b *pgx.Batch) {
-		b.Queue(sqlAccess, name, actor.User, actor.Admin)
+		b.Queue(sqlAccess, actingAdmin(actor), actor.User, name)
 		b.Queue(sqlAppGet, name)
 	}, func(results pgx.BatchResults) (err error) {
 		if role, err = scanRole(s, results.QueryRow(), picloud.RoleViewer); err != nil {
@@ -93,7 +85,7 @@ func (a Apps) List(ctx context.Context, actor picloud.Actor, page picloud.Page) 
 	if err != nil {
 		return nil, "", err
 	}
-	items, err = rows(ctx, a.db, a.db.api, s, appRow, sqlAppList, after, actor.User, actor.Admin, page.Size()+1)
+	items, err = rows(ctx, a.db, a.db.api, s, appRow, sqlAppList, actingAdmin(actor), actor.User, after, page.Size()+1)
 	items, next = cut(page, items, func(a picloud.App) string { return a.Name })
 	return items, next, err
 }

@@ -10,9 +10,9 @@ import (
 )
 
 func TestApps(t *testing.T) {
-	db := testdb.New(t)
-	ada := user(t, db, "ada")
-	boss := picloud.Actor{User: "ada", Admin: true}
+	db := newDB(t)
+	boss := clusterAdmin(t, db, "ada")
+	ada := picloud.Actor{User: "ada"} // an admin who does not act as one
 
 	_, err := db.Apps().Create(t.Context(), ada, "blog")
 	requireCode(t, picloud.CodeForbidden, err)
@@ -40,7 +40,7 @@ func TestApps(t *testing.T) {
 }
 
 func TestAppsByPage(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	ada := user(t, db, "ada")
 	for _, name := range []string{"c", "a", "d", "b"} {
 		app(t, db, name)
@@ -64,7 +64,7 @@ func TestAppsByPage(t *testing.T) {
 
 func TestDeletingAnApp(t *testing.T) {
 	dsn := testdb.DSN(t)
-	db := testdb.Open(t, dsn)
+	db := openDB(t, dsn)
 	people := cast(t, db)
 	publish(t, db, "blog", "hello", "1")
 	publish(t, db, "blog", "hello", "2")
@@ -85,7 +85,7 @@ func TestDeletingAnApp(t *testing.T) {
 	require.ElementsMatch(t, []picloud.RouteKey{{App: "blog", Function: "hello"}, {App: "blog", Function: "bye"}}, d.Gone)
 
 	conn := connect(t, dsn)
-	for table, want := range map[string]int{"app": 1, "function": 1, "version": 1, "deployment": 1, "code": 1, "member": 0} {
+	for table, want := range map[string]int{"app": 1, "function": 1, "version": 1, "deployment": 1, "code": 1, "member": 1} {
 		var n int
 		require.NoError(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM "+table).Scan(&n))
 		require.Equal(t, want, n, table)

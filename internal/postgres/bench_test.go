@@ -7,13 +7,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/internal/testdb"
 )
 
 // The test server does not sync: on a card each write waits for one sync more.
 
 func BenchmarkPublish(b *testing.B) {
-	db := testdb.New(b)
+	db := newDB(b)
 	app(b, db, "blog")
 	for n := 0; b.Loop(); n++ {
 		publish(b, db, "blog", "hello", fmt.Sprint(n))
@@ -21,14 +20,14 @@ func BenchmarkPublish(b *testing.B) {
 }
 
 func BenchmarkPublishOfWhatIsLive(b *testing.B) {
-	db := testdb.New(b)
+	db := newDB(b)
 	for b.Loop() {
 		publish(b, db, "blog", "hello", "same")
 	}
 }
 
 func BenchmarkDeltaOfNothing(b *testing.B) {
-	db := testdb.New(b)
+	db := newDB(b)
 	for n := range 200 {
 		publish(b, db, "blog", fmt.Sprintf("f-%d", n), "same")
 	}
@@ -40,7 +39,7 @@ func BenchmarkDeltaOfNothing(b *testing.B) {
 }
 
 func BenchmarkWholeCatalogOf200(b *testing.B) {
-	db := testdb.New(b)
+	db := newDB(b)
 	for n := range 200 {
 		publish(b, db, "blog", fmt.Sprintf("f-%d", n), "same")
 	}
@@ -50,7 +49,7 @@ func BenchmarkWholeCatalogOf200(b *testing.B) {
 }
 
 func BenchmarkGrantAndRemove(b *testing.B) {
-	db := testdb.New(b)
+	db := newDB(b)
 	app(b, db, "blog")
 	user(b, db, "ada")
 	for b.Loop() {
@@ -61,7 +60,7 @@ func BenchmarkGrantAndRemove(b *testing.B) {
 }
 
 func BenchmarkUserByToken(b *testing.B) {
-	db := testdb.New(b)
+	db := newDB(b)
 	hash := newToken()
 	_, err := db.Users().Create(b.Context(), root, "ada", true, hash)
 	require.NoError(b, err)

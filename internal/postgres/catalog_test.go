@@ -7,7 +7,6 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
-	"github.com/picloud/picloud/internal/testdb"
 )
 
 // catalog reads the whole catalog: live versions by function.
@@ -31,7 +30,7 @@ func incarnation(t testing.TB, db *postgres.DB) string {
 }
 
 func TestDelta(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	empty, err := db.Catalog().Delta(t.Context(), "", 0)
 	require.NoError(t, err)
 	require.Equal(t, picloud.Delta{Incarnation: empty.Incarnation, Full: true}, empty)
@@ -66,7 +65,7 @@ func TestDelta(t *testing.T) {
 }
 
 func TestTombstonesArePrunedUnderAFloor(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	db.SetBounds(1000, 3)
 	id := incarnation(t, db)
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
@@ -86,7 +85,7 @@ func TestTombstonesArePrunedUnderAFloor(t *testing.T) {
 }
 
 func TestSources(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	var want []picloud.Digest
 	for i := range 150 {
 		want = append(want, publish(t, db, "blog", "f", string(rune('a'+i))).Version.Digest)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ const (
 type change struct {
 	s     subject
 	actor picloud.Actor
+	admin bool // the actor is a cluster admin, and stays one until the end
 	tx    pgx.Tx
 	rev   int64 // the revision of this change; 0: nothing has changed yet
 }
@@ -51,8 +53,8 @@ func (d *DB) change(ctx context.Context, s subject, actor picloud.Actor, app str
 		defer rollback(tx)
 		c := &change{s: s, actor: actor, tx: tx}
 		err = c.enter(ctx, app, need)
-		if mayCreate && actor.Admin && errors.Is(err, picloud.ErrNotFound) {
-			err = c.exec(ctx, sqlAppCreate, app, actor.User)
+		if mayCreate && c.admin && errors.Is(err, picloud.ErrNotFound) {
+			err = c.exec(ctx, sqlAppCreate, actingAdmin(actor), app)
 		}
 		if err == nil {
 			err = fn(ctx, c)
@@ -68,15 +70,18 @@ func (d *DB) change(ctx context.Context, s subject, actor picloud.Actor, app str
 func (c *change) enter(ctx context.Context, app string, need picloud.Role) error {
 	batch := &pgx.Batch{}
 	batch.Queue(sqlHeadLock)
+	batch.Queue(sqlAdminHold, actingAdmin(c.actor))
 	batch.Queue(sqlAppLock, app)
-	batch.Queue(sqlAccess, app, c.actor.User, c.actor.Admin)
+	batch.Queue(sqlAccess, actingAdmin(c.actor), c.actor.User, app)
 	results := c.tx.SendBatch(ctx, batch)
 	defer results.Close()
-	for range 2 {
-		if _, err := results.Exec(); err != nil {
-			return err
-		}
+	_, headErr := results.Exec()
+	admin, adminErr := results.Exec()
+	_, appErr := results.Exec()
+	if err := cmp.Or(headErr, adminErr, appErr); err != nil {
+		return err
 	}
+	c.admin = admin.RowsAffected() == 1
 	_, err := scanRole(c.s, results.QueryRow(), need)
 	return err
 }

@@ -7,11 +7,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/internal/testdb"
 )
 
 func TestDeployAndRollBack(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	people := cast(t, db)
 	dev := people[developer]
 	for i := range 3 {
@@ -57,7 +56,7 @@ func TestDeployAndRollBack(t *testing.T) {
 }
 
 func TestNothingToRollBackTo(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	app(t, db, "blog")
 	_, err := db.Deployments().Rollback(t.Context(), root, "blog", "hello", 0)
 	requireCode(t, picloud.CodeNotFound, err)
@@ -67,7 +66,7 @@ func TestNothingToRollBackTo(t *testing.T) {
 }
 
 func TestDeploymentsAreKeptUpToABound(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	db.SetBounds(5, 10)
 	publish(t, db, "blog", "other", "1")
 	for i := range 9 {

@@ -102,7 +102,7 @@ func TestEveryOperationSaysThatTheDatabaseIsDown(t *testing.T) {
 
 func TestADatabaseThatIsLockedUpTimesOut(t *testing.T) {
 	dsn := testdb.DSN(t)
-	testdb.Open(t, dsn)
+	openDB(t, dsn)
 	db, err := postgres.Open(postgres.Options{DSN: dsn, StatementTimeout: 200 * time.Millisecond})
 	require.NoError(t, err)
 	defer db.Close()
@@ -144,7 +144,7 @@ func TestTheHostThatAnswersIsUsed(t *testing.T) {
 	require.NoError(t, err)
 	dsn := fmt.Sprintf("host=127.0.0.1,%s port=%s,%d user=%s password='%s' dbname=%s search_path=%s sslmode=disable",
 		c.Host, port, c.Port, c.User, c.Password, c.Database, c.RuntimeParams["search_path"])
-	db := testdb.Open(t, dsn)
+	db := openDB(t, dsn)
 	app(t, db, "blog")
 }
 
@@ -152,7 +152,7 @@ func TestTheHostThatAnswersIsUsed(t *testing.T) {
 // was acknowledged is there, and nothing is there by half.
 func TestKillingTheServerLosesNothing(t *testing.T) {
 	server := testdb.Server(t)
-	db := testdb.Open(t, server.DSN())
+	db := openDB(t, server.DSN())
 	app(t, db, "blog")
 	const clients, kills = 4, 4
 	acknowledged := make([]map[int]string, clients)

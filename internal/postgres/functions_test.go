@@ -13,7 +13,7 @@ import (
 )
 
 func TestFunctions(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	people := cast(t, db)
 	settings := picloud.Settings{
 		Limits:  picloud.Limits{Timeout: picloud.Duration(time.Second), Memory: 32 << 20},
@@ -57,7 +57,7 @@ func TestFunctions(t *testing.T) {
 }
 
 func TestSettingsChangeOnlyWhatWasRead(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	people := cast(t, db)
 	publish(t, db, "blog", "hello", "1")
 	f, err := db.Functions().Get(t.Context(), root, "blog", "hello")
@@ -105,7 +105,7 @@ func TestSettingsChangeOnlyWhatWasRead(t *testing.T) {
 
 func TestDeletingAFunction(t *testing.T) {
 	dsn := testdb.DSN(t)
-	db := testdb.Open(t, dsn)
+	db := openDB(t, dsn)
 	people := cast(t, db)
 	publish(t, db, "blog", "hello", "shared")
 	publish(t, db, "blog", "hello", "own")

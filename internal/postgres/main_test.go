@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -18,11 +19,25 @@ func TestMain(m *testing.M) { testdb.Main(m) }
 
 var root = testdb.Root
 
-// wide opens a migrated schema with enough connections for real concurrency.
+// newDB returns a database of its own, of which root is the cluster admin.
+func newDB(t testing.TB) *postgres.DB {
+	t.Helper()
+	return openDB(t, testdb.DSN(t))
+}
+
+// openDB is newDB for the database of a DSN.
+func openDB(t testing.TB, dsn string) *postgres.DB {
+	t.Helper()
+	db := testdb.Open(t, dsn)
+	testdb.AddRoot(t, db)
+	return db
+}
+
+// wide is newDB with enough connections for real concurrency.
 func wide(t testing.TB) *postgres.DB {
 	t.Helper()
 	dsn := testdb.DSN(t)
-	testdb.Open(t, dsn)
+	openDB(t, dsn)
 	db, err := postgres.Open(postgres.Options{DSN: dsn, MaxConns: 16})
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
@@ -51,13 +66,33 @@ func user(t testing.TB, db *postgres.DB, name string) picloud.Actor {
 	return picloud.Actor{User: name}
 }
 
-// member makes a user that has a role in an app.
+// clusterAdmin makes a user that is a cluster admin.
+func clusterAdmin(t testing.TB, db *postgres.DB, name string) picloud.Actor {
+	t.Helper()
+	_, err := db.Users().Create(t.Context(), root, name, true, newToken())
+	require.NoError(t, err)
+	return picloud.Actor{User: name, Admin: true}
+}
+
+// member makes a user that has a role in an app. An owner takes over from
+// root, who made the app, so that the app has the owners that the test gave it.
 func member(t testing.TB, db *postgres.DB, app, name string, role picloud.Role) picloud.Actor {
 	t.Helper()
 	actor := user(t, db, name)
 	_, err := db.Members().Add(t.Context(), root, app, name, role)
 	require.NoError(t, err)
+	if role == owner {
+		leave(t, db, app)
+	}
 	return actor
+}
+
+// leave ends root's membership of an app.
+func leave(t testing.TB, db *postgres.DB, app string) {
+	t.Helper()
+	if err := db.Members().Remove(t.Context(), root, app, root.User); !errors.Is(err, picloud.ErrNotFound) {
+		require.NoError(t, err)
+	}
 }
 
 func app(t testing.TB, db *postgres.DB, name string) {

@@ -22,22 +22,24 @@ type Members struct{ db *DB }
 func (d *DB) Members() Members { return Members{d} }
 
 const (
-	// memberFacts begins each change: $1 app, $2 user, $3 actor, $4 actor is
-	// cluster admin. The user's row is locked before the app's, in the order
-	// that deleting a user has.
+	// memberFacts begins each change: $1 of isAdmin, $2 actor, $3 app, $4 user,
+	// $5 role. The users' rows are locked in the order of their names and before
+	// the app's, which is the order that deleting a user has. What is read
+	// through a lock is the present: who is cluster admin needs no second look.
 	memberFacts = `
-WITH person AS MATERIALIZED (
-    SELECT name FROM usr WHERE name = $2 FOR KEY SHARE
+WITH people AS MATERIALIZED (
+    SELECT name, admin FROM usr WHERE name = $4 OR ` + isAdmin + ` ORDER BY name FOR SHARE
 ), held AS MATERIALIZED (
-    SELECT app.members_rev FROM app, (SELECT count(*) FROM person) AS before_it WHERE app.name = $1 FOR NO KEY UPDATE OF app
+    SELECT app.members_rev FROM app, (SELECT count(*) FROM people) AS before_it WHERE app.name = $3 FOR NO KEY UPDATE OF app
 ), facts AS MATERIALIZED (
     SELECT (SELECT members_rev FROM held) AS now_rev,
            app.members_rev AS rev,
-           EXISTS (SELECT 1 FROM person) AS person,
-           CASE WHEN $4::boolean THEN 'owner' ELSE (SELECT role FROM member WHERE app = $1 AND usr = $3) END AS actor,
-           (SELECT role FROM member WHERE app = $1 AND usr = $2) AS present,
-           (SELECT count(*) FROM member WHERE app = $1 AND role = 'owner') AS owners
-    FROM app WHERE app.name = $1
+           EXISTS (SELECT 1 FROM people WHERE name = $4) AS person,
+           CASE WHEN EXISTS (SELECT 1 FROM people WHERE ` + isAdmin + `) THEN 'owner'
+                ELSE (SELECT role FROM member WHERE app = $3 AND usr = $2) END AS actor,
+           (SELECT role FROM member WHERE app = $3 AND usr = $4) AS present,
+           (SELECT count(*) FROM member WHERE app = $3 AND role = 'owner') AS owners
+    FROM app WHERE app.name = $3
 ), verdict AS MATERIALIZED (
     SELECT CASE
         WHEN now_rev IS NULL THEN 'no app'
@@ -48,7 +50,7 @@ WITH person AS MATERIALIZED (
 	// memberChanged ends each change, after "done", the change itself.
 	memberChanged = `
 ), stamp AS (
-    UPDATE app SET members_rev = members_rev + 1 FROM done WHERE app.name = $1
+    UPDATE app SET members_rev = members_rev + 1 FROM done WHERE app.name = $3
 )
 SELECT verdict.word, coalesce(done.role::text, ''), coalesce(done.granted_by, ''), done.created_at, done.updated_at
 FROM verdict LEFT JOIN done ON true`
@@ -59,7 +61,7 @@ FROM verdict LEFT JOIN done ON true`
         WHEN present IS NOT NULL THEN 'exists'
         ELSE 'ok' END AS word FROM facts
 ), done AS (
-    INSERT INTO member (app, usr, role, granted_by) SELECT $1, $2, $5, $3 FROM verdict WHERE word = 'ok'
+    INSERT INTO member (app, usr, role, granted_by) SELECT $3, $4, $5, $2 FROM verdict WHERE word = 'ok'
     ON CONFLICT DO NOTHING RETURNING role, granted_by, created_at, updated_at` + memberChanged
 
 	sqlMemberSetRole = memberFacts + `
@@ -68,8 +70,8 @@ FROM verdict LEFT JOIN done ON true`
         WHEN present = 'owner' AND $5 < 'owner' AND owners = 1 THEN 'last owner'
         ELSE 'ok' END AS word FROM facts
 ), done AS (
-    UPDATE member SET role = $5, granted_by = $3, updated_at = now() FROM verdict
-    WHERE word = 'ok' AND app = $1 AND usr = $2 RETURNING role, granted_by, created_at, updated_at` + memberChanged
+    UPDATE member SET role = $5, granted_by = $2, updated_at = now() FROM verdict
+    WHERE word = 'ok' AND app = $3 AND usr = $4 RETURNING role, granted_by, created_at, updated_at` + memberChanged
 
 	sqlMemberRemove = memberFacts + `
         WHEN present IS NULL THEN 'no member'
@@ -78,7 +80,7 @@ FROM verdict LEFT JOIN done ON true`
         ELSE 'ok' END AS word FROM facts
 ), done AS (
     DELETE FROM member USING verdict
-    WHERE word = 'ok' AND app = $1 AND usr = $2 RETURNING role, granted_by, created_at, updated_at` + memberChanged
+    WHERE word = 'ok' AND app = $3 AND usr = $4 RETURNING role, granted_by, created_at, updated_at` + memberChanged
 
 	memberColumns = `app, usr, role::text, granted_by, created_at, updated_at`
 
@@ -99,7 +101,7 @@ func (m Members) Add(ctx context.Context, actor picloud.Actor, app, user string,
 	if err := checkRole(s, role); err != nil {
 		return picloud.Member{}, err
 	}
-	return m.change(ctx, s, app, user, sqlMemberAdd, app, user, actor.User, actor.Admin, role)
+	return m.change(ctx, s, actor, app, user, sqlMemberAdd, role)
 }
 
 // SetRole changes a member's role, or fails with ErrNotFound when the user is
@@ -110,14 +112,14 @@ func (m Members) SetRole(ctx context.Context, actor picloud.Actor, app, user str
 	if err := checkRole(s, role); err != nil {
 		return picloud.Member{}, err
 	}
-	return m.change(ctx, s, app, user, sqlMemberSetRole, app, user, actor.User, actor.Admin, role)
+	return m.change(ctx, s, actor, app, user, sqlMemberSetRole, role)
 }
 
 // Remove ends a membership. Admins of the app may; owners are removed by
 // owners. The last owner stays: CodeLastOwner.
 func (m Members) Remove(ctx context.Context, actor picloud.Actor, app, user string) error {
 	s := subject{"remove member", resource(app, user)}
-	_, err := m.change(ctx, s, app, user, sqlMemberRemove, app, user, actor.User, actor.Admin)
+	_, err := m.change(ctx, s, actor, app, user, sqlMemberRemove)
 	return err
 }
 
@@ -134,10 +136,11 @@ func checkRole(s subject, role picloud.Role) error {
 // change runs one changing statement until its snapshot is not stale. Each
 // time that it is, another change of the same app was committed, so that
 // somebody gets on; the deadline bounds it.
-func (m Members) change(ctx context.Context, s subject, app, user, sql string, args ...any) (picloud.Member, error) {
+func (m Members) change(ctx context.Context, s subject, actor picloud.Actor, app, user, sql string, role ...any) (picloud.Member, error) {
 	if !picloud.ValidName(app) || !picloud.ValidName(user) {
 		return picloud.Member{}, s.notFound()
 	}
+	args := append([]any{actingAdmin(actor), actor.User, app, user}, role...)
 	var out picloud.Member
 	err := m.db.run(ctx, m.db.api, s, func(ctx context.Context) (err error) {
 		for {

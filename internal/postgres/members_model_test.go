@@ -151,6 +151,7 @@ func TestMembersAreLinearizable(t *testing.T) {
 			_, err := db.Members().Add(t.Context(), root, name, first, owner)
 			require.NoError(t, err)
 		}
+		leave(t, db, name)
 		var mu sync.Mutex
 		var events []porcupine.Operation
 		var wg sync.WaitGroup

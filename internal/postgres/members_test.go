@@ -11,7 +11,6 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
-	"github.com/picloud/picloud/internal/testdb"
 )
 
 const (
@@ -33,7 +32,7 @@ func cast(t *testing.T, db *postgres.DB) map[picloud.Role]picloud.Actor {
 }
 
 func TestGrant(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	people := cast(t, db)
 	user(t, db, "ada")
 
@@ -61,7 +60,7 @@ func TestGrant(t *testing.T) {
 
 // Who may do what, as one table: the actor's role, the target's, the new one.
 func TestRightsOverMembers(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	people := cast(t, db)
 	ok, absent, no := picloud.Code(""), picloud.CodeNotFound, picloud.CodeForbidden
 	for n, c := range []struct {
@@ -138,7 +137,7 @@ func roleOf(t testing.TB, db *postgres.DB, app, user string) picloud.Role {
 }
 
 func TestTheLastOwnerStays(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	app(t, db, "blog")
 	ada := member(t, db, "blog", "ada", owner)
 	for _, actor := range []picloud.Actor{ada, root} {
@@ -154,7 +153,7 @@ func TestTheLastOwnerStays(t *testing.T) {
 }
 
 func TestMissingMembers(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	people := cast(t, db)
 	_, err := db.Members().SetRole(t.Context(), people[admin], "blog", "stranger", viewer)
 	requireCode(t, picloud.CodeNotFound, err)
@@ -168,7 +167,7 @@ func TestMissingMembers(t *testing.T) {
 }
 
 func TestMembersByPage(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	people := cast(t, db)
 	var names []string
 	page := picloud.Page{Limit: 3}

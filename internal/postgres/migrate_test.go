@@ -39,7 +39,7 @@ func TestManyNodesMigrateAtOnce(t *testing.T) {
 
 func TestABinaryThatIsTooOldLeavesTheDatabaseAlone(t *testing.T) {
 	dsn := testdb.DSN(t)
-	testdb.Open(t, dsn)
+	openDB(t, dsn)
 	conn := connect(t, dsn)
 	_, err := conn.Exec(t.Context(), `INSERT INTO migration (number, name, min_binary, by) VALUES (1000, '1000_later.sql', 1000, 'v9.1.0')`)
 	require.NoError(t, err)
@@ -62,7 +62,7 @@ func TestABinaryThatIsTooOldLeavesTheDatabaseAlone(t *testing.T) {
 
 func TestABinaryThatIsALittleOlderWorksOn(t *testing.T) {
 	dsn := testdb.DSN(t)
-	testdb.Open(t, dsn)
+	openDB(t, dsn)
 	conn := connect(t, dsn)
 	_, err := conn.Exec(t.Context(), `INSERT INTO migration (number, name, min_binary, by) VALUES (1000, '1000_adds.sql', 1, 'v9.1.0');
 		UPDATE schema_version SET version = 1000`)
@@ -90,7 +90,7 @@ func TestMigrationsNameWhatIsWrongWithTheSchema(t *testing.T) {
 
 func TestNamesAreCheckedByTheDatabaseToo(t *testing.T) {
 	dsn := testdb.DSN(t)
-	testdb.Open(t, dsn)
+	openDB(t, dsn)
 	conn := connect(t, dsn)
 	for _, name := range []string{"", "A", "1a", "a_b", "a\n", "ä", "a" + string(make([]byte, 0)) + "-" + "0123456789012345678901234567890123456789012345678901234567890123"} {
 		_, err := conn.Exec(t.Context(), `INSERT INTO app (name) VALUES ($1)`, name)

@@ -13,7 +13,7 @@ import (
 
 func TestNodes(t *testing.T) {
 	dsn := testdb.DSN(t)
-	db := testdb.Open(t, dsn)
+	db := openDB(t, dsn)
 	started := time.Now().UTC().Add(-time.Hour).Truncate(time.Microsecond)
 	one := picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-2", Version: strings.Repeat("v", 300), Rev: 1, StartedAt: started}
 	require.NoError(t, db.Nodes().Report(t.Context(), one))

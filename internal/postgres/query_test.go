@@ -19,7 +19,7 @@ import (
 // exist, a type that does not fit, a missing table shows here.
 func TestEveryQueryPrepares(t *testing.T) {
 	dsn := testdb.DSN(t)
-	testdb.Open(t, dsn)
+	openDB(t, dsn)
 	conn := connect(t, dsn)
 	queries := constants(t)
 	require.Greater(t, len(queries), 30)

@@ -21,13 +21,26 @@ const (
 	userColumns = `name, admin, created_at`
 
 	sqlUserCreate = `
-INSERT INTO usr (name, admin, token_hash) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING RETURNING ` + userColumns
+INSERT INTO usr (name, admin, token_hash) SELECT $2, $3, $4 FROM usr WHERE ` + isAdmin + `
+ON CONFLICT (name) DO NOTHING RETURNING ` + userColumns
 
-	sqlUserList = `SELECT ` + userColumns + ` FROM usr WHERE name > $1 ORDER BY name LIMIT $2`
+	sqlUserGet = `SELECT ` + userColumns + ` FROM usr
+WHERE name = $2 AND ($3 = $2 OR EXISTS (SELECT 1 FROM usr WHERE ` + isAdmin + `))`
+
+	sqlUserList = `SELECT ` + userColumns + ` FROM usr
+WHERE name > $2 AND EXISTS (SELECT 1 FROM usr WHERE ` + isAdmin + `) ORDER BY name LIMIT $3`
 
 	sqlUserByToken = `SELECT ` + userColumns + ` FROM usr WHERE token_hash = $1`
 
-	sqlUserSetToken = `UPDATE usr SET token_hash = $2 WHERE name = $1`
+	// sqlUserSetToken gives user $2 a token on behalf of actor $4: itself, or a
+	// cluster admin. It runs after sqlUserLock.
+	sqlUserSetToken = `
+WITH facts AS (
+    SELECT $4 = $2 OR EXISTS (SELECT 1 FROM usr WHERE ` + isAdmin + `) AS allowed
+), changed AS (
+    UPDATE usr SET token_hash = $3 FROM facts WHERE name = $2 AND allowed RETURNING name
+)
+SELECT allowed, EXISTS (SELECT 1 FROM changed) FROM facts`
 
 	// sqlClusterLock orders bootstraps: only the statement after it sees what
 	// the one before did.
@@ -37,7 +50,8 @@ INSERT INTO usr (name, admin, token_hash) VALUES ($1, $2, $3) ON CONFLICT (name)
 INSERT INTO usr (name, admin, token_hash) SELECT $1, true, $2 WHERE NOT EXISTS (SELECT 1 FROM usr)`
 
 	// sqlUserLock takes the user and all admins, so that two admins who delete
-	// each other come one after the other, and keeps grants to the user out.
+	// each other come one after the other, and keeps grants to the user out. The
+	// actor is among the admins, or is none when the statement after this looks.
 	sqlUserLock = `SELECT name FROM usr WHERE name = $1 OR admin ORDER BY name FOR UPDATE`
 
 	sqlUserAppsLock = `
@@ -47,29 +61,30 @@ SELECT name FROM app WHERE name IN (SELECT app FROM member WHERE usr = $1) ORDER
 	// after both locks, so that what it counts is the present.
 	sqlUserDelete = `
 WITH facts AS (
-    SELECT u.admin AND (SELECT count(*) FROM usr WHERE admin) = 1 AS last_admin,
-           (SELECT min(m.app) FROM member m WHERE m.usr = $1 AND m.role = 'owner' AND NOT EXISTS (
-               SELECT 1 FROM member o WHERE o.app = m.app AND o.role = 'owner' AND o.usr <> $1)) AS sole_owner_of
-    FROM usr u WHERE u.name = $1
+    SELECT EXISTS (SELECT 1 FROM usr WHERE ` + isAdmin + `) AS allowed,
+           EXISTS (SELECT 1 FROM usr WHERE name = $2) AS present,
+           NOT EXISTS (SELECT 1 FROM usr WHERE admin AND name <> $2) AS last_admin,
+           (SELECT min(m.app) FROM member m WHERE m.usr = $2 AND m.role = 'owner' AND NOT EXISTS (
+               SELECT 1 FROM member o WHERE o.app = m.app AND o.role = 'owner' AND o.usr <> $2)) AS sole_owner_of
+), verdict AS (
+    SELECT CASE
+        WHEN NOT allowed THEN 'needs cluster admin'
+        WHEN NOT present THEN 'no user'
+        WHEN last_admin THEN 'last admin'
+        WHEN sole_owner_of IS NOT NULL THEN 'sole owner'
+        ELSE 'ok' END AS word, coalesce(sole_owner_of, '') AS app FROM facts
 ), changed AS (
-    UPDATE app SET members_rev = members_rev + 1 FROM facts
-    WHERE NOT last_admin AND sole_owner_of IS NULL AND app.name IN (SELECT app FROM member WHERE usr = $1)
+    UPDATE app SET members_rev = members_rev + 1 FROM verdict
+    WHERE word = 'ok' AND app.name IN (SELECT app FROM member WHERE usr = $2)
 ), gone AS (
-    DELETE FROM usr USING facts WHERE usr.name = $1 AND NOT last_admin AND sole_owner_of IS NULL
+    DELETE FROM usr USING verdict WHERE word = 'ok' AND usr.name = $2
 )
-SELECT last_admin, coalesce(sole_owner_of, '') FROM facts`
+SELECT word, app FROM verdict`
 )
 
 func userRow(row pgx.CollectableRow) (u picloud.User, err error) {
 	err = row.Scan(&u.Name, &u.Admin, &u.CreatedAt)
 	return u, err
-}
-
-func (s subject) needAdmin(actor picloud.Actor) error {
-	if actor.Admin {
-		return nil
-	}
-	return s.fail(picloud.CodeForbidden, "only cluster admins may", "ask a cluster admin")
 }
 
 func (s subject) checkHash(hash []byte) error {
@@ -85,18 +100,27 @@ func (u Users) Create(ctx context.Context, actor picloud.Actor, name string, adm
 	if err := picloud.CheckName("name", name); err != nil {
 		return picloud.User{}, err
 	}
-	if err := s.needAdmin(actor); err != nil {
-		return picloud.User{}, err
-	}
 	if err := s.checkHash(tokenHash); err != nil {
 		return picloud.User{}, err
 	}
-	users, err := rows(ctx, u.db, u.db.api, s, userRow, sqlUserCreate, name, admin, tokenHash)
+	return createAsAdmin(ctx, u.db, s, actor, userRow, sqlUserCreate, name, admin, tokenHash)
+}
+
+// Get returns a user. Cluster admins may, and the user.
+func (u Users) Get(ctx context.Context, actor picloud.Actor, name string) (picloud.User, error) {
+	s := subject{"get user", name}
+	if !actor.Admin && actor.User != name {
+		return picloud.User{}, s.adminsOnly()
+	}
+	if !picloud.ValidName(name) {
+		return picloud.User{}, s.notFound()
+	}
+	users, err := rows(ctx, u.db, u.db.api, s, userRow, sqlUserGet, actingAdmin(actor), name, actor.User)
+	if err == nil && len(users) == 0 {
+		err = s.notFound()
+	}
 	if err != nil {
 		return picloud.User{}, err
-	}
-	if len(users) == 0 {
-		return picloud.User{}, s.exists()
 	}
 	return users[0], nil
 }
@@ -104,14 +128,14 @@ func (u Users) Create(ctx context.Context, actor picloud.Actor, name string, adm
 // List returns the users by name. Cluster admins may.
 func (u Users) List(ctx context.Context, actor picloud.Actor, page picloud.Page) (items []picloud.User, next string, err error) {
 	s := subject{"list users", ""}
-	if err := s.needAdmin(actor); err != nil {
-		return nil, "", err
+	if !actor.Admin {
+		return nil, "", s.adminsOnly()
 	}
 	after, err := nameCursor(s, page)
 	if err != nil {
 		return nil, "", err
 	}
-	items, err = rows(ctx, u.db, u.db.api, s, userRow, sqlUserList, after, page.Size()+1)
+	items, err = rows(ctx, u.db, u.db.api, s, userRow, sqlUserList, actingAdmin(actor), after, page.Size()+1)
 	items, next = cut(page, items, func(u picloud.User) string { return u.Name })
 	return items, next, err
 }
@@ -132,10 +156,8 @@ func (u Users) ByToken(ctx context.Context, hash []byte) (picloud.User, error) {
 // SetToken replaces a user's token. Cluster admins may, and the user.
 func (u Users) SetToken(ctx context.Context, actor picloud.Actor, name string, hash []byte) error {
 	s := subject{"replace token of user", name}
-	if actor.User != name {
-		if err := s.needAdmin(actor); err != nil {
-			return err
-		}
+	if !actor.Admin && actor.User != name {
+		return s.adminsOnly()
 	}
 	if err := s.checkHash(hash); err != nil {
 		return err
@@ -143,13 +165,25 @@ func (u Users) SetToken(ctx context.Context, actor picloud.Actor, name string, h
 	if !picloud.ValidName(name) {
 		return s.notFound()
 	}
-	return u.db.run(ctx, u.db.api, s, func(ctx context.Context) error {
-		tag, err := u.db.api.Exec(ctx, sqlUserSetToken, name, hash)
-		if err == nil && tag.RowsAffected() == 0 {
-			return s.notFound()
+	var allowed, changed bool
+	err := u.db.batch(ctx, s, func(b *pgx.Batch) {
+		b.Queue(sqlUserLock, name)
+		b.Queue(sqlUserSetToken, actingAdmin(actor), name, hash, actor.User)
+	}, func(results pgx.BatchResults) error {
+		if _, err := results.Exec(); err != nil {
+			return err
 		}
-		return err
+		return results.QueryRow().Scan(&allowed, &changed)
 	})
+	switch {
+	case err != nil:
+		return err
+	case !allowed:
+		return s.adminsOnly()
+	case !changed:
+		return s.notFound()
+	}
+	return nil
 }
 
 // Bootstrap makes the first user, an admin, and reports whether it did: it
@@ -180,32 +214,36 @@ func (u Users) Bootstrap(ctx context.Context, name string, hash []byte) (created
 // admin, and with CodeLastOwner the sole owner of an app. Cluster admins may.
 func (u Users) Delete(ctx context.Context, actor picloud.Actor, name string) error {
 	s := subject{"delete user", name}
-	if err := s.needAdmin(actor); err != nil {
-		return err
+	if !actor.Admin {
+		return s.adminsOnly()
 	}
 	if !picloud.ValidName(name) {
 		return s.notFound()
 	}
-	var lastAdmin bool
-	var app string
+	var word, app string
 	err := u.db.batch(ctx, s, func(b *pgx.Batch) {
 		b.Queue(sqlUserLock, name)
 		b.Queue(sqlUserAppsLock, name)
-		b.Queue(sqlUserDelete, name)
+		b.Queue(sqlUserDelete, actingAdmin(actor), name)
 	}, func(results pgx.BatchResults) error {
 		for range 2 {
 			if _, err := results.Exec(); err != nil {
 				return err
 			}
 		}
-		return results.QueryRow().Scan(&lastAdmin, &app)
+		return results.QueryRow().Scan(&word, &app)
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case lastAdmin:
+	}
+	switch word {
+	case "needs cluster admin":
+		return s.adminsOnly()
+	case "no user":
+		return s.notFound()
+	case "last admin":
 		return s.fail(picloud.CodeConflict, "it is the last cluster admin", "make another cluster admin first")
-	case app != "":
+	case "sole owner":
 		return s.fail(picloud.CodeLastOwner, "it is the only owner of app "+app, "make somebody else owner first")
 	}
 	return nil

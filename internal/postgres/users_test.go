@@ -3,7 +3,6 @@ package postgres_test
 import (
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,7 +13,7 @@ import (
 )
 
 func TestUsers(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	hash := newToken()
 	made, err := db.Users().Create(t.Context(), root, "ada", true, hash)
 	require.NoError(t, err)
@@ -49,49 +48,69 @@ func TestUsers(t *testing.T) {
 	items, next, err := db.Users().List(t.Context(), root, picloud.Page{Limit: 1})
 	require.NoError(t, err)
 	require.Equal(t, []picloud.User{made}, items)
-	items, next, err = db.Users().List(t.Context(), root, picloud.Page{Limit: 1, Cursor: next})
+	items, next, err = db.Users().List(t.Context(), root, picloud.Page{Limit: 2, Cursor: next})
 	require.NoError(t, err)
-	require.Equal(t, "bob", items[0].Name)
+	require.Equal(t, []string{"bob", "root"}, []string{items[0].Name, items[1].Name})
 	require.Empty(t, next)
 	_, _, err = db.Users().List(t.Context(), bob, picloud.Page{})
 	requireCode(t, picloud.CodeForbidden, err)
+
+	for _, who := range []picloud.Actor{root, bob} {
+		got, err = db.Users().Get(t.Context(), who, "bob")
+		require.NoError(t, err)
+		require.Equal(t, items[0], got)
+	}
+	for _, name := range []string{"ada", "nobody", "No Name"} {
+		_, err = db.Users().Get(t.Context(), bob, name)
+		requireCode(t, picloud.CodeForbidden, err)
+	}
+	for _, name := range []string{"nobody", "No Name"} {
+		_, err = db.Users().Get(t.Context(), root, name)
+		requireCode(t, picloud.CodeNotFound, err)
+	}
 }
 
 func TestBootstrapMakesOneUser(t *testing.T) {
-	db := wide(t)
-	var made atomic.Int64
+	dsn := testdb.DSN(t)
+	testdb.Open(t, dsn)
+	db, err := postgres.Open(postgres.Options{DSN: dsn, MaxConns: 16})
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	made := make(chan string, 16)
 	var wg sync.WaitGroup
-	for i := range 16 {
+	for i := range cap(made) {
 		wg.Go(func() {
-			created, err := db.Users().Bootstrap(t.Context(), fmt.Sprintf("admin-%d", i), newToken())
+			name := fmt.Sprintf("admin-%d", i)
+			created, err := db.Users().Bootstrap(t.Context(), name, newToken())
 			if err != nil {
 				t.Errorf("bootstrap: %v", err)
 			}
 			if created {
-				made.Add(1)
+				made <- name
 			}
 		})
 	}
 	wg.Wait()
-	require.Equal(t, int64(1), made.Load())
-	items, _, err := db.Users().List(t.Context(), root, picloud.Page{})
+	require.Len(t, made, 1)
+	first := <-made
+	items, _, err := db.Users().List(t.Context(), picloud.Actor{User: first, Admin: true}, picloud.Page{})
 	require.NoError(t, err)
 	require.Len(t, items, 1)
+	require.Equal(t, first, items[0].Name)
 	require.True(t, items[0].Admin)
 }
 
 func TestDeletingUsers(t *testing.T) {
-	db := testdb.New(t)
-	_, err := db.Users().Create(t.Context(), root, "boss", true, newToken())
-	require.NoError(t, err)
+	db := newDB(t)
+	requireCode(t, picloud.CodeConflict, db.Users().Delete(t.Context(), root, "root"))
+	boss := clusterAdmin(t, db, "boss")
 	app(t, db, "blog")
 	app(t, db, "shop")
 	ada := member(t, db, "blog", "ada", owner)
-	_, err = db.Members().Add(t.Context(), root, "shop", "ada", viewer)
+	_, err := db.Members().Add(t.Context(), root, "shop", "ada", viewer)
 	require.NoError(t, err)
 
 	requireCode(t, picloud.CodeForbidden, db.Users().Delete(t.Context(), ada, "ada"))
-	requireCode(t, picloud.CodeConflict, db.Users().Delete(t.Context(), root, "boss"))
 	err = db.Users().Delete(t.Context(), root, "ada")
 	requireCode(t, picloud.CodeLastOwner, err)
 	require.ErrorContains(t, err, "blog")
@@ -99,9 +118,10 @@ func TestDeletingUsers(t *testing.T) {
 	require.NoError(t, db.Users().Delete(t.Context(), root, "ada"))
 	requireCode(t, picloud.CodeNotFound, db.Users().Delete(t.Context(), root, "ada"))
 	require.Empty(t, roleOf(t, db, "shop", "ada"))
-	_, err = db.Users().Create(t.Context(), root, "boss2", true, newToken())
-	require.NoError(t, err)
-	require.NoError(t, db.Users().Delete(t.Context(), root, "boss"))
+	requireCode(t, picloud.CodeLastOwner, db.Users().Delete(t.Context(), boss, "root"))
+	member(t, db, "shop", "cy", owner)
+	require.NoError(t, db.Users().Delete(t.Context(), boss, "root"))
+	requireCode(t, picloud.CodeConflict, db.Users().Delete(t.Context(), boss, "boss"))
 }
 
 // Whatever happens to its owners at once, an app keeps one.
@@ -131,18 +151,44 @@ func TestDeletingOwnersAtOnce(t *testing.T) {
 
 func TestDeletingAdminsAtOnce(t *testing.T) {
 	db := wide(t)
-	for i := range 8 {
-		_, err := db.Users().Create(t.Context(), root, fmt.Sprintf("admin-%d", i), true, newToken())
-		require.NoError(t, err)
+	var admins [8]picloud.Actor
+	for i := range admins {
+		admins[i] = clusterAdmin(t, db, fmt.Sprintf("admin-%d", i))
 	}
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() { _ = db.Users().Delete(t.Context(), root, fmt.Sprintf("admin-%d", i)) })
+	require.NoError(t, db.Users().Delete(t.Context(), admins[0], root.User))
+	atOnce := func(target func(i int) int) (done int) {
+		var errs [len(admins)]error
+		var wg sync.WaitGroup
+		for i, a := range admins {
+			wg.Go(func() { errs[i] = db.Users().Delete(t.Context(), a, admins[target(i)].User) })
+		}
+		wg.Wait()
+		for i, err := range errs {
+			if err == nil {
+				done++
+				continue
+			}
+			require.Contains(t, []picloud.Code{picloud.CodeForbidden, picloud.CodeConflict}, picloud.CodeOf(err), "%d: %v", i, err)
+		}
+		return done
 	}
-	wg.Wait()
-	items, _, err := db.Users().List(t.Context(), root, picloud.Page{})
-	require.NoError(t, err)
-	require.Len(t, items, 1)
+	left := func() (left []picloud.Actor) {
+		for _, a := range admins {
+			if _, err := db.Users().Get(t.Context(), picloud.Actor{User: a.User}, a.User); err == nil {
+				left = append(left, a)
+			}
+		}
+		return left
+	}
+	deleted := atOnce(func(i int) int { return (i + 1) % len(admins) })
+	require.Len(t, left(), len(admins)-deleted)
+	require.NotEmpty(t, left(), "each deleted the next, and the deleted nobody")
+	for _, a := range admins {
+		_, _ = db.Users().Create(t.Context(), left()[0], a.User, true, newToken())
+	}
+	require.Len(t, left(), len(admins))
+	require.Equal(t, len(admins)-1, atOnce(func(i int) int { return i }), "each deletes itself; the last stays")
+	require.Len(t, left(), 1)
 }
 
 func owners(t *testing.T, db *postgres.DB, app string) (n int) {

@@ -9,11 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/internal/testdb"
 )
 
 func TestPublish(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	people := cast(t, db)
 	p := picloud.Publication{App: "blog", Function: "hello", Source: []byte("one")}
 
@@ -71,7 +70,7 @@ func TestPublish(t *testing.T) {
 }
 
 func TestPublishRefuses(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	good := picloud.Publication{App: "blog", Function: "hello", Source: []byte("x"), Create: true, Deploy: true}
 	for code, change := range map[picloud.Code]func(*picloud.Publication){
 		picloud.CodeSourceBounds: func(p *picloud.Publication) { p.Source = bytes.Repeat([]byte("x"), picloud.MaxSourceSize+1) },
@@ -100,12 +99,13 @@ func TestPublishRefuses(t *testing.T) {
 }
 
 func TestPublishMakesTheAppForAClusterAdmin(t *testing.T) {
-	db := testdb.New(t)
-	ada := user(t, db, "ada")
+	db := newDB(t)
+	boss := clusterAdmin(t, db, "ada")
+	ada := picloud.Actor{User: "ada"} // an admin who does not act as one
 	p := picloud.Publication{App: "default", Function: "hello", Source: []byte("x"), Create: true, Deploy: true}
 	_, err := db.Versions().Publish(t.Context(), ada, p)
 	requireCode(t, picloud.CodeNotFound, err)
-	_, err = db.Versions().Publish(t.Context(), picloud.Actor{User: "ada", Admin: true}, p)
+	_, err = db.Versions().Publish(t.Context(), boss, p)
 	require.NoError(t, err)
 	require.Equal(t, owner, roleOf(t, db, "default", "ada"))
 	require.Equal(t, map[string]int{"default/hello": 1}, catalog(t, db))
@@ -151,7 +151,7 @@ func TestManyPublishAtOnce(t *testing.T) {
 }
 
 func TestVersionsAndTheirCode(t *testing.T) {
-	db := testdb.New(t)
+	db := newDB(t)
 	people := cast(t, db)
 	for i := range 5 {
 		publish(t, db, "blog", "hello", fmt.Sprint("source ", i+1))

@@ -6,6 +6,7 @@ package testdb
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"net/url"
 	"os"
@@ -24,7 +25,7 @@ import (
 	"github.com/picloud/picloud/internal/postgres/managed"
 )
 
-// Root is a cluster admin, for tests to act as. It is no user of the database.
+// Root is a cluster admin, for tests to act as, once AddRoot made it a user.
 var Root = picloud.Actor{User: "root", Admin: true}
 
 // startTime bounds the start of a server, initdb included, on a busy machine.
@@ -54,11 +55,20 @@ func Main(m interface{ Run() int }, options ...goleak.Option) {
 	os.Exit(code)
 }
 
-// New returns a database with a migrated schema of its own, closed and dropped
-// at the end of the test.
+// New returns a database with a migrated schema of its own and no user, closed
+// and dropped at the end of the test.
 func New(t testing.TB) *postgres.DB {
 	t.Helper()
 	return Open(t, DSN(t))
+}
+
+// AddRoot makes Root the first user of a database, which has none yet.
+func AddRoot(t testing.TB, db *postgres.DB) {
+	t.Helper()
+	hash := sha256.Sum256([]byte(rand.Text()))
+	if _, err := db.Users().Bootstrap(context.Background(), Root.User, hash[:]); err != nil {
+		t.Fatalf("add root to test database: %v", err)
+	}
 }
 
 // Open opens and migrates the database of a DSN, and closes it at the end of

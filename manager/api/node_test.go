@@ -124,11 +124,14 @@ func (n *node) try(method, path, token, body string, headers ...string) (reply, 
 	return reply{resp.StatusCode, resp.Header, string(b)}, err
 }
 
+// clusterAdmin is the user whose token is node.admin.
+var clusterAdmin = picloud.Actor{User: "admin", Admin: true}
+
 // user creates a user and returns its token.
 func (n *node) user(name string) string {
 	n.t.Helper()
 	token, hash := manager.NewToken()
-	_, err := n.db.Users().Create(n.t.Context(), testdb.Root, name, false, hash)
+	_, err := n.db.Users().Create(n.t.Context(), clusterAdmin, name, false, hash)
 	require.NoError(n.t, err)
 	return token
 }
@@ -137,7 +140,7 @@ func (n *node) user(name string) string {
 func (n *node) member(app, name string, role picloud.Role) string {
 	n.t.Helper()
 	token := n.user(name)
-	_, err := n.db.Members().Add(n.t.Context(), testdb.Root, app, name, role)
+	_, err := n.db.Members().Add(n.t.Context(), clusterAdmin, app, name, role)
 	require.NoError(n.t, err)
 	return token
 }

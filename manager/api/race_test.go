@@ -112,3 +112,35 @@ func TestPatchOfAFunctionThatIsDeleted(t *testing.T) {
 		require.Equal(t, 404, s.do("GET", cart, s.developer, "").status, "the function came back")
 	}
 }
+
+// Who loses the right to deploy while the compiler runs deploys nothing.
+func TestRightsEndDuringACompile(t *testing.T) {
+	s := newShop(t)
+	const code = "/code?create=true"
+	for i, tt := range []struct {
+		name, path, end string
+		admin           bool
+	}{
+		{"member removed", "/api/v1/apps/shop/functions/hello", "/api/v1/apps/shop/members/%s", false},
+		{"member deleted", "/api/v1/apps/shop/functions/hello", "/api/v1/users/%s", false},
+		{"admin deleted", "/api/v1/apps/shop/functions/hello", "/api/v1/users/%s", true},
+		{"admin deleted, new app", "/api/v1/apps/fresh/functions/hello", "/api/v1/users/%s", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			name := fmt.Sprintf("user-%d", i)
+			var made UserToken
+			s.do("POST", "/api/v1/users", s.admin, fmt.Sprintf(`{"name":%q,"admin":%t}`, name, tt.admin)).json(t, &made)
+			if !tt.admin {
+				require.Equal(t, 201, s.do("POST", "/api/v1/apps/shop/members", s.admin, fmt.Sprintf(`{"user":%q,"role":"developer"}`, name)).status)
+			}
+			s.agent.slow = func() {
+				require.Equal(t, 204, s.do("DELETE", fmt.Sprintf(tt.end, name), s.admin, "").status)
+			}
+			r := s.do("PUT", tt.path+code, made.Token, hello+" // SLOW "+tt.name)
+			require.Equal(t, 404, r.status, r.body)
+			require.Equal(t, "PC1004", string(r.problem(t).Code))
+			require.NotContains(t, s.do("GET", "/api/v1/apps/shop/functions/hello/versions", s.admin, "").body, `"number":2`)
+			require.Equal(t, 404, s.do("GET", "/api/v1/apps/fresh", s.admin, "").status)
+		})
+	}
+}

@@ -1,0 +1,216 @@
+package postgres_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/testdb"
+)
+
+// adminWrites are what cluster admins may do to the app blog, of which they
+// are no members, and to the cluster; with what is said to those who may not.
+func adminWrites(db *postgres.DB) map[string]struct {
+	refusal picloud.Code
+	write   func(context.Context, picloud.Actor) error
+} {
+	publication := func(app string) picloud.Publication {
+		return picloud.Publication{App: app, Function: "hello", Source: []byte("new"), Create: true, Deploy: true}
+	}
+	type entry = struct {
+		refusal picloud.Code
+		write   func(context.Context, picloud.Actor) error
+	}
+	return map[string]entry{
+		"create app": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Apps().Create(ctx, a, "fresh")
+			return err
+		}},
+		"delete app": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			return db.Apps().Delete(ctx, a, "blog")
+		}},
+		"create user": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Users().Create(ctx, a, "fresh", true, newToken())
+			return err
+		}},
+		"replace a token": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
+			return db.Users().SetToken(ctx, a, "vera", newToken())
+		}},
+		"delete user": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
+			return db.Users().Delete(ctx, a, "vera")
+		}},
+		"grant": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Members().Add(ctx, a, "blog", "stan", viewer)
+			return err
+		}},
+		"change a role": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Members().SetRole(ctx, a, "blog", "vera", owner)
+			return err
+		}},
+		"remove a member": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			return db.Members().Remove(ctx, a, "blog", "vera")
+		}},
+		"publish": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Versions().Publish(ctx, a, publication("blog"))
+			return err
+		}},
+		"publish to a new app": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Versions().Publish(ctx, a, publication("fresh"))
+			return err
+		}},
+		"deploy": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Deployments().Deploy(ctx, a, "blog", "hello", 1)
+			return err
+		}},
+		"roll back": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Deployments().Rollback(ctx, a, "blog", "hello", 0)
+			return err
+		}},
+		"create function": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Functions().Create(ctx, a, "blog", "fresh", picloud.Settings{})
+			return err
+		}},
+		"change settings": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Functions().UpdateSettings(ctx, a, "blog", "hello", picloud.Settings{Methods: []string{"GET"}}, 0)
+			return err
+		}},
+		"delete function": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			return db.Functions().Delete(ctx, a, "blog", "hello", 0)
+		}},
+	}
+}
+
+// everything is all that adminWrites could change. It leaves out who the
+// admins are, whom the tests change.
+func everything(t *testing.T, conn *pgx.Conn) (text string) {
+	t.Helper()
+	require.NoError(t, conn.QueryRow(t.Context(), `
+SELECT concat_ws(E'\n', (SELECT rev FROM catalog_head), (SELECT string_agg(a::text, ',' ORDER BY a) FROM app a),
+    (SELECT string_agg(u::text, ',' ORDER BY u) FROM usr u WHERE name <> 'boss'), (SELECT string_agg(m::text, ',' ORDER BY m) FROM member m),
+    (SELECT string_agg(f::text, ',' ORDER BY f) FROM function f), (SELECT count(*) FROM version), (SELECT count(*) FROM deployment))`).Scan(&text))
+	return text
+}
+
+// house is a database with something for each of adminWrites to change, and a
+// plain connection to it.
+func house(t *testing.T) (*postgres.DB, *pgx.Conn) {
+	t.Helper()
+	dsn := testdb.DSN(t)
+	db := openDB(t, dsn)
+	publish(t, db, "blog", "hello", "1")
+	publish(t, db, "blog", "hello", "2")
+	member(t, db, "blog", "vera", viewer)
+	member(t, db, "blog", "olga", owner)
+	user(t, db, "stan")
+	return db, connect(t, dsn)
+}
+
+// Each of adminWrites succeeds for who is a cluster admin; the tests below
+// would show nothing otherwise.
+func TestAClusterAdminMayAll(t *testing.T) {
+	for what := range adminWrites(nil) {
+		db, conn := house(t)
+		boss := clusterAdmin(t, db, "boss")
+		before := everything(t, conn)
+		require.NoError(t, adminWrites(db)[what].write(t.Context(), boss), what)
+		require.NotEqual(t, before, everything(t, conn), what)
+	}
+}
+
+// What a cluster admin was at sign-in is not what it is at the write.
+func TestWhoWasAClusterAdminMayNothing(t *testing.T) {
+	for name, end := range map[string]string{"deleted": `DELETE FROM usr WHERE name = 'boss'`, "demoted": `UPDATE usr SET admin = false WHERE name = 'boss'`} {
+		t.Run(name, func(t *testing.T) {
+			db, conn := house(t)
+			boss := clusterAdmin(t, db, "boss")
+			_, err := conn.Exec(t.Context(), end)
+			require.NoError(t, err)
+			before := everything(t, conn)
+			for what, op := range adminWrites(db) {
+				requireCode(t, op.refusal, op.write(t.Context(), boss))
+				require.Equal(t, before, everything(t, conn), what)
+			}
+			_, _, err = db.Apps().Get(t.Context(), boss, "blog")
+			requireCode(t, picloud.CodeNotFound, err)
+			users, _, err := db.Users().List(t.Context(), boss, picloud.Page{})
+			require.NoError(t, err)
+			require.Empty(t, users)
+			apps, _, err := db.Apps().List(t.Context(), boss, picloud.Page{})
+			require.NoError(t, err)
+			require.Empty(t, apps)
+		})
+	}
+}
+
+// A write that is under way when its admin goes waits for that, and sees it:
+// its snapshot is from before.
+func TestAClusterAdminGoesDuringAWrite(t *testing.T) {
+	db, conn := house(t)
+	side := connect(t, conn.Config().ConnString())
+	for what, op := range adminWrites(db) {
+		for _, end := range []string{`UPDATE usr SET admin = false WHERE name = 'boss'`, `DELETE FROM usr WHERE name = 'boss'`} {
+			t.Run(what+" "+end[:6], func(t *testing.T) {
+				boss := clusterAdmin(t, db, "boss")
+				before := everything(t, conn)
+				defer func() { _ = db.Users().Delete(t.Context(), root, "boss") }()
+				tx, err := side.Begin(t.Context())
+				require.NoError(t, err)
+				defer tx.Rollback(t.Context())
+				_, err = tx.Exec(t.Context(), end)
+				require.NoError(t, err)
+				done := make(chan error, 1)
+				go func() { done <- op.write(t.Context(), boss) }()
+				waitsFor(t, conn, side)
+				require.NoError(t, tx.Commit(t.Context()))
+				requireCode(t, op.refusal, <-done)
+				require.Equal(t, before, everything(t, conn))
+			})
+		}
+	}
+}
+
+// waitsFor returns when some statement waits for a lock that side holds.
+func waitsFor(t *testing.T, conn, side *pgx.Conn) {
+	t.Helper()
+	require.Eventually(t, func() (waits bool) {
+		err := conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE $1::int = ANY(pg_blocking_pids(pid)))`, int(side.PgConn().PID())).Scan(&waits)
+		return err == nil && waits
+	}, 5*time.Second, 2*time.Millisecond)
+}
+
+// A member who is removed while a publication waits for its turn publishes
+// nothing, nor does one who was deleted.
+func TestAMemberIsRemovedDuringAPublication(t *testing.T) {
+	for name, end := range map[string]func(*testing.T, *postgres.DB) error{
+		"removed": func(t *testing.T, db *postgres.DB) error {
+			return db.Members().Remove(t.Context(), root, "blog", "dave")
+		},
+		"deleted": func(t *testing.T, db *postgres.DB) error { return db.Users().Delete(t.Context(), root, "dave") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, conn := house(t)
+			dave := member(t, db, "blog", "dave", developer)
+			side := connect(t, conn.Config().ConnString())
+			tx, err := side.Begin(t.Context())
+			require.NoError(t, err)
+			_, err = tx.Exec(t.Context(), `SELECT rev FROM catalog_head FOR UPDATE`)
+			require.NoError(t, err)
+			done := make(chan error, 1)
+			go func() {
+				_, err := db.Versions().Publish(t.Context(), dave, picloud.Publication{App: "blog", Function: "hello", Source: []byte("new"), Create: true, Deploy: true})
+				done <- err
+			}()
+			waitsFor(t, conn, side)
+			require.NoError(t, end(t, db))
+			before := everything(t, conn)
+			require.NoError(t, tx.Commit(t.Context()))
+			requireCode(t, picloud.CodeNotFound, <-done)
+			require.Equal(t, before, everything(t, conn))
+		})
+	}
+}
