@@ -65,7 +65,7 @@ func dataFinding(opts Options) Finding {
 	}
 	lock, err := datadir.Acquire(opts.DataDir)
 	if errors.Is(err, picloud.ErrConflict) {
-		return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", a node runs on it: " + err.Error()}
+		return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", a node runs on it"}
 	}
 	if err != nil {
 		return finding(part, "", err)

@@ -50,3 +50,16 @@ func (a *Agent) Waiting() string {
 	}
 	return "loading the catalog"
 }
+
+// DatabaseSettled says that the database is reached, or that an attempt failed.
+func (a *Agent) DatabaseSettled() bool {
+	a.mu.Lock()
+	d := a.database
+	a.mu.Unlock()
+	if d == nil || d.open.Load() {
+		return d != nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.waiting != nil
+}

@@ -27,6 +27,9 @@ func doctorCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 			defer cancel()
+			if err := useFoundDataDir(); err != nil {
+				return err
+			}
 			app := &App{}
 			for _, s := range Settings {
 				s.set(app, os.Getenv(s.Env))
@@ -42,12 +45,13 @@ func doctorCommand() *cobra.Command {
 
 // printFindings writes a line per finding; an error says that one failed.
 func printFindings(out io.Writer, findings []agent.Finding) error {
-	failed := 0
+	failed, remedies := 0, false
 	for _, f := range findings {
 		if _, err := fmt.Fprintf(out, "%-5s %-22s %s\n", f.State, f.Part, f.Detail); err != nil {
 			return err
 		}
 		if f.Remedy != "" {
+			remedies = true
 			if _, err := fmt.Fprintf(out, "      %-22s → %s\n", "", f.Remedy); err != nil {
 				return err
 			}
@@ -57,7 +61,11 @@ func printFindings(out io.Writer, findings []agent.Finding) error {
 		}
 	}
 	if failed > 0 {
-		return errors.New("doctor: " + plural(failed, "part") + " will not work; the remedies are above")
+		text := "doctor: " + plural(failed, "part") + " will not work"
+		if remedies {
+			text += "; the remedies are above"
+		}
+		return errors.New(text)
 	}
 	return nil
 }

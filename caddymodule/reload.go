@@ -33,6 +33,9 @@ func reloadCommand() *cobra.Command {
 					return err
 				}
 			}
+			if err := useFoundDataDir(); err != nil {
+				return err
+			}
 			if err := completeEnvironment(); err != nil {
 				return err
 			}

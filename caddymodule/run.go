@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -120,7 +121,9 @@ func announce(out io.Writer, node *agent.Agent, begun time.Time) error {
 	for {
 		select {
 		case <-node.Ready():
-			_, err := fmt.Fprint(out, node.Banner(time.Since(begun)))
+			took := time.Since(begun)
+			awaitDatabase(node)
+			_, err := fmt.Fprint(out, node.Banner(took))
 			return err
 		case err := <-node.Hopeless():
 			return err
@@ -130,6 +133,16 @@ func announce(out io.Writer, node *agent.Agent, begun time.Time) error {
 				fmt.Fprintf(out, "PiCloud node %s waits: %s\n", node.Options().NodeName, why)
 			}
 		}
+	}
+}
+
+// awaitDatabase gives a node that serves from disk a moment to reach its
+// database, so that what is announced is not about the first milliseconds.
+func awaitDatabase(node *agent.Agent) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(3 * time.Second); !node.DatabaseSettled() && time.Now().Before(deadline); {
+		<-tick.C
 	}
 }
 
@@ -156,6 +169,11 @@ func completeEnvironment() error {
 			return err
 		}
 	}
+	for _, name := range []string{"http_port", "https_port", "admin_port"} {
+		if err := checkPort(name); err != nil {
+			return err
+		}
+	}
 	defaults := map[string]string{
 		"PICLOUD_DATA":         data,
 		"PICLOUD_NODE_NAME":    agent.DefaultNodeName(),
@@ -170,7 +188,35 @@ func completeEnvironment() error {
 	}
 	// Nothing of Caddy's may land in a Caddy of the same user.
 	caddy.ConfigAutosavePath = filepath.Join(data, "caddy", "autosave.json")
-	return nil
+	return os.Setenv("XDG_DATA_HOME", data)
+}
+
+// checkPort explains a port setting that is none, before Caddy's parser meets it.
+func checkPort(name string) error {
+	s, err := settingNamed(name)
+	if err != nil {
+		return err
+	}
+	text := os.Getenv(s.Env)
+	if n, err := strconv.ParseUint(text, 10, 16); text == "" || err == nil && n > 0 {
+		return nil
+	}
+	return &picloud.Error{
+		Code: picloud.CodeInvalid, Op: "read " + s.Env, Detail: fmt.Sprintf("%q is not a port", picloud.Shorten(text, 40)),
+		Hint: "use a number between 1 and 65535",
+	}
+}
+
+// useFoundDataDir makes commands about a running node look where `make run`
+// keeps its data, unless a folder is named.
+func useFoundDataDir() error {
+	if os.Getenv("PICLOUD_DATA") != "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join("data", "node.json")); err != nil {
+		return nil //nolint:nilerror // no node keeps its data here: the default folder
+	}
+	return os.Setenv("PICLOUD_DATA", "data")
 }
 
 // probePorts finds out whether the ports are free before Caddy takes them:

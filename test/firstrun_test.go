@@ -145,6 +145,11 @@ func TestWhatKeepsANodeFromStarting(t *testing.T) {
 		n.launch("--node-name", "My Node")
 		fails(t, n, "My Node", "lower-case")
 	})
+	t.Run("bad port", func(t *testing.T) {
+		n := newNode(t)
+		n.launch("--http-port", "abc")
+		fails(t, n, "PICLOUD_HTTP_PORT", `"abc" is not a port`)
+	})
 	t.Run("bad DSN", func(t *testing.T) {
 		n := newNode(t)
 		n.env = append(n.env, "PICLOUD_DATABASE_URL=postgres://me:s3cret@:::bad/%zz")
