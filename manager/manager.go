@@ -12,7 +12,7 @@ import (
 )
 
 // DefaultAwaitTimeout is how long a deploy waits for nodes to serve it.
-const DefaultAwaitTimeout = 10 * time.Second
+const DefaultAwaitTimeout = 5 * time.Second
 
 // Options are what a Manager works with. All but the last two are required.
 type Options struct {
@@ -26,7 +26,7 @@ type Options struct {
 	Fleet       Fleet
 
 	// AwaitTimeout bounds the wait for nodes after a deploy is committed. The
-	// deploy stands whatever happens in it. Default 10 s.
+	// deploy stands whatever happens in it. Default 5 s.
 	AwaitTimeout time.Duration
 	// Logger gets what no caller can be told any more. Default: discarded.
 	Logger *slog.Logger
