@@ -21,6 +21,9 @@ const (
 
 	sqlFunctionLive = `SELECT coalesce(live, 0) FROM function WHERE app = $1 AND name = $2`
 
+	sqlDeploymentGet = `
+SELECT ` + deploymentColumns + ` FROM deployment WHERE app = $1 AND function = $2 AND id = $3`
+
 	sqlDeploymentNewest = `
 SELECT ` + deploymentColumns + ` FROM deployment WHERE app = $1 AND function = $2 ORDER BY id DESC LIMIT 1`
 
@@ -119,6 +122,15 @@ func (d *DB) deploy(ctx context.Context, c *change, app, function string, versio
 		return out, err
 	}
 	return out, c.exec(ctx, sqlDeploymentPrune, app, function, d.maxDeployments)
+}
+
+// Get returns one deployment of a function. Viewers may.
+func (s Deployments) Get(ctx context.Context, actor picloud.Actor, app, function string, id int64) (picloud.Deployment, error) {
+	sub := subject{"get deployment", resource(app, function, "deployment ", id)}
+	if !picloud.ValidName(function) {
+		return picloud.Deployment{}, sub.notFound()
+	}
+	return one(ctx, s.db, sub, actor, app, deploymentRow, sqlDeploymentGet, app, function, id)
 }
 
 // List returns the deployments of a function, newest first. Viewers may.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/manager"
@@ -9,6 +10,7 @@ import (
 
 // DeploymentStore reads deployments; manager.Manager makes them.
 type DeploymentStore interface {
+	Get(ctx context.Context, actor picloud.Actor, app, function string, id int64) (picloud.Deployment, error)
 	List(ctx context.Context, actor picloud.Actor, app, function string, page picloud.Page) (items []picloud.Deployment, next string, err error)
 }
 
@@ -23,6 +25,15 @@ func (s *server) ListDeployments(ctx context.Context, r ListDeploymentsRequestOb
 		return nil, err
 	}
 	return ListDeployments200JSONResponse{Items: list(items), Next: next}, nil
+}
+
+// GetDeployment answers GET /apps/{app}/functions/{function}/deployments/{deployment}.
+func (s *server) GetDeployment(ctx context.Context, r GetDeploymentRequestObject) (GetDeploymentResponseObject, error) {
+	d, err := s.o.Deployments.Get(ctx, actor(ctx), r.App, r.Function, r.Deployment)
+	if err != nil {
+		return nil, err
+	}
+	return GetDeployment200JSONResponse(d), nil
 }
 
 // CreateDeployment answers POST /apps/{app}/functions/{function}/deployments.
@@ -53,7 +64,7 @@ func (s *server) CreateDeployment(ctx context.Context, r CreateDeploymentRequest
 	if !d.Acks.Complete {
 		return CreateDeployment202JSONResponse(rollout(d)), nil
 	}
-	return CreateDeployment201JSONResponse(rollout(d)), nil
+	return CreateDeployment201JSONResponse{Body: rollout(d), Headers: CreateDeployment201ResponseHeaders{Location: deploymentPath(d.Deployment)}}, nil
 }
 
 // Rollback answers POST /apps/{app}/functions/{function}/rollback.
@@ -77,7 +88,11 @@ func (s *server) Rollback(ctx context.Context, r RollbackRequestObject) (Rollbac
 	if !d.Acks.Complete {
 		return Rollback202JSONResponse(rollout(d)), nil
 	}
-	return Rollback201JSONResponse(rollout(d)), nil
+	return Rollback201JSONResponse{Body: rollout(d), Headers: Rollback201ResponseHeaders{Location: deploymentPath(d.Deployment)}}, nil
+}
+
+func deploymentPath(d picloud.Deployment) string {
+	return appPath(d.App) + "/functions/" + d.Function + "/deployments/" + strconv.FormatInt(d.ID, 10)
 }
 
 func rollout(d manager.Rollout) Rollout {

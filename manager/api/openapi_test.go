@@ -24,10 +24,12 @@ type contractFile struct {
 }
 
 type operation struct {
-	OperationID string         `json:"operationId"`
-	Summary     string         `json:"summary"`
-	Codes       []string       `json:"x-codes"`
-	Responses   map[string]any `json:"responses"`
+	OperationID string   `json:"operationId"`
+	Summary     string   `json:"summary"`
+	Codes       []string `json:"x-codes"`
+	Responses   map[string]struct {
+		Headers map[string]any `json:"headers"`
+	} `json:"responses"`
 }
 
 func readContract(t *testing.T) (c contractFile) {
@@ -42,7 +44,7 @@ func TestEveryRouteIsServed(t *testing.T) {
 	s := newShop(t)
 	s.agent.runs = []picloud.Invocation{{ID: "i1", App: "shop", Function: "hello"}}
 	require.NoError(t, s.db.Nodes().Report(t.Context(), picloud.Node{ID: "00000000-0000-0000-0000-000000000001", Name: "pi-1", Version: "test"}))
-	fill := strings.NewReplacer("{app}", "shop", "{function}", "hello", "{user}", "vera", "{version}", "1", "{id}", "i1", "{node}", "pi-1")
+	fill := strings.NewReplacer("{app}", "shop", "{function}", "hello", "{user}", "vera", "{version}", "1", "{id}", "i1", "{deployment}", "1", "{node}", "pi-1")
 	c := readContract(t)
 	var paths []string
 	for p := range c.Paths {
@@ -91,7 +93,11 @@ func TestOperationsAreDocumented(t *testing.T) {
 			}
 			require.True(t, slices.IsSorted(op.Codes), "%s %s", method, p)
 			if method == "post" {
-				if _, creates := op.Responses["201"]; creates && strings.HasSuffix(p, "s") && !strings.HasSuffix(p, "deployments") {
+				answer, creates := op.Responses["201"]
+				if creates && op.OperationID != "rotateToken" { // a token has no path
+					require.Contains(t, answer.Headers, "Location", "%s %s", method, p)
+				}
+				if creates && strings.HasSuffix(p, "s") && !strings.HasSuffix(p, "deployments") {
 					require.Contains(t, op.Codes, string(picloud.CodeExists), "%s %s creates, so it may find it there", method, p)
 				}
 			}
@@ -125,4 +131,33 @@ func TestSchemasDescribeTheirTypes(t *testing.T) {
 		require.ElementsMatch(t, fields, documented, name)
 		require.ElementsMatch(t, always, schema.Required, "%s: what is always there", name)
 	}
+}
+
+// What a 201 points at is there, and is what was made.
+func TestLocationsLeadToWhatWasMade(t *testing.T) {
+	s := newShop(t)
+	const fn = "/api/v1/apps/shop/functions/hello"
+	for _, c := range []struct{ method, path, body, location, contains string }{
+		{"POST", "/api/v1/apps", `{"name":"blog"}`, "/api/v1/apps/blog", `"name":"blog"`},
+		{"POST", "/api/v1/users", `{"name":"ada"}`, "/api/v1/users/ada", `"name":"ada"`},
+		{"POST", "/api/v1/apps/shop/members", `{"user":"ada","role":"viewer"}`, "/api/v1/apps/shop/members/ada", `"user":"ada"`},
+		{"POST", "/api/v1/apps/shop/functions", `{"name":"cart"}`, "/api/v1/apps/shop/functions/cart", `"name":"cart"`},
+		{"PUT", fn + "/code", hello + "\n", fn + "/versions/2", `"number":2`},
+		{"POST", fn + "/deployments", `{"versions":[{"id":1}]}`, fn + "/deployments/3", `"id":3,"app":"shop","function":"hello","version":1`},
+		{"POST", fn + "/rollback", `{}`, fn + "/deployments/4", `"version":2,"rev":5,"rollback":true`},
+	} {
+		r := s.do(c.method, c.path, s.admin, c.body)
+		require.Equal(t, 201, r.status, "%s %s: %s", c.method, c.path, r.body)
+		require.Equal(t, c.location, r.header.Get("Location"))
+		r = s.do("GET", c.location, s.admin, "")
+		require.Equal(t, 200, r.status, "%s: %s", c.location, r.body)
+		require.Contains(t, r.body, c.contains)
+	}
+	require.Equal(t, 200, s.do("GET", fn+"/deployments/1", s.viewer, "").status)
+	require.Equal(t, 404, s.do("GET", fn+"/deployments/1", s.stranger, "").status)
+	require.Equal(t, 404, s.do("GET", "/api/v1/apps/shop/functions/cart/deployments/1", s.admin, "").status, "another function's")
+	for _, id := range []string{"0", "-1", "99", "9223372036854775807"} {
+		require.Equal(t, 404, s.do("GET", fn+"/deployments/"+id, s.admin, "").status, id)
+	}
+	require.Equal(t, 400, s.do("GET", fn+"/deployments/one", s.admin, "").status)
 }

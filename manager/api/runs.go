@@ -3,6 +3,10 @@ package api
 import (
 	"context"
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/picloud/picloud"
 )
@@ -28,6 +32,10 @@ func (s *server) ListInvocations(ctx context.Context, r ListInvocationsRequestOb
 	if p.Limit == 0 {
 		p.Limit = defaultRuns
 	}
+	keep, err := runFilter(r.Params.Status, r.Params.Since, time.Now())
+	if err != nil {
+		return nil, err
+	}
 	var function string
 	if r.Params.Function != nil {
 		function = *r.Params.Function
@@ -40,7 +48,57 @@ func (s *server) ListInvocations(ctx context.Context, r ListInvocationsRequestOb
 	if err != nil {
 		return nil, err
 	}
-	return ListInvocations200JSONResponse{Items: list(s.o.Runs.Invocations(r.Params.App, function, p.Limit))}, nil
+	if keep == nil {
+		return ListInvocations200JSONResponse{Items: list(s.o.Runs.Invocations(r.Params.App, function, p.Limit))}, nil
+	}
+	var items []picloud.Invocation
+	for _, i := range s.o.Runs.Invocations(r.Params.App, function, math.MaxInt) { // what is kept is bounded
+		if len(items) < p.Limit && keep(i) {
+			items = append(items, i)
+		}
+	}
+	return ListInvocations200JSONResponse{Items: list(items)}, nil
+}
+
+// runFilter says which records a caller asks for; nil: all of them.
+func runFilter(status, since *string, now time.Time) (keep func(picloud.Invocation) bool, err error) {
+	from, err := parseSince(since, now)
+	if err != nil {
+		return nil, err
+	}
+	matches, err := parseStatus(status)
+	switch {
+	case err != nil:
+		return nil, err
+	case from.IsZero():
+		return matches, nil
+	}
+	return func(i picloud.Invocation) bool {
+		return !i.Started.Before(from) && (matches == nil || matches(i))
+	}, nil
+}
+
+// parseStatus reads a status code, a class of them, or how a call went.
+func parseStatus(text *string) (func(picloud.Invocation) bool, error) {
+	if text == nil || *text == "" {
+		return nil, nil
+	}
+	failed := func(i picloud.Invocation) bool { return i.Code != "" || i.Status >= 500 }
+	switch *text {
+	case "failed":
+		return failed, nil
+	case "ok":
+		return func(i picloud.Invocation) bool { return !failed(i) }, nil
+	}
+	digits, isClass := strings.CutSuffix(*text, "xx")
+	n, err := strconv.Atoi(digits)
+	switch {
+	case err == nil && isClass && len(digits) == 1 && n >= 1 && n <= 5:
+		return func(i picloud.Invocation) bool { return i.Status/100 == n }, nil
+	case err == nil && !isClass && len(digits) == 3 && n >= 100 && n <= 599:
+		return func(i picloud.Invocation) bool { return i.Status == n }, nil
+	}
+	return nil, invalid("status", "must be a status code such as 500, a class such as 5xx, failed or ok")
 }
 
 // GetInvocation answers GET /invocations/{id}, to members of the call's app.

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,6 +36,58 @@ func TestInvocations(t *testing.T) {
 	require.Equal(t, 404, foreign.status)
 	require.Equal(t, 404, absent.status)
 	require.Equal(t, foreign.problem(t).Hint, absent.problem(t).Hint, "a foreign call looks like none")
+}
+
+func TestInvocationsByStatusAndTime(t *testing.T) {
+	s := newShop(t)
+	now := time.Now().UTC().Truncate(time.Second)
+	add := func(id string, ago time.Duration, status int, code picloud.Code) {
+		s.agent.runs = append(s.agent.runs, picloud.Invocation{ID: id, App: "shop", Function: "hello", Started: now.Add(-ago), Status: status, Code: code})
+	}
+	add("ok", time.Second, 200, "")
+	add("own500", time.Minute, 500, "")
+	add("timeout", time.Hour, 504, picloud.CodeFunctionTimeout)
+	add("large", 2*time.Hour, 413, picloud.CodeRequestTooLarge)
+	add("missing", 3*time.Hour, 404, "")
+	add("old", 30*time.Hour, 200, "")
+	for query, want := range map[string]string{
+		"":                           "ok own500 timeout large missing old",
+		"&status=&since=":            "ok own500 timeout large missing old",
+		"&status=500":                "own500",
+		"&status=5xx":                "own500 timeout",
+		"&status=4xx":                "large missing",
+		"&status=1xx":                "",
+		"&status=failed":             "own500 timeout large",
+		"&status=ok":                 "ok missing old",
+		"&status=ok&limit=2":         "ok missing",
+		"&status=504&limit=1":        "timeout",
+		"&since=90m":                 "ok own500 timeout",
+		"&since=90m&status=failed":   "own500 timeout",
+		"&since=90m&limit=1":         "ok",
+		"&function=hello&status=4xx": "large missing",
+		"&since=" + now.Add(-time.Hour).Format(time.RFC3339): "ok own500 timeout",
+	} {
+		r := s.do("GET", "/api/v1/invocations?app=shop"+query, s.viewer, "")
+		require.Equal(t, 200, r.status, r.body)
+		var l InvocationList
+		r.json(t, &l)
+		require.NotNil(t, l.Items)
+		var ids []string
+		for _, i := range l.Items {
+			ids = append(ids, i.ID)
+		}
+		require.Equal(t, want, strings.Join(ids, " "), query)
+	}
+	for query, field := range map[string]string{
+		"status=6xx": "status", "status=0xx": "status", "status=5XX": "status", "status=50": "status", "status=099": "status",
+		"status=600": "status", "status=xx": "status", "status=-5xx": "status", "status=%2B50": "status", "status=%2B5xx": "status", "status=bad": "status",
+		"since=yesterday": "since", "since=-5m": "since",
+	} {
+		r := s.do("GET", "/api/v1/invocations?app=shop&"+query, s.viewer, "")
+		require.Equal(t, 400, r.status, query)
+		require.Equal(t, field, r.problem(t).Errors[0].Field, query)
+	}
+	require.Equal(t, 404, s.do("GET", "/api/v1/invocations?app=shop&status=ok", s.stranger, "").status)
 }
 
 func TestNodes(t *testing.T) {

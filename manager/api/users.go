@@ -6,9 +6,10 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// UserStore lists and deletes users; manager.Manager creates them, since that
+// UserStore reads and deletes users; manager.Manager creates them, since that
 // makes a token.
 type UserStore interface {
+	Get(ctx context.Context, actor picloud.Actor, name string) (picloud.User, error)
 	List(ctx context.Context, actor picloud.Actor, page picloud.Page) (items []picloud.User, next string, err error)
 	Delete(ctx context.Context, actor picloud.Actor, name string) error
 }
@@ -32,7 +33,18 @@ func (s *server) CreateUser(ctx context.Context, r CreateUserRequestObject) (Cre
 	if err != nil {
 		return nil, err
 	}
-	return CreateUser201JSONResponse{User: u, Token: token}, nil
+	return CreateUser201JSONResponse{
+		Body: UserToken{User: u, Token: token}, Headers: CreateUser201ResponseHeaders{Location: "/api/v1/users/" + u.Name},
+	}, nil
+}
+
+// GetUser answers GET /users/{user}.
+func (s *server) GetUser(ctx context.Context, r GetUserRequestObject) (GetUserResponseObject, error) {
+	u, err := s.o.Users.Get(ctx, actor(ctx), r.User)
+	if err != nil {
+		return nil, err
+	}
+	return GetUser200JSONResponse(u), nil
 }
 
 // DeleteUser answers DELETE /users/{user}.

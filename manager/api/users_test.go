@@ -41,6 +41,19 @@ func TestTokensBeginAndEndAtOnce(t *testing.T) {
 	}
 }
 
+func TestWhoSeesAUser(t *testing.T) {
+	s := newShop(t)
+	run(t, s, []scenario{
+		{who: "admin", method: "GET", path: "/users/vera", status: 200, contains: `"name":"vera","admin":false`},
+		{who: "viewer", method: "GET", path: "/users/vera", status: 200, contains: `"name":"vera"`},
+		{who: "viewer", method: "GET", path: "/users/dave", status: 403, code: "PC1003"},
+		{name: "nor whether there is one", who: "viewer", method: "GET", path: "/users/nobody", status: 403, code: "PC1003"},
+		{who: "admin", method: "GET", path: "/users/nobody", status: 404, code: "PC1004"},
+		{who: "admin", method: "GET", path: "/users/No-Name", status: 404, code: "PC1004"},
+		{method: "GET", path: "/users/vera", status: 401, code: "PC1002"},
+	})
+}
+
 func TestBadCredentials(t *testing.T) {
 	n := newNode(t)
 	for _, header := range []string{

@@ -510,6 +510,13 @@ type ListInvocationsParams struct {
 	// Function Only calls of this function of the app.
 	Function *string `form:"function,omitempty" json:"function,omitempty"`
 
+	// Status Only calls with this HTTP status ("500"), of this class ("5xx"), that `failed`, or that went `ok`. A call failed when it has a
+	// `code`, which says what ended it, or when the function answered 5xx; else it went ok.
+	Status *string `form:"status,omitempty" json:"status,omitempty"`
+
+	// Since Only calls that started from then on; a time (RFC 3339) or a duration back from now ("15m").
+	Since *string `form:"since,omitempty" json:"since,omitempty"`
+
 	// Limit Items at most, 1 to 200. Default 50.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
@@ -732,6 +739,11 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/apps/{app}/functions/{function}/deployments (the `CreateDeployment` operationId).
 	CreateDeployment(ctx context.Context, app AppName, function FunctionName, params *CreateDeploymentParams, body CreateDeploymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetDeployment Show one deployment. The newest 1000 of a function are kept.
+	//
+	// Corresponds with GET /api/v1/apps/{app}/functions/{function}/deployments/{deployment} (the `GetDeployment` operationId).
+	GetDeployment(ctx context.Context, app AppName, function FunctionName, deployment int64, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetLogs Read what a function logged, and follow it.
 	//
 	// Without `follow` a JSON list, oldest first. With `follow=true` an event stream: each record is an event `log` whose data is one
@@ -892,6 +904,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /api/v1/users/{user} (the `DeleteUser` operationId).
 	DeleteUser(ctx context.Context, user UserName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetUser Show a user. Admins, and the user itself.
+	//
+	// Corresponds with GET /api/v1/users/{user} (the `GetUser` operationId).
+	GetUser(ctx context.Context, user UserName, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RotateToken Replace a user's API token by a new one, which is shown this once; the old one ends at once. Admins, and the user for itself.
 	//
@@ -1167,6 +1184,21 @@ func (c *Client) CreateDeploymentWithBody(ctx context.Context, app AppName, func
 // Corresponds with POST /api/v1/apps/{app}/functions/{function}/deployments (the `CreateDeployment` operationId).
 func (c *Client) CreateDeployment(ctx context.Context, app AppName, function FunctionName, params *CreateDeploymentParams, body CreateDeploymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateDeploymentRequest(c.Server, app, function, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDeployment Show one deployment. The newest 1000 of a function are kept.
+//
+// Corresponds with GET /api/v1/apps/{app}/functions/{function}/deployments/{deployment} (the `GetDeployment` operationId).
+func (c *Client) GetDeployment(ctx context.Context, app AppName, function FunctionName, deployment int64, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDeploymentRequest(c.Server, app, function, deployment)
 	if err != nil {
 		return nil, err
 	}
@@ -1588,6 +1620,21 @@ func (c *Client) CreateUser(ctx context.Context, body CreateUserJSONRequestBody,
 // Corresponds with DELETE /api/v1/users/{user} (the `DeleteUser` operationId).
 func (c *Client) DeleteUser(ctx context.Context, user UserName, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteUserRequest(c.Server, user)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetUser Show a user. Admins, and the user itself.
+//
+// Corresponds with GET /api/v1/users/{user} (the `GetUser` operationId).
+func (c *Client) GetUser(ctx context.Context, user UserName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetUserRequest(c.Server, user)
 	if err != nil {
 		return nil, err
 	}
@@ -2358,6 +2405,54 @@ func NewCreateDeploymentRequestWithBody(server string, app AppName, function Fun
 	return req, nil
 }
 
+// NewGetDeploymentRequest constructs an http.Request for the GetDeployment method
+func NewGetDeploymentRequest(server string, app AppName, function FunctionName, deployment int64) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "app", app, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "function", function, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "deployment", deployment, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/apps/%s/functions/%s/deployments/%s", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetLogsRequest constructs an http.Request for the GetLogs method
 func NewGetLogsRequest(server string, app AppName, function FunctionName, params *GetLogsParams) (*http.Request, error) {
 	var err error
@@ -3108,6 +3203,30 @@ func NewListInvocationsRequest(server string, params *ListInvocationsParams) (*h
 
 		}
 
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Limit != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
@@ -3416,6 +3535,40 @@ func NewDeleteUserRequest(server string, user UserName) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetUserRequest constructs an http.Request for the GetUser method
+func NewGetUserRequest(server string, user UserName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/users/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
