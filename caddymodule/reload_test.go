@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -223,4 +224,26 @@ func metric(t *testing.T, n *testNode, name string) float64 {
 		}
 	}
 	return sum
+}
+
+// TestAdminIsNeverOpenToTheMachine: a configuration of one's own need not say
+// where Caddy's admin API listens.
+func TestAdminIsNeverOpenToTheMachine(t *testing.T) {
+	n := startNode(t)
+	var config map[string]any
+	require.NoError(t, json.Unmarshal(n.config, &config))
+	delete(config, "admin")
+	silent, err := json.Marshal(config)
+	require.NoError(t, err)
+	require.NoError(t, caddy.Load(silent, true))
+
+	_, err = net.Dial("tcp", "localhost:2019")
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	socket := os.Getenv("PICLOUD_ADMIN_SOCKET")
+	info, err := os.Stat(socket)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	conn, err := net.Dial("unix", socket)
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
 }

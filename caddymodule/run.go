@@ -186,6 +186,9 @@ func completeEnvironment() error {
 			}
 		}
 	}
+	// A configuration without an admin line would open Caddy's admin API, which
+	// owns the node, to every process of the machine: localhost:2019.
+	caddy.DefaultAdminListen = "unix/" + os.Getenv("PICLOUD_ADMIN_SOCKET") + "|0600"
 	// Nothing of Caddy's may land in a Caddy of the same user.
 	caddy.ConfigAutosavePath = filepath.Join(data, "caddy", "autosave.json")
 	return os.Setenv("XDG_DATA_HOME", data)
