@@ -45,3 +45,29 @@ func TestATakenPortIsNamedWithTheWayOut(t *testing.T) {
 	require.Contains(t, e.Hint, "PICLOUD_HTTP_PORT")
 	require.Contains(t, e.Hint, "--http-port")
 }
+
+func TestPortsThatCannotBeAreExplained(t *testing.T) {
+	for name, c := range map[string]struct{ env, value, want, hint string }{
+		"no number":       {"PICLOUD_HTTP_PORT", "http", `"http" is not a port`, "between 1 and 65535"},
+		"zero":            {"PICLOUD_HTTPS_PORT", "0", `"0" is not a port`, "between 1 and 65535"},
+		"too large":       {"PICLOUD_ADMIN_PORT", "65536", `"65536" is not a port`, "between 1 and 65535"},
+		"the same twice":  {"PICLOUD_HTTP_PORT", "8081", "port 8081 is that of PICLOUD_HTTP_PORT too", "a port of its own"},
+		"written another": {"PICLOUD_HTTP_PORT", "08081", "port 8081 is that of PICLOUD_HTTP_PORT too", "a port of its own"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, env := range []string{"PICLOUD_HTTP_PORT", "PICLOUD_HTTPS_PORT", "PICLOUD_ADMIN_PORT"} {
+				t.Setenv(env, "")
+			}
+			require.NoError(t, checkPorts())
+			t.Setenv(c.env, c.value)
+			var e *picloud.Error
+			require.ErrorAs(t, checkPorts(), &e)
+			require.Contains(t, e.Error(), c.want)
+			require.Contains(t, e.Hint, c.hint)
+		})
+	}
+	t.Setenv("PICLOUD_BIND", "203.0.113.1") // reserved for documentation: no machine has it
+	var e *picloud.Error
+	require.ErrorAs(t, probePorts(), &e)
+	require.Contains(t, e.Hint, "PICLOUD_BIND")
+}

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -169,10 +167,8 @@ func completeEnvironment() error {
 			return err
 		}
 	}
-	for _, name := range []string{"http_port", "https_port", "admin_port"} {
-		if err := checkPort(name); err != nil {
-			return err
-		}
+	if err := checkPorts(); err != nil {
+		return err
 	}
 	defaults := map[string]string{
 		"PICLOUD_DATA":         data,
@@ -194,22 +190,6 @@ func completeEnvironment() error {
 	return os.Setenv("XDG_DATA_HOME", data)
 }
 
-// checkPort explains a port setting that is none, before Caddy's parser meets it.
-func checkPort(name string) error {
-	s, err := settingNamed(name)
-	if err != nil {
-		return err
-	}
-	text := os.Getenv(s.Env)
-	if n, err := strconv.ParseUint(text, 10, 16); text == "" || err == nil && n > 0 {
-		return nil
-	}
-	return &picloud.Error{
-		Code: picloud.CodeInvalid, Op: "read " + s.Env, Detail: fmt.Sprintf("%q is not a port", picloud.Shorten(text, 40)),
-		Hint: "use a number between 1 and 65535",
-	}
-}
-
 // useFoundDataDir makes commands about a running node look where `make run`
 // keeps its data, unless a folder is named.
 func useFoundDataDir() error {
@@ -220,44 +200,4 @@ func useFoundDataDir() error {
 		return nil //nolint:nilerror // no node keeps its data here: the default folder
 	}
 	return os.Setenv("PICLOUD_DATA", "data")
-}
-
-// probePorts finds out whether the ports are free before Caddy takes them:
-// Caddy's listeners share ports between processes, so that a clash with a
-// second node would be silent.
-func probePorts() error {
-	bind := os.Getenv("PICLOUD_BIND")
-	for _, p := range []struct{ setting, fallback, host string }{
-		{"http_port", "8080", bind},
-		{"https_port", "8443", bind},
-		{"admin_port", "8081", "127.0.0.1"},
-	} {
-		s, err := settingNamed(p.setting)
-		if err != nil {
-			return err
-		}
-		port := os.Getenv(s.Env)
-		if port == "" {
-			port = p.fallback
-		}
-		address := net.JoinHostPort(p.host, port)
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return portError(s, address, err)
-		}
-		if err := l.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func portError(s Setting, address string, err error) error {
-	hint := fmt.Sprintf("choose another with --%s or %s", s.Flag(), s.Env)
-	if errors.Is(err, os.ErrPermission) {
-		hint = "ports below 1024 need root or CAP_NET_BIND_SERVICE; or " + hint
-	}
-	return &picloud.Error{
-		Code: picloud.CodeInvalid, Op: "listen on", Resource: address, Err: err, Hint: hint,
-	}
 }
