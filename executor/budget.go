@@ -82,6 +82,6 @@ func (e *Executor) noMemory(n int64) error {
 	return &picloud.Error{
 		Code: picloud.CodeNoMemory, RetryAfter: time.Second,
 		Detail: "an executor needs " + picloud.Size(n).String() + " of the " + picloud.Size(e.budget.limit).String() + " that all executors of this node may have",
-		Hint:   "lower the memory limits of functions, raise the node's memory cap, or add a node",
+		Hint:   "lower the memory limits of functions, or give the node more memory",
 	}
 }
