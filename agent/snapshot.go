@@ -139,7 +139,12 @@ func (s *snapshot) readObject(d picloud.Digest) ([]byte, error) {
 func (s *snapshot) save(m manifest, fresh map[picloud.Digest][]byte) error {
 	m.Format = manifestFormat
 	for d, source := range fresh {
-		if err := datadir.WriteFile(s.object(d), source); err != nil {
+		if err := datadir.ReplaceFile(s.object(d), source); err != nil {
+			return err
+		}
+	}
+	if len(fresh) > 0 {
+		if err := datadir.SyncDir(s.objects()); err != nil {
 			return err
 		}
 	}

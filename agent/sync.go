@@ -43,6 +43,8 @@ type syncer struct {
 	metrics *metrics
 	log     *slog.Logger
 	wakeup  chan struct{}
+
+	known bool // the node reported itself since it started; only run touches it
 }
 
 // wake asks for a comparison soon; several wakes become one.
@@ -91,6 +93,12 @@ func (s *syncer) run(ctx context.Context) {
 func (s *syncer) pull(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
+	if !s.known {
+		// Before it serves anything new: a deploy must not be complete without a
+		// node that serves already, but still writes its first copy to disk.
+		// Where this fails the report below does too.
+		s.known = s.nodes.Report(ctx, s.self()) == nil
+	}
 	incarnation, have := s.catalog.have()
 	delta, err := s.store.Delta(ctx, incarnation, have)
 	if err != nil {

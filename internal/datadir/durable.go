@@ -10,6 +10,16 @@ import (
 // either the old or the new content: temporary file, fsync, rename, fsync of
 // the folder. The file's mode is 0600.
 func WriteFile(path string, data []byte) error {
+	if err := ReplaceFile(path, data); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// ReplaceFile is WriteFile but for the fsync of the folder: after a crash the
+// path may still have its old content. For many files in one folder, which
+// SyncDir then makes durable together.
+func ReplaceFile(path string, data []byte) error {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-")
 	if err != nil {
@@ -29,7 +39,7 @@ func WriteFile(path string, data []byte) error {
 		os.Remove(tmp.Name())
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return SyncDir(dir)
+	return nil
 }
 
 // SyncDir makes renames in dir durable.
