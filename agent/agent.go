@@ -29,6 +29,7 @@ type Agent struct {
 	ids       *callIDs
 	rings     rings
 	transit   transit
+	trouble   trouble
 	metrics   *metrics
 	execStats *executor.Metrics
 
@@ -74,7 +75,7 @@ func New(opts Options) (*Agent, error) {
 		ready: make(chan struct{}), hopeless: make(chan error, 1), execStats: executor.NewMetrics(),
 		logs: newLogs(opts.DataDir, opts.NodeName, opts.Logger),
 	}
-	a.transit.limit = opts.TransitMemory
+	a.transit.limit, a.trouble.log = opts.TransitMemory, a.log
 	a.catalog = newCatalog(a)
 	a.metrics = newMetrics(a.catalog.age, func() float64 { return float64(a.logs.dropped.Load()) },
 		func() float64 { return float64(a.transit.used.Load()) })
@@ -268,7 +269,7 @@ func (a *Agent) endpoint(r picloud.Route, source []byte) *endpoint {
 		function: a.executor.Function(executor.Program{
 			App: r.App, Function: r.Function, Version: r.Version, Digest: r.Digest, Source: source, Limits: limits,
 		}),
-		gauge: a.metrics.gauge(r.Key(), picloud.TriggerHTTP), ring: a.rings.of(r.Key()), logs: a.logs, transit: &a.transit,
+		gauge: a.metrics.gauge(r.Key(), picloud.TriggerHTTP), ring: a.rings.of(r.Key()), logs: a.logs, transit: &a.transit, trouble: &a.trouble,
 		ids: a.ids, node: a.opts.NodeName,
 		versionValue: []string{fmt.Sprintf("v%d", r.Version)}, nodeValue: []string{a.opts.NodeName},
 	}

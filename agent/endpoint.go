@@ -29,6 +29,7 @@ type endpoint struct {
 	ring     *ring
 	logs     *logs
 	transit  *transit
+	trouble  *trouble
 	ids      *callIDs
 	node     string
 
@@ -74,7 +75,7 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request, rest, clientIP 
 
 // logFailure tells the function's log what ended the call from outside: limits
 // and crashes. What the script itself did wrong its executor has logged, with
-// line and trace.
+// line and trace. What the node did wrong is for the node's log.
 func (e *endpoint) logFailure(inv *picloud.Invocation) {
 	switch inv.Code {
 	case picloud.CodeFunctionTimeout, picloud.CodeFunctionMemory, picloud.CodeFunctionCrash, picloud.CodeResponseTooLarge:
@@ -82,6 +83,8 @@ func (e *endpoint) logFailure(inv *picloud.Invocation) {
 			Time: time.Now().UTC(), Level: "error", Message: inv.Error, Fields: map[string]any{"code": inv.Code, "status": inv.Status},
 			Function: inv.Function, Version: inv.Version, Invocation: inv.ID,
 		})
+	case picloud.CodeInternal, picloud.CodeExecutor, picloud.CodeNoMemory, picloud.CodeOverload:
+		e.trouble.note(inv)
 	}
 }
 
