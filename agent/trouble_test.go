@@ -29,7 +29,7 @@ func TestTheNodesFailuresAreInTheNodesLog(t *testing.T) {
 		for _, want := range []string{"too many open files", "PC1305", "app=shop", "function=cart", "request_id=call-1"} {
 			require.Contains(t, out.String(), want)
 		}
-		time.Sleep(time.Second) // of the bubble's clock
+		<-time.After(time.Second) // of the bubble's clock
 		e.logFailure(&inv)
 		require.Equal(t, 2, strings.Count(out.String(), "\n"))
 		require.Contains(t, out.String(), "more_before=99")
