@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"flag"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -90,4 +92,21 @@ func TestSettingsAloneAreEnough(t *testing.T) {
 	} {
 		require.Contains(t, string(adapted), want)
 	}
+}
+
+// TestHTTP2IsSpokenOverTLS: the options of Caddy's servers apply by the exact
+// address of a listener, and ours have a network of their own.
+func TestHTTP2IsSpokenOverTLS(t *testing.T) {
+	n := startNode(t)
+	n.deploy(t, "hello", `function handle(req) { return "hello" }`)
+	transport := &http.Transport{
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}, //nolint:gosec // the node's own CA, made a moment ago
+		ForceAttemptHTTP2: true,
+	}
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get("https://127.0.0.1:" + os.Getenv("PICLOUD_HTTPS_PORT") + "/fn/default/hello")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.Equal(t, 2, resp.ProtoMajor)
 }
