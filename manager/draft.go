@@ -25,6 +25,10 @@ func (m *Manager) Validate(ctx context.Context, actor picloud.Actor, app, functi
 	return compiled, checkHandlers(op, resource, compiled)
 }
 
+// DraftTimeout is the most that a draft may take, whatever its function's
+// timeout: somebody waits for the answer, and compiling waits for its place.
+const DraftTimeout = 30 * time.Second
+
 // Drafted is what one run of a draft led to.
 type Drafted struct {
 	Response picloud.Response    // zero when Failure is set
@@ -35,7 +39,7 @@ type Drafted struct {
 
 // Draft runs source once against req and keeps nothing. Without source it runs
 // the live version. The function's limits apply, or the defaults when there is
-// no such function yet.
+// no such function yet; DraftTimeout does in any case.
 func (m *Manager) Draft(ctx context.Context, actor picloud.Actor, app, function string, source []byte, req picloud.Request) (Drafted, error) {
 	const op = "test function"
 	resource := app + "/" + function
@@ -57,9 +61,11 @@ func (m *Manager) Draft(ctx context.Context, actor picloud.Actor, app, function 
 	if err := checkSource(op, resource, source); err != nil {
 		return Drafted{}, err
 	}
+	limits := f.Settings.Limits.WithDefaults()
+	limits.Timeout = min(limits.Timeout, picloud.Duration(DraftTimeout))
 	start := time.Now()
 	d := Drafted{}
-	d.Response, d.Logs, err = m.o.Drafter.Draft(ctx, source, f.Settings.Limits.WithDefaults(), req)
+	d.Response, d.Logs, err = m.o.Drafter.Draft(ctx, source, limits, req)
 	d.Duration = time.Since(start)
 	if err != nil && !failedInCall(ctx, err) {
 		return Drafted{}, err

@@ -90,7 +90,8 @@ func (w *world) Compile(context.Context, []byte, string) (picloud.Compiled, erro
 	return picloud.Compiled{Handlers: []string{"handle"}}, w.compiled
 }
 
-func (w *world) Draft(context.Context, []byte, picloud.Limits, picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+func (w *world) Draft(_ context.Context, _ []byte, limits picloud.Limits, _ picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+	w.note("draft " + limits.Timeout.String())
 	return picloud.Response{}, []picloud.LogRecord{{Message: "x"}}, w.draft
 }
 
@@ -182,6 +183,19 @@ func TestDraftTellsTheScriptsFailureFromOurs(t *testing.T) {
 	w.live.Version = 0
 	_, err := w.manager(t).Draft(t.Context(), picloud.Actor{}, "shop", "hello", nil, picloud.Request{})
 	require.Equal(t, picloud.CodeConflict, picloud.CodeOf(err), "nothing to run")
+}
+
+// TestDraftsDoNotOutlastTheirCaller: a function may run for 15 minutes, a call of
+// the API may not, and meanwhile nobody else's script is compiled.
+func TestDraftsDoNotOutlastTheirCaller(t *testing.T) {
+	for set, want := range map[time.Duration]string{0: "draft 10s", time.Second: "draft 1s", 15 * time.Minute: "draft 30s"} {
+		w := &world{role: picloud.RoleDeveloper, live: picloud.Function{
+			Version: 3, Settings: picloud.Settings{Limits: picloud.Limits{Timeout: picloud.Duration(set)}},
+		}}
+		_, err := w.manager(t).Draft(t.Context(), picloud.Actor{}, "shop", "hello", nil, picloud.Request{})
+		require.NoError(t, err)
+		require.Contains(t, w.noted, want)
+	}
 }
 
 func TestTokens(t *testing.T) {
