@@ -111,5 +111,11 @@ func checkNames(r *http.Request) error {
 }
 
 func tooLarge(limit int64) error {
+	if limit == maxSource {
+		return &picloud.Error{
+			Code: picloud.CodeTooLarge, Detail: fmt.Sprintf("the script has more than the %d bytes that are allowed", picloud.MaxSourceSize),
+			Hint: "move data out of the script, or split it into several functions",
+		}
+	}
 	return &picloud.Error{Code: picloud.CodeTooLarge, Detail: fmt.Sprintf("the request's body has more than %d bytes", limit)}
 }
