@@ -31,8 +31,14 @@ type Delta struct {
 	Full bool
 	// Routes are new or changed.
 	Routes []Route
-	// Gone are tombstones: functions that are no longer served.
+	// Apps are the configurations of apps, new or changed.
+	Apps []AppConfig
+	// Gone are tombstones: functions that are no longer served, and with an
+	// empty Function whole apps.
 	Gone []RouteKey
+	// Limits are the defaults of the node that asked; they stand below those of
+	// functions and apps.
+	Limits Limits
 }
 
 // Acks says which nodes serve a catalog revision.

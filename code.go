@@ -17,6 +17,7 @@ const (
 	CodePrecondition    Code = "PC1008"
 	CodeTooLarge        Code = "PC1009"
 	CodeConflict        Code = "PC1010"
+	CodeQuota           Code = "PC1011"
 
 	CodeScript        Code = "PC1101"
 	CodeSourceBounds  Code = "PC1102"
@@ -44,6 +45,7 @@ const (
 	CodeNoMemory     Code = "PC1304"
 	CodeExecutor     Code = "PC1305"
 	CodeOverload     Code = "PC1306"
+	CodeSecrets      Code = "PC1307"
 )
 
 // Entry is the catalogue's description of a code.
@@ -68,6 +70,7 @@ var Catalogue = []Entry{
 	{CodePrecondition, ErrPrecondition, "precondition-failed", "Changed since you read it", 412, "`If-Match` does not equal the current ETag. Read it again and repeat the change."},
 	{CodeTooLarge, ErrTooLarge, "too-large", "Too large", 413, "The request body is over the limit that the detail names."},
 	{CodeConflict, ErrConflict, "conflict", "Conflict", 409, "The change does not fit the present state; the detail says why."},
+	{CodeQuota, ErrLimit, "quota", "Quota reached", 409, "The app has as much of this as it may have; the detail says how much. Delete some, or raise the quota."},
 
 	{CodeScript, ErrScript, "script-error", "Script does not compile", 422, "`line`, `column` and `excerpt` say where. The version that was live stays live."},
 	{CodeSourceBounds, ErrScript, "source-bounds", "Script is out of bounds", 422, "A script has at most 64 KiB, 500 top-level bindings and 2,000 operators in one expression."},
@@ -95,6 +98,7 @@ var Catalogue = []Entry{
 	{CodeNoMemory, ErrUnavailable, "node-memory", "Node is out of executor memory", 503, "All executor memory of this node is in use by running calls. Try again after `Retry-After`."},
 	{CodeExecutor, ErrUnavailable, "executor-unavailable", "Executor could not be started", 503, "The node could not start a sandboxed executor. `picloud doctor` says why."},
 	{CodeOverload, ErrUnavailable, "overload", "Too much under way at once", 503, "Large request and response bodies hold all the memory that this node has for them. Small ones are still served. Try again after `Retry-After`."},
+	{CodeSecrets, ErrUnavailable, "secret-unavailable", "Secrets cannot be opened here", 503, "This node does not have the cluster's key. Functions that need no secret are served."},
 }
 
 var byCode = func() map[Code]Entry {

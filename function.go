@@ -14,8 +14,10 @@ const DefaultApp = "default"
 // App is a group of functions that share members, executor processes and
 // memory. Its name is its identity.
 type App struct {
-	Name      string    `json:"name"`
-	CreatedAt time.Time `json:"created_at"`
+	Name      string      `json:"name"`
+	Settings  AppSettings `json:"settings"`
+	Rev       int64       `json:"rev"` // catalog revision of the last change of settings, env or secrets; the ETag
+	CreatedAt time.Time   `json:"created_at"`
 }
 
 // Function is one script with a URL: /fn/{app}/{function}.
@@ -36,6 +38,13 @@ type Settings struct {
 	Methods []string `json:"methods,omitempty"`
 	// CORS is answered before code runs; nil: no CORS headers.
 	CORS *CORS `json:"cors,omitempty"`
+	// Env are variables of this function; they come before those of its app.
+	Env Env `json:"env,omitempty"`
+	// Secrets are the names of the app's secrets that the function may read;
+	// empty: all of them.
+	Secrets []string `json:"secrets,omitempty"`
+	// Egress lists where the function may connect to, see ParseEgress; empty: nowhere.
+	Egress []string `json:"egress,omitempty"`
 }
 
 // CORS says which browser pages of other origins may call the function.
@@ -64,10 +73,18 @@ func (s Settings) Check() error {
 	if s.CORS != nil {
 		fields = append(fields, s.CORS.fields()...)
 	}
+	fields = append(fields, s.Env.fields("env")...)
+	fields = append(fields, checkSecretNames("secrets", s.Secrets)...)
+	fields = append(fields, checkEgress("egress", s.Egress)...)
+	return checked("check settings", fields)
+}
+
+// checked is the error for the fields, if there are any.
+func checked(op string, fields []FieldError) error {
 	if len(fields) == 0 {
 		return nil
 	}
-	return &Error{Code: CodeInvalid, Op: "check settings", Detail: fields[0].Field + " " + fields[0].Message, Fields: fields}
+	return &Error{Code: CodeInvalid, Op: op, Detail: fields[0].Field + " " + fields[0].Message, Fields: fields}
 }
 
 func checkMethods(field string, methods []string) []FieldError {

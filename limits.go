@@ -25,25 +25,33 @@ type Limits struct {
 	LogBytes Size `json:"log_bytes,omitempty"`
 	// HostCalls is how many host calls one invocation may make. Default 50, 1 to 10,000.
 	HostCalls int `json:"host_calls,omitempty"`
+	// OutboundCalls is how many of them may be HTTP requests, redirects
+	// included. Default 20, 1 to 1,000.
+	OutboundCalls int `json:"outbound_calls,omitempty"`
 }
 
 // DefaultLimits returns the limits of a function that sets none.
 func DefaultLimits() Limits {
 	return Limits{
-		Timeout:      Duration(10 * time.Second),
-		Memory:       64 << 20,
-		Concurrency:  32,
-		Queue:        128,
-		RequestBody:  8 << 20,
-		ResponseBody: 8 << 20,
-		LogBytes:     64 << 10,
-		HostCalls:    50,
+		Timeout:       Duration(10 * time.Second),
+		Memory:        64 << 20,
+		Concurrency:   32,
+		Queue:         128,
+		RequestBody:   8 << 20,
+		ResponseBody:  8 << 20,
+		LogBytes:      64 << 10,
+		HostCalls:     50,
+		OutboundCalls: 20,
 	}
 }
 
-// WithDefaults returns l with every zero field replaced by its default.
-func (l Limits) WithDefaults() Limits {
-	d := DefaultLimits()
+// WithDefaults returns the limits with the built-in default for what is not set.
+func (l Limits) WithDefaults() Limits { return l.Or(DefaultLimits()) }
+
+// Or returns the limits with those of d for what is not set. A function's
+// limits come before its app's, those before the node's, those before the
+// built-in defaults.
+func (l Limits) Or(d Limits) Limits {
 	l.Timeout = or(l.Timeout, d.Timeout)
 	l.Memory = or(l.Memory, d.Memory)
 	l.Concurrency = or(l.Concurrency, d.Concurrency)
@@ -52,8 +60,12 @@ func (l Limits) WithDefaults() Limits {
 	l.ResponseBody = or(l.ResponseBody, d.ResponseBody)
 	l.LogBytes = or(l.LogBytes, d.LogBytes)
 	l.HostCalls = or(l.HostCalls, d.HostCalls)
+	l.OutboundCalls = or(l.OutboundCalls, d.OutboundCalls)
 	return l
 }
+
+// Check names every limit that is out of its range.
+func (l Limits) Check() error { return checked("check limits", l.fields()) }
 
 func or[T comparable](v, fallback T) T {
 	var zero T
@@ -80,5 +92,6 @@ func (l Limits) fields() []FieldError {
 	check("response_body", int64(l.ResponseBody), 1, 64<<20, "1B", "64MiB")
 	check("log_bytes", int64(l.LogBytes), 1, 1<<20, "1B", "1MiB")
 	check("host_calls", int64(l.HostCalls), 1, 10_000, "1", "10000")
+	check("outbound_calls", int64(l.OutboundCalls), 1, 1000, "1", "1000")
 	return out
 }

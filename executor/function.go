@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -17,17 +18,23 @@ type Program struct {
 	Digest   picloud.Digest
 	Source   []byte         // kept, and never changed
 	Limits   picloud.Limits // completed
+	// Env are the variables that the script reads.
+	Env picloud.Env
+	// Grants say what the host may do for the program. They go to Host.Call as
+	// they are; other ones, by ==, make another program. Nil: none.
+	Grants any
 }
 
 // same reports whether two programs of one name are the same.
 func (p Program) same(q Program) bool {
-	return p.Version == q.Version && p.Digest == q.Digest && p.Limits == q.Limits
+	return p.Version == q.Version && p.Digest == q.Digest && p.Limits == q.Limits && p.Grants == q.Grants && maps.Equal(p.Env, q.Env)
 }
 
 // Function is the handle of a program. It is safe for concurrent use.
 type Function struct {
 	program  Program
 	resource string // app/function, for errors
+	env      []byte // Program.Env as the worker gets it
 	pool     *pool
 	gate     gate
 
@@ -41,9 +48,26 @@ const noSlot = -1
 
 func newFunction(p *pool, program Program, queueTimeout time.Duration) *Function {
 	f := &Function{program: program, resource: program.App + "/" + program.Function, pool: p}
+	f.env = encodeEnv(program.Env)
 	f.slot.Store(noSlot)
 	f.gate.init(program.Limits.Concurrency, program.Limits.Queue, queueTimeout)
 	return f
+}
+
+// encodeEnv returns the variables as wire.Load carries them.
+func encodeEnv(env picloud.Env) []byte {
+	if len(env) == 0 {
+		return nil
+	}
+	values := make(map[string]any, len(env))
+	for name, value := range env {
+		values[name] = value
+	}
+	encoded, err := wire.Marshal(values)
+	if err != nil || len(encoded) > wire.MaxEnv {
+		return nil // Env.Check, which passed, allows no such thing
+	}
+	return encoded
 }
 
 // Program returns what the handle stands for.

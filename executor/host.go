@@ -23,6 +23,7 @@ type HostCall struct {
 	Function   string
 	Version    int
 	Invocation string
+	Grants     any    // of the program, as the agent gave them
 	Name       string // module and function: "kv.get"
 	Args       []any
 }
@@ -78,7 +79,7 @@ func (w *worker) hostCall(h wire.Header, payload []byte) error {
 		ctx, cancel := context.WithTimeout(w.ctx, left)
 		fl.hostCtx, fl.cancel = ctx, cancel
 	}
-	call := HostCall{App: w.app, Function: p.Function, Version: p.Version, Invocation: fl.invoke.ID, Name: ask.Name}
+	call := HostCall{App: w.app, Function: p.Function, Version: p.Version, Invocation: fl.invoke.ID, Grants: p.Grants, Name: ask.Name}
 	ctx, over := fl.hostCtx, fl.hostCalls > p.Limits.HostCalls
 	args, err := wire.Unmarshal(ask.Args)
 	if err != nil {

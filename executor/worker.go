@@ -171,7 +171,7 @@ func (w *worker) load(f *Function, slot uint32, mode wire.Mode, now int64) {
 	p, l := &f.program, &f.program.Limits
 	w.frames.Queue(wire.TypeLoad, uint64(slot), &wire.Load{
 		Mode: mode, Function: p.Function, Version: p.Version, Digest: p.Digest, Source: p.Source,
-		Timeout: w.exec.opts.LoadTimeout, ResponseBody: int(l.ResponseBody), LogBytes: int(l.LogBytes), HostCalls: l.HostCalls,
+		Timeout: w.exec.opts.LoadTimeout, ResponseBody: int(l.ResponseBody), LogBytes: int(l.LogBytes), HostCalls: l.HostCalls, Env: f.env,
 	})
 }
 

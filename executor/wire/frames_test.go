@@ -64,7 +64,7 @@ func anyPayload(t *rapid.T) (Type, Payload) {
 		l := &Load{
 			Mode: Mode(rapid.IntRange(0, 2).Draw(t, "mode")), Function: name.Draw(t, "function"), Version: anyCount.Draw(t, "version"),
 			Source: anyBytes.Draw(t, "source"), Timeout: anySpan.Draw(t, "timeout"), ResponseBody: anyCount.Draw(t, "response"),
-			LogBytes: anyCount.Draw(t, "log"), HostCalls: anyCount.Draw(t, "hostcalls"),
+			LogBytes: anyCount.Draw(t, "log"), HostCalls: anyCount.Draw(t, "hostcalls"), Env: anyBytes.Draw(t, "env"),
 		}
 		copy(l.Digest[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "digest"))
 		return kind, l

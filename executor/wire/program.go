@@ -6,6 +6,7 @@ import "time"
 const (
 	MaxSource   = 1 << 20 // bytes; the worker's own bound is tighter and gives a better error
 	MaxHandlers = 16
+	MaxEnv      = 256 << 10 // encoded variables, in bytes
 	maxName     = 128
 )
 
@@ -32,10 +33,11 @@ type Load struct {
 	ResponseBody int
 	LogBytes     int
 	HostCalls    int
+	Env          []byte // a map of strings from Marshal, at most MaxEnv; empty: none
 }
 
 func (l *Load) appendPayload(dst []byte) (head, tail []byte) {
-	dst = appendArray(dst, 9)
+	dst = appendArray(dst, 10)
 	dst = appendUint(dst, uint64(l.Mode))
 	dst = appendBytes(dst, l.Function)
 	dst = appendUint(dst, uint64(max(l.Version, 0)))
@@ -44,13 +46,14 @@ func (l *Load) appendPayload(dst []byte) (head, tail []byte) {
 	dst = appendUint(dst, uint64(max(l.ResponseBody, 0)))
 	dst = appendUint(dst, uint64(max(l.LogBytes, 0)))
 	dst = appendUint(dst, uint64(max(l.HostCalls, 0)))
+	dst = appendBytes(dst, l.Env)
 	return appendHeadOf(dst, majorBytes, uint64(len(l.Source))), l.Source
 }
 
-// Decode reads the payload of a Load frame. Source aliases it.
+// Decode reads the payload of a Load frame. Env and Source alias it.
 func (l *Load) Decode(payload []byte) error {
 	c := cursor{b: payload}
-	c.record(9)
+	c.record(10)
 	l.Mode = Mode(c.uint(uint64(ModeDraft)))
 	l.Function = c.text(maxName)
 	l.Version = int(c.uint(1<<31 - 1))
@@ -63,6 +66,7 @@ func (l *Load) Decode(payload []byte) error {
 	l.ResponseBody = int(c.uint(1<<31 - 1))
 	l.LogBytes = int(c.uint(1<<31 - 1))
 	l.HostCalls = int(c.uint(1<<31 - 1))
+	l.Env = c.bytes(MaxEnv)
 	l.Source = c.bytes(MaxSource)
 	return c.done("load")
 }

@@ -1,0 +1,125 @@
+package picloud
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// maxEgress bounds a function's list of rules.
+const maxEgress = 100
+
+// EgressRule says where a function may connect to. Exactly one of Host and
+// Prefix is set.
+type EgressRule struct {
+	// Host is a name such as "api.example.org", or "*.example.org" for every
+	// name below. It allows public addresses only. "*" is every name.
+	Host string
+	// Prefix is a range of addresses. Private addresses, such as those of a
+	// home network, are allowed only by a range that is private as a whole.
+	Prefix netip.Prefix
+	// Port is the only port allowed; 0: any.
+	Port int
+}
+
+var hostName = regexp.MustCompile(`^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// ParseEgress reads a rule: a host name, "*.example.org", "*", an address or a
+// CIDR range, each with or without ":port". An IPv6 address with a port stands
+// in brackets.
+func ParseEgress(s string) (EgressRule, error) {
+	bad := func(why string) (EgressRule, error) {
+		return EgressRule{}, &Error{
+			Code: CodeInvalid, Op: "check egress rule", Detail: fmt.Sprintf("%q %s", Shorten(s, 80), why),
+			Hint: `a rule is a host ("api.example.org", "*.example.org"), an address or a range ("192.168.1.0/24"), with ":port" if only that is meant`,
+		}
+	}
+	if len(s) > 300 {
+		return bad("is too long")
+	}
+	text, r := s, EgressRule{}
+	if strings.Contains(text, "://") {
+		return bad("is a URL; leave the scheme and the path away")
+	}
+	host, port, found := cutPort(text)
+	if found {
+		n, err := strconv.Atoi(port)
+		if err != nil || n < 1 || n > 65535 {
+			return bad("has no valid port")
+		}
+		text, r.Port = host, n
+	}
+	bare := text
+	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
+		bare = text[1 : len(text)-1]
+	}
+	if addr, err := netip.ParseAddr(bare); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		r.Prefix = netip.PrefixFrom(addr, addr.BitLen())
+		return r, nil
+	}
+	if strings.Contains(bare, "/") {
+		prefix, err := netip.ParsePrefix(bare)
+		if err != nil || prefix.Addr().Is4In6() {
+			return bad("is no range of addresses")
+		}
+		r.Prefix = prefix.Masked()
+		return r, nil
+	}
+	r.Host = strings.ToLower(strings.TrimSuffix(text, "."))
+	if r.Host != "*" && (!hostName.MatchString(r.Host) || len(r.Host) > 253) {
+		return bad("is no host name")
+	}
+	last := r.Host[strings.LastIndexByte(r.Host, '.')+1:]
+	if strings.Trim(last, "0123456789") == "" {
+		return bad("is neither an address nor a host name")
+	}
+	return r, nil
+}
+
+// cutPort splits "host:port", "[::1]:port" and "10.0.0.0/8:port".
+func cutPort(s string) (host, port string, found bool) {
+	if strings.HasPrefix(s, "[") {
+		if i := strings.LastIndex(s, "]:"); i > 0 {
+			return s[:i+1], s[i+2:], true
+		}
+		return s, "", false
+	}
+	if strings.Count(s, ":") != 1 {
+		return s, "", false // an IPv6 address, or no port
+	}
+	return strings.Cut(s, ":")
+}
+
+// String returns the rule as ParseEgress reads it.
+func (r EgressRule) String() string {
+	text := r.Host
+	if text == "" {
+		text = r.Prefix.String()
+		if r.Prefix.IsSingleIP() {
+			text = r.Prefix.Addr().String()
+		}
+		if r.Prefix.Addr().Is6() && r.Port != 0 {
+			text = "[" + text + "]"
+		}
+	}
+	if r.Port != 0 {
+		text += ":" + strconv.Itoa(r.Port)
+	}
+	return text
+}
+
+func checkEgress(field string, rules []string) []FieldError {
+	var out []FieldError
+	if len(rules) > maxEgress {
+		out = append(out, FieldError{field, fmt.Sprintf("must have at most %d rules", maxEgress)})
+	}
+	for _, text := range rules {
+		if _, err := ParseEgress(text); err != nil {
+			out = append(out, FieldError{field, "has " + err.(*Error).Detail})
+		}
+	}
+	return out
+}

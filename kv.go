@@ -1,0 +1,50 @@
+package picloud
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// The bounds of key-value stores.
+const (
+	MaxKVKey   = 512       // bytes
+	MaxKVValue = 256 << 10 // encoded, in bytes
+	MaxKVTTL   = 10 * 365 * 24 * time.Hour
+)
+
+// KVQuota is what an app may keep in its key-value store.
+type KVQuota struct {
+	Bytes Size `json:"bytes,omitempty"` // keys and encoded values; default 64 MiB, at most 16 GiB
+	Keys  int  `json:"keys,omitempty"`  // default 100,000, at most 10,000,000
+}
+
+// WithDefaults returns the quota with the default for what is not set.
+func (q KVQuota) WithDefaults() KVQuota {
+	return KVQuota{Bytes: cmp.Or(q.Bytes, 64<<20), Keys: cmp.Or(q.Keys, 100_000)}
+}
+
+// KVEntry is one key of an app's key-value store.
+type KVEntry struct {
+	Key string
+	// Value is encoded as CBOR, within MaxKVValue.
+	Value []byte
+	// Version is a number that no earlier state of the key had, from 1.
+	Version int64
+	// ExpiresAt is when the entry ends; zero: never.
+	ExpiresAt time.Time
+}
+
+// CheckKVKey is the error for a key that cannot be one.
+func CheckKVKey(key string) error {
+	if key != "" && len(key) <= MaxKVKey && utf8.ValidString(key) && !strings.ContainsRune(key, 0) {
+		return nil
+	}
+	return &Error{
+		Code: CodeInvalid, Op: "check key", Detail: fmt.Sprintf("%q is no key", Shorten(key, 80)),
+		Hint:   fmt.Sprintf("a key is 1 to %d bytes of UTF-8 without NUL", MaxKVKey),
+		Fields: []FieldError{{Field: "key", Message: fmt.Sprintf("must be 1 to %d bytes of UTF-8 without NUL", MaxKVKey)}},
+	}
+}
