@@ -18,9 +18,11 @@ type Memory struct {
 // memory measures the agent's own process.
 func (n *node) memory(name string) Memory { return memoryOf(name, []int{n.pid}) }
 
-// workers measures the executors, the agent's children of that name.
-func (n *node) workers(name string) []Memory {
-	var pids []int
+// workers measures the executors.
+func (n *node) workers(name string) Memory { return memoryOf(name, n.executors()) }
+
+// executors are the agent's children but for its database.
+func (n *node) executors() (pids []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
 		raw, err := os.ReadFile(path)
@@ -36,7 +38,7 @@ func (n *node) workers(name string) []Memory {
 			pids = append(pids, pid)
 		}
 	}
-	return []Memory{memoryOf(name, pids)}
+	return pids
 }
 
 func memoryOf(name string, pids []int) Memory {

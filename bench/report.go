@@ -11,35 +11,23 @@ import (
 
 // Report is everything that one run measured.
 type Report struct {
-	Machine     string       `json:"machine"`
-	Go          string       `json:"go"`
-	Connections int          `json:"connections"`
-	Rounds      int          `json:"rounds"`
-	Seconds     float64      `json:"seconds_per_measurement"`
-	Throughput  []Throughput `json:"throughput"`
-	ColdStart   Spread       `json:"cold_start"`
-	Deploy      Spread       `json:"deploy_to_first_answer"`
-	Memory      []Memory     `json:"memory"`
-}
-
-// Throughput is one row of the comparison. Ratios are medians of the ratios of
-// each round, which cancels what the machine did meanwhile.
-type Throughput struct {
-	Name         string    `json:"name"`
-	Median       float64   `json:"median_per_second"`
-	RatioToStock float64   `json:"ratio_to_stock"`
-	RatioToOurs  float64   `json:"ratio_to_our_respond,omitempty"`
-	P50ms        float64   `json:"p50_ms"`
-	P99ms        float64   `json:"p99_ms"`
-	Rounds       []float64 `json:"rounds"`
-
-	p50s, p99s, toStock, toOurs []float64
+	Machine    string       `json:"machine"`
+	Go         string       `json:"go"`
+	Rounds     int          `json:"rounds"`
+	Seconds    float64      `json:"seconds_per_measurement"`
+	Throughput []Throughput `json:"throughput"`
+	Bodies     []Throughput `json:"bodies"`
+	Work       []Throughput `json:"work"`
+	Times      []Spread     `json:"times"`
+	Neighbours []Spread     `json:"neighbours"`
+	Crowd      *Crowd       `json:"crowd"`
+	Memory     []Memory     `json:"memory"`
 }
 
 func newReport(p plan) *Report {
 	return &Report{
 		Machine: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()), Go: runtime.Version(),
-		Connections: p.connections, Rounds: p.rounds, Seconds: p.duration.Seconds(),
+		Rounds: p.rounds, Seconds: p.duration.Seconds(),
 	}
 }
 
@@ -75,25 +63,57 @@ func (r *Report) write(dir, page string) error {
 
 func (r *Report) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s; %d connections, %d rounds of %g s, medians\n\n", r.Machine, r.Go, r.Connections, r.Rounds, r.Seconds)
-	b.WriteString("| | requests/s | × stock Caddy | × our respond | p50 ms | p99 ms |\n|---|---:|---:|---:|---:|---:|\n")
-	for _, t := range r.Throughput {
-		ours := "–"
-		if t.RatioToOurs > 0 {
-			ours = fmt.Sprintf("%.3f", t.RatioToOurs)
-		}
-		fmt.Fprintf(&b, "| %s | %.0f | %.3f | %s | %.2f | %.2f |\n", t.Name, t.Median, t.RatioToStock, ours, t.P50ms, t.P99ms)
+	fmt.Fprintf(&b, "%s, %s; %d rounds of %g s, medians\n", r.Machine, r.Go, r.Rounds, r.Seconds)
+	throughputTable(&b, "A function against a constant answer", r.Throughput)
+	throughputTable(&b, fmt.Sprintf("Bodies, %d connections", connections), r.Bodies)
+	throughputTable(&b, fmt.Sprintf("Functions that work, %d connections", connections), r.Work)
+	timesTable(&b, "Times", r.Times)
+	timesTable(&b, fmt.Sprintf("A hello at %d requests/s while others spin, median of %d", neighbourRate, neighbourRounds), r.Neighbours)
+	if c := r.Crowd; c != nil {
+		heading(&b, "A crowd")
+		b.WriteString("| | |\n|---|---:|\n")
+		fmt.Fprintf(&b, "| functions deployed, an app each | %d |\n| of which are called at random | %d |\n| calls | %d |\n", c.Deployed, c.Called, c.Calls)
+		fmt.Fprintf(&b, "| a call, median ms | %.2f |\n| a call, p99 ms | %.2f |\n", c.Median, c.P99)
+		fmt.Fprintf(&b, "| executors alive | %d |\n| their PSS, MB | %.1f |\n| the node's PSS, MB | %.1f |\n", c.Workers, c.WorkersPSS, c.NodePSS)
+		fmt.Fprintf(&b, "| executors after the idle timeout | %d |\n| the node then, %% of a core | %.2f |\n", c.Left, c.IdleCPU)
 	}
-	b.WriteString("\n| | count | median ms | p99 ms | max ms |\n|---|---:|---:|---:|---:|\n")
-	for _, s := range []struct {
-		name string
-		Spread
-	}{{"cold start: first call of an idle app", r.ColdStart}, {"deploy → first new answer", r.Deploy}} {
-		fmt.Fprintf(&b, "| %s | %d | %.1f | %.1f | %.1f |\n", s.name, s.Count, s.Median, s.P99, s.Max)
-	}
-	b.WriteString("\n| | processes | RSS MB | PSS MB |\n|---|---:|---:|---:|\n")
+	heading(&b, "Memory")
+	b.WriteString("| | processes | RSS MB | PSS MB |\n|---|---:|---:|---:|\n")
 	for _, m := range r.Memory {
 		fmt.Fprintf(&b, "| %s | %d | %.1f | %.1f |\n", m.Name, m.Processes, m.RSS, m.PSS)
 	}
 	return b.String()
+}
+
+func heading(b *strings.Builder, title string) { fmt.Fprintf(b, "\n**%s**\n\n", title) }
+
+func throughputTable(b *strings.Builder, title string, rows []Throughput) {
+	if len(rows) == 0 {
+		return
+	}
+	heading(b, title)
+	b.WriteString("| | connections | requests/s | × stock Caddy | × our respond | p50 ms | p99 ms | µs of CPU per call: node | executors |\n")
+	b.WriteString("|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	for _, t := range rows {
+		fmt.Fprintf(b, "| %s | %d | %.0f | %s | %s | %.2f | %.2f | %s | %s |\n", t.Name, t.Connections, t.Median,
+			or(t.RatioToStock, "%.2f"), or(t.RatioToOurs, "%.2f"), t.P50ms, t.P99ms, or(t.CPU["node"], "%.0f"), or(t.CPU["executors"], "%.0f"))
+	}
+}
+
+func or(v float64, format string) string {
+	if v == 0 {
+		return "–"
+	}
+	return fmt.Sprintf(format, v)
+}
+
+func timesTable(b *strings.Builder, title string, rows []Spread) {
+	if len(rows) == 0 {
+		return
+	}
+	heading(b, title)
+	b.WriteString("| | count | median ms | p99 ms | max ms |\n|---|---:|---:|---:|---:|\n")
+	for _, s := range rows {
+		fmt.Fprintf(b, "| %s | %d | %.1f | %.1f | %.1f |\n", s.Name, s.Count, s.Median, s.P99, s.Max)
+	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,15 +11,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
-
-const helloSource = `function handle(req) {
-  let who = req.query.name ?? "world"
-  return {hello: who}
-}
-`
 
 // fleet holds every process that the benchmark started.
 type fleet struct {
@@ -95,8 +89,9 @@ type node struct {
 	pid                int
 }
 
-// node starts a PiCloud node whose executor is the given binary.
-func (f *fleet) node(ctx context.Context, dir, name, worker string) (*node, error) {
+// node starts a PiCloud node whose executor is the given binary, with further
+// settings from the environment.
+func (f *fleet) node(ctx context.Context, dir, name, worker string, env ...string) (*node, error) {
 	home := filepath.Join(dir, name)
 	if err := os.Mkdir(home, 0o755); err != nil {
 		return nil, err
@@ -110,6 +105,7 @@ func (f *fleet) node(ctx context.Context, dir, name, worker string) (*node, erro
 	ports := map[string]int{}
 	cmd := exec.CommandContext(ctx, filepath.Join(home, "picloud"), "run")
 	cmd.Env = append(os.Environ(), "PICLOUD_DATA="+filepath.Join(home, "data"), "PICLOUD_NODE_NAME=bench", "PICLOUD_BIND=127.0.0.1", "PICLOUD_DATABASE_URL=")
+	cmd.Env = append(cmd.Env, env...)
 	for _, key := range []string{"PICLOUD_HTTP_PORT", "PICLOUD_HTTPS_PORT", "PICLOUD_ADMIN_PORT"} {
 		port, err := freePort()
 		if err != nil {
@@ -141,21 +137,32 @@ func (f *fleet) node(ctx context.Context, dir, name, worker string) (*node, erro
 
 // deploy puts code and returns when every node serves it.
 func (n *node) deploy(ctx context.Context, app, function, source string) error {
-	url := fmt.Sprintf("%s/api/v1/apps/%s/functions/%s/code?create=true&deploy=true&wait=all", n.control, app, function)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, bytes.NewReader([]byte(source)))
+	path := fmt.Sprintf("/apps/%s/functions/%s/code?create=true&deploy=true&wait=all", app, function)
+	return n.api(ctx, http.MethodPut, path, "text/plain", source)
+}
+
+// set changes settings of a function.
+func (n *node) set(ctx context.Context, app, function, settings string) error {
+	path := fmt.Sprintf("/apps/%s/functions/%s", app, function)
+	return n.api(ctx, http.MethodPatch, path, "application/merge-patch+json", `{"settings":`+settings+`}`)
+}
+
+// api makes a call of the control API that must succeed.
+func (n *node) api(ctx context.Context, method, path, contentType, body string) error {
+	req, err := http.NewRequestWithContext(ctx, method, n.control+"/api/v1"+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+n.token)
-	req.Header.Set("Content-Type", "text/plain")
+	req.Header.Set("Content-Type", contentType)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusCreated && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("deploy %s/%s: %s: %s", app, function, resp.Status, body)
+	answer, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode >= 300 {
+		err = fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, answer)
 	}
 	return err
 }

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"os"
+)
+
+// lab is what scenarios measure.
+type lab struct {
+	plan    plan
+	dir     string
+	servers fleet
+	stock   *server // Caddy alone
+	ours    *server // the Caddy inside of picloud
+	null    *node   // its executor answers every call with the same bytes
+	hello   *node
+}
+
+const helloSource = `function handle(req) {
+  let who = req.query.name ?? "world"
+  return {hello: who}
+}
+`
+
+// helloCall is the call of the hello function that comparisons make.
+const helloCall = "/fn/default/hello?name=Ada"
+
+// newLab starts everything and deploys the hello function.
+func newLab(ctx context.Context, p plan, dir string) (l *lab, err error) {
+	log, err := os.Create("bench/out/servers.log")
+	if err != nil {
+		return nil, err
+	}
+	l = &lab{plan: p, dir: dir, servers: fleet{log: log}}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if l.stock, err = l.servers.caddy(ctx, dir, "stock", "bench/out/stockcaddy", "run"); err != nil {
+		return nil, err
+	}
+	if l.ours, err = l.servers.caddy(ctx, dir, "ours", "bin/picloud", "caddy", "run"); err != nil {
+		return nil, err
+	}
+	if l.null, err = l.servers.node(ctx, dir, "null", "bench/out/nullworker"); err != nil {
+		return nil, err
+	}
+	if l.hello, err = l.servers.node(ctx, dir, "hello", "bin/picloud-executor"); err != nil {
+		return nil, err
+	}
+	for _, n := range []*node{l.null, l.hello} {
+		if err := n.deploy(ctx, "default", "hello", helloSource); err != nil {
+			return nil, err
+		}
+		// 256 callers wait instead of being refused.
+		if err := n.set(ctx, "default", "hello", `{"limits":{"queue":1000}}`); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func (l *lab) close() {
+	l.servers.stop()
+	_ = l.servers.log.Close()
+}
