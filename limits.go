@@ -2,6 +2,8 @@ package picloud
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -30,19 +32,83 @@ type Limits struct {
 	OutboundCalls int `json:"outbound_calls,omitempty"`
 }
 
+// Limit describes one of Limits. LimitTable lists all of them; what checks,
+// completes and documents limits goes through it.
+type Limit struct {
+	Name    string // in JSON: "request_body"
+	Default string // as people write it: "8MiB"
+	Least   string
+	Most    string
+	Doc     string // what it bounds
+	Beyond  string // what happens beyond it
+
+	initial, least, most int64
+	get                  func(*Limits) int64
+	set                  func(*Limits, int64)
+}
+
+// LimitTable returns every limit, in the order of documentation.
+func LimitTable() []Limit { return limitTable }
+
+var limitTable = []Limit{
+	span("timeout", func(l *Limits) *Duration { return &l.Timeout }, 10*time.Second, 10*time.Millisecond, 15*time.Minute,
+		"wall time of a call, waiting not counted", "504 `PC1204`; the process is killed if it does not stop"),
+	size("memory", func(l *Limits) *Size { return &l.Memory }, 64<<20, 16<<20, 2<<30,
+		"heap of one process of the app; the largest of its functions' counts", "500 `PC1205`; the app's next call gets a fresh process"),
+	count("concurrency", func(l *Limits) *int { return &l.Concurrency }, 32, 1000, "calls at once on a node", "further ones wait"),
+	count("queue", func(l *Limits) *int { return &l.Queue }, 128, 10_000, "calls that wait on a node", "429 `PC1210` with `Retry-After`"),
+	size("request_body", func(l *Limits) *Size { return &l.RequestBody }, 8<<20, 1, 64<<20, "body of a request", "413 `PC1209`"),
+	size("response_body", func(l *Limits) *Size { return &l.ResponseBody }, 8<<20, 1, 64<<20, "body of an answer", "500 `PC1208`"),
+	size("log_bytes", func(l *Limits) *Size { return &l.LogBytes }, 64<<10, 1, 1<<20, "what a call may log", "the rest is dropped, and the last record says so"),
+	count("host_calls", func(l *Limits) *int { return &l.HostCalls }, 50, 10_000,
+		"calls of `kv`, `secrets` and `http` in one call", "error `host_call_limit` in the script"),
+	count("outbound_calls", func(l *Limits) *int { return &l.OutboundCalls }, 20, 1000,
+		"HTTP requests of one call, redirects included", "error `outbound_call_limit` in the script"),
+}
+
+func span(name string, field func(*Limits) *Duration, initial, least, most time.Duration, doc, beyond string) Limit {
+	return Limit{
+		Name: name, Doc: doc, Beyond: beyond, initial: int64(initial), least: int64(least), most: int64(most),
+		Default: short(initial), Least: short(least), Most: short(most),
+		get: func(l *Limits) int64 { return int64(*field(l)) },
+		set: func(l *Limits, v int64) { *field(l) = Duration(v) },
+	}
+}
+
+// short is a duration without the zero units that String adds: "15m".
+func short(d time.Duration) string {
+	text := strings.TrimSuffix(d.String(), "m0s")
+	if text != d.String() {
+		text += "m"
+	}
+	return text
+}
+
+func size(name string, field func(*Limits) *Size, initial, least, most Size, doc, beyond string) Limit {
+	return Limit{
+		Name: name, Doc: doc, Beyond: beyond, initial: int64(initial), least: int64(least), most: int64(most),
+		Default: initial.String(), Least: least.String(), Most: most.String(),
+		get: func(l *Limits) int64 { return int64(*field(l)) },
+		set: func(l *Limits, v int64) { *field(l) = Size(v) },
+	}
+}
+
+func count(name string, field func(*Limits) *int, initial, most int, doc, beyond string) Limit {
+	return Limit{
+		Name: name, Doc: doc, Beyond: beyond, initial: int64(initial), least: 1, most: int64(most),
+		Default: strconv.Itoa(initial), Least: "1", Most: strconv.Itoa(most),
+		get: func(l *Limits) int64 { return int64(*field(l)) },
+		set: func(l *Limits, v int64) { *field(l) = int(v) },
+	}
+}
+
 // DefaultLimits returns the limits of a function that sets none.
 func DefaultLimits() Limits {
-	return Limits{
-		Timeout:       Duration(10 * time.Second),
-		Memory:        64 << 20,
-		Concurrency:   32,
-		Queue:         128,
-		RequestBody:   8 << 20,
-		ResponseBody:  8 << 20,
-		LogBytes:      64 << 10,
-		HostCalls:     50,
-		OutboundCalls: 20,
+	var l Limits
+	for _, t := range limitTable {
+		t.set(&l, t.initial)
 	}
+	return l
 }
 
 // WithDefaults returns the limits with the built-in default for what is not set.
@@ -52,46 +118,25 @@ func (l Limits) WithDefaults() Limits { return l.Or(DefaultLimits()) }
 // limits come before its app's, those before the node's, those before the
 // built-in defaults.
 func (l Limits) Or(d Limits) Limits {
-	l.Timeout = or(l.Timeout, d.Timeout)
-	l.Memory = or(l.Memory, d.Memory)
-	l.Concurrency = or(l.Concurrency, d.Concurrency)
-	l.Queue = or(l.Queue, d.Queue)
-	l.RequestBody = or(l.RequestBody, d.RequestBody)
-	l.ResponseBody = or(l.ResponseBody, d.ResponseBody)
-	l.LogBytes = or(l.LogBytes, d.LogBytes)
-	l.HostCalls = or(l.HostCalls, d.HostCalls)
-	l.OutboundCalls = or(l.OutboundCalls, d.OutboundCalls)
+	for _, t := range limitTable {
+		if t.get(&l) == 0 {
+			t.set(&l, t.get(&d))
+		}
+	}
 	return l
 }
 
 // Check names every limit that is out of its range.
 func (l Limits) Check() error { return checked("check limits", l.fields()) }
 
-func or[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
-}
-
 // fields lists the limits that are set to something outside their range; zero
 // means the default and is always in range.
 func (l Limits) fields() []FieldError {
 	var out []FieldError
-	check := func(field string, v, low, high int64, lowText, highText string) {
-		if v != 0 && (v < low || v > high) {
-			out = append(out, FieldError{"limits." + field, fmt.Sprintf("must be between %s and %s", lowText, highText)})
+	for _, t := range limitTable {
+		if v := t.get(&l); v != 0 && (v < t.least || v > t.most) {
+			out = append(out, FieldError{"limits." + t.Name, fmt.Sprintf("must be between %s and %s", t.Least, t.Most)})
 		}
 	}
-	check("timeout", int64(l.Timeout), int64(10*time.Millisecond), int64(15*time.Minute), "10ms", "15m")
-	check("memory", int64(l.Memory), 16<<20, 2<<30, "16MiB", "2GiB")
-	check("concurrency", int64(l.Concurrency), 1, 1000, "1", "1000")
-	check("queue", int64(l.Queue), 1, 10_000, "1", "10000")
-	check("request_body", int64(l.RequestBody), 1, 64<<20, "1B", "64MiB")
-	check("response_body", int64(l.ResponseBody), 1, 64<<20, "1B", "64MiB")
-	check("log_bytes", int64(l.LogBytes), 1, 1<<20, "1B", "1MiB")
-	check("host_calls", int64(l.HostCalls), 1, 10_000, "1", "10000")
-	check("outbound_calls", int64(l.OutboundCalls), 1, 1000, "1", "1000")
 	return out
 }
