@@ -64,6 +64,8 @@ var rules = []rule{
 	{"migrations", nil, []string{module + "/"}, "migrations stand alone"},
 	{"internal/postgres", []string{caddy, hashicorp, module + "/manager", module + "/cluster", module + "/executor", module + "/agent"}, nil, "the database is a leaf"},
 	{"internal/datadir", []string{caddy, pgx, hashicorp, module + "/agent", module + "/executor"}, nil, "a leaf"},
+	{"internal/seal", []string{caddy, pgx, hashicorp, risor, module + "/agent", module + "/executor", module + "/manager"}, nil, "a leaf"},
+	{"internal/egress", []string{caddy, pgx, hashicorp, risor, module + "/agent", module + "/executor", module + "/manager"}, nil, "a leaf"},
 	{"internal/problem", []string{caddy, pgx, module + "/manager", module + "/agent"}, nil, "a leaf"},
 	{"manager", []string{caddy, pgx, hashicorp, risor, module + "/agent"}, nil, "the manager sees its stores through its own interfaces"},
 	{"manager/api/client", []string{module + "/internal", module + "/executor"}, []string{module + "/manager/api"}, "the CLI must not link the manager"},
