@@ -30,6 +30,19 @@ func Main() int {
 		fmt.Fprintln(os.Stderr, "picloud-executor runs functions for a PiCloud node, which starts it by itself; there is nothing to do by hand")
 		return exitNoAgent
 	}
+	socket, hello, err := Enter()
+	if err != nil {
+		return failed(err)
+	}
+	if err := newWorker(socket).serve(hello); err != nil {
+		return failed(err)
+	}
+	return exitDone
+}
+
+// Enter gives up the process's authority. It returns its end of the
+// conversation with the agent and the frame that opens it.
+func Enter() (*wire.Socket, wire.Hello, error) {
 	memory := debug.SetMemoryLimit(-1)
 	if memory <= 0 || memory > 1<<40 {
 		memory = defaultMemory
@@ -41,19 +54,16 @@ func Main() int {
 	watchMemory(memory)
 	layers, err := sandbox.Apply(sandbox.Options{Memory: memory})
 	if err != nil {
-		return failed(err)
+		return nil, wire.Hello{}, err
 	}
 	if err := syscall.SetNonblock(sandbox.SocketFD, true); err != nil {
-		return failed(fmt.Errorf("prepare the socket: %w", err))
+		return nil, wire.Hello{}, fmt.Errorf("prepare the socket: %w", err)
 	}
 	socket, err := wire.NewSocket(os.NewFile(sandbox.SocketFD, "agent"))
 	if err != nil {
-		return failed(fmt.Errorf("prepare the socket: %w", err))
+		return nil, wire.Hello{}, fmt.Errorf("prepare the socket: %w", err)
 	}
-	if err := newWorker(socket).serve(wire.Hello{Version: wire.Version, Layers: layers}); err != nil {
-		return failed(err)
-	}
-	return exitDone
+	return socket, wire.Hello{Version: wire.Version, Layers: layers}, nil
 }
 
 // failed tells why on stderr, of which the agent keeps the last words.
