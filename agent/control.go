@@ -75,7 +75,7 @@ func (d drafter) Draft(ctx context.Context, source []byte, limits picloud.Limits
 	if err != nil {
 		client = req.ClientIP
 	}
-	result, records, err := d.a.executor.Draft(ctx, source, limits.WithDefaults(), &executor.Call{
+	result, records, err := d.a.executor.Draft(ctx, executor.Program{Source: source, Limits: limits}, &executor.Call{
 		ID: req.ID, Trigger: picloud.TriggerDraft, Method: req.Method, Path: req.Path, RawQuery: req.Query,
 		Header: req.Header, Body: req.Body, ClientIP: client,
 	})

@@ -150,9 +150,11 @@ func TestRealCompile(t *testing.T) {
 	}
 	err := compile(`range(1000000000).each(x => x); function handle(req) { return 1 }`)
 	require.Equal(t, picloud.CodeCompileBudget, picloud.CodeOf(err), err)
-	r, logs, err := e.Draft(context.Background(), []byte(`function handle(req) { log.warn("w"); return req.path }`), picloud.Limits{}, &Call{Path: "/d"})
+	r, logs, err := e.Draft(context.Background(), Program{
+		App: "shop", Function: "cart", Source: []byte(`function handle(req) { log.warn("w"); return req.app + req.path + req.function }`),
+	}, &Call{Path: "/d"})
 	require.NoError(t, err)
-	require.Equal(t, "/d", string(r.Body))
+	require.Equal(t, "shop/dcart", string(r.Body))
 	require.Len(t, logs, 1)
 	r.Release()
 }

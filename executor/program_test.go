@@ -207,7 +207,7 @@ func TestCompilePlaces(t *testing.T) {
 func TestDraft(t *testing.T) {
 	e := launch(t, func(o *Options) { o.LoadTimeout = 600 * time.Millisecond })
 	draft := func(source, path string) (string, []picloud.LogRecord, error) {
-		r, logs, err := e.Draft(context.Background(), []byte(source), picloud.Limits{Timeout: picloud.Duration(100 * time.Millisecond)},
+		r, logs, err := e.Draft(context.Background(), Program{Source: []byte(source), Limits: picloud.Limits{Timeout: picloud.Duration(100 * time.Millisecond)}},
 			&Call{ID: "d1", Path: path, Trigger: picloud.TriggerDraft})
 		if err != nil {
 			require.Nil(t, r)

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -23,9 +24,9 @@ const maxDraftLogs = 1000
 // CodeNoMemory and CodeExecutor the node's.
 func (e *Executor) Compile(ctx context.Context, source []byte, name string) (picloud.Compiled, error) {
 	limits := picloud.DefaultLimits()
-	f := e.draft(source, name, limits)
+	f := newFunction(nil, Program{Function: name, Digest: picloud.DigestOf(source), Source: source, Limits: limits}, 0)
 	var out picloud.Compiled
-	err := e.throwaway(ctx, limits, nil, func(w *worker) error {
+	err := e.throwaway(ctx, &f.program, nil, func(w *worker) error {
 		w.mu.Lock()
 		w.programs = append(w.programs, loaded{})
 		w.load(f, 0, wire.ModeCompile, e.now())
@@ -52,17 +53,22 @@ func (e *Executor) Compile(ctx context.Context, source []byte, name string) (pic
 	return out, nil
 }
 
-// Draft compiles a script and runs it once, in a worker of its own. It returns
-// what the script logged also when it fails. Beside the errors of Compile there
-// are those of Function.Invoke. The caller releases the result.
-func (e *Executor) Draft(ctx context.Context, source []byte, limits picloud.Limits, c *Call) (*Result, []picloud.LogRecord, error) {
-	limits = limits.WithDefaults()
-	f := e.draft(source, "draft", limits)
+// Draft compiles a script and runs it once, in a worker of its own, as if it
+// were the program that p describes: its names, variables and grants are those
+// that the script finds. p.Digest need not be set, and what is not set of
+// p.Limits is the default. Draft returns what the script logged also when it
+// fails. Beside the errors of Compile there are those of Function.Invoke. The
+// caller releases the result.
+func (e *Executor) Draft(ctx context.Context, p Program, c *Call) (*Result, []picloud.LogRecord, error) {
+	p.Limits = p.Limits.WithDefaults()
+	p.Digest = picloud.DigestOf(p.Source)
+	p.Function = cmp.Or(p.Function, "draft")
+	f := newFunction(nil, p, 0)
 	logs := &draftLogs{}
 	var out *Result
-	err := e.throwaway(ctx, limits, logs, func(w *worker) error {
+	err := e.throwaway(ctx, &f.program, logs, func(w *worker) error {
 		fl := newFlight(f, c)
-		if err := fl.invoke.CheckSize(); err != nil || len(c.Body) > int(limits.RequestBody) {
+		if err := fl.invoke.CheckSize(); err != nil || len(c.Body) > int(p.Limits.RequestBody) {
 			flightNeverSent(fl)
 			return &picloud.Error{Code: picloud.CodeRequestTooLarge, Err: err}
 		}
@@ -85,13 +91,8 @@ func (e *Executor) Draft(ctx context.Context, source []byte, limits picloud.Limi
 	return out, logs.take(), nil
 }
 
-// draft is a handle that belongs to no pool.
-func (e *Executor) draft(source []byte, name string, limits picloud.Limits) *Function {
-	return newFunction(nil, Program{Function: name, Digest: picloud.DigestOf(source), Source: source, Limits: limits}, 0)
-}
-
-// throwaway gives work a fresh worker, and ends it afterwards.
-func (e *Executor) throwaway(ctx context.Context, limits picloud.Limits, sink LogSink, work func(*worker) error) error {
+// throwaway gives work a fresh worker for the program, and ends it afterwards.
+func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work func(*worker) error) error {
 	if err := e.enter(); err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (e *Executor) throwaway(ctx context.Context, limits picloud.Limits, sink Lo
 	case <-ctx.Done():
 		return cancelled(ctx)
 	}
-	memory := int64(limits.Memory)
+	memory := int64(p.Limits.Memory)
 	if err := e.reserve(memory); err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func (e *Executor) throwaway(ctx context.Context, limits picloud.Limits, sink Lo
 		return e.noMemory(memory)
 	}
 	defer e.uids.give(uid)
-	w := newWorker(e, "", memory)
+	w := newWorker(e, p.App, memory)
 	w.uid, w.sink, w.loads = uid, sink, make(chan wire.Loaded, 1)
 	if err := w.start(); err != nil {
 		e.budget.give(memory)
