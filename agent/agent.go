@@ -143,6 +143,7 @@ func (a *Agent) start() error {
 	}
 	a.executor, err = executor.New(executor.Options{
 		WorkerPath: a.opts.WorkerPath, Logger: a.log, Logs: a.logs, Metrics: a.execStats,
+		IdleTimeout: a.opts.ExecutorIdle, MemoryCap: a.opts.ExecutorMemory, MaxWorkers: a.opts.ExecutorWorkers,
 	})
 	if err != nil {
 		return err

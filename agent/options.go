@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/datadir"
@@ -34,6 +35,14 @@ type Options struct {
 	// WorkerPath is the executor binary. Default: picloud-executor beside the
 	// running binary.
 	WorkerPath string
+	// ExecutorIdle is how long an executor without calls stays. Default 60 s.
+	ExecutorIdle time.Duration
+	// ExecutorMemory bounds the sum of the memory limits of all executors, in
+	// bytes. Default: half of the machine's memory.
+	ExecutorMemory int64
+	// ExecutorWorkers is the most executors of one app. Default: one per core,
+	// at most 4.
+	ExecutorWorkers int
 	// TransitMemory bounds the memory of all large request and response bodies
 	// on their way, in bytes. Default: an eighth of the machine's memory, 64 MiB
 	// to 1 GiB.

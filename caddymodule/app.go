@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent"
 )
 
@@ -40,6 +42,14 @@ type App struct {
 	// Executor is the path of the executor binary. Default: picloud-executor
 	// beside the running binary.
 	Executor string `json:"executor,omitempty"`
+	// ExecutorIdle is how long an executor without calls stays. Default 1m.
+	ExecutorIdle string `json:"executor_idle,omitempty"`
+	// ExecutorMemory bounds the sum of the memory limits of all executors.
+	// Default: half of the machine's memory.
+	ExecutorMemory string `json:"executor_memory,omitempty"`
+	// ExecutorWorkers is the most executors of one app. Default: one per core,
+	// at most 4.
+	ExecutorWorkers string `json:"executor_workers,omitempty"`
 
 	runtime  *runtime
 	held     bool // this config holds a reference to the runtime
@@ -112,6 +122,32 @@ func (a *App) options() (agent.Options, error) {
 			return opts, fmt.Errorf("picloud: %s is %q, not a port between 1 and 65535", port.name, port.text)
 		}
 		*port.to = int(n)
+	}
+	return a.executorOptions(opts, value)
+}
+
+// executorOptions reads the settings of executors.
+func (a *App) executorOptions(opts agent.Options, value func(string) string) (agent.Options, error) {
+	if text := value(a.ExecutorIdle); text != "" {
+		idle, err := caddy.ParseDuration(text)
+		if err != nil || idle < time.Second || idle > 24*time.Hour {
+			return opts, fmt.Errorf("picloud: executor_idle is %q, not a duration between 1s and 24h", text)
+		}
+		opts.ExecutorIdle = idle
+	}
+	if text := value(a.ExecutorMemory); text != "" {
+		size, err := picloud.ParseSize(text)
+		if err != nil || size < picloud.DefaultLimits().Memory {
+			return opts, fmt.Errorf("picloud: executor_memory is %q, not a size of at least %s", text, picloud.DefaultLimits().Memory)
+		}
+		opts.ExecutorMemory = int64(size)
+	}
+	if text := value(a.ExecutorWorkers); text != "" {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n < 1 || n > 256 {
+			return opts, fmt.Errorf("picloud: executor_workers is %q, not a number between 1 and 256", text)
+		}
+		opts.ExecutorWorkers = int(n)
 	}
 	return opts, nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -38,10 +39,13 @@ type runtime struct {
 type hardSettings struct {
 	dataDir, nodeName, databaseURL, postgresBin, workerPath string
 	httpPort, adminPort                                     int
+	executorIdle                                            time.Duration
+	executorMemory                                          int64
+	executorWorkers                                         int
 }
 
 func hardOf(o agent.Options) hardSettings {
-	return hardSettings{o.DataDir, o.NodeName, o.DatabaseURL, o.PostgresBin, o.WorkerPath, o.HTTPPort, o.AdminPort}
+	return hardSettings{o.DataDir, o.NodeName, o.DatabaseURL, o.PostgresBin, o.WorkerPath, o.HTTPPort, o.AdminPort, o.ExecutorIdle, o.ExecutorMemory, o.ExecutorWorkers}
 }
 
 func acquireRuntime(opts agent.Options) (*runtime, error) {

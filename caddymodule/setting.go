@@ -73,6 +73,21 @@ var Settings = []Setting{
 		"path of the executor binary",
 		func(a *App, v string) { a.Executor = v }, func(a *App) string { return a.Executor },
 	},
+	{
+		"executor_idle", "PICLOUD_EXECUTOR_IDLE", "1m",
+		"how long an executor without calls stays, 1s to 24h",
+		func(a *App, v string) { a.ExecutorIdle = v }, func(a *App) string { return a.ExecutorIdle },
+	},
+	{
+		"executor_memory", "PICLOUD_EXECUTOR_MEMORY", "half of the machine's",
+		"sum of the memory limits of all executors",
+		func(a *App, v string) { a.ExecutorMemory = v }, func(a *App) string { return a.ExecutorMemory },
+	},
+	{
+		"executor_workers", "PICLOUD_EXECUTOR_WORKERS", "one per core, at most 4",
+		"executors of one app at once, 1 to 256",
+		func(a *App, v string) { a.ExecutorWorkers = v }, func(a *App) string { return a.ExecutorWorkers },
+	},
 }
 
 // settingNamed finds a setting by its Caddyfile option; the error lists all.
