@@ -7,7 +7,8 @@ type Node struct {
 	ID        string    `json:"id"`   // UUID, made at first start, kept in data/node.json
 	Name      string    `json:"name"` // for people; default: the host name
 	Version   string    `json:"version"`
-	Rev       int64     `json:"rev"` // catalog revision that it serves
+	Rev       int64     `json:"rev"`             // catalog revision that it serves
+	Limits    Limits    `json:"limits,omitzero"` // defaults of its functions, below those of functions and apps
 	StartedAt time.Time `json:"started_at"`
 	SeenAt    time.Time `json:"seen_at"`
 }

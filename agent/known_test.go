@@ -14,7 +14,7 @@ import (
 // witness notes in which order a syncer speaks to the database.
 type witness struct{ calls []string }
 
-func (w *witness) Delta(context.Context, string, int64) (picloud.Delta, error) {
+func (w *witness) Delta(context.Context, string, string, int64) (picloud.Delta, error) {
 	w.calls = append(w.calls, "delta")
 	return picloud.Delta{Incarnation: "one", Rev: 7, Full: true}, nil
 }

@@ -23,7 +23,7 @@ const (
 
 // CatalogStore is where the node reads the catalog from.
 type CatalogStore interface {
-	Delta(ctx context.Context, incarnation string, have int64) (picloud.Delta, error)
+	Delta(ctx context.Context, node, incarnation string, have int64) (picloud.Delta, error)
 	Sources(ctx context.Context, digests []picloud.Digest) (map[picloud.Digest][]byte, error)
 }
 
@@ -100,7 +100,7 @@ func (s *syncer) pull(ctx context.Context) error {
 		s.known = s.nodes.Report(ctx, s.self()) == nil
 	}
 	incarnation, have := s.catalog.have()
-	delta, err := s.store.Delta(ctx, incarnation, have)
+	delta, err := s.store.Delta(ctx, s.self().ID, incarnation, have)
 	if err != nil {
 		return err
 	}

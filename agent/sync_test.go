@@ -27,7 +27,7 @@ type fakeStore struct {
 	others   []picloud.Node
 }
 
-func (f *fakeStore) Delta(_ context.Context, incarnation string, have int64) (picloud.Delta, error) {
+func (f *fakeStore) Delta(_ context.Context, _, incarnation string, have int64) (picloud.Delta, error) {
 	if f.down {
 		return picloud.Delta{}, &picloud.Error{Code: picloud.CodeDatabaseDown}
 	}

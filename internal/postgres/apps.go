@@ -2,6 +2,9 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,41 +18,109 @@ type Apps struct{ db *DB }
 func (d *DB) Apps() Apps { return Apps{d} }
 
 const (
-	// sqlAppCreate makes app $2 with its creator, a cluster admin, as owner.
+	appColumns = `name, settings, rev, created_at`
+
+	// sqlAppCreate makes app $2, at revision $3, with its creator, a cluster
+	// admin, as owner. Nodes are no longer told that it is gone.
 	sqlAppCreate = `
 WITH creator AS (
     SELECT name FROM usr WHERE ` + isAdmin + `
 ), created AS (
-    INSERT INTO app (name) SELECT $2 FROM creator ON CONFLICT DO NOTHING RETURNING name, created_at
+    INSERT INTO app (name, rev) SELECT $2, $3 FROM creator ON CONFLICT DO NOTHING RETURNING ` + appColumns + `
 ), owner AS (
     INSERT INTO member (app, usr, role, granted_by)
     SELECT created.name, creator.name, 'owner', creator.name FROM created, creator
+), risen AS (
+    DELETE FROM tombstone USING created WHERE app = created.name AND function = ''
 )
-SELECT name, created_at FROM created`
+SELECT ` + appColumns + ` FROM created`
 
-	sqlAppGet = `SELECT name, created_at FROM app WHERE name = $1`
+	sqlAppGet = `SELECT ` + appColumns + ` FROM app WHERE name = $1`
 
 	sqlAppList = `
-SELECT name, created_at FROM app
+SELECT ` + appColumns + ` FROM app
 WHERE name > $3 AND (EXISTS (SELECT 1 FROM usr WHERE ` + isAdmin + `)
     OR EXISTS (SELECT 1 FROM member WHERE member.app = app.name AND member.usr = $2))
 ORDER BY name LIMIT $4`
+
+	sqlAppSettings = `UPDATE app SET settings = $2, rev = $3 WHERE name = $1 RETURNING ` + appColumns
 
 	sqlAppDelete = `DELETE FROM app WHERE name = $1`
 )
 
 func appRow(row pgx.CollectableRow) (a picloud.App, err error) {
-	err = row.Scan(&a.Name, &a.CreatedAt)
-	return a, err
+	var settings []byte
+	if err := row.Scan(&a.Name, &settings, &a.Rev, &a.CreatedAt); err != nil {
+		return a, err
+	}
+	return a, readJSON("settings of an app", settings, &a.Settings)
+}
+
+// readJSON reads what the database keeps as jsonb.
+func readJSON(what string, text []byte, into any) error {
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("read stored %s: %w", what, err)
+	}
+	return nil
 }
 
 // Create makes an app and its creator the owner. Only cluster admins may.
-func (a Apps) Create(ctx context.Context, actor picloud.Actor, name string) (picloud.App, error) {
+func (a Apps) Create(ctx context.Context, actor picloud.Actor, name string) (out picloud.App, err error) {
 	s := subject{"create app", name}
 	if err := picloud.CheckName("name", name); err != nil {
+		return out, err
+	}
+	err = a.db.changeAsAdmin(ctx, s, actor, func(ctx context.Context, c *change) error {
+		out, err = c.createApp(ctx, name)
+		return err
+	})
+	return out, err
+}
+
+// createApp makes an app on behalf of a cluster admin.
+func (c *change) createApp(ctx context.Context, name string) (picloud.App, error) {
+	if err := c.bump(ctx); err != nil {
 		return picloud.App{}, err
 	}
-	return createAsAdmin(ctx, a.db, s, actor, appRow, sqlAppCreate, name)
+	app, err := queryOne(ctx, c.tx, appRow, sqlAppCreate, actingAdmin(c.actor), name, c.rev)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = c.s.exists()
+	}
+	return app, err
+}
+
+// UpdateSettings replaces an app's settings when its revision is ifRev, 0
+// standing for any; else it fails with ErrPrecondition. Settings that the app
+// has already change nothing. Admins of the app may.
+func (a Apps) UpdateSettings(ctx context.Context, actor picloud.Actor, app string, settings picloud.AppSettings, ifRev int64) (out picloud.App, err error) {
+	s := subject{"change app", app}
+	if err := settings.Check(); err != nil {
+		return out, err
+	}
+	text, err := json.Marshal(settings)
+	if err != nil {
+		return out, fmt.Errorf("write settings: %w", err)
+	}
+	err = a.db.change(ctx, s, actor, app, picloud.RoleAdmin, false, func(ctx context.Context, c *change) error {
+		out, err = queryOne(ctx, c.tx, appRow, sqlAppGet, app)
+		switch {
+		case err != nil:
+			return err
+		case ifRev != 0 && out.Rev != ifRev:
+			return precondition(s)
+		case out.Settings == settings:
+			return nil
+		}
+		if err := c.bump(ctx); err != nil {
+			return err
+		}
+		out, err = queryOne(ctx, c.tx, appRow, sqlAppSettings, app, text, c.rev)
+		return err
+	})
+	if err != nil {
+		return picloud.App{}, err
+	}
+	return out, nil
 }
 
 // Get returns an app and the actor's role in it.
@@ -90,8 +161,8 @@ func (a Apps) List(ctx context.Context, actor picloud.Actor, page picloud.Page) 
 	return items, next, err
 }
 
-// Delete removes an app with all its functions, versions and members. Its
-// owners may.
+// Delete removes an app with all its functions, versions, members, secrets and
+// keys. Its owners may.
 func (a Apps) Delete(ctx context.Context, actor picloud.Actor, name string) error {
 	s := subject{"delete app", name}
 	return a.db.change(ctx, s, actor, name, picloud.RoleOwner, false, func(ctx context.Context, c *change) error {

@@ -33,7 +33,7 @@ func BenchmarkDeltaOfNothing(b *testing.B) {
 	}
 	id, rev := incarnation(b, db), head(b, db)
 	for b.Loop() {
-		_, err := db.Catalog().Delta(b.Context(), id, rev)
+		_, err := db.Catalog().Delta(b.Context(), "", id, rev)
 		require.NoError(b, err)
 	}
 }

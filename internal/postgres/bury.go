@@ -5,11 +5,16 @@ import (
 )
 
 const (
-	sqlFunctionServed = `SELECT EXISTS (SELECT 1 FROM function WHERE app = $1 AND ($2 = '' OR name = $2) AND live IS NOT NULL)`
+	// sqlFunctionServed says whether nodes have something of what goes: the
+	// function, or of a whole app at least its configuration.
+	sqlFunctionServed = `SELECT $2 = '' OR EXISTS (SELECT 1 FROM function WHERE app = $1 AND name = $2 AND live IS NOT NULL)`
 
+	// sqlTombstoneAdd marks a whole app and each of its functions: the app may
+	// come back without them.
 	sqlTombstoneAdd = `
 INSERT INTO tombstone (app, function, rev)
-SELECT app, name, $3 FROM function WHERE app = $1 AND ($2 = '' OR name = $2) AND live IS NOT NULL
+SELECT app, name, $3::bigint FROM function WHERE app = $1 AND ($2 = '' OR name = $2) AND live IS NOT NULL
+UNION ALL SELECT $1, '', $3 WHERE $2 = ''
 ON CONFLICT (app, function) DO UPDATE SET rev = excluded.rev`
 
 	// sqlTombstonePrune keeps the newest $1 tombstones and those of the
@@ -35,7 +40,8 @@ DELETE FROM code WHERE digest = ANY($1) AND NOT EXISTS (SELECT 1 FROM version WH
 )
 
 // bury removes a function, or all of an app's when name is empty: nodes get a
-// tombstone for what was served, and code that no version has any more goes.
+// tombstone for what was served and for the app, and code that no version has
+// any more goes.
 func (d *DB) bury(ctx context.Context, c *change, app, name string) error {
 	var served bool
 	if err := c.tx.QueryRow(ctx, sqlFunctionServed, app, name).Scan(&served); err != nil {

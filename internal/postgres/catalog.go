@@ -19,22 +19,31 @@ func (d *DB) Catalog() Catalog { return Catalog{d} }
 const sourcesAtOnce = 64
 
 const (
-	// sqlCatalogDelta reads head, functions and tombstones in one statement, so
-	// of one snapshot. Each row carries the head; a delta without changes is one
-	// row with nothing else.
+	// sqlCatalogDelta reads head, functions, apps, tombstones and the limits of
+	// node $3 in one statement, so of one snapshot. Each row carries the head; a
+	// delta without changes is one row with nothing else.
 	sqlCatalogDelta = `
 WITH head AS MATERIALIZED (
     SELECT rev, incarnation::text AS incarnation,
-           incarnation::text <> $1 OR $2::bigint < floor OR $2 > rev AS whole
+           incarnation::text <> $1 OR $2::bigint < floor OR $2 > rev AS whole,
+           (SELECT limits FROM node WHERE id::text = $3) AS limits
     FROM catalog_head
 )
-SELECT head.rev, head.incarnation, head.whole, c.app, c.function, coalesce(c.rev, 0), coalesce(c.version, 0), c.digest, c.settings
+SELECT head.rev, head.incarnation, head.whole, head.limits, coalesce(c.kind, ''), coalesce(c.app, ''), coalesce(c.function, ''),
+       coalesce(c.rev, 0), coalesce(c.version, 0), c.digest, c.settings, c.env, c.data_key, c.names, c.sealed
 FROM head LEFT JOIN LATERAL (
-    SELECT f.app, f.name AS function, f.rev, f.live AS version, v.digest, f.settings
+    SELECT 'route' AS kind, f.app, f.name AS function, f.rev, f.live AS version, v.digest, f.settings,
+           NULL::jsonb AS env, NULL::bytea AS data_key, NULL::text[] AS names, NULL::bytea[] AS sealed
     FROM function f JOIN version v ON v.app = f.app AND v.function = f.name AND v.number = f.live
     WHERE f.rev > CASE WHEN head.whole THEN -1 ELSE $2 END
     UNION ALL
-    SELECT t.app, t.function, t.rev, NULL, NULL, NULL
+    SELECT 'app', a.name, NULL, a.rev, NULL, NULL, a.settings, a.env, a.data_key, s.names, s.sealed
+    FROM app a, LATERAL (
+        SELECT array_agg(name ORDER BY name) AS names, array_agg(sealed ORDER BY name) AS sealed FROM secret WHERE app = a.name
+    ) s
+    WHERE a.rev > CASE WHEN head.whole THEN -1 ELSE $2 END
+    UNION ALL
+    SELECT 'gone', t.app, t.function, t.rev, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM tombstone t
     WHERE NOT head.whole AND t.rev > $2
 ) c ON true
@@ -44,39 +53,79 @@ ORDER BY c.rev, c.app, c.function`
 )
 
 // Delta returns what changed after the revision that a node has of the given
-// incarnation; the whole catalog to a node whose state it cannot continue.
-func (c Catalog) Delta(ctx context.Context, incarnation string, have int64) (out picloud.Delta, err error) {
+// incarnation; the whole catalog to a node whose state it cannot continue. The
+// limits are those of the node with the given id; one that is not known has
+// none.
+func (c Catalog) Delta(ctx context.Context, node, incarnation string, have int64) (out picloud.Delta, err error) {
 	s := subject{"pull catalog", ""}
 	_, err = rows(ctx, c.db, c.db.node, s, func(row pgx.CollectableRow) (struct{}, error) {
 		return struct{}{}, addToDelta(&out, row)
-	}, sqlCatalogDelta, incarnation, have)
+	}, sqlCatalogDelta, incarnation, have, node)
 	if err != nil {
 		return picloud.Delta{}, err
 	}
 	return out, nil
 }
 
+// deltaRow is a change of the catalog: a route, an app or a tombstone.
+type deltaRow struct {
+	kind, app, function                string
+	rev                                int64
+	version                            int
+	limits, digest, settings, env, key []byte
+	names                              []string
+	sealed                             [][]byte
+}
+
 func addToDelta(out *picloud.Delta, row pgx.CollectableRow) error {
-	var app, function *string
-	var digest, settings []byte
-	var r picloud.Route
-	err := row.Scan(&out.Rev, &out.Incarnation, &out.Full, &app, &function, &r.Rev, &r.Version, &digest, &settings)
-	if err != nil || app == nil {
+	var r deltaRow
+	err := row.Scan(&out.Rev, &out.Incarnation, &out.Full, &r.limits, &r.kind, &r.app, &r.function,
+		&r.rev, &r.version, &r.digest, &r.settings, &r.env, &r.key, &r.names, &r.sealed)
+	if err != nil {
 		return err
 	}
-	r.App, r.Function = *app, *function
-	if r.Version == 0 {
-		out.Gone = append(out.Gone, r.Key())
-		return nil
+	if r.limits != nil && out.Limits == (picloud.Limits{}) {
+		if err := readJSON("limits of a node", r.limits, &out.Limits); err != nil {
+			return err
+		}
 	}
-	if r.Digest, err = readDigest(digest); err != nil {
+	switch r.kind {
+	case "route":
+		route, err := r.route()
+		out.Routes = append(out.Routes, route)
 		return err
-	}
-	if r.Settings, err = readSettings(settings); err != nil {
+	case "app":
+		config, err := r.config()
+		out.Apps = append(out.Apps, config)
 		return err
+	case "gone":
+		out.Gone = append(out.Gone, picloud.RouteKey{App: r.app, Function: r.function})
 	}
-	out.Routes = append(out.Routes, r)
 	return nil
+}
+
+func (r *deltaRow) route() (out picloud.Route, err error) {
+	out = picloud.Route{App: r.app, Function: r.function, Version: r.version, Rev: r.rev}
+	if out.Digest, err = readDigest(r.digest); err != nil {
+		return out, err
+	}
+	out.Settings, err = readSettings(r.settings)
+	return out, err
+}
+
+func (r *deltaRow) config() (out picloud.AppConfig, err error) {
+	out = picloud.AppConfig{App: r.app, Key: r.key, Rev: r.rev}
+	if err := readJSON("settings of an app", r.settings, &out.Settings); err != nil {
+		return out, err
+	}
+	if out.Env, err = readEnv(r.env); err != nil || len(r.names) == 0 {
+		return out, err
+	}
+	out.Secrets = make(map[string][]byte, len(r.names))
+	for i, name := range r.names {
+		out.Secrets[name] = r.sealed[i]
+	}
+	return out, nil
 }
 
 // Sources returns the code of the given digests. What is gone, because its

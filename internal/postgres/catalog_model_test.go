@@ -19,12 +19,13 @@ type puller struct {
 	incarnation string
 	rev         int64
 	routes      map[picloud.RouteKey]picloud.Route
+	apps        map[string]picloud.AppConfig
 }
 
 // pull applies one delta; it fails when the catalog went backwards or when the
 // delta holds what it must not.
 func (p *puller) pull(ctx context.Context, db *postgres.DB) error {
-	d, err := db.Catalog().Delta(ctx, p.incarnation, p.rev)
+	d, err := db.Catalog().Delta(ctx, "", p.incarnation, p.rev)
 	if err != nil {
 		return err
 	}
@@ -32,7 +33,7 @@ func (p *puller) pull(ctx context.Context, db *postgres.DB) error {
 		return fmt.Errorf("revision went from %d to %d", p.rev, d.Rev)
 	}
 	if d.Full {
-		p.routes = map[picloud.RouteKey]picloud.Route{}
+		p.routes, p.apps = map[picloud.RouteKey]picloud.Route{}, map[string]picloud.AppConfig{}
 	}
 	for _, r := range d.Routes {
 		if r.Rev > d.Rev || !d.Full && r.Rev <= p.rev {
@@ -40,8 +41,22 @@ func (p *puller) pull(ctx context.Context, db *postgres.DB) error {
 		}
 		p.routes[r.Key()] = r
 	}
+	for _, a := range d.Apps {
+		if a.Rev > d.Rev || !d.Full && a.Rev <= p.rev {
+			return fmt.Errorf("app of revision %d in the delta from %d to %d", a.Rev, p.rev, d.Rev)
+		}
+		p.apps[a.App] = a
+	}
 	for _, key := range d.Gone {
+		if key.Function == "" {
+			delete(p.apps, key.App)
+		}
 		delete(p.routes, key)
+	}
+	for key := range p.routes {
+		if _, ok := p.apps[key.App]; !ok {
+			return fmt.Errorf("the app of %v is missing", key)
+		}
 	}
 	p.incarnation, p.rev = d.Incarnation, d.Rev
 	return nil
@@ -66,6 +81,17 @@ func write(ctx context.Context, db *postgres.DB, kind, app, function, n int) err
 		if n%4 == 0 {
 			err = db.Apps().Delete(ctx, root, a)
 		}
+	case 8:
+		_, err = db.Apps().UpdateSettings(ctx, root, a, picloud.AppSettings{Limits: picloud.Limits{Concurrency: 1 + n}}, 0)
+	case 9:
+		_, err = db.Env().Replace(ctx, root, a, picloud.Env{fmt.Sprintf("V%d", n%3): fmt.Sprint(function)}, 0)
+	case 10:
+		var key []byte
+		if key, err = db.Secrets().DataKey(ctx, root, a, fmt.Appendf(nil, "key %d", n)); err == nil {
+			err = db.Secrets().Put(ctx, root, a, fmt.Sprintf("S%d", function), fmt.Appendf(nil, "sealed %d", n), key)
+		}
+	case 11:
+		err = db.Secrets().Delete(ctx, root, a, fmt.Sprintf("S%d", function))
 	}
 	if errors.Is(err, picloud.ErrNotFound) || picloud.CodeOf(err) == picloud.CodeConflict {
 		return nil
@@ -81,7 +107,7 @@ func TestDeltasLeadToTheCatalog(t *testing.T) {
 	near, rare := &puller{}, &puller{}
 	ctx := t.Context()
 	rapid.Check(t, func(rt *rapid.T) {
-		op := rapid.SliceOfN(rapid.SliceOfN(rapid.IntRange(0, 7), 4, 4), 1, 12)
+		op := rapid.SliceOfN(rapid.SliceOfN(rapid.IntRange(0, 11), 4, 4), 1, 12)
 		work := rapid.SliceOfN(op, 3, 3).Draw(rt, "writers")
 		errs := make([]error, len(work)+1)
 		var writers, follower sync.WaitGroup
@@ -118,5 +144,6 @@ func TestDeltasLeadToTheCatalog(t *testing.T) {
 		require.NoError(rt, whole.pull(ctx, db))
 		require.Equal(rt, whole.rev, near.rev)
 		require.Equal(rt, whole.routes, near.routes)
+		require.Equal(rt, whole.apps, near.apps)
 	})
 }

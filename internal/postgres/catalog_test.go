@@ -12,7 +12,7 @@ import (
 // catalog reads the whole catalog: live versions by function.
 func catalog(t testing.TB, db *postgres.DB) map[string]int {
 	t.Helper()
-	d, err := db.Catalog().Delta(t.Context(), "", 0)
+	d, err := db.Catalog().Delta(t.Context(), "", "", 0)
 	require.NoError(t, err)
 	require.True(t, d.Full)
 	out := map[string]int{}
@@ -24,14 +24,14 @@ func catalog(t testing.TB, db *postgres.DB) map[string]int {
 
 func incarnation(t testing.TB, db *postgres.DB) string {
 	t.Helper()
-	d, err := db.Catalog().Delta(t.Context(), "", 0)
+	d, err := db.Catalog().Delta(t.Context(), "", "", 0)
 	require.NoError(t, err)
 	return d.Incarnation
 }
 
 func TestDelta(t *testing.T) {
 	db := newDB(t)
-	empty, err := db.Catalog().Delta(t.Context(), "", 0)
+	empty, err := db.Catalog().Delta(t.Context(), "", "", 0)
 	require.NoError(t, err)
 	require.Equal(t, picloud.Delta{Incarnation: empty.Incarnation, Full: true}, empty)
 
@@ -40,7 +40,7 @@ func TestDelta(t *testing.T) {
 	_, err = db.Functions().UpdateSettings(t.Context(), root, "blog", "a", settings, 0)
 	require.NoError(t, err)
 	b := publish(t, db, "blog", "b", "2")
-	d, err := db.Catalog().Delta(t.Context(), empty.Incarnation, 0)
+	d, err := db.Catalog().Delta(t.Context(), "", empty.Incarnation, 0)
 	require.NoError(t, err)
 	require.Equal(t, picloud.Delta{
 		Incarnation: empty.Incarnation, Rev: b.Deployment.Rev,
@@ -48,8 +48,9 @@ func TestDelta(t *testing.T) {
 			{App: "blog", Function: "a", Version: 1, Digest: picloud.DigestOf([]byte("1")), Settings: settings, Rev: d.Routes[0].Rev},
 			{App: "blog", Function: "b", Version: 1, Digest: b.Version.Digest, Rev: b.Deployment.Rev},
 		},
+		Apps: []picloud.AppConfig{{App: "blog", Rev: 1}},
 	}, d)
-	none, err := db.Catalog().Delta(t.Context(), empty.Incarnation, d.Rev)
+	none, err := db.Catalog().Delta(t.Context(), "", empty.Incarnation, d.Rev)
 	require.NoError(t, err)
 	require.Equal(t, picloud.Delta{Incarnation: empty.Incarnation, Rev: d.Rev}, none)
 
@@ -57,7 +58,7 @@ func TestDelta(t *testing.T) {
 		incarnation string
 		have        int64
 	}{{"", d.Rev}, {"6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", d.Rev}, {empty.Incarnation, d.Rev + 1}, {empty.Incarnation, -1}} {
-		whole, err := db.Catalog().Delta(t.Context(), c.incarnation, c.have)
+		whole, err := db.Catalog().Delta(t.Context(), "", c.incarnation, c.have)
 		require.NoError(t, err)
 		require.True(t, whole.Full)
 		require.Len(t, whole.Routes, 2)
@@ -75,10 +76,10 @@ func TestTombstonesArePrunedUnderAFloor(t *testing.T) {
 	for _, name := range []string{"a", "b", "c", "d"} {
 		require.NoError(t, db.Functions().Delete(t.Context(), root, "blog", name, 0))
 	}
-	d, err := db.Catalog().Delta(t.Context(), id, start)
+	d, err := db.Catalog().Delta(t.Context(), "", id, start)
 	require.NoError(t, err)
 	require.True(t, d.Full, "the tombstone of a is gone")
-	d, err = db.Catalog().Delta(t.Context(), id, start+1)
+	d, err = db.Catalog().Delta(t.Context(), "", id, start+1)
 	require.NoError(t, err)
 	require.False(t, d.Full)
 	require.Len(t, d.Gone, 3)

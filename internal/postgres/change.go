@@ -22,8 +22,9 @@ const (
 	sqlHeadLock = `SELECT rev FROM catalog_head FOR NO KEY UPDATE`
 
 	// sqlAppLock keeps members and the app as they are while an actor who was
-	// found to have a role uses it.
-	sqlAppLock = `SELECT name FROM app WHERE name = $1 FOR UPDATE`
+	// found to have a role uses it. It lets functions add keys to their store
+	// meanwhile: they would else, one after the other, keep it waiting.
+	sqlAppLock = `SELECT name FROM app WHERE name = $1 FOR NO KEY UPDATE`
 
 	sqlHeadBump = `UPDATE catalog_head SET rev = rev + 1 RETURNING rev, pg_notify('picloud_catalog', rev::text)`
 )
@@ -45,6 +46,48 @@ func (d *DB) change(ctx context.Context, s subject, actor picloud.Actor, app str
 	if !picloud.ValidName(app) {
 		return s.notFound()
 	}
+	return d.transact(ctx, s, actor, func(ctx context.Context, c *change) error {
+		err := c.enter(ctx, app, need, true)
+		if mayCreate && c.admin && errors.Is(err, picloud.ErrNotFound) {
+			_, err = c.createApp(ctx, app)
+		}
+		if err != nil {
+			return err
+		}
+		return fn(ctx, c)
+	})
+}
+
+// act is change for what is no part of the catalog: it leaves the catalog's
+// lock alone.
+func (d *DB) act(ctx context.Context, s subject, actor picloud.Actor, app string, need picloud.Role, fn func(context.Context, *change) error) error {
+	if !picloud.ValidName(app) {
+		return s.notFound()
+	}
+	return d.transact(ctx, s, actor, func(ctx context.Context, c *change) error {
+		if err := c.enter(ctx, app, need, false); err != nil {
+			return err
+		}
+		return fn(ctx, c)
+	})
+}
+
+// changeAsAdmin is change for what belongs to no app: the actor must be a
+// cluster admin.
+func (d *DB) changeAsAdmin(ctx context.Context, s subject, actor picloud.Actor, fn func(context.Context, *change) error) error {
+	if !actor.Admin {
+		return s.adminsOnly()
+	}
+	return d.transact(ctx, s, actor, func(ctx context.Context, c *change) error {
+		if err := c.enterAsAdmin(ctx); err != nil {
+			return err
+		}
+		return fn(ctx, c)
+	})
+}
+
+// transact runs fn in a transaction and commits it.
+func (d *DB) transact(ctx context.Context, s subject, actor picloud.Actor, fn func(context.Context, *change) error) error {
 	return d.run(ctx, d.api, s, func(ctx context.Context) error {
 		tx, err := d.api.Begin(ctx)
 		if err != nil {
@@ -52,30 +95,29 @@ func (d *DB) change(ctx context.Context, s subject, actor picloud.Actor, app str
 		}
 		defer rollback(tx)
 		c := &change{s: s, actor: actor, tx: tx}
-		err = c.enter(ctx, app, need)
-		if mayCreate && c.admin && errors.Is(err, picloud.ErrNotFound) {
-			err = c.exec(ctx, sqlAppCreate, actingAdmin(actor), app)
-		}
-		if err == nil {
-			err = fn(ctx, c)
-		}
-		if err != nil {
+		if err := fn(ctx, c); err != nil {
 			return err
 		}
 		return c.unknown(tx.Commit(ctx))
 	})
 }
 
-// enter takes the locks and checks the actor's role, in one round trip.
-func (c *change) enter(ctx context.Context, app string, need picloud.Role) error {
+// enter takes the locks, the catalog's when asked to, and checks the actor's
+// role, in one round trip.
+func (c *change) enter(ctx context.Context, app string, need picloud.Role, catalog bool) error {
 	batch := &pgx.Batch{}
-	batch.Queue(sqlHeadLock)
+	if catalog {
+		batch.Queue(sqlHeadLock)
+	}
 	batch.Queue(sqlAdminHold, actingAdmin(c.actor))
 	batch.Queue(sqlAppLock, app)
 	batch.Queue(sqlAccess, actingAdmin(c.actor), c.actor.User, app)
 	results := c.tx.SendBatch(ctx, batch)
 	defer results.Close()
-	_, headErr := results.Exec()
+	var headErr error
+	if catalog {
+		_, headErr = results.Exec()
+	}
 	admin, adminErr := results.Exec()
 	_, appErr := results.Exec()
 	if err := cmp.Or(headErr, adminErr, appErr); err != nil {
@@ -84,6 +126,23 @@ func (c *change) enter(ctx context.Context, app string, need picloud.Role) error
 	c.admin = admin.RowsAffected() == 1
 	_, err := scanRole(c.s, results.QueryRow(), need)
 	return err
+}
+
+// enterAsAdmin takes the catalog's lock and that of the admin's row.
+func (c *change) enterAsAdmin(ctx context.Context) error {
+	batch := &pgx.Batch{}
+	batch.Queue(sqlHeadLock)
+	batch.Queue(sqlAdminHold, actingAdmin(c.actor))
+	results := c.tx.SendBatch(ctx, batch)
+	defer results.Close()
+	if _, err := results.Exec(); err != nil {
+		return err
+	}
+	if err := scanAdmin(c.s, results.QueryRow()); err != nil {
+		return err
+	}
+	c.admin = true
+	return nil
 }
 
 // bump gives the change its revision and wakes the nodes when it commits. A

@@ -43,7 +43,7 @@ func each(ctx context.Context, db *postgres.DB) map[string]error {
 	_, out["publish"] = db.Versions().Publish(ctx, root, picloud.Publication{App: "blog", Function: "hello", Source: []byte("x"), Create: true})
 	_, out["roll back"] = db.Deployments().Rollback(ctx, root, "blog", "hello", 0)
 	_, _, out["list deployments"] = db.Deployments().List(ctx, root, "blog", "hello", picloud.Page{})
-	_, out["delta"] = db.Catalog().Delta(ctx, "", 0)
+	_, out["delta"] = db.Catalog().Delta(ctx, "", "", 0)
 	_, out["sources"] = db.Catalog().Sources(ctx, []picloud.Digest{{}})
 	out["report"] = db.Nodes().Report(ctx, picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1"})
 	_, out["list nodes"] = db.Nodes().List(ctx)
@@ -186,7 +186,7 @@ func TestKillingTheServerLosesNothing(t *testing.T) {
 	for range kills {
 		before := head(t, db)
 		require.Eventually(t, func() bool {
-			d, err := db.Catalog().Delta(t.Context(), "", 0)
+			d, err := db.Catalog().Delta(t.Context(), "", "", 0)
 			return err == nil && d.Rev >= before+20
 		}, time.Minute, 5*time.Millisecond)
 		killed := server.PID()

@@ -129,7 +129,7 @@ func TestDeletingAFunction(t *testing.T) {
 	}
 	require.Equal(t, []string{"shared"}, code, "code goes with the last version that has it")
 
-	d, err := db.Catalog().Delta(t.Context(), id, before)
+	d, err := db.Catalog().Delta(t.Context(), "", id, before)
 	require.NoError(t, err)
 	require.Equal(t, []picloud.RouteKey{{App: "blog", Function: "hello"}}, d.Gone)
 	require.Empty(t, d.Routes)
@@ -137,7 +137,7 @@ func TestDeletingAFunction(t *testing.T) {
 	// The function comes back: it is served, and no longer gone.
 	again := publish(t, db, "blog", "hello", "new")
 	require.Equal(t, 1, again.Version.Number)
-	d, err = db.Catalog().Delta(t.Context(), id, before)
+	d, err = db.Catalog().Delta(t.Context(), "", id, before)
 	require.NoError(t, err)
 	require.Empty(t, d.Gone)
 	require.Len(t, d.Routes, 1)

@@ -119,7 +119,7 @@ func requireCode(t testing.TB, code picloud.Code, err error) {
 // head returns the catalog's revision.
 func head(t testing.TB, db *postgres.DB) int64 {
 	t.Helper()
-	d, err := db.Catalog().Delta(t.Context(), "", 0)
+	d, err := db.Catalog().Delta(t.Context(), "", "", 0)
 	require.NoError(t, err)
 	return d.Rev
 }

@@ -2,6 +2,9 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,12 +21,13 @@ type Nodes struct{ db *DB }
 func (d *DB) Nodes() Nodes { return Nodes{d} }
 
 const (
-	// sqlNodeReport also forgets the nodes that were silent for 30 days.
+	// sqlNodeReport also forgets the nodes that were silent for 30 days, but for
+	// those that have limits: somebody set them.
 	sqlNodeReport = `
 WITH before AS (
     SELECT rev FROM node WHERE id = $1::uuid
 ), forgotten AS (
-    DELETE FROM node WHERE seen_at < now() - interval '30 days' AND id <> $1::uuid
+    DELETE FROM node WHERE seen_at < now() - interval '30 days' AND id <> $1::uuid AND limits = '{}'
 ), report AS (
     INSERT INTO node (id, name, version, rev, started_at) VALUES ($1::uuid, $2, $3, $4, $5)
     ON CONFLICT (id) DO UPDATE SET
@@ -34,11 +38,27 @@ WITH before AS (
 SELECT pg_notify('picloud_node', report.id::text)
 FROM report LEFT JOIN before ON true WHERE before.rev IS DISTINCT FROM report.rev`
 
-	sqlNodeList = `SELECT id::text, name, version, rev, started_at, seen_at FROM node ORDER BY name, id`
+	nodeColumns = `id::text, name, version, rev, limits, started_at, seen_at`
+
+	sqlNodeList = `SELECT ` + nodeColumns + ` FROM node ORDER BY name, id`
+
+	// sqlNodeByName has the one seen last at the end: a node that lost its data
+	// comes back under its name.
+	sqlNodeByName = `SELECT ` + nodeColumns + ` FROM node WHERE name = $1 ORDER BY seen_at, id`
+
+	sqlNodeLimits = `UPDATE node SET limits = $2 WHERE name = $1`
 )
 
+func nodeRow(row pgx.CollectableRow) (n picloud.Node, err error) {
+	var limits []byte
+	if err := row.Scan(&n.ID, &n.Name, &n.Version, &n.Rev, &limits, &n.StartedAt, &n.SeenAt); err != nil {
+		return n, err
+	}
+	return n, readJSON("limits of a node", limits, &n.Limits)
+}
+
 // Report records what a node says of itself; the time it was seen is the
-// database's.
+// database's, and its limits are what an admin set.
 func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	s := subject{"report node", node.Name}
 	if err := picloud.CheckName("node", node.Name); err != nil {
@@ -50,10 +70,45 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	})
 }
 
-// List returns the nodes that were seen in the last 30 days, by name.
+// List returns the nodes that were seen in the last 30 days or have limits, by
+// name.
 func (n Nodes) List(ctx context.Context) ([]picloud.Node, error) {
-	return rows(ctx, n.db, n.db.node, subject{"list nodes", ""}, func(row pgx.CollectableRow) (x picloud.Node, err error) {
-		err = row.Scan(&x.ID, &x.Name, &x.Version, &x.Rev, &x.StartedAt, &x.SeenAt)
-		return x, err
-	}, sqlNodeList)
+	return rows(ctx, n.db, n.db.node, subject{"list nodes", ""}, nodeRow, sqlNodeList)
+}
+
+// SetLimits replaces the default limits of the functions on the nodes of a
+// name, and wakes the nodes; limits that they have already change nothing. It
+// returns the one that was seen last. Cluster admins may.
+func (n Nodes) SetLimits(ctx context.Context, actor picloud.Actor, name string, limits picloud.Limits) (out picloud.Node, err error) {
+	s := subject{"change node", name}
+	if err := limits.Check(); err != nil {
+		return out, err
+	}
+	text, err := json.Marshal(limits)
+	if err != nil {
+		return out, fmt.Errorf("write limits: %w", err)
+	}
+	err = n.db.changeAsAdmin(ctx, s, actor, func(ctx context.Context, c *change) error {
+		found, _ := c.tx.Query(ctx, sqlNodeByName, name) // its error is that of the rows
+		nodes, err := pgx.CollectRows(found, nodeRow)
+		if err != nil {
+			return err
+		}
+		if len(nodes) == 0 {
+			return s.notFound()
+		}
+		out = nodes[len(nodes)-1]
+		if !slices.ContainsFunc(nodes, func(n picloud.Node) bool { return n.Limits != limits }) {
+			return nil
+		}
+		out.Limits = limits
+		if err := c.bump(ctx); err != nil {
+			return err
+		}
+		return c.exec(ctx, sqlNodeLimits, name, text)
+	})
+	if err != nil {
+		return picloud.Node{}, err
+	}
+	return out, nil
 }
