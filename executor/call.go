@@ -137,11 +137,14 @@ type flight struct {
 	payload   *wire.Buffer // of the answer
 	err       error        // instead of an answer
 
-	// For the worker's reading goroutine only.
-	logged    int
-	hostCalls int
+	// Host calls, guarded by mu too.
+	hostCalls int       // so far
+	asking    int       // under way: while there are any, the call takes no processor
+	outbound  *outbound // nil before the first outbound call
 	hostCtx   context.Context
-	cancel    func() // ends hostCtx; nil before the first host call; guarded by mu
+	cancel    func() // ends hostCtx; nil before the first host call
+
+	logged int // bytes; for the worker's reading goroutine only
 }
 
 var flights = sync.Pool{New: func() any { return &flight{done: make(chan struct{}, 1)} }}

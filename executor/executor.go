@@ -24,6 +24,7 @@ type Executor struct {
 	epoch   time.Time
 	watch   *watch
 	budget  budget
+	hosts   hostLoad
 	uids    *uidRange
 	image   *image
 	places  chan struct{} // throw-away workers that may run at once

@@ -168,8 +168,8 @@ func (p *pool) choose(now int64) *worker {
 		if !w.open.Load() {
 			continue
 		}
-		n := w.busy.Load()
-		if n == 0 || w.wait(now, n) < scaleAfter {
+		n := w.running()
+		if n <= 0 || w.wait(now, n) < scaleAfter {
 			if p.crowded.Load() != 0 {
 				p.crowded.Store(0)
 			}
@@ -196,7 +196,7 @@ func (p *pool) scan(now int64) (next int64) {
 		return since + scalePatience
 	}
 	for _, w := range p.live() {
-		if n := w.busy.Load(); n < 2 || w.wait(now, n) < scaleAfter {
+		if n := w.running(); n < 2 || w.wait(now, n) < scaleAfter {
 			p.crowded.Store(0)
 			return never
 		}

@@ -305,7 +305,7 @@ func TestHostCalls(t *testing.T) {
 	e = launch(t, func(o *Options) { o.Host = host })
 	f = function(e, "shop", "f", func(l *picloud.Limits) { l.HostCalls = 2 })
 	require.Equal(t, "1  map[key:k];2  map[key:k];3 host_call_limit <nil>", must(t, f, "/host/3"))
-	require.Equal(t, HostCall{"shop", "f", 1, "call-1", nil, "kv.get", []any{"k", int64(1)}}, host.calls[1])
+	require.Equal(t, HostCall{"shop", "f", 1, "call-1", nil, "kv.get", []any{"k", int64(1)}, nil}, host.calls[1])
 	host.err = errors.New("broken")
 	require.Equal(t, "1 internal <nil>", must(t, f, "/host/1"))
 	host.err = fmt.Errorf("wrapped: %w", &HostError{"kv_conflict", "no"})

@@ -113,7 +113,14 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 			fl.answer, fl.payload = h.Type, reader.Take()
 		}
 	}
-	w.paced(now, w.busy.Add(-1))
+	if fl.asking > 0 { // it answered without waiting for the host
+		fl.asking = 0
+		w.waiting.Add(-1)
+	}
+	w.pace(now)
+	if w.busy.Add(-1) == 0 {
+		w.rest(now)
+	}
 	w.mu.Unlock()
 	if cancel != nil {
 		cancel()
@@ -130,15 +137,17 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 	return nil
 }
 
-// paced notes that a call ended, of which n are left. The caller holds mu.
-func (w *worker) paced(now int64, n int32) {
+// pace notes that a call ended, or waits for the host. The caller holds mu.
+func (w *worker) pace(now int64) {
 	step := now - w.progress.Load()
 	average := w.interval.Load()
 	w.interval.Store(average + (step-average)/8)
 	w.progress.Store(now)
-	if n > 0 {
-		return
-	}
+}
+
+// rest arms the watch for what is due when the last call has ended. The caller
+// holds mu.
+func (w *worker) rest(now int64) {
 	w.last.Store(now)
 	if w.leaving != causeNone || (w.pool != nil && w.pool.gone.Load()) {
 		w.exec.watch.arm(now)

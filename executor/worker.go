@@ -35,18 +35,21 @@ type worker struct {
 	frames  *wire.Writer
 	ctx     context.Context // of host calls; ends with the worker
 	cancel  context.CancelFunc
-	hosts   sync.WaitGroup // host calls under way
+	hosts   sync.WaitGroup // goroutines of host calls
 	ended   chan struct{}  // closed when the process is reaped
 
 	open atomic.Bool  // takes further calls
 	dead atomic.Bool  // is being killed
 	busy atomic.Int32 // calls in the table
-	last atomic.Int64 // when the last call ended
+	// Of those, the ones that wait for the host. They take no processor.
+	waiting    atomic.Int32
+	consulting atomic.Int32 // host calls that the host works on
+	last       atomic.Int64 // when the last call ended
 
 	// How fast it works, for pool.choose.
 	warm     atomic.Bool  // has loaded its first program
-	progress atomic.Int64 // when it last ended a call, or began one from idleness
-	interval atomic.Int64 // average time between ends of calls while busy
+	progress atomic.Int64 // when a call last ended or began to wait for the host, or one began from idleness
+	interval atomic.Int64 // average time between these while some run
 
 	mu         sync.Mutex
 	table      []*flight // by the low half of a call's id; nil: free
@@ -146,7 +149,8 @@ func (w *worker) send(fl *flight, slot uint32, mode wire.Mode, now int64) bool {
 	}
 	at := fl.deadline
 	w.place(fl)
-	if w.busy.Add(1) == 1 {
+	w.busy.Add(1)
+	if w.running() == 1 {
 		w.progress.Store(now)
 	}
 	w.mu.Unlock()
@@ -375,6 +379,9 @@ func (w *worker) forget(slot uint32, f *Function) {
 		w.unload = append(w.unload, slot)
 	}
 }
+
+// running is how many calls take the processor, or wait for it.
+func (w *worker) running() int32 { return w.busy.Load() - w.waiting.Load() }
 
 // wait estimates how long a further call waits for n others. It is 0 while the
 // worker boots: another one would be no faster.

@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// hang waits. The runtime would end a process of which every goroutine waits for
+// nothing.
+func hang() { <-time.After(time.Hour) }
+
 // unloadable stands in a slot whose load failed.
 const unloadable = "\x00"
 
@@ -59,7 +63,7 @@ func act(socket *os.File, args []string) {
 	for _, arg := range args {
 		switch arg {
 		case "silent":
-			select {}
+			hang()
 		case "die":
 			os.Stderr.WriteString("no can do\n")
 			os.Exit(7)
@@ -99,7 +103,10 @@ func act(socket *os.File, args []string) {
 			var reply wire.HostReply
 			if reply.Decode(payload.B) == nil {
 				a.mu.Lock()
-				a.replies[h.ID] <- reply
+				select {
+				case a.replies[h.ID] <- reply:
+				default:
+				}
 				a.mu.Unlock()
 			}
 		}
@@ -129,7 +136,7 @@ func (a *actor) load(slot uint64, payload []byte) {
 	case strings.HasPrefix(source, "heavy"):
 		<-time.After(500 * time.Millisecond)
 	case strings.HasPrefix(source, "hang"):
-		select {}
+		hang()
 	case strings.HasPrefix(source, "explode"):
 		os.Stderr.WriteString("runtime: goroutine stack exceeds limit\nfatal error: stack overflow\n")
 		os.Exit(2)
@@ -207,27 +214,42 @@ func (a *actor) run(id uint64, v *wire.Invocation, source string, loaded bool, c
 		}
 		ok("logged")
 	case "host":
-		ok(a.host(id, n))
+		ok(a.host(id, "kv.get", n))
+	case "fetch":
+		ok(a.host(id, "http.fetch", n))
+	case "ask-on": // asks, and answers without waiting
+		a.send(wire.TypeHostCall, id, &wire.HostCall{Seq: 1, Name: "kv.get", Args: []byte{0x81, 0x61, 'k'}})
+		ok("on")
+	case "ask-much":
+		args, _ := wire.Marshal([]any{make([]byte, n)})
+		if n == 0 { // small, but not when it is decoded
+			args = append([]byte{0x9a, 0, 0, 0, 32}, bytes.Repeat(append([]byte{0x99, 0xff, 0xff}, make([]byte, 0xffff)...), 32)...)
+		}
+		ok(a.ask(id, 1, "kv.get", args))
 	default:
 		a.misbehave(command, id)
 	}
 }
 
 // host makes n host calls and returns what came back.
-func (a *actor) host(id uint64, n int) string {
+func (a *actor) host(id uint64, name string, n int) string {
+	var out []string
+	for i := range n {
+		args, _ := wire.Marshal([]any{"k", i})
+		out = append(out, a.ask(id, i+1, name, args))
+	}
+	return strings.Join(out, ";")
+}
+
+func (a *actor) ask(id uint64, seq int, name string, args []byte) string {
 	replies := make(chan wire.HostReply, 1)
 	a.mu.Lock()
 	a.replies[id] = replies
 	a.mu.Unlock()
-	var out []string
-	for i := range n {
-		args, _ := wire.Marshal([]any{"k", i})
-		a.send(wire.TypeHostCall, id, &wire.HostCall{Seq: uint32(i + 1), Name: "kv.get", Args: args})
-		reply := <-replies
-		value, _ := wire.Unmarshal(reply.Value)
-		out = append(out, fmt.Sprintf("%d %s %v", reply.Seq, reply.Code, value))
-	}
-	return strings.Join(out, ";")
+	a.send(wire.TypeHostCall, id, &wire.HostCall{Seq: uint32(seq), Name: name, Args: args})
+	reply := <-replies
+	value, _ := wire.Unmarshal(reply.Value)
+	return fmt.Sprintf("%d %s %v", reply.Seq, reply.Code, value)
 }
 
 // misbehave does what a worker never does on its own.
@@ -247,7 +269,7 @@ func (a *actor) misbehave(command string, id uint64) {
 		os.Exit(2)
 	case "close":
 		_ = a.socket.Close()
-		select {}
+		hang()
 	case "forge":
 		a.send(wire.TypeResult, id+1, result)
 	case "forge-generation":
@@ -275,7 +297,7 @@ func (a *actor) misbehave(command string, id uint64) {
 	case "half": // a frame that never ends
 		frame := wire.AppendFrame(nil, wire.TypeResult, id, result)
 		_, _ = a.socket.Write(frame[:len(frame)-2])
-		select {}
+		hang()
 	case "bad-cbor":
 		frame := wire.AppendFrame(nil, wire.TypeResult, id, result)
 		frame[wire.HeaderSize] = 0xff
@@ -295,9 +317,8 @@ func (a *actor) misbehave(command string, id uint64) {
 			a.send(wire.TypeHostCall, id, &wire.HostCall{Seq: uint32(i), Name: "kv.get"})
 		}
 	case "deaf": // stops reading
-		lock := make(chan struct{})
 		a.frames.Close(io.ErrClosedPipe)
 		a.mu.Lock()
-		<-lock
+		hang()
 	}
 }

@@ -9,6 +9,7 @@ import (
 const (
 	majorUint  = 0 << 5
 	majorBytes = 2 << 5
+	majorText  = 3 << 5
 	majorArray = 4 << 5
 )
 

@@ -1,0 +1,195 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// The bounds of host calls under way. A worker asks one thing at a time for each
+// call; what is a little over that is a race at a deadline, more is hostile.
+// Beyond the other bounds the script gets hostBusy, which it may catch.
+const (
+	hostSlack      = 16       // host calls over the limit of an invocation
+	hostsPerCall   = 4        // at once, of one invocation
+	hostsPerWorker = 1 << 10  // at once
+	hostsPerNode   = 4 << 10  // at once
+	hostMemory     = 64 << 20 // of all arguments on the node, decoded, in bytes
+)
+
+// hostItem is about what a decoded argument takes besides its bytes.
+const hostItem = 48
+
+// outboundPrefix is what the names of host functions begin with that are
+// outbound calls.
+const outboundPrefix = "http."
+
+// hostLoad is what the host calls under way of a node take.
+type hostLoad struct {
+	mu     sync.Mutex
+	calls  int
+	memory int
+}
+
+// take reserves a place and memory for arguments, or reports that they do not fit.
+func (l *hostLoad) take(memory int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.calls >= hostsPerNode || l.memory+memory > hostMemory {
+		return false
+	}
+	l.calls++
+	l.memory += memory
+	return true
+}
+
+func (l *hostLoad) give(memory int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls--
+	l.memory -= memory
+}
+
+// hostCall runs a host call in a goroutine of its own and answers it.
+func (w *worker) hostCall(h wire.Header, payload []byte) error {
+	var ask wire.HostCall
+	if err := ask.Decode(payload); err != nil {
+		return err
+	}
+	call, ctx, refused, err := w.admitHostCall(h, ask.Name)
+	if err != nil {
+		return err
+	}
+	held := 0
+	if refused == nil {
+		held = len(ask.Args) + hostItem*wire.CountItems(ask.Args)
+		if !w.consults(held) {
+			refused = &HostError{hostBusy, "too many host calls are under way"}
+		} else if call.Args, err = decodeArgs(ask.Args); err != nil {
+			w.consulted(held)
+			return err
+		}
+	}
+	reply := wire.HostReply{Seq: ask.Seq}
+	w.hosts.Go(func() {
+		if refused == nil {
+			reply.Value, refused = w.exec.consult(ctx, call)
+			w.consulted(held)
+		}
+		w.exec.explain(refused, call, &reply)
+		w.replied(h.ID)
+		// An error means that the worker is ending, and its calls with it.
+		_ = w.frames.Send(wire.TypeHostReply, h.ID, &reply)
+	})
+	return nil
+}
+
+// admitHostCall counts a host call of a flight. It returns what is asked, and in
+// refused why the script does not get it.
+func (w *worker) admitHostCall(h wire.Header, name string) (call HostCall, ctx context.Context, refused, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fl := w.find(h.ID)
+	if fl == nil {
+		return call, nil, nil, foreign(h, "no such call")
+	}
+	p := &fl.function.program
+	fl.hostCalls++
+	if fl.hostCalls > p.Limits.HostCalls+hostSlack || fl.asking >= hostsPerCall {
+		return call, nil, nil, foreign(h, "a flood of host calls")
+	}
+	if fl.hostCalls == 1 {
+		left := time.Duration(fl.deadline - w.exec.now())
+		fl.hostCtx, fl.cancel = context.WithTimeout(w.ctx, left)
+	}
+	call = HostCall{App: w.app, Function: p.Function, Version: p.Version, Invocation: fl.invoke.ID, Grants: p.Grants, Name: name}
+	switch {
+	case fl.hostCalls > p.Limits.HostCalls:
+		refused = &HostError{hostLimit, "the call made all the host calls it may make"}
+	case strings.HasPrefix(name, outboundPrefix):
+		if fl.outbound == nil {
+			fl.outbound = &outbound{limit: int64(p.Limits.OutboundCalls)}
+		}
+		call.outbound = fl.outbound
+		refused = call.Outbound()
+	}
+	if fl.asking++; fl.asking == 1 { // it takes no processor now, and the worker made progress
+		w.waiting.Add(1)
+		w.pace(w.exec.now())
+	}
+	return call, fl.hostCtx, refused, nil
+}
+
+// replied notes that a host call has its answer.
+func (w *worker) replied(id uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fl := w.find(id)
+	if fl == nil {
+		return // the call ended, and with it its wait
+	}
+	if fl.asking--; fl.asking == 0 {
+		w.waiting.Add(-1)
+		if w.running() == 1 {
+			w.progress.Store(w.exec.now())
+		}
+	}
+}
+
+// consults takes a place for a host call, and memory for its arguments.
+func (w *worker) consults(memory int) bool {
+	if w.consulting.Add(1) <= hostsPerWorker && w.exec.hosts.take(memory) {
+		return true
+	}
+	w.consulting.Add(-1)
+	return false
+}
+
+func (w *worker) consulted(memory int) {
+	w.exec.hosts.give(memory)
+	w.consulting.Add(-1)
+}
+
+// decodeArgs decodes a list.
+func decodeArgs(encoded []byte) ([]any, error) {
+	args, err := wire.Unmarshal(encoded)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := args.([]any)
+	if args != nil && !ok {
+		return nil, fmt.Errorf("host call: arguments are no list: %w", wire.ErrMalformed)
+	}
+	return list, nil
+}
+
+// consult asks the host and encodes its answer.
+func (e *Executor) consult(ctx context.Context, call HostCall) ([]byte, error) {
+	value, err := e.opts.Host.Call(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	out, err := wire.Marshal(value)
+	if err == nil && len(out) > wire.MaxHostValue {
+		return nil, &HostError{hostInternal, "the answer is too large"}
+	}
+	return out, err
+}
+
+// explain puts an error into a reply, if there is one.
+func (e *Executor) explain(err error, call HostCall, reply *wire.HostReply) {
+	var known *HostError
+	switch {
+	case err == nil:
+	case errors.As(err, &known):
+		reply.Code, reply.Message = known.Code, known.Message
+	default:
+		e.log.Error("host call failed", "app", call.App, "function", call.Function, "call", call.Name, "error", err)
+		reply.Code, reply.Message = hostInternal, "the host call failed"
+	}
+}
