@@ -1,0 +1,197 @@
+package egress
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Request is what a function asks for.
+type Request struct {
+	Function string // for the remedy in errors
+	URL      string // absolute, http or https
+	Method   string // default GET
+	Header   []Field
+	Body     []byte        // at most MaxRequestBody
+	Timeout  time.Duration // of everything; default DefaultTimeout
+	// Redirects are followed at most this often. Default DefaultRedirects, at
+	// most MaxRedirects; negative: the redirect itself is the response.
+	Redirects int
+	MaxBody   int64 // default DefaultBody, at most MaxBody
+}
+
+// Field is a line of a header.
+type Field struct{ Name, Value string }
+
+// Response is what came back. Release gives the memory of its body back.
+type Response struct {
+	Status int
+	Header []Field // names in lower case, sorted; several lines of one name in their order
+	Body   []byte
+	URL    string // of the last redirect
+
+	memory Memory
+	held   int64
+}
+
+// Release gives the body's memory back to the node. Nil is fine.
+func (r *Response) Release() {
+	if r != nil && r.held > 0 {
+		r.memory.Give(r.held)
+		r.held = 0
+	}
+}
+
+// Fetch makes a request for a function of the app, under its policy. An error
+// is an *Error. The caller releases the response.
+func (c *Client) Fetch(ctx context.Context, app string, policy *Policy, r Request) (*Response, error) {
+	out, err := c.fetch(ctx, app, policy, r)
+	if err == nil {
+		return out, nil
+	}
+	if err.rule != "" {
+		function := r.Function
+		if function == "" {
+			function = "FUNCTION"
+		}
+		err = &Error{Code: err.Code, Message: err.Message + "; allow it with: picloud egress allow " + function + " " + err.rule}
+	}
+	return nil, err
+}
+
+func (c *Client) fetch(ctx context.Context, app string, policy *Policy, r Request) (*Response, *Error) {
+	t, err := parseTarget(r.URL, nil)
+	if err != nil {
+		return nil, err
+	}
+	header, err := r.complete()
+	if err != nil {
+		return nil, err
+	}
+	if !c.enter() {
+		return nil, failed(CodeFailed, "the node is shutting down")
+	}
+	defer c.running.Done()
+	if err := c.places.take(app); err != nil {
+		return nil, err
+	}
+	defer c.places.give(app)
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	entry := c.pool.transport(c, app, policy)
+	defer c.pool.release(entry)
+	for hops := 0; ; hops++ {
+		if err := permitted(policy, t); err != nil {
+			return nil, err
+		}
+		resp, failure := entry.transport.RoundTrip(t.request(ctx, &r, header))
+		if failure != nil {
+			return nil, explain(ctx, t.host, failure)
+		}
+		location := resp.Header.Get("Location")
+		if r.Redirects < 0 || location == "" || !redirects(resp.StatusCode) {
+			return c.response(ctx, t, resp, r.MaxBody)
+		}
+		discard(resp.Body)
+		if hops >= r.Redirects {
+			return nil, failed(CodeRedirects, "more than %d redirects, the last one by %s", r.Redirects, t.host)
+		}
+		next, err := parseTarget(location, t.url)
+		if err != nil {
+			return nil, failed(CodeRedirects, "%s redirects to where nothing is: %s", t.host, err.Message)
+		}
+		r.redirect(resp.StatusCode, header)
+		if !t.sameOrigin(next) {
+			keepHarmless(header)
+		}
+		t = next
+	}
+}
+
+// permitted is the check before any look-up.
+func permitted(policy *Policy, t *target) *Error {
+	if t.addr.IsValid() || policy.may(t.host, t.port) {
+		return nil // an address is checked when it is dialled: there is nothing to look up
+	}
+	return denied(t.host, t.port)
+}
+
+func (t *target) request(ctx context.Context, r *Request, header http.Header) *http.Request {
+	req := &http.Request{
+		Method: r.Method, URL: t.url, Host: t.url.Host, Header: header.Clone(),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
+	}
+	if len(r.Body) > 0 {
+		body := r.Body
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body, _ = req.GetBody()
+	}
+	return req.WithContext(ctx)
+}
+
+func redirects(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// redirect makes the next request as browsers do: all but 307 and 308 turn into
+// a GET without body, only 301 and 302 keep what is no POST.
+func (r *Request) redirect(status int, header http.Header) {
+	switch {
+	case status == http.StatusTemporaryRedirect || status == http.StatusPermanentRedirect || r.Method == http.MethodHead || r.Method == http.MethodGet:
+		return
+	case status != http.StatusSeeOther && r.Method != http.MethodPost:
+		return
+	}
+	r.Method, r.Body = http.MethodGet, nil
+	for name := range header {
+		if strings.HasPrefix(name, "Content-") {
+			delete(header, name)
+		}
+	}
+}
+
+// discard reads a little of a body that nobody wants, so that its connection
+// can serve the next request.
+func discard(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, 4<<10)
+	_ = body.Close()
+}
+
+// response reads the body and completes the response.
+func (c *Client) response(ctx context.Context, t *target, resp *http.Response, limit int64) (*Response, *Error) {
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return nil, failed(CodeFailed, "%s wants to speak another protocol", t.host)
+	}
+	out := &Response{Status: resp.StatusCode, URL: t.url.String(), memory: c.opts.Memory}
+	for name, values := range resp.Header {
+		for _, v := range values {
+			out.Header = append(out.Header, Field{strings.ToLower(name), v})
+		}
+	}
+	slices.SortStableFunc(out.Header, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
+	err := out.read(resp.Body, limit)
+	switch {
+	case err == nil:
+		return out, nil
+	case errors.Is(err, errTooLarge):
+		out.Release()
+		return nil, failed(CodeTooLarge, "the response of %s is over the limit of %d bytes", t.host, limit)
+	case errors.Is(err, errNoRoom):
+		out.Release()
+		return nil, failed(CodeBusy, "this node has no memory for the response: those of other calls fill it")
+	}
+	out.Release()
+	return nil, explain(ctx, t.host, err)
+}

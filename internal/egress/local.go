@@ -1,0 +1,45 @@
+package egress
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// localsAge is how long the machine's addresses are taken for known.
+const localsAge = 10 * time.Second
+
+// locals knows the addresses of this machine.
+type locals struct {
+	list func() ([]net.Addr, error)
+
+	mu   sync.Mutex
+	read time.Time
+	set  map[netip.Addr]struct{}
+}
+
+// has reports whether an address is one of this machine's.
+func (l *locals) has(a netip.Addr) bool {
+	a = plain(a)
+	if a.IsLoopback() || a.IsUnspecified() {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := time.Now(); l.set == nil || now.Sub(l.read) > localsAge {
+		// What cannot be read now stays as it was; connections to oneself are
+		// noticed in any case, see dialer.check.
+		if addrs, err := l.list(); err == nil {
+			l.set = make(map[netip.Addr]struct{}, len(addrs))
+			for _, addr := range addrs {
+				if p, err := netip.ParsePrefix(addr.String()); err == nil {
+					l.set[plain(p.Addr())] = struct{}{}
+				}
+			}
+		}
+		l.read = now
+	}
+	_, found := l.set[a]
+	return found
+}
