@@ -39,7 +39,8 @@ type Error struct {
 	Code    string
 	Message string
 
-	rule string // what would allow it
+	rule  string // what would allow it
+	cause error  // of somebody else
 }
 
 // Error implements error.

@@ -23,6 +23,9 @@ type Request struct {
 	// most MaxRedirects; negative: the redirect itself is the response.
 	Redirects int
 	MaxBody   int64 // default DefaultBody, at most MaxBody
+	// OnRedirect is asked before a redirect is followed; its error ends the
+	// request. Nil: nobody is asked.
+	OnRedirect func() error
 }
 
 // Field is a line of a header.
@@ -48,11 +51,14 @@ func (r *Response) Release() {
 }
 
 // Fetch makes a request for a function of the app, under its policy. An error
-// is an *Error. The caller releases the response.
+// is an *Error, or that of OnRedirect. The caller releases the response.
 func (c *Client) Fetch(ctx context.Context, app string, policy *Policy, r Request) (*Response, error) {
 	out, err := c.fetch(ctx, app, policy, r)
 	if err == nil {
 		return out, nil
+	}
+	if err.cause != nil {
+		return nil, err.cause
 	}
 	if err.rule != "" {
 		function := r.Function
@@ -101,6 +107,11 @@ func (c *Client) fetch(ctx context.Context, app string, policy *Policy, r Reques
 		discard(resp.Body)
 		if hops >= r.Redirects {
 			return nil, failed(CodeRedirects, "more than %d redirects, the last one by %s", r.Redirects, t.host)
+		}
+		if r.OnRedirect != nil {
+			if err := r.OnRedirect(); err != nil {
+				return nil, &Error{cause: err}
+			}
 		}
 		next, err := parseTarget(location, t.url)
 		if err != nil {

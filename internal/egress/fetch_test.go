@@ -277,6 +277,10 @@ func TestRedirects(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusMovedPermanently, resp.Status)
 
+	enough := errors.New("enough")
+	_, err = fetch("http://a.test/303", Request{OnRedirect: func() error { return enough }})
+	require.Equal(t, enough, err)
+
 	secret := []Field{{"Authorization", "Bearer x"}, {"Cookie", "a=b"}, {"X-Api-Key", "k"}, {"Accept", "text/plain"}, {"Content-Type", "text/x"}}
 	resp, err = fetch("http://a.test/to/?http://b.test/end", Request{Header: secret})
 	require.NoError(t, err)
