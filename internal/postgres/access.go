@@ -97,12 +97,21 @@ const sqlFunctionExists = `SELECT EXISTS (SELECT 1 FROM function WHERE app = $1 
 // read collects the rows of a query on behalf of an actor who must be a member
 // of the app. Both travel in one round trip.
 func read[T any](ctx context.Context, d *DB, s subject, actor picloud.Actor, app string, row pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
-	return readOf(ctx, d, s, actor, app, "", row, sql, args...)
+	return readAs(ctx, d, s, actor, app, picloud.RoleViewer, row, sql, args...)
+}
+
+// readAs is read for those who have the role need.
+func readAs[T any](ctx context.Context, d *DB, s subject, actor picloud.Actor, app string, need picloud.Role, row pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+	return readPart(ctx, d, s, actor, app, "", need, row, sql, args...)
 }
 
 // readOf is read for what belongs to a function: none is ErrNotFound. The
 // query's first arguments are app and function, unless function is empty.
 func readOf[T any](ctx context.Context, d *DB, s subject, actor picloud.Actor, app, function string, row pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+	return readPart(ctx, d, s, actor, app, function, picloud.RoleViewer, row, sql, args...)
+}
+
+func readPart[T any](ctx context.Context, d *DB, s subject, actor picloud.Actor, app, function string, need picloud.Role, row pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
 	if !picloud.ValidName(app) || function != "" && !picloud.ValidName(function) {
 		return nil, s.notFound()
 	}
@@ -116,7 +125,7 @@ func readOf[T any](ctx context.Context, d *DB, s subject, actor picloud.Actor, a
 			b.Queue(sql, args...)
 		}
 	}, func(results pgx.BatchResults) (err error) {
-		if _, err := scanRole(s, results.QueryRow(), picloud.RoleViewer); err != nil {
+		if _, err := scanRole(s, results.QueryRow(), need); err != nil {
 			return err
 		}
 		if function != "" {

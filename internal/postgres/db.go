@@ -17,11 +17,12 @@ import (
 // DB is the database. It connects when it is used and needs no server to be
 // up before.
 type DB struct {
-	api  *pgxpool.Pool // the control API
-	node *pgxpool.Pool // the node's own duties, which a busy API must not starve
-	conf *pgx.ConnConfig
-	by   string
-	log  *slog.Logger
+	api       *pgxpool.Pool // the control API
+	node      *pgxpool.Pool // the node's own duties, which a busy API must not starve
+	functions *pgxpool.Pool // what functions ask for, which must starve neither
+	conf      *pgx.ConnConfig
+	by        string
+	log       *slog.Logger
 
 	// Bounds of tables; tests make them small.
 	maxDeployments int
@@ -58,7 +59,29 @@ func Open(o Options) (*DB, error) {
 		d.api.Close()
 		return nil, picloudError("open database", "", err)
 	}
+	if err := d.openFunctions(o); err != nil {
+		d.api.Close()
+		d.node.Close()
+		return nil, err
+	}
 	return d, nil
+}
+
+// openFunctions prepares the pool of functions, whose waits are short.
+func (d *DB) openFunctions(o Options) error {
+	if o.StatementTimeout <= 0 || o.StatementTimeout > functionStatements {
+		o.StatementTimeout = functionStatements
+	}
+	conf, err := o.config()
+	if err != nil {
+		return err
+	}
+	conf.MaxConns = functionConns
+	conf.ConnConfig.ConnectTimeout = min(conf.ConnConfig.ConnectTimeout, functionWait)
+	if d.functions, err = pgxpool.NewWithConfig(context.Background(), conf); err != nil {
+		return picloudError("open database", "", err)
+	}
+	return nil
 }
 
 // Close closes all connections. It waits for running operations, which have
@@ -66,6 +89,7 @@ func Open(o Options) (*DB, error) {
 func (d *DB) Close() {
 	d.api.Close()
 	d.node.Close()
+	d.functions.Close()
 }
 
 // Ping asks the server for a sign of life.

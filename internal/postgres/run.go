@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -15,7 +16,11 @@ import (
 // broken, the others of the pool probably are: all are closed, and an
 // operation of which nothing reached the server is performed once more.
 func (d *DB) run(ctx context.Context, pool *pgxpool.Pool, s subject, fn func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	return d.runWithin(ctx, opTimeout, pool, s, fn)
+}
+
+func (d *DB) runWithin(ctx context.Context, limit time.Duration, pool *pgxpool.Pool, s subject, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := fn(ctx)
 	if lost(err) {
