@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/egress"
 	"github.com/picloud/picloud/internal/problem"
 )
 
@@ -29,6 +31,9 @@ type Agent struct {
 	ids       *callIDs
 	rings     rings
 	transit   transit
+	hidden    redactions
+	vault     *vault
+	host      *host
 	trouble   trouble
 	metrics   *metrics
 	execStats *executor.Metrics
@@ -76,9 +81,13 @@ func New(opts Options) (*Agent, error) {
 		logs: newLogs(opts.DataDir, opts.NodeName, opts.Logger),
 	}
 	a.transit.limit, a.trouble.log = opts.TransitMemory, a.log
+	a.hidden.apps = map[string]*redaction{}
+	a.logs.hidden = &a.hidden
+	a.vault = newVault(opts.DataDir, opts.Logger)
 	a.catalog = newCatalog(a)
 	a.metrics = newMetrics(a.catalog.age, func() float64 { return float64(a.logs.dropped.Load()) },
 		func() float64 { return float64(a.transit.used.Load()) })
+	a.host = newHost(a.vault, &a.hidden, egress.New(egress.Options{Reserved: opts.reserved, Memory: bodyMemory{&a.transit}}), a.metrics)
 	return a, nil
 }
 
@@ -138,11 +147,12 @@ func (a *Agent) start() error {
 	if a.identity, err = loadIdentity(a.opts.DataDir); err != nil {
 		return err
 	}
+	a.vault.look()
 	if err := a.logs.start(); err != nil {
 		return err
 	}
 	a.executor, err = executor.New(executor.Options{
-		WorkerPath: a.opts.WorkerPath, Logger: a.log, Logs: a.logs, Metrics: a.execStats,
+		WorkerPath: a.opts.WorkerPath, Logger: a.log, Logs: a.logs, Host: a.host, Metrics: a.execStats,
 		IdleTimeout: a.opts.ExecutorIdle, MemoryCap: a.opts.ExecutorMemory, MaxWorkers: a.opts.ExecutorWorkers,
 	})
 	if err != nil {
@@ -209,6 +219,7 @@ func (a *Agent) stop() {
 	if a.database != nil {
 		a.database.stop()
 	}
+	a.host.egress.Close()
 	a.logs.stop()
 	if a.opts.Lock == nil {
 		a.lock.Release()
@@ -263,17 +274,35 @@ func (a *Agent) self() picloud.Node {
 }
 
 // endpoint builds the endpoint of a route; nothing is started.
-func (a *Agent) endpoint(r picloud.Route, source []byte) *endpoint {
-	limits := r.Settings.Limits.WithDefaults()
+func (a *Agent) endpoint(r picloud.Route, source []byte, app picloud.AppConfig, node picloud.Limits) *endpoint {
+	limits := effective(r.Settings, app, node)
+	g := newGrants(r.Function, r.Settings, app)
 	return &endpoint{
-		route: r, limits: limits, methods: r.Settings.Methods, cors: newCORS(r.Settings.CORS, r.Settings.Methods),
+		route: r, grants: g, node: node, limits: limits, methods: r.Settings.Methods, cors: newCORS(r.Settings.CORS, r.Settings.Methods),
 		function: a.executor.Function(executor.Program{
 			App: r.App, Function: r.Function, Version: r.Version, Digest: r.Digest, Source: source, Limits: limits,
+			Env: merged(app.Env, r.Settings.Env), Grants: g,
 		}),
 		gauge: a.metrics.gauge(r.Key(), picloud.TriggerHTTP), ring: a.rings.of(r.Key()), logs: a.logs, transit: &a.transit, trouble: &a.trouble,
-		ids: a.ids, node: a.opts.NodeName,
+		ids: a.ids, hidden: &a.hidden, nodeName: a.opts.NodeName,
 		versionValue: []string{fmt.Sprintf("v%d", r.Version)}, nodeValue: []string{a.opts.NodeName},
 	}
+}
+
+// effective are the limits of a function: its own, then its app's, then the
+// node's, then the built-in ones.
+func effective(s picloud.Settings, app picloud.AppConfig, node picloud.Limits) picloud.Limits {
+	return s.Limits.Or(app.Settings.Limits).Or(node).WithDefaults()
+}
+
+// merged are the variables of a function: its own before its app's.
+func merged(app, function picloud.Env) picloud.Env {
+	if len(app) == 0 {
+		return function
+	}
+	env := maps.Clone(app)
+	maps.Copy(env, function)
+	return env
 }
 
 // forget drops what the node kept about a function that is gone.
@@ -283,5 +312,6 @@ func (a *Agent) forget(key picloud.RouteKey, last *endpoint) {
 	a.rings.forget(key)
 	if _, more := a.catalog.table.Load().apps()[key.App]; !more {
 		a.logs.forget(key.App)
+		a.hidden.forget(key.App)
 	}
 }

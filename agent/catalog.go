@@ -28,8 +28,9 @@ type catalog struct {
 
 // server is what serves the catalog's tables.
 type server interface {
-	// endpoint makes the endpoint of a route; it starts nothing.
-	endpoint(r picloud.Route, source []byte) *endpoint
+	// endpoint makes the endpoint of a route, as its app and the node are
+	// configured; it starts nothing.
+	endpoint(r picloud.Route, source []byte, app picloud.AppConfig, node picloud.Limits) *endpoint
 	// serving is told about each new table once requests see it.
 	serving(t *table)
 	// forget is told about each function that is no longer served, and the
@@ -52,12 +53,18 @@ func (c *catalog) boot(disk *snapshot) bool {
 	if m == nil {
 		return false
 	}
-	next := &table{incarnation: m.Incarnation, rev: m.Rev, endpoints: make(map[picloud.RouteKey]*endpoint, len(m.Routes))}
+	next := &table{
+		incarnation: m.Incarnation, rev: m.Rev, limits: m.Limits,
+		endpoints: make(map[picloud.RouteKey]*endpoint, len(m.Routes)), configs: make(map[string]picloud.AppConfig, len(m.Apps)),
+	}
 	if damaged > 0 {
 		next.incarnation = "" // asks the database for the whole catalog
 	}
+	for _, app := range m.Apps {
+		next.configs[app.App] = app
+	}
 	for _, r := range m.Routes {
-		next.endpoints[r.Key()] = c.server.endpoint(r, sources[r.Digest])
+		next.endpoints[r.Key()] = c.server.endpoint(r, sources[r.Digest], next.config(r.App), next.limits)
 	}
 	c.sources = sources
 	c.swap(next)
@@ -86,14 +93,8 @@ func (c *catalog) apply(d picloud.Delta, fetched map[picloud.Digest][]byte) erro
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	current := c.table.Load()
-	next := &table{incarnation: d.Incarnation, rev: d.Rev, endpoints: map[picloud.RouteKey]*endpoint{}}
-	if current != nil && !d.Full {
-		maps.Copy(next.endpoints, current.endpoints)
-	}
-	for _, key := range d.Gone {
-		delete(next.endpoints, key)
-	}
-	for _, r := range d.Routes {
+	next, routes := current.after(d)
+	for key, r := range routes {
 		source, ok := fetched[r.Digest]
 		if !ok {
 			source, ok = c.sources[r.Digest]
@@ -102,13 +103,13 @@ func (c *catalog) apply(d picloud.Delta, fetched map[picloud.Digest][]byte) erro
 			return fmt.Errorf("apply catalog revision %d: source %s of %s/%s is missing", d.Rev, r.Digest, r.App, r.Function)
 		}
 		if current != nil {
-			// An unchanged route keeps its endpoint, and with it its waiting calls' fairness.
-			if have := current.endpoints[r.Key()]; have != nil && have.route.Rev == r.Rev && have.route.Digest == r.Digest {
-				next.endpoints[r.Key()] = have
+			// An unchanged function keeps its endpoint, and with it its waiting calls' fairness.
+			if have := current.endpoints[key]; have != nil && have.serves(r, next.config(r.App), next.limits) {
+				next.endpoints[key] = have
 				continue
 			}
 		}
-		next.endpoints[r.Key()] = c.server.endpoint(r, source)
+		next.endpoints[key] = c.server.endpoint(r, source, next.config(r.App), next.limits)
 	}
 	c.keepSources(next, fetched)
 	c.swap(next)
@@ -162,11 +163,44 @@ func (c *catalog) keepSources(t *table, fetched map[picloud.Digest][]byte) {
 }
 
 func (t *table) manifest() manifest {
-	m := manifest{Incarnation: t.incarnation, Rev: t.rev, Routes: make([]picloud.Route, 0, len(t.endpoints))}
+	m := manifest{Incarnation: t.incarnation, Rev: t.rev, Limits: t.limits, Routes: make([]picloud.Route, 0, len(t.endpoints))}
 	for _, ep := range t.endpoints {
 		m.Routes = append(m.Routes, ep.route)
 	}
+	for _, app := range t.configs {
+		m.Apps = append(m.Apps, app)
+	}
 	return m
+}
+
+// after returns the table that a delta leads to, without endpoints yet, and the
+// routes that they are for.
+func (t *table) after(d picloud.Delta) (next *table, routes map[picloud.RouteKey]picloud.Route) {
+	next = &table{
+		incarnation: d.Incarnation, rev: d.Rev, limits: d.Limits,
+		endpoints: map[picloud.RouteKey]*endpoint{}, configs: map[string]picloud.AppConfig{},
+	}
+	routes = map[picloud.RouteKey]picloud.Route{}
+	if t != nil && !d.Full {
+		maps.Copy(next.configs, t.configs)
+		for key, ep := range t.endpoints {
+			routes[key] = ep.route
+		}
+	}
+	for _, gone := range d.Gone {
+		delete(routes, gone)
+		if gone.Function == "" { // the whole app; it may have come back since
+			delete(next.configs, gone.App)
+			maps.DeleteFunc(routes, func(key picloud.RouteKey, _ picloud.Route) bool { return key.App == gone.App })
+		}
+	}
+	for _, app := range d.Apps {
+		next.configs[app.App] = app
+	}
+	for _, r := range d.Routes {
+		routes[r.Key()] = r
+	}
+	return next, routes
 }
 
 // swap serves the next table and wakes who waits for it. The caller holds mu.
@@ -193,6 +227,22 @@ func (c *catalog) watch() (rev int64, changed <-chan struct{}) {
 	defer c.mu.Unlock()
 	_, rev = c.have()
 	return rev, c.changed
+}
+
+// changes reports whether a delta brings anything.
+func (c *catalog) changes(d picloud.Delta) bool {
+	t := c.table.Load()
+	return t == nil || d.Full || d.Rev != t.rev || len(d.Routes)+len(d.Apps)+len(d.Gone) > 0 || d.Limits != t.limits
+}
+
+// config returns what the node knows of an app's configuration, and its own
+// limits.
+func (c *catalog) config(app string) (picloud.AppConfig, picloud.Limits) {
+	t := c.table.Load()
+	if t == nil {
+		t = &table{}
+	}
+	return t.config(app), t.limits
 }
 
 // compared notes that the table was just found equal to the database.

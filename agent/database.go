@@ -31,6 +31,8 @@ type database struct {
 	sync      *syncer
 	fleet     *fleet
 	bootstrap func(ctx context.Context) error
+	vault     *vault
+	host      *host
 	failed    func(error) // told about each failed attempt
 	log       *slog.Logger
 	running   bool // server is; only run and stop touch it
@@ -43,7 +45,7 @@ type database struct {
 
 // newDatabase prepares the way to the database; nothing is touched yet.
 func newDatabase(a *Agent) (*database, error) {
-	d := &database{log: a.log, failed: a.failed}
+	d := &database{log: a.log, failed: a.failed, vault: a.vault, host: a.host}
 	dsn := a.opts.DatabaseURL
 	if dsn == "" {
 		var err error
@@ -103,6 +105,7 @@ func (d *database) run(ctx context.Context) {
 	}
 	defer d.listener.Stop()
 	d.open.Store(true)
+	d.host.database.Store(d.DB)
 	d.sync.run(ctx)
 }
 
@@ -119,7 +122,10 @@ func (d *database) connect(ctx context.Context) error {
 	if err := d.Migrate(ctx); err != nil {
 		return err
 	}
-	return d.bootstrap(ctx)
+	if err := d.bootstrap(ctx); err != nil {
+		return err
+	}
+	return d.vault.settle(ctx, d.Cluster())
 }
 
 // notified is called by the listener; an empty channel means that something

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,8 +22,10 @@ const SessionCookie = "picloud_session"
 // a new one.
 type endpoint struct {
 	route    picloud.Route
+	grants   *grants
+	node     picloud.Limits // of the node
 	function *executor.Function
-	limits   picloud.Limits // completed
+	limits   picloud.Limits // the function's, its app's, the node's and the built-in ones
 	methods  []string       // empty: all
 	cors     *cors
 	gauge    *gauge
@@ -31,10 +34,16 @@ type endpoint struct {
 	transit  *transit
 	trouble  *trouble
 	ids      *callIDs
-	node     string
+	hidden   *redactions
+	nodeName string
 
 	versionValue []string // header values, shared by all answers
 	nodeValue    []string
+}
+
+// serves reports whether the endpoint is as one that was made of these would be.
+func (e *endpoint) serves(r picloud.Route, app picloud.AppConfig, node picloud.Limits) bool {
+	return e.node == node && reflect.DeepEqual(e.route, r) && reflect.DeepEqual(e.grants.app, app)
 }
 
 // serve answers one request. rest is the path below the function.
@@ -60,10 +69,12 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request, rest, clientIP 
 	record := picloud.Invocation{
 		ID: id, App: e.route.App, Function: e.route.Function, Version: e.route.Version,
 		Trigger: picloud.TriggerHTTP, Method: r.Method, Path: rest,
-		Status: status, Started: start, Duration: picloud.Duration(took), Node: e.node,
+		Status: status, Started: start, Duration: picloud.Duration(took), Node: e.nodeName,
 	}
+	hidden := e.hidden.of(e.route.App)
+	record.Path = hidden.text(record.Path)
 	if err != nil {
-		record.Code, record.Error = picloud.CodeOf(err), err.Error()
+		record.Code, record.Error = picloud.CodeOf(err), hidden.text(err.Error())
 		e.logFailure(&record)
 	}
 	e.ring.add(record)

@@ -33,7 +33,9 @@ func (w *witness) List(context.Context) ([]picloud.Node, error) { return nil, ni
 // nobody serves tables without routes.
 type nobody struct{}
 
-func (nobody) endpoint(picloud.Route, []byte) *endpoint    { return nil }
+func (nobody) endpoint(picloud.Route, []byte, picloud.AppConfig, picloud.Limits) *endpoint {
+	return nil
+}
 func (nobody) serving(*table)                              {}
 func (nobody) forget(key picloud.RouteKey, last *endpoint) {}
 

@@ -40,6 +40,7 @@ type logs struct {
 	dir     string
 	node    string
 	log     *slog.Logger
+	hidden  *redactions // nil: nothing is
 	queue   chan logEntry
 	dropped atomic.Uint64
 	done    chan struct{}
@@ -89,6 +90,9 @@ func (l *logs) start() error {
 // Log queues a record; it never blocks.
 func (l *logs) Log(app string, record picloud.LogRecord) {
 	record.Node = l.node
+	if l.hidden != nil {
+		l.hidden.of(app).record(&record)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

@@ -32,6 +32,10 @@ type Options struct {
 	// served. They only appear in URLs: Caddy owns the listeners. Defaults 8080
 	// and 8081.
 	HTTPPort, AdminPort int
+	// Reserved says which other ports are the node's own, so that no function
+	// reaches them on an address of this machine, whatever its egress rules say.
+	// It is asked for each outbound connection. Default: none.
+	Reserved func(port uint16) bool
 	// WorkerPath is the executor binary. Default: picloud-executor beside the
 	// running binary.
 	WorkerPath string
@@ -88,6 +92,11 @@ func (o Options) complete() (Options, error) {
 		o.Logger = slog.Default()
 	}
 	return o, nil
+}
+
+// reserved reports whether a port is the node's own.
+func (o Options) reserved(port uint16) bool {
+	return int(port) == o.HTTPPort || int(port) == o.AdminPort || o.Reserved != nil && o.Reserved(port)
 }
 
 // FunctionsURL is where this node serves functions, as seen from itself.

@@ -29,10 +29,14 @@ type snapshot struct {
 
 // manifest is one state of the catalog.
 type manifest struct {
-	Format      int             `json:"format"` // 1
+	Format      int             `json:"format"` // 2
 	Incarnation string          `json:"incarnation"`
 	Rev         int64           `json:"rev"`
 	Routes      []picloud.Route `json:"routes"`
+	// Apps have their secrets sealed, with keys that are not on this disk but
+	// for the cluster's, in a file of its own.
+	Apps   []picloud.AppConfig `json:"apps,omitempty"`
+	Limits picloud.Limits      `json:"limits,omitzero"` // of this node
 }
 
 // envelope guards a manifest with a digest, since a torn or flipped byte in it
@@ -43,7 +47,8 @@ type envelope struct {
 }
 
 const (
-	manifestFormat   = 1
+	manifestFormat   = 2
+	routesFormat     = 1 // had routes only
 	manifestFile     = "manifest.json"
 	manifestPrevFile = "manifest.prev.json"
 )
@@ -116,7 +121,12 @@ func (s *snapshot) readManifest(name string) (*manifest, error) {
 	if err := json.Unmarshal(e.Manifest, &m); err != nil {
 		return nil, fmt.Errorf("decode manifest: %w", err)
 	}
-	if m.Format != manifestFormat {
+	switch m.Format {
+	case manifestFormat:
+	case routesFormat:
+		// What it has is served, and the rest is asked for with the whole catalog.
+		m = manifest{Format: manifestFormat, Rev: m.Rev, Routes: m.Routes}
+	default:
 		return nil, fmt.Errorf("format %d is not %d", m.Format, manifestFormat)
 	}
 	return &m, nil

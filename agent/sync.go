@@ -104,7 +104,7 @@ func (s *syncer) pull(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if delta.Full || delta.Rev != have || len(delta.Routes)+len(delta.Gone) > 0 {
+	if s.catalog.changes(delta) {
 		var fetched map[picloud.Digest][]byte
 		if missing := s.catalog.missing(delta); len(missing) > 0 {
 			if fetched, err = s.store.Sources(ctx, missing); err != nil {

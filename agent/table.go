@@ -15,6 +15,15 @@ type table struct {
 	incarnation string
 	rev         int64
 	endpoints   map[picloud.RouteKey]*endpoint
+	configs     map[string]picloud.AppConfig // by app; an app that is not in it has none
+	limits      picloud.Limits               // of this node
+}
+
+// config returns what an app is configured with.
+func (t *table) config(app string) picloud.AppConfig {
+	c := t.configs[app]
+	c.App = app
+	return c
 }
 
 // match finds the endpoint for a request path. isFunction says that the path

@@ -1,0 +1,268 @@
+package agent
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"html"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/picloud/picloud"
+)
+
+const (
+	// shortSecret and encodedSecret are the shortest values that are hidden, and
+	// hidden in their encoded forms too: shorter ones are in too many texts.
+	shortSecret   = 4
+	encodedSecret = 8
+	// secretLine is the shortest line of a secret of several that is hidden alone.
+	secretLine = 16
+	// maxHidden and maxHiddenSize bound what is remembered of one app: old values
+	// of secrets that change go first.
+	maxHidden     = 2 * picloud.MaxSecrets
+	maxHiddenSize = 2 * picloud.MaxSecretsSize
+)
+
+// redactions hide the secrets that were handed out from what is kept and shown
+// of their apps: logs, records and errors. An app that uses none costs one
+// atomic load. What a function takes apart, or encodes in a way of its own, is
+// not found: this is against accidents, not against the function.
+type redactions struct {
+	any  atomic.Bool
+	mu   sync.RWMutex
+	apps map[string]*redaction
+}
+
+// redaction is what is hidden of one app.
+type redaction struct {
+	names    map[string]string // of the secrets, by value
+	order    []string          // values, the oldest first
+	size     int
+	replacer *strings.Replacer
+}
+
+// learn hides a value from now on. It returns once that holds.
+func (r *redactions) learn(app, name, value string) {
+	if len(value) < shortSecret {
+		return
+	}
+	r.mu.RLock()
+	old := r.apps[app]
+	r.mu.RUnlock()
+	if old != nil && old.names[value] != "" {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.apps[app] = r.apps[app].with(name, value)
+	r.any.Store(true)
+}
+
+// forget drops what is known of an app that is gone.
+func (r *redactions) forget(app string) {
+	if r.any.Load() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.apps, app)
+	}
+}
+
+// of returns what is hidden of an app; nil: nothing.
+func (r *redactions) of(app string) *redaction {
+	if !r.any.Load() {
+		return nil
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.apps[app]
+}
+
+// with returns a redaction that hides one more value. They are immutable.
+func (x *redaction) with(name, value string) *redaction {
+	next := &redaction{names: map[string]string{}}
+	if x != nil {
+		if x.names[value] != "" {
+			return x
+		}
+		next.order, next.size = x.order, x.size
+		for v, n := range x.names {
+			next.names[v] = n
+		}
+	}
+	next.order = append(slices.Clone(next.order), value)
+	next.names[value] = name
+	next.size += len(value)
+	for len(next.order) > maxHidden || next.size > maxHiddenSize {
+		oldest := next.order[0]
+		next.order = next.order[1:]
+		next.size -= len(oldest)
+		delete(next.names, oldest)
+	}
+	var pairs [][2]string
+	for v, n := range next.names {
+		for _, form := range forms(v) {
+			pairs = append(pairs, [2]string{form, "[secret " + n + "]"})
+		}
+	}
+	// The longest first, so that a secret within another does not cut it up.
+	slices.SortFunc(pairs, func(a, b [2]string) int {
+		if d := len(b[0]) - len(a[0]); d != 0 {
+			return d
+		}
+		return strings.Compare(a[0], b[0])
+	})
+	flat := make([]string, 0, 2*len(pairs))
+	for _, p := range pairs {
+		flat = append(flat, p[0], p[1])
+	}
+	next.replacer = strings.NewReplacer(flat...)
+	return next
+}
+
+// forms are the ways to write a value that are hidden.
+func forms(value string) []string {
+	out := []string{value}
+	if len(value) >= encodedSecret {
+		for _, text := range []string{value, strings.TrimRight(value, "\r\n")} {
+			out = append(out, base64Forms(text)...)
+			out = append(out, hex.EncodeToString([]byte(text)), strings.ToUpper(hex.EncodeToString([]byte(text))))
+			out = append(out, url.QueryEscape(text), url.PathEscape(text), html.EscapeString(text))
+			out = append(out, percent(text, "-_.~", false), percent(text, "-_.~", true), percent(text, "-_.!~*'()", false))
+			out = append(out, strings.Trim(strconv.Quote(text), `"`))
+			if quoted, err := json.Marshal(text); err == nil {
+				out = append(out, strings.Trim(string(quoted), `"`))
+			}
+		}
+	}
+	if strings.Contains(value, "\n") {
+		for line := range strings.SplitSeq(value, "\n") {
+			if line = strings.TrimSpace(line); len(line) >= secretLine {
+				out = append(out, line)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.DeleteFunc(slices.Compact(out), func(s string) bool { return len(s) < shortSecret })
+}
+
+// base64Forms are how a value looks in base64, alone and, but for the ends that
+// mix with its neighbours, as a part of something longer: user:password.
+func base64Forms(value string) []string {
+	var out []string
+	for _, e := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+		out = append(out, e.EncodeToString([]byte(value)), e.WithPadding(base64.NoPadding).EncodeToString([]byte(value)))
+		for shift := range 3 {
+			text := e.EncodeToString([]byte(strings.Repeat("\x00", shift) + value))
+			out = append(out, text[(shift*8+5)/6:(shift+len(value))*8/6])
+		}
+	}
+	return out
+}
+
+// percent escapes all but letters, digits and the safe characters.
+func percent(s, safe string, lower bool) string {
+	digits := "0123456789ABCDEF"
+	if lower {
+		digits = "0123456789abcdef"
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(safe, c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		b.Write([]byte{'%', digits[c>>4], digits[c&15]})
+	}
+	return b.String()
+}
+
+// text returns s with every secret hidden. The nil redaction hides nothing.
+func (x *redaction) text(s string) string {
+	if x == nil {
+		return s
+	}
+	return x.replacer.Replace(s)
+}
+
+// value hides secrets in what a log's fields can hold, keys included. Maps and
+// lists are changed in place.
+func (x *redaction) value(v any) any {
+	switch v := v.(type) {
+	case string:
+		return x.text(v)
+	case []byte:
+		if text := x.text(string(v)); text != string(v) {
+			return text
+		}
+	case int64:
+		return x.number(v, strconv.FormatInt(v, 10))
+	case float64:
+		return x.number(v, strconv.FormatFloat(v, 'f', -1, 64))
+	case []any:
+		for i := range v {
+			v[i] = x.value(v[i])
+		}
+	case map[string]any:
+		x.fields(v)
+	}
+	return v
+}
+
+// number hides a secret that is one.
+func (x *redaction) number(v any, text string) any {
+	if hidden := x.text(text); hidden != text {
+		return hidden
+	}
+	return v
+}
+
+func (x *redaction) fields(m map[string]any) {
+	renamed := map[string]any{}
+	for name, v := range m {
+		v = x.value(v)
+		m[name] = v
+		if hidden := x.text(name); hidden != name {
+			delete(m, name)
+			renamed[hidden] = v
+		}
+	}
+	for name, v := range renamed {
+		m[name] = v
+	}
+}
+
+// record hides secrets in a log record.
+func (x *redaction) record(rec *picloud.LogRecord) {
+	if x != nil {
+		rec.Message = x.text(rec.Message)
+		x.fields(rec.Fields)
+	}
+}
+
+// fail hides secrets in an error that people see.
+func (x *redaction) fail(err error) error {
+	var e *picloud.Error
+	if x == nil || err == nil || !errors.As(err, &e) {
+		return err
+	}
+	hidden := *e
+	hidden.Detail, hidden.Hint = x.text(e.Detail), x.text(e.Hint)
+	if e.Err != nil {
+		if text := x.text(e.Err.Error()); text != e.Err.Error() {
+			hidden.Err = errors.New(text)
+		}
+	}
+	if e.Script != nil {
+		script := *e.Script
+		script.Message, script.Excerpt = x.text(script.Message), x.text(script.Excerpt)
+		hidden.Script = &script
+	}
+	return &hidden
+}
