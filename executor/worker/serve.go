@@ -54,7 +54,8 @@ func newWorker(s socket) *worker {
 		work:   make(chan *call),
 		stop:   make(chan struct{}),
 	}
-	w.loader.worker, w.trimmer.free = w, debug.FreeOSMemory
+	w.loader.worker = w
+	w.trimmer.free, w.trimmer.wake = debug.FreeOSMemory, wakeMonitor
 	return w
 }
 
@@ -138,6 +139,7 @@ func (w *worker) receive(h wire.Header, payload []byte, r *wire.Reader) error {
 	case wire.TypeInvoke:
 		return w.invoke(h.ID, r.Take())
 	case wire.TypeLoad:
+		w.trimmer.active()
 		return w.load(h.ID, r.Take())
 	case wire.TypeUnload:
 		return w.programs.unload(h.ID)
@@ -149,6 +151,7 @@ func (w *worker) receive(h wire.Header, payload []byte, r *wire.Reader) error {
 		if err := reply.Decode(payload); err != nil {
 			return err
 		}
+		w.trimmer.active()
 		w.with(h.ID, func(c *call) { c.host.deliver(&reply) })
 		return nil
 	}

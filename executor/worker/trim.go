@@ -3,21 +3,36 @@ package worker
 import (
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
-// trimAfter is how long a worker must have had no call before it gives its
+// trimAfter is how long a worker must have had no work before it gives its
 // memory back to the system. A worker collects seldom, so that a busy one is
 // fast; an idle one should be small.
 const trimAfter = time.Second
 
-// trimmer gives memory back once after each busy time. A timer runs only from
-// the first call of a busy time to its end: an idle worker does nothing.
+// tick is the longest that the runtime's monitor sleeps in a busy time.
+const tick = 20 * time.Millisecond
+
+// trimmer notices when a busy time begins and when it is over.
+//
+// When it begins, the runtime's monitor is woken. The monitor takes the
+// processor from a goroutine that holds it too long, so that others, the reader
+// among them, go on beside a native function that spins. It goes to sleep when
+// nothing runs, until a timer is due or somebody enters a system call. The
+// socket is read and written without one as far as the scheduler knows, so that
+// the monitor would sleep on, for up to a minute. Waking it for each call would
+// cost much; a timer that is due soon does as well while calls come often.
+//
+// When it is over, memory is given back once. Then there is no timer: an idle
+// worker does nothing.
 type trimmer struct {
-	served atomic.Uint64 // calls so far
-	armed  atomic.Bool
+	served atomic.Uint64 // pieces of work so far
+	armed  atomic.Bool   // the timer fires within a tick
 
 	free func() // debug.FreeOSMemory, outside of tests
+	wake func() // wakeMonitor, outside of tests
 
 	mu      sync.Mutex
 	timer   *time.Timer
@@ -25,7 +40,11 @@ type trimmer struct {
 	stopped bool
 }
 
-// active notes that a call began.
+// wakeMonitor enters a system call that does nothing.
+func wakeMonitor() { _, _ = syscall.Read(-1, nil) }
+
+// active notes that there is something to do: a call, a load, an answer that a
+// call waited for.
 func (t *trimmer) active() {
 	t.served.Add(1)
 	if t.armed.Load() || t.armed.Swap(true) {
@@ -35,11 +54,13 @@ func (t *trimmer) active() {
 	defer t.mu.Unlock()
 	switch {
 	case t.stopped:
+		return
 	case t.timer == nil:
-		t.timer = time.AfterFunc(trimAfter, t.fire)
+		t.timer = time.AfterFunc(tick, t.fire)
 	default:
-		t.timer.Reset(trimAfter)
+		t.timer.Reset(tick)
 	}
+	t.wake()
 }
 
 func (t *trimmer) fire() {
@@ -55,12 +76,20 @@ func (t *trimmer) idle() bool {
 	if t.stopped {
 		return false
 	}
+	if t.armed.Load() && t.served.Load() == t.seen {
+		t.armed.Store(false)
+		if t.served.Load() == t.seen {
+			t.timer.Reset(trimAfter - tick)
+			return false
+		}
+		t.armed.Store(true) // something came just now and saw the timer armed
+	}
 	if served := t.served.Load(); served != t.seen {
 		t.seen = served
-		t.timer.Reset(trimAfter)
+		t.armed.Store(true)
+		t.timer.Reset(tick)
 		return false
 	}
-	t.armed.Store(false)
 	return true
 }
 
