@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
@@ -66,8 +67,9 @@ type control struct {
 // drafter tries scripts that have no version yet.
 type drafter struct{ a *Agent }
 
-// Draft runs a script once in a throw-away executor.
-func (d drafter) Draft(ctx context.Context, source []byte, limits picloud.Limits, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+// Draft runs a script once in a throw-away executor, with what the function f
+// may have, for at most the given time.
+func (d drafter) Draft(ctx context.Context, f picloud.Function, source []byte, most time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
 	if req.ID == "" {
 		req.ID = d.a.ids.id()
 	}
@@ -75,12 +77,22 @@ func (d drafter) Draft(ctx context.Context, source []byte, limits picloud.Limits
 	if err != nil {
 		client = req.ClientIP
 	}
-	result, records, err := d.a.executor.Draft(ctx, executor.Program{Source: source, Limits: limits}, &executor.Call{
+	app, node := d.a.catalog.config(f.App)
+	limits := effective(f.Settings, app, node)
+	limits.Timeout = min(limits.Timeout, picloud.Duration(most))
+	result, records, err := d.a.executor.Draft(ctx, executor.Program{
+		App: f.App, Function: f.Name, Version: f.Version, Source: source, Limits: limits,
+		Env: merged(app.Env, f.Settings.Env), Grants: newGrants(f.Name, f.Settings, app),
+	}, &executor.Call{
 		ID: req.ID, Trigger: picloud.TriggerDraft, Method: req.Method, Path: req.Path, RawQuery: req.Query,
 		Header: req.Header, Body: req.Body, ClientIP: client,
 	})
+	hidden := d.a.hidden.of(f.App)
+	for i := range records {
+		hidden.record(&records[i])
+	}
 	if err != nil {
-		return picloud.Response{}, records, err
+		return picloud.Response{}, records, hidden.fail(err)
 	}
 	defer result.Release()
 	resp := picloud.Response{Status: result.Status, Header: http.Header{}, Body: append([]byte(nil), result.Body...)}

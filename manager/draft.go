@@ -61,11 +61,9 @@ func (m *Manager) Draft(ctx context.Context, actor picloud.Actor, app, function 
 	if err := checkSource(op, resource, source); err != nil {
 		return Drafted{}, err
 	}
-	limits := f.Settings.Limits.WithDefaults()
-	limits.Timeout = min(limits.Timeout, picloud.Duration(DraftTimeout))
 	start := time.Now()
 	d := Drafted{}
-	d.Response, d.Logs, err = m.o.Drafter.Draft(ctx, source, limits, req)
+	d.Response, d.Logs, err = m.o.Drafter.Draft(ctx, f, source, DraftTimeout, req)
 	d.Duration = time.Since(start)
 	if err != nil && !failedInCall(ctx, err) {
 		return Drafted{}, err

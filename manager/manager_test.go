@@ -90,8 +90,8 @@ func (w *world) Compile(context.Context, []byte, string) (picloud.Compiled, erro
 	return picloud.Compiled{Handlers: []string{"handle"}}, w.compiled
 }
 
-func (w *world) Draft(_ context.Context, _ []byte, limits picloud.Limits, _ picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
-	w.note("draft " + limits.Timeout.String())
+func (w *world) Draft(_ context.Context, f picloud.Function, _ []byte, most time.Duration, _ picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+	w.note("draft " + min(time.Duration(f.Settings.Limits.WithDefaults().Timeout), most).String())
 	return picloud.Response{}, []picloud.LogRecord{{Message: "x"}}, w.draft
 }
 

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"time"
 
 	"github.com/picloud/picloud"
 )
@@ -46,10 +47,11 @@ type Compiler interface {
 	Compile(ctx context.Context, source []byte, name string) (picloud.Compiled, error)
 }
 
-// Drafter runs a script once, where it can do no harm. The log records are
-// valid together with an error too.
+// Drafter runs a script once, where it can do no harm, as if it were the
+// function f's, for at most the given time. The log records are valid together
+// with an error too.
 type Drafter interface {
-	Draft(ctx context.Context, source []byte, limits picloud.Limits, req picloud.Request) (picloud.Response, []picloud.LogRecord, error)
+	Draft(ctx context.Context, f picloud.Function, source []byte, most time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error)
 }
 
 // Fleet knows which nodes serve which revision.

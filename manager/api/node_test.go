@@ -217,7 +217,7 @@ func (f *fakeAgent) Compile(_ context.Context, source []byte, name string) (picl
 	return picloud.Compiled{Handlers: []string{"handle"}}, nil
 }
 
-func (f *fakeAgent) Draft(_ context.Context, source []byte, _ picloud.Limits, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+func (f *fakeAgent) Draft(_ context.Context, _ picloud.Function, source []byte, _ time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.drafted, f.source = req, string(source)
