@@ -77,7 +77,9 @@ SELECT CASE WHEN word = 'ok' AND done.version IS NULL THEN 'stale' ELSE word END
 )` + kvKept + `coalesce(done.number, 0) FROM verdict LEFT JOIN done ON true`
 
 	// sqlKVDelete removes a key while it has version $4, 0 standing for any, and
-	// takes it off shard $3. An expired one goes too, and was not there.
+	// takes it off shard $3. An expired one goes too, and was not there. The
+	// version is compared in the locked row only: the scan of the DELETE begins
+	// with that of the snapshot.
 	sqlKVDelete = kvHeld + `
 , verdict AS MATERIALIZED (
     SELECT *, CASE
@@ -87,7 +89,7 @@ SELECT CASE WHEN word = 'ok' AND done.version IS NULL THEN 'stale' ELSE word END
     FROM state
 ), gone AS (
     DELETE FROM kv USING verdict
-    WHERE kv.app = $1 AND kv.key = $2 AND kv.version = verdict.stored AND verdict.word <> 'changed' RETURNING verdict.size
+    WHERE kv.app = $1 AND kv.key = $2 AND verdict.stored IS NOT NULL AND verdict.word <> 'changed' RETURNING verdict.size
 ), counted AS (
     UPDATE kv_usage SET keys = keys - 1, bytes = bytes - gone.size FROM gone WHERE app = $1 AND shard = $3
 )
