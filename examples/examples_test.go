@@ -124,5 +124,7 @@ func (h *host) Call(name string, _ []byte) ([]byte, error) {
 	return nil, &risor.HostError{Code: "not_allowed", Message: name + " is not for examples"}
 }
 
+func (h *host) Sleep(time.Duration) error { return nil }
+
 // query encodes one parameter.
 func query(name, value string) string { return "/?" + url.Values{name: {value}}.Encode() }

@@ -76,7 +76,7 @@ func visible(words map[string]struct{}, defined []string) map[string]object.Obje
 	for name, value := range environment() {
 		_, used := words[name]
 		if (used || words == nil) && !slices.Contains(defined, name) {
-			globals[name] = value
+			globals[name] = value()
 		}
 	}
 	return globals

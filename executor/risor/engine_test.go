@@ -49,6 +49,11 @@ func (r *recorder) Call(name string, args []byte) ([]byte, error) {
 	return wire.Marshal(r.answer)
 }
 
+func (r *recorder) Sleep(d time.Duration) error {
+	r.calls = append(r.calls, "sleep "+d.String())
+	return nil
+}
+
 func newCall() *Call {
 	return &Call{
 		Handler: "handle", App: "default", Function: "hello", Version: 3,
@@ -274,7 +279,7 @@ return [
 		["json_invalid", "invalid JSON at 2:3: unexpected 'n' instead of a name in quotes"],
 		["json_unsupported", "value: a function has no form in JSON"],
 		["json_unsupported", "value.a[1]: a function has no form in JSON"],
-		[null, "type error: json.parse: expected a string or bytes (got int)"],
+		["invalid_arguments", "json.parse: text is a string or bytes, not 5: json.parse(text: string|bytes) -> any"],
 		"{\"n\":9007199254740993}", 9007199254740993, "aGk="
 	]`, string(call.Response.Body))
 	require.Contains(t, string(call.Response.Body), "9007199254740993")
@@ -304,7 +309,7 @@ func TestHostCalls(t *testing.T) {
 	_, err = hostCall(call, "kv.set")
 	require.Equal(t, host.err, err)
 
-	_, err = hostCall(call, "kv.set", environment()["len"])
+	_, err = hostCall(call, "kv.set", environment()["len"]())
 	require.ErrorContains(t, err, "kv.set: an argument is not data")
 	_, err = hostCall(call, "kv.set", fromHost(strings.Repeat("x", wire.MaxHostArgs+1)))
 	require.ErrorContains(t, err, "more than")
@@ -328,16 +333,7 @@ func TestRegexpsAreKept(t *testing.T) {
 	require.ErrorContains(t, err, "expected 1 argument")
 }
 
-// The examples in the documentation of the host modules work.
-func TestModuleExamples(t *testing.T) {
-	for _, m := range Modules() {
-		require.NotEmpty(t, m.Doc)
-		for _, f := range m.Functions {
-			require.NotEmpty(t, f.Doc, f.Signature(m.Name))
-			call := newCall()
-			require.NoError(t, mustCompile(t, "function handle(req) {\n"+f.Example+"\n}").Invoke(call), f.Signature(m.Name))
-		}
-	}
+func TestDocs(t *testing.T) {
 	require.Equal(t, "json.stringify(value: any, indent?: int) -> string", jsonModule().Functions[1].Signature("json"))
 	require.Len(t, Builtins(), 26)
 	require.Len(t, RequestDocs(), 13)

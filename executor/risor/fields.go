@@ -273,7 +273,7 @@ func (f *fields) DelItem(object.Object) *object.Error { return f.readOnly() }
 func (f *fields) SetAttr(string, object.Object) error { return f.readOnly() }
 
 func (f *fields) readOnly() *object.Error {
-	return object.TypeErrorf("the request is read-only; copy() makes a map that can be changed")
+	return object.TypeErrorf("it is read-only; copy() makes a map that can be changed")
 }
 
 // Type implements object.Object: scripts see a map.

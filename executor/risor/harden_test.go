@@ -29,7 +29,7 @@ func harden(v object.Object) object.Object {
 		case strings.HasPrefix(s, "error:"):
 			return object.NewError(errors.New(s))
 		case s == "func":
-			return environment()["len"]
+			return environment()["len"]()
 		case s == "nan":
 			return object.NewFloat(math.NaN())
 		case s == "range":

@@ -17,6 +17,8 @@ type Host interface {
 	// Call asks for a function of the host and waits for its answer. Args is a
 	// CBOR list, the value is CBOR too. Errors that are *HostError have a code.
 	Call(name string, args []byte) (value []byte, err error)
+	// Sleep waits, at most until the call ends.
+	Sleep(d time.Duration) error
 }
 
 // HostError is an error that a script can catch and tell by its code.
@@ -39,6 +41,7 @@ type Call struct {
 	App         string
 	Function    string
 	Version     int
+	Env         *Env         // nil: no variables
 	Deadline    time.Time    // zero: none
 	Cancel      *atomic.Bool // set to halt the call; nil: never
 	Host        Host

@@ -65,6 +65,8 @@ func (w *jsonWriter) value(v object.Object, depth int) error {
 		w.buf = append(v.Value().AppendFormat(append(w.buf, '"'), time.RFC3339Nano), '"')
 	case mapped:
 		return w.object(v.asMap(), depth)
+	case texted:
+		return w.text(v.asText())
 	case *object.Range, *object.Iter:
 		return w.sequence(v.(object.Enumerable), depth)
 	default:

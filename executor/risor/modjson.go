@@ -20,44 +20,45 @@ func jsonModule() Module {
 				Name:    "parse",
 				Args:    []Arg{{Name: "text", Type: "string|bytes"}},
 				Returns: "any",
-				Doc: "Read JSON. Integers that fit into 64 bits become ints, other numbers floats; of equal names the last wins. " +
-					"Errors: `json_invalid`, with line and column in the message.",
-				Example: `json.parse("{\"n\": [1, 2.5, null]}").n`,
+				Doc:     "Read JSON. Integers that fit into 64 bits become ints, other numbers floats; of equal names the last wins.",
+				Errors:  []Fault{{"json_invalid", "the text is no JSON; line and column are in the message"}},
+				Example: "json.parse(`{\"n\": [1, 2.5, null]}`).n   // → [1,2.5,null]\njson.parse(\"{\")                          // → error json_invalid",
 				call:    parseJSON,
 			},
 			{
 				Name:    "stringify",
 				Args:    []Arg{{Name: "value", Type: "any"}, {Name: "indent", Type: "int", Optional: true}},
 				Returns: "string",
-				Doc: "Write JSON on one line, or indented by 0 to 8 blanks per level. " +
-					"Errors: `json_unsupported` for functions, errors, bytes, NaN, text that is not UTF-8 and values that contain themselves; `json_too_large` over 64 MiB.",
-				Example: `json.stringify({b: [1, 2.5], a: "x"}, 2)`,
+				Doc:     "Write JSON on one line, or indented by 0 to 8 blanks per level. Names are sorted.",
+				Errors: []Fault{
+					{"json_unsupported", "functions, errors, bytes, NaN, text that is not UTF-8, and values that contain themselves"},
+					{"json_too_large", "over 64 MiB"},
+				},
+				Example: "json.stringify({b: [1, 2.5], a: \"x\"})   // → \"{\\\"a\\\":\\\"x\\\",\\\"b\\\":[1,2.5]}\"\njson.stringify(bytes(\"x\"))            // → error json_unsupported",
 				call:    stringify,
 			},
 		},
 	}
 }
 
-func parseJSON(_ *Call, args []object.Object) (object.Object, error) {
-	switch v := args[0].(type) {
+func parseJSON(a *arguments) (object.Object, error) {
+	switch v := a.values[0].(type) {
 	case *object.String:
 		return readJSON(v.Value())
 	case *object.Bytes:
 		return readJSON(v.Value())
 	}
-	return nil, object.TypeErrorf("json.parse: expected a string or bytes (got %s)", args[0].Type())
+	return nil, a.wrong(0, "a string or bytes")
 }
 
-func stringify(_ *Call, args []object.Object) (object.Object, error) {
+func stringify(a *arguments) (object.Object, error) {
 	w := jsonWriter{limit: maxJSONText}
-	if len(args) == 2 {
-		n, ok := args[1].(*object.Int)
-		if !ok || n.Value() < 0 || n.Value() > 8 {
-			return nil, object.ValueErrorf("json.stringify: indent is a number from 0 to 8 (got %s)", args[1].Inspect())
-		}
-		w.indent = strings.Repeat(" ", int(n.Value()))
+	if n := a.int(1, 0); n < 0 || n > 8 {
+		return nil, a.wrong(1, "a number from 0 to 8")
+	} else if a.fault == nil {
+		w.indent = strings.Repeat(" ", int(n))
 	}
-	err := w.value(args[0], 0)
+	err := w.value(a.values[0], 0)
 	var e *jsonError
 	switch {
 	case errors.As(err, &e):

@@ -26,12 +26,12 @@ func logModule() Module {
 			Returns: "null",
 			Doc:     l.doc + " Fields are data to search for; what is not data becomes text.",
 			Example: fmt.Sprintf(`log.%s("order taken", {order: 17, items: ["tea", "milk"]})`, l.level),
-			call: func(c *Call, args []object.Object) (object.Object, error) {
+			call: func(a *arguments) (object.Object, error) {
 				var fields []byte
-				if len(args) == 2 {
-					fields = logFields(args[1])
+				if len(a.values) == 2 {
+					fields = logFields(a.values[1])
 				}
-				c.Host.Log(l.level, logText(args[0]), fields)
+				callOf(a.ctx).Host.Log(l.level, logText(a.values[0]), fields)
 				return object.Nil, nil
 			},
 		})

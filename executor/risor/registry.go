@@ -2,7 +2,6 @@ package risor
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 
@@ -20,17 +19,20 @@ type Module struct {
 	Name      string
 	Doc       string
 	Functions []Function
+	Types     []*Type // of what the functions return
 }
 
-// Function is one function of a module.
+// Function is one function of a module, or one member of a Type.
 type Function struct {
 	Name    string
 	Args    []Arg
-	Returns string // "null" if nothing
-	Doc     string // what it does, its units, its errors by code
-	Example string // a script that a test runs
+	Returns string  // "null" if nothing
+	Value   bool    // of a Type's member: it is read, not called
+	Doc     string  // what it does, and its units
+	Errors  []Fault // beyond CommonFaults
+	Example string  // lines of a script; a comment "// → x" behind a line tells what it gives, and a test proves it
 
-	call func(*Call, []object.Object) (object.Object, error)
+	call func(*arguments) (object.Object, error)
 }
 
 // Arg is one parameter of a function.
@@ -40,10 +42,30 @@ type Arg struct {
 	Optional bool
 }
 
-// Signature returns "json.parse(text: string) -> any".
+// Fault is an error that a function may raise.
+type Fault struct {
+	Code string // stable
+	When string
+}
+
+// CommonFaults are raised by every function, or by every function that asks the
+// node, and are not listed with them.
+var CommonFaults = []Fault{
+	{"invalid_arguments", "any function: wrong number or type of arguments; the message has the signature"},
+	{"host_call_limit", "`kv`, `secrets` and `http`: the call made its `host_calls`"},
+	{"not_in_a_call", "`kv`, `secrets`, `http` and `time.sleep`: at the top level of a script that is being deployed; use them in a handler"},
+	{"cancelled", "`kv`, `secrets` and `http`: the call is over; nothing that follows is seen"},
+	{"internal", "`kv`, `secrets` and `http`: a fault of the node's own; its log has it"},
+}
+
+// Signature returns "json.parse(text: string) -> any", or "t.year -> int".
 func (f Function) Signature(module string) string {
 	var b strings.Builder
-	b.WriteString(module + "." + f.Name + "(")
+	b.WriteString(module + "." + f.Name)
+	if f.Value {
+		return b.String() + " -> " + f.Returns
+	}
+	b.WriteString("(")
 	for i, a := range f.Args {
 		if i > 0 {
 			b.WriteString(", ")
@@ -58,8 +80,33 @@ func (f Function) Signature(module string) string {
 	return b.String()
 }
 
+// modules make the host modules, in the order in which they are documented.
+var modules = []struct {
+	name string
+	make func() Module
+}{
+	{"log", logModule},
+	{"env", envModule},
+	{"secrets", secretsModule},
+	{"kv", kvModule},
+	{"http", httpModule},
+	{"time", timeModule},
+	{"crypto", cryptoModule},
+	{"json", jsonModule},
+	{"base64", base64Module},
+	{"hex", hexModule},
+	{"url", urlModule},
+	{"html", htmlModule},
+}
+
 // Modules returns the host modules, in the order in which they are documented.
-func Modules() []Module { return []Module{logModule(), jsonModule()} }
+func Modules() []Module {
+	all := make([]Module, len(modules))
+	for i, m := range modules {
+		all[i] = m.make()
+	}
+	return all
+}
 
 // Builtins returns the documentation of the builtin functions that scripts have.
 func Builtins() []object.FuncSpec {
@@ -81,19 +128,20 @@ func Builtins() []object.FuncSpec {
 	})
 }
 
-// environment is what scripts find. It is built once; nothing in it changes.
-var environment = sync.OnceValue(func() map[string]object.Object {
-	env := map[string]object.Object{}
+// environment is what scripts find: makers of values. Each value is made once,
+// when a script first uses its name; nothing in it changes.
+var environment = sync.OnceValue(func() map[string]func() object.Object {
+	env := map[string]func() object.Object{}
 	for name, v := range builtins.Builtins() {
-		env[name] = ticking(name, v.(*object.Builtin).Value())
+		env[name] = sync.OnceValue(func() object.Object { return ticking(name, v.(*object.Builtin).Value()) })
 	}
-	env["print"] = object.NewBuiltin("print", printValues)
-	env["encode"] = object.NewBuiltin("encode", encode)
-	env["decode"] = object.NewBuiltin("decode", decode)
-	env["math"] = modmath.Module()
-	env["regexp"] = regexpModule()
-	for _, m := range Modules() {
-		env[m.Name] = m.object()
+	for name, fn := range map[string]object.BuiltinFunction{"print": printValues, "encode": encode, "decode": decode} {
+		env[name] = sync.OnceValue(func() object.Object { return object.NewBuiltin(name, fn) })
+	}
+	env["math"] = sync.OnceValue(func() object.Object { return modmath.Module() })
+	env["regexp"] = sync.OnceValue(func() object.Object { return regexpModule() })
+	for _, m := range modules {
+		env[m.name] = sync.OnceValue(func() object.Object { return m.make().object() })
 	}
 	return env
 })
@@ -111,25 +159,11 @@ func ticking(name string, fn object.BuiltinFunction) object.Object {
 
 func (m Module) object() object.Object {
 	functions := make(map[string]object.Object, len(m.Functions))
-	for _, f := range m.Functions {
-		functions[f.Name] = f.object(m.Name)
+	for i := range m.Functions {
+		f := &m.Functions[i]
+		functions[f.Name] = f.object(m.Name, nil)
 	}
 	return object.NewBuiltinsModule(m.Name, functions)
-}
-
-func (f Function) object(module string) object.Object {
-	name, least, most := module+"."+f.Name, 0, len(f.Args)
-	for _, a := range f.Args {
-		if !a.Optional {
-			least++
-		}
-	}
-	return object.NewBuiltin(name, func(ctx context.Context, args ...object.Object) (object.Object, error) {
-		if len(args) < least || len(args) > most {
-			return nil, fmt.Errorf("%s: got %d arguments: %s", name, len(args), f.Signature(module))
-		}
-		return f.call(callOf(ctx), args)
-	})
 }
 
 // printValues is the builtin print.
@@ -145,14 +179,14 @@ func printValues(ctx context.Context, args ...object.Object) (object.Object, err
 // encode and decode are Risor's, but with our JSON, which keeps integers exact.
 func encode(ctx context.Context, args ...object.Object) (object.Object, error) {
 	if len(args) == 2 && isJSON(args[1]) {
-		return stringify(callOf(ctx), args[:1])
+		return stringify(&arguments{ctx: ctx, values: args[:1]})
 	}
 	return builtins.Encode(ctx, args...)
 }
 
 func decode(ctx context.Context, args ...object.Object) (object.Object, error) {
 	if len(args) == 2 && isJSON(args[1]) {
-		return parseJSON(callOf(ctx), args[:1])
+		return parseJSON(&arguments{ctx: ctx, values: args[:1]})
 	}
 	return builtins.Decode(ctx, args...)
 }

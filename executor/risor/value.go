@@ -2,11 +2,11 @@ package risor
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 
@@ -20,6 +20,8 @@ func plainText(v object.Object) string {
 		return v.Value()
 	case *object.Bytes:
 		return fmt.Sprintf("bytes(%d)", len(v.Value()))
+	case texted:
+		return v.asText()
 	case *object.Closure:
 		return v.String()
 	case error:
@@ -36,25 +38,24 @@ func plainText(v object.Object) string {
 
 // The major types of CBOR (RFC 8949) that dynamic values use.
 const (
-	cborUint  = 0 << 5
-	cborNeg   = 1 << 5
-	cborBytes = 2 << 5
-	cborText  = 3 << 5
-	cborArray = 4 << 5
-	cborMap   = 5 << 5
-	cborFalse = 0xf4
-	cborTrue  = 0xf5
-	cborNull  = 0xf6
-	cborFloat = 0xfb
+	cborUint   = 0 << 5
+	cborNeg    = 1 << 5
+	cborBytes  = 2 << 5
+	cborText   = 3 << 5
+	cborArray  = 4 << 5
+	cborMap    = 5 << 5
+	cborFalse  = 0xf4
+	cborTrue   = 0xf5
+	cborNull   = 0xf6
+	cborHalf   = 0xf9
+	cborSingle = 0xfa
+	cborFloat  = 0xfb
 )
 
 const (
 	maxCBORDepth = 24       // the agent accepts 32
 	maxCBORItems = 16 << 10 // of one list or map
 )
-
-// errNotData says that a value cannot travel to the host.
-var errNotData = errors.New("not data")
 
 // cborEncoder encodes values for the host. It does not fail: what is no data
 // becomes text, and strict tells afterwards that there was some; what does not
@@ -86,7 +87,9 @@ func (e *cborEncoder) text(s string) {
 		e.full = true
 		s = ""
 	}
-	s = strings.ToValidUTF8(s, "�")
+	if !utf8.ValidString(s) {
+		s, e.strict = strings.ToValidUTF8(s, "�"), true
+	}
 	e.head(cborText, uint64(len(s)))
 	e.buf = append(e.buf, s...)
 }
@@ -120,6 +123,8 @@ func (e *cborEncoder) value(v object.Object, depth int) {
 		e.dict(v, depth)
 	case mapped:
 		e.dict(v.asMap(), depth)
+	case texted:
+		e.text(v.asText())
 	default:
 		e.strict = true
 		e.text(shorten(plainText(v), maxMessage))
@@ -172,59 +177,4 @@ func (e *cborEncoder) dict(m *object.Map, depth int) {
 		e.text(k)
 		e.value(items[k], depth+1)
 	}
-}
-
-// hostCall asks the host for a function by its full name, with and for values.
-func hostCall(c *Call, name string, args ...object.Object) (object.Object, error) {
-	e := &cborEncoder{limit: wire.MaxHostArgs}
-	e.head(cborArray, uint64(len(args)))
-	for _, arg := range args {
-		e.value(arg, 1)
-	}
-	switch {
-	case e.full:
-		return nil, &HostError{"too_large", fmt.Sprintf("%s: the arguments have more than %d bytes", name, wire.MaxHostArgs)}
-	case e.strict:
-		return nil, &HostError{"invalid_argument", fmt.Sprintf("%s: an argument is %s, or too deep or too long", name, errNotData)}
-	}
-	value, err := c.Host.Call(name, e.buf)
-	if err != nil {
-		return nil, err
-	}
-	v, err := wire.Unmarshal(value)
-	if err != nil {
-		return nil, &HostError{"internal", fmt.Sprintf("%s: %v", name, err)}
-	}
-	return fromHost(v), nil
-}
-
-// fromHost converts what wire.Unmarshal returns.
-func fromHost(v any) object.Object {
-	switch v := v.(type) {
-	case bool:
-		return object.NewBool(v)
-	case int64:
-		return object.NewInt(v)
-	case uint64:
-		return object.NewFloat(float64(v))
-	case float64:
-		return object.NewFloat(v)
-	case string:
-		return object.NewString(v)
-	case []byte:
-		return object.NewBytes(v)
-	case []any:
-		items := make([]object.Object, len(v))
-		for i, item := range v {
-			items[i] = fromHost(item)
-		}
-		return object.NewList(items)
-	case map[string]any:
-		items := make(map[string]object.Object, len(v))
-		for k, item := range v {
-			items[k] = fromHost(item)
-		}
-		return object.NewMap(items)
-	}
-	return object.Nil
 }

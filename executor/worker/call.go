@@ -104,7 +104,7 @@ func (c *call) invoke() (err error) {
 	e := &c.engine
 	e.Handler = handlers[string(c.request.Trigger)]
 	e.Request = &c.request
-	e.App, e.Function, e.Version = c.worker.app, p.load.Function, p.load.Version
+	e.App, e.Function, e.Version, e.Env = c.worker.app, p.load.Function, p.load.Version, p.env
 	e.Deadline = c.start.Add(c.request.Timeout)
 	e.Cancel, e.Host = &c.cancel, &c.host
 	e.MaxResponse = p.load.ResponseBody

@@ -89,6 +89,25 @@ func (h *host) Call(name string, args []byte) ([]byte, error) {
 	return nil, errHalted
 }
 
+// Sleep implements risor.Host.
+func (h *host) Sleep(d time.Duration) error {
+	if h.call.cancel.Load() {
+		return errHalted
+	}
+	left := time.Until(h.call.engine.Deadline)
+	timer := time.NewTimer(min(d, left))
+	defer timer.Stop()
+	select {
+	case <-h.woken:
+		return errHalted
+	case <-timer.C:
+	}
+	if d > left {
+		return errHalted
+	}
+	return nil
+}
+
 // errHalted ends a wait. The script does not see it: its call is over.
 var errHalted = &risor.HostError{Code: "cancelled", Message: "the call is over"}
 

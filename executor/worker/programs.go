@@ -19,6 +19,7 @@ type program struct {
 	load     wire.Load // without the source
 	ready    atomic.Bool
 	loaded   chan struct{} // closed when ready
+	env      *risor.Env
 	compiled *risor.Program
 	fault    *risor.Error // why there is no compiled
 }
@@ -97,7 +98,8 @@ func (w *worker) load(slot uint64, payload *wire.Buffer) error {
 	}
 	w.programs.table[slot] = p
 	source := p.load.Source
-	p.load.Source = nil
+	p.env = risor.NewEnv(p.load.Env)
+	p.load.Source, p.load.Env = nil, nil // both are the frame's
 	return w.loader.add(loading{slot, p, source, payload, time.Now().Add(p.load.Timeout)})
 }
 
@@ -182,7 +184,7 @@ func (w *worker) try(next loading) (err error) {
 		return nil
 	}
 	return p.compiled.Load(&risor.Call{
-		App: w.app, Function: p.load.Function, Version: p.load.Version, Deadline: next.deadline, Host: silent{},
+		App: w.app, Function: p.load.Function, Version: p.load.Version, Env: p.env, Deadline: next.deadline, Host: silent{},
 	})
 }
 
@@ -192,5 +194,11 @@ type silent struct{}
 func (silent) Log(wire.Level, string, []byte) {}
 
 func (silent) Call(name string, _ []byte) ([]byte, error) {
-	return nil, &risor.HostError{Code: "not_in_a_call", Message: name + " works in a handler only, not at the top level"}
+	return nil, notInACall(name)
+}
+
+func (silent) Sleep(time.Duration) error { return notInACall("time.sleep") }
+
+func notInACall(name string) error {
+	return &risor.HostError{Code: "not_in_a_call", Message: name + " works in a handler only, not at the top level"}
 }

@@ -1,0 +1,155 @@
+package risor
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"strings"
+
+	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+)
+
+var errCBOR = errors.New("the answer is malformed")
+
+// cborReader decodes answers of the host into objects, without reflection and
+// without copying bytes.
+type cborReader struct{ b []byte }
+
+// readCBOR returns the value that b holds; the empty input is null. Bytes in the
+// value alias b.
+func readCBOR(b []byte) (object.Object, error) {
+	if len(b) == 0 {
+		return object.Nil, nil
+	}
+	r := cborReader{b}
+	v, err := r.value(0)
+	if err == nil && len(r.b) > 0 {
+		err = errCBOR
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func (r *cborReader) value(depth int) (object.Object, error) {
+	if depth > 32 || len(r.b) == 0 {
+		return nil, errCBOR
+	}
+	first := r.b[0]
+	n, ok := r.head()
+	if !ok {
+		return nil, errCBOR
+	}
+	switch first & 0xe0 {
+	case cborUint, cborNeg:
+		if n > math.MaxInt64 {
+			return nil, errCBOR
+		}
+		if first&0xe0 == cborNeg {
+			return object.NewInt(-1 - int64(n)), nil
+		}
+		return object.NewInt(int64(n)), nil
+	case cborBytes, cborText:
+		if n > uint64(len(r.b)) {
+			return nil, errCBOR
+		}
+		part := r.b[:n:n]
+		r.b = r.b[n:]
+		if first&0xe0 == cborBytes {
+			return object.NewBytes(part), nil
+		}
+		return object.NewString(strings.ToValidUTF8(string(part), "�")), nil
+	case cborArray:
+		return r.list(n, depth)
+	case cborMap:
+		return r.dict(n, depth)
+	}
+	switch first {
+	case cborFalse:
+		return object.False, nil
+	case cborTrue:
+		return object.True, nil
+	case cborNull:
+		return object.Nil, nil
+	case cborHalf:
+		return object.NewFloat(half(uint16(n))), nil
+	case cborSingle:
+		return object.NewFloat(float64(math.Float32frombits(uint32(n)))), nil
+	case cborFloat:
+		return object.NewFloat(math.Float64frombits(n)), nil
+	}
+	return nil, errCBOR
+}
+
+// head reads the initial byte of an item and its argument.
+func (r *cborReader) head() (n uint64, ok bool) {
+	info := r.b[0] & 0x1f
+	if info < 24 {
+		r.b = r.b[1:]
+		return uint64(info), true
+	}
+	size := 1 << (info - 24)
+	if info > 27 || len(r.b) < 1+size {
+		return 0, false
+	}
+	var wide [8]byte
+	copy(wide[8-size:], r.b[1:1+size])
+	r.b = r.b[1+size:]
+	return binary.BigEndian.Uint64(wide[:]), true
+}
+
+func (r *cborReader) list(n uint64, depth int) (object.Object, error) {
+	if n > uint64(len(r.b)) {
+		return nil, errCBOR
+	}
+	items := make([]object.Object, n)
+	for i := range items {
+		var err error
+		if items[i], err = r.value(depth + 1); err != nil {
+			return nil, err
+		}
+	}
+	return object.NewList(items), nil
+}
+
+func (r *cborReader) dict(n uint64, depth int) (object.Object, error) {
+	if n > uint64(len(r.b)/2) {
+		return nil, errCBOR
+	}
+	items := make(map[string]object.Object, n)
+	for range n {
+		k, err := r.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		name, ok := k.(*object.String)
+		if !ok {
+			return nil, errCBOR
+		}
+		if items[name.Value()], err = r.value(depth + 1); err != nil {
+			return nil, err
+		}
+	}
+	return object.NewMap(items), nil
+}
+
+// half widens a number of 16 bits, which is how the agent sends those that fit.
+func half(bits uint16) float64 {
+	mantissa, exponent := float64(bits&0x3ff), int(bits>>10&0x1f)
+	var f float64
+	switch exponent {
+	case 0:
+		f = math.Ldexp(mantissa, -24)
+	case 31:
+		if f = math.Inf(1); mantissa != 0 {
+			f = math.NaN()
+		}
+	default:
+		f = math.Ldexp(mantissa+1024, exponent-25)
+	}
+	if bits&0x8000 != 0 {
+		f = -f
+	}
+	return f
+}

@@ -1,0 +1,102 @@
+package risor
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud/executor/wire"
+)
+
+// claim is a line of an example with what it says that it gives.
+var claim = regexp.MustCompile(`^(.*\S)\s+// → (.+)$`)
+
+// proof makes a handler of an example: it returns, in JSON, what every line with
+// a claim gives. The claims are returned beside it.
+func proof(example string) (source string, claims []string) {
+	var b strings.Builder
+	b.WriteString("function handle(req) {\nlet given = []\n")
+	for line := range strings.Lines(example) {
+		m := claim.FindStringSubmatch(strings.TrimRight(line, "\n"))
+		if m == nil {
+			b.WriteString(line + "\n")
+			continue
+		}
+		claims = append(claims, m[2])
+		fmt.Fprintf(&b, "given.append(try { json.stringify(%s) } catch (e) { `error ${e.code ?? e.message()}` })\n", m[1])
+	}
+	return b.String() + "\nreturn given\n}", claims
+}
+
+// matches compares; … stands for anything.
+func matches(claim, given string) bool {
+	pattern := "^" + strings.ReplaceAll(regexp.QuoteMeta(claim), "…", ".*") + "$"
+	return regexp.MustCompile(pattern).MatchString(given)
+}
+
+// Every example in the documentation works and gives what it says.
+func TestModuleExamples(t *testing.T) {
+	check := func(name, example string) {
+		t.Run(name, func(t *testing.T) {
+			require.NotEmpty(t, example)
+			source, claims := proof(example)
+			call := newCall()
+			call.Host = newNode()
+			env, err := wire.Marshal(map[string]any{"GREETING": "hi", "LIMIT": "20"})
+			require.NoError(t, err)
+			call.Env = NewEnv(env)
+			require.NoError(t, mustCompile(t, source).Invoke(call), source)
+			var given []string
+			require.NoError(t, json.Unmarshal(call.Response.Body, &given))
+			require.Len(t, given, len(claims))
+			for i := range claims {
+				require.Truef(t, matches(claims[i], given[i]), "says %s, gives %s", claims[i], given[i])
+			}
+			if !strings.HasPrefix(name, "log.") {
+				require.NotEmpty(t, claims, "an example says what it gives")
+			}
+		})
+	}
+	code := regexp.MustCompile(`^[a-z][a-z0-9_]+$`)
+	documented := func(module string, f Function) {
+		require.NotEmpty(t, f.Returns, f.Signature(module))
+		for _, e := range f.Errors {
+			require.Regexp(t, code, e.Code)
+			require.NotEmpty(t, e.When)
+		}
+	}
+	for _, m := range Modules() {
+		require.NotEmpty(t, m.Doc)
+		for _, f := range m.Functions {
+			require.NotEmpty(t, f.Doc, f.Signature(m.Name))
+			documented(m.Name, f)
+			check(m.Name+"."+f.Name, f.Example)
+		}
+		for _, typ := range m.Types {
+			require.NotEmpty(t, typ.Doc)
+			check(typ.Name, typ.Example)
+			for _, f := range typ.Members {
+				documented(typ.Name, f)
+				if len(f.Args) > 0 {
+					check(typ.Name+"."+f.Name, f.Example)
+				}
+			}
+		}
+	}
+}
+
+func TestProofFindsWhatIsWrong(t *testing.T) {
+	source, claims := proof("let a = 1\na + 1   // → 3\nkv.get(\"\")   // → \"…\"")
+	require.Equal(t, []string{"3", `"…"`}, claims)
+	call := newCall()
+	call.Host = newNode()
+	require.NoError(t, mustCompile(t, source).Invoke(call))
+	require.JSONEq(t, `["2", "error kv_invalid_key"]`, string(call.Response.Body))
+	require.False(t, matches("3", "2"))
+	require.False(t, matches(`"…"`, "error x"))
+	require.True(t, matches(`"0…-…"`, `"01-2"`))
+}

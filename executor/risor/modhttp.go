@@ -1,0 +1,167 @@
+package risor
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+)
+
+var fetchFaults = []Fault{
+	{"http_invalid_request", "the URL, the method or a header cannot be"},
+	{"egress_denied", "the function may not call that host or address, see `picloud egress allow`"},
+	{"http_dns", "the host's name was not found"},
+	{"http_connect", "nobody answers there"},
+	{"http_tls", "the certificate is not good for the host"},
+	{"http_timeout", "no whole answer within the timeout"},
+	{"http_too_large", "the body has more than `max_body`, or the headers too much"},
+	{"http_redirects", "more redirects than allowed"},
+	{"http_failed", "the exchange broke in another way"},
+	{"outbound_call_limit", "the call made its `outbound_calls`"},
+}
+
+const fetchOptions = " Options: `method`, `headers` (a map; a list as value repeats a header), `body` (string or bytes) or `json` (any data), `timeout` (a duration, at most what is left of the call), " +
+	"`redirects` (how many to follow), `max_body` (bytes of the answer)."
+
+func httpModule() Module {
+	url := Arg{Name: "url", Type: "string"}
+	options := Arg{Name: "options", Type: "map", Optional: true}
+	return Module{
+		Name: "http",
+		Doc: "Requests to other servers. A function may call only what its `egress` rules name; there are none at first: `picloud egress allow NAME api.example.org`. " +
+			"Addresses of the node and of private networks need a rule for the address range.",
+		Functions: []Function{
+			{
+				Name: "fetch", Args: []Arg{url, options}, Returns: "response",
+				Doc:    "Send a request and wait for the whole answer. An answer is no error, whatever its status." + fetchOptions,
+				Errors: fetchFaults,
+				Example: example(`let r = http.fetch("https://api.example.org/items", {method: "POST", json: {name: "tea"}, timeout: "5s"})`, `r.status   // → 201`,
+					`r.json()   // → {"id":7,"name":"tea"}`, `http.fetch("https://elsewhere.example")   // → error egress_denied`),
+				call: func(a *arguments) (object.Object, error) { return fetch(a, "", nil, 1) },
+			},
+			{
+				Name: "get", Args: []Arg{url, options}, Returns: "response",
+				Doc:     "`http.fetch` with method GET.",
+				Errors:  fetchFaults,
+				Example: example(`http.get("https://api.example.org/items/7").json().name   // → "tea"`, `http.get("https://api.example.org/nothing").ok            // → false`),
+				call:    func(a *arguments) (object.Object, error) { return fetch(a, "GET", nil, 1) },
+			},
+			{
+				Name: "post", Args: []Arg{url, {Name: "body", Type: "any"}, options}, Returns: "response",
+				Doc:     "`http.fetch` with method POST: strings and bytes are sent as they are, other data as JSON.",
+				Errors:  fetchFaults,
+				Example: `http.post("https://api.example.org/items", {name: "tea"}).status   // → 201`,
+				call:    func(a *arguments) (object.Object, error) { return fetch(a, "POST", a.values[1], 2) },
+			},
+		},
+		Types: []*Type{responseType()},
+	}
+}
+
+// fetch sends a request. The body is that of http.post; nil: see the options.
+func fetch(a *arguments, method string, body object.Object, at int) (object.Object, error) {
+	o := a.options(at, "method", "headers", "body", "json", "timeout", "redirects", "max_body")
+	request := map[string]object.Object{}
+	if m := o.text("method", method); m != "" {
+		request["method"] = object.NewString(m)
+	}
+	headers, typed := o.headers()
+	contentType := o.body(request, body)
+	if contentType != "" && !typed {
+		headers = append(headers, object.NewStringList([]string{"content-type", contentType}))
+	}
+	if len(headers) > 0 {
+		request["headers"] = object.NewList(headers)
+	}
+	if d := o.duration("timeout"); d > 0 {
+		request["timeout_ms"] = object.NewInt(d.Milliseconds())
+	}
+	if _, ok := o.get("redirects"); ok {
+		request["redirects"] = object.NewInt(o.int("redirects", 0, 0, 20))
+	}
+	if _, ok := o.get("max_body"); ok {
+		request["max_body"] = object.NewInt(o.int("max_body", 0, 0, math.MaxInt32))
+	}
+	v, err := a.askFor("http.fetch", object.NewString(a.text(0)), object.NewMap(request))
+	if err != nil {
+		return nil, err
+	}
+	return newResponse(v), nil
+}
+
+// body puts the body into the request and tells what it is when that is not for
+// the script to know.
+func (o options) body(request map[string]object.Object, body object.Object) (contentType string) {
+	given := 0
+	if body != nil {
+		given++
+	}
+	if v, ok := o.get("body"); ok {
+		given++
+		switch v.(type) {
+		case *object.String, *object.Bytes:
+		default:
+			o.wrong("body", "a string or bytes; data goes into json")
+		}
+		body = v
+	}
+	data, ok := o.items["json"]
+	if ok {
+		given++
+		body = data
+	}
+	if given > 1 {
+		_ = o.invalid("more than one body")
+		return ""
+	}
+	switch b := body.(type) {
+	case nil:
+		return ""
+	case *object.Bytes:
+		if !ok {
+			request["body"] = b
+			return ""
+		}
+	case *object.String:
+		if !ok {
+			request["body"] = object.NewBytes([]byte(b.Value()))
+			return ""
+		}
+	}
+	w := jsonWriter{limit: maxJSONText}
+	if err := w.value(body, 0); err != nil {
+		_ = o.invalid("the body has no form in JSON: " + err.Error())
+		return ""
+	}
+	request["body"] = object.NewBytes(w.buf)
+	return typeJSON
+}
+
+// headers reads the option of that name, and whether it has a content type.
+func (o options) headers() (pairs []object.Object, typed bool) {
+	v, ok := o.get("headers")
+	if !ok {
+		return nil, false
+	}
+	m, ok := asMap(v)
+	if !ok {
+		o.wrong("headers", "a map")
+		return nil, false
+	}
+	for _, name := range m.SortedKeys() {
+		values := []object.Object{m.Get(name)}
+		if list, ok := values[0].(*object.List); ok {
+			values = list.Value()
+		}
+		for _, value := range values {
+			text, ok := headerValue(value)
+			if !ok {
+				_ = o.invalid(fmt.Sprintf("header %q is a string without line breaks, a number or a list of them, not %s", shorten(name, 80), show(value)))
+			}
+			pairs = append(pairs, object.NewStringList([]string{name, text}))
+		}
+		typed = typed || strings.EqualFold(name, "content-type")
+	}
+	return pairs, typed
+}

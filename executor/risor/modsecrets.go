@@ -1,0 +1,20 @@
+package risor
+
+import "github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+func secretsModule() Module {
+	return Module{
+		Name: "secrets",
+		Doc:  "Secrets of the app, set with `picloud secret set`. A function reads those that its `secrets` setting lists. Values that were read are hidden in its logs from then on.",
+		Functions: []Function{{
+			Name: "get", Args: []Arg{{Name: "name", Type: "string"}}, Returns: "string|bytes",
+			Doc: "The value of a secret: a string, or bytes when it is not UTF-8. It is asked for in a handler, each time.",
+			Errors: []Fault{
+				{"secret_not_found", "there is none of the name, or the function may not read it"},
+				{"secret_unavailable", "the node does not have the cluster's key, or cannot open the secret"},
+			},
+			Example: example(`secrets.get("API_KEY")   // → "s3cret"`, `secrets.get("OTHER")     // → error secret_not_found`),
+			call:    func(a *arguments) (object.Object, error) { return a.ask(object.NewString(a.text(0))) },
+		}},
+	}
+}
