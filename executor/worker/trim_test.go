@@ -60,6 +60,7 @@ func TestMonitorAwake(t *testing.T) {
 	spin := a.load(`function handle(req) { let a = [1]; let b = [1]; range(40).each(i => { a = [a, a]; b = [b, b] }); log.info("on"); return a == b }`)
 	require.NotEmpty(t, a.result(a.invoke(quick)))
 	for range 2 {
+		<-time.After(60 * time.Millisecond) // the monitor goes to sleep
 		require.Equal(t, "info on", a.log(a.invoke(spin)))
 		begun := time.Now()
 		require.NotEmpty(t, a.result(a.invoke(quick)))
