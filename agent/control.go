@@ -81,7 +81,7 @@ func (d drafter) Draft(ctx context.Context, f picloud.Function, source []byte, m
 	limits := effective(f.Settings, app, node)
 	limits.Timeout = min(limits.Timeout, picloud.Duration(most))
 	result, records, err := d.a.executor.Draft(ctx, executor.Program{
-		App: f.App, Function: f.Name, Version: f.Version, Source: source, Limits: limits,
+		App: f.App, Function: f.Name, Source: source, Limits: limits,
 		Env: merged(app.Env, f.Settings.Env), Grants: newGrants(f.Name, f.Settings, app),
 	}, &executor.Call{
 		ID: req.ID, Trigger: picloud.TriggerDraft, Method: req.Method, Path: req.Path, RawQuery: req.Query,

@@ -16,6 +16,7 @@ import (
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
+	"github.com/picloud/picloud/internal/seal"
 )
 
 // Finding is what the doctor says of one part of a node.
@@ -36,6 +37,7 @@ func Doctor(ctx context.Context, opts Options) []Finding {
 	return []Finding{
 		dataFinding(opts),
 		credentialsFinding(opts),
+		keyFinding(ctx, opts),
 		databaseFinding(ctx, opts),
 		executorFinding(opts),
 		compileFinding(ctx, opts),
@@ -90,6 +92,53 @@ func credentialsFinding(opts Options) Finding {
 		}
 	}
 	return Finding{Part: part, State: "ok", Detail: path}
+}
+
+// keyFinding compares the node's key for secrets with the cluster's, if the
+// database can be asked.
+func keyFinding(ctx context.Context, opts Options) Finding {
+	const part = "cluster key"
+	v := newVault(opts.DataDir, slog.New(slog.DiscardHandler))
+	path := seal.Path(opts.DataDir)
+	id, asked := clusterKeyID(ctx, opts)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && id == "" {
+		if _, err := os.Stat(filepath.Join(opts.DataDir, "node.json")); asked || err != nil {
+			return Finding{Part: part, State: "ok", Detail: "none here; the first node of a database makes one"}
+		}
+	}
+	v.want = id
+	v.look()
+	if _, trouble := v.state(); trouble != nil {
+		f := finding(part, "", trouble)
+		f.Detail += "; functions that use no secrets are served"
+		return f
+	}
+	detail := path + "; keep a copy of it elsewhere, for without it nobody can read the secrets"
+	if !asked {
+		detail += " (not compared with the cluster's: the database does not answer)"
+	}
+	return Finding{Part: part, State: "ok", Detail: detail}
+}
+
+// clusterKeyID asks the database which key is the cluster's.
+func clusterKeyID(ctx context.Context, opts Options) (id string, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	dsn := opts.DatabaseURL
+	if dsn == "" {
+		server, err := managed.New(managed.Options{DataDir: opts.DataDir, BinDir: opts.PostgresBin})
+		if err != nil {
+			return "", false
+		}
+		dsn = server.DSN()
+	}
+	db, err := postgres.Open(postgres.Options{DSN: dsn})
+	if err != nil {
+		return "", false
+	}
+	defer db.Close()
+	id, err = db.Cluster().KeyID(ctx)
+	return id, err == nil
 }
 
 func databaseFinding(ctx context.Context, opts Options) Finding {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/seal"
 )
 
 // Banner is what `picloud run` prints once the node serves.
@@ -19,6 +20,12 @@ func (a *Agent) Banner(took time.Duration) string {
 		fmt.Fprintf(&b, "          first-run admin token saved to %s (0600)", datadir.Shorten(*path))
 	}
 	b.WriteByte('\n')
+	switch made, trouble := a.vault.state(); {
+	case trouble != nil:
+		fmt.Fprintf(&b, "secrets:  not available on this node; `picloud doctor` says what to do\n")
+	case made:
+		fmt.Fprintf(&b, "secrets:  sealed with %s; keep a copy of it elsewhere: without it nobody can read them\n", datadir.Shorten(seal.Path(a.opts.DataDir)))
+	}
 	return b.String()
 }
 

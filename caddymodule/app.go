@@ -106,13 +106,14 @@ func (a *App) options() (agent.Options, error) {
 	if opts.DataDir == "" {
 		opts.DataDir = DefaultDataDir()
 	}
+	https, own := 8443, new(ownPorts)
 	for _, port := range []struct {
 		name, text string
 		to         *int
 	}{
 		{"http_port", value(a.HTTPPort), &opts.HTTPPort},
 		{"admin_port", value(a.AdminPort), &opts.AdminPort},
-		{"https_port", value(a.HTTPSPort), new(int)},
+		{"https_port", value(a.HTTPSPort), &https},
 	} {
 		if port.text == "" {
 			continue
@@ -123,6 +124,7 @@ func (a *App) options() (agent.Options, error) {
 		}
 		*port.to = int(n)
 	}
+	opts.Reserved = func(port uint16) bool { return int(port) == https || own.has(port) }
 	return a.executorOptions(opts, value)
 }
 

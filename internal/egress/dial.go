@@ -88,7 +88,7 @@ func (d *dialer) candidates(ctx context.Context, host string, port uint16) ([]ne
 
 // allowed is the check of one address.
 func (d *dialer) allowed(to netip.AddrPort, named bool, host string) *Error {
-	if d.client.opts.Reserved(to.Port()) && d.client.locals.has(to.Addr()) {
+	if d.client.locals.has(to.Addr()) && d.client.opts.Reserved(to.Port()) {
 		return failed(CodeDenied, "%s is a port of the PiCloud node itself, which functions never reach", suggest(host, to.Port()))
 	}
 	if d.policy.address(to, named) {
