@@ -42,14 +42,15 @@ func TestLimitsInTheDocument(t *testing.T) {
 		"| `queue`: calls that wait on a node | 128 | 1 to 10,000 | 429 `" + string(picloud.CodeQueueFull) + "`",
 		"| `request_body` | 8 MiB | 1 B to 64 MiB | 413 `" + string(picloud.CodeRequestTooLarge) + "`",
 		"| `response_body` | 8 MiB | 1 B to 64 MiB | 500 `" + string(picloud.CodeResponseTooLarge) + "`",
-		"| `log_bytes` per call | 64 KiB | 1 B to 1 MiB |",
-		"| `host_calls` per call | 50 | 1 to 10,000 |",
+		"| `log_bytes`: of one call | 64 KiB | 1 B to 1 MiB |",
+		"| `host_calls`: of one call: `kv`, `secrets` and `http` together | 50 | 1 to 10,000 |",
+		"| `outbound_calls`: of one call: requests of `http`, redirects included | 20 | 1 to 1,000 |",
 	} {
 		require.Contains(t, string(text), row)
 	}
-	require.Equal(t, "10s 64MiB 32 128 8MiB 8MiB 64KiB 50", strings.Join([]string{
+	require.Equal(t, "10s 64MiB 32 128 8MiB 8MiB 64KiB 50 20", strings.Join([]string{
 		d.Timeout.String(), d.Memory.String(), strconv.Itoa(d.Concurrency), strconv.Itoa(d.Queue),
-		d.RequestBody.String(), d.ResponseBody.String(), d.LogBytes.String(), strconv.Itoa(d.HostCalls),
+		d.RequestBody.String(), d.ResponseBody.String(), d.LogBytes.String(), strconv.Itoa(d.HostCalls), strconv.Itoa(d.OutboundCalls),
 	}, " "), "the defaults changed: change docs/functions.md and this test")
 	for _, m := range risor.Modules() {
 		for _, f := range m.Functions {

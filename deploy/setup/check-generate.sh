@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-generated() { git ls-files -co --exclude-standard '*.gen.go' '*.gen.json' docs/errors.md docs/cli.md docs/config.md; }
+generated() { git ls-files -co --exclude-standard '*.gen.go' '*.gen.json' docs/errors.md docs/cli.md docs/config.md docs/functions.md; }
 before=$(mktemp -d)
 trap 'rm -rf "$before"' EXIT
 generated | cpio -pdm --quiet "$before" 2>/dev/null || generated | tar -cf - -T - | tar -xf - -C "$before"

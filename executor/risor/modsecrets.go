@@ -5,7 +5,7 @@ import "github.com/deepnoodle-ai/risor/v2/pkg/object"
 func secretsModule() Module {
 	return Module{
 		Name: "secrets",
-		Doc:  "Secrets of the app, set with `picloud secret set`. A function reads those that its `secrets` setting lists. Values that were read are hidden in its logs from then on.",
+		Doc:  "Secrets of the app, set with `picloud secret set`. A function may read all of them, or only those that its `secrets` setting lists. Values that were read are hidden in its logs from then on.",
 		Functions: []Function{{
 			Name: "get", Args: []Arg{{Name: "name", Type: "string"}}, Returns: "string|bytes",
 			Doc: "The value of a secret: a string, or bytes when it is not UTF-8. It is asked for in a handler, each time.",

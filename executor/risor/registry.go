@@ -13,6 +13,8 @@ import (
 	"github.com/picloud/picloud/executor/wire"
 )
 
+//go:generate go run ./gen ../../docs/functions.md
+
 // Module is a group of host functions that scripts call as module.function().
 // The registry binds them and documents them.
 type Module struct {
