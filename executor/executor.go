@@ -18,16 +18,17 @@ import (
 // Executor runs the functions of one node. Make it with New, then Start it; Stop
 // ends it for good.
 type Executor struct {
-	opts    Options
-	log     *slog.Logger
-	metrics *Metrics
-	epoch   time.Time
-	watch   *watch
-	budget  budget
-	hosts   hostLoad
-	uids    *uidRange
-	image   *image
-	places  chan struct{} // throw-away workers that may run at once
+	opts     Options
+	log      *slog.Logger
+	metrics  *Metrics
+	epoch    time.Time
+	watch    *watch
+	budget   budget
+	hosts    hostLoad
+	uids     *uidRange
+	image    *image
+	launcher *launcher
+	places   chan struct{} // throw-away workers that may run at once
 
 	state   atomic.Int32 // of type state
 	calls   atomic.Int64 // between enter and leave
@@ -65,8 +66,9 @@ func New(opts Options) (*Executor, error) {
 	return e, nil
 }
 
-// Start opens the worker's binary and is then ready for calls. It starts no
-// process.
+// Start opens the worker's binary, finds out which sandbox this machine permits by
+// starting a worker for a moment, and is then ready for calls. Where the sandbox is
+// not enough, calls fail with CodeExecutor and the remedy.
 func (e *Executor) Start(context.Context) error {
 	if !e.state.CompareAndSwap(int32(stateNew), int32(stateStarting)) {
 		return errors.New("start executor: it was started before")
@@ -81,8 +83,21 @@ func (e *Executor) Start(context.Context) error {
 	}
 	e.image = img
 	e.uids = newUIDRange(e.opts.UIDBase, e.log)
+	e.launcher = newLauncher(img, e.uids, e.opts)
+	if _, err := e.launcher.choose(); err != nil {
+		e.log.Error("no function can run on this node", "error", err, "see", "picloud doctor")
+	}
 	e.state.Store(int32(stateRunning))
 	return nil
+}
+
+// Sandbox tells what the workers of this node are kept in, as found when the last
+// one was started to find out. It is empty before Start.
+func (e *Executor) Sandbox() Sandbox {
+	if e.launcher == nil {
+		return Sandbox{Mode: e.opts.Sandbox}
+	}
+	return e.launcher.sandbox()
 }
 
 // Stop refuses new calls, gives those under way Options.DrainTimeout to end, and

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/executor/sandbox"
 )
 
 // WorkerCommand is the hidden subcommand with which picloud itself serves as the
@@ -50,8 +49,15 @@ type Options struct {
 	DrainTimeout time.Duration
 	// CompileWait is how long Compile and Draft wait for a place. Default 5 s.
 	CompileWait time.Duration
-	// Layers are the sandbox layers that a worker must have. Nil: those of the
-	// platform; empty: none.
+	// Sandbox is SandboxStrict or SandboxBestEffort. Default: strict on Linux, best
+	// effort elsewhere.
+	Sandbox string
+	// Without are layers of the sandbox to leave out, so that tests see what
+	// carries when a system lacks them.
+	Without []string
+	// Layers are the layers that a worker must have, for tests whose workers have
+	// none: they are started without namespaces. Nil: what Sandbox asks for;
+	// empty: none.
 	Layers []string
 	// UIDBase is the first of 4,096 user and group ids that workers get when the
 	// agent is root, one per live app. Default 70000.
@@ -78,9 +84,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Host == nil {
 		o.Host = noHost{}
 	}
-	if o.Layers == nil {
-		o.Layers = sandbox.Required()
-	}
+	o.Sandbox = cmp.Or(o.Sandbox, defaultSandbox)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
 	o.MaxWorkers = cmp.Or(o.MaxWorkers, min(runtime.NumCPU(), 4))
 	o.MemoryCap = cmp.Or(o.MemoryCap, machineMemory()/2)
@@ -89,6 +93,12 @@ func (o Options) withDefaults() (Options, error) {
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 10*time.Second)
 	o.CompileWait = cmp.Or(o.CompileWait, 5*time.Second)
 	o.UIDBase = cmp.Or(o.UIDBase, 70_000)
+	if o.Sandbox != SandboxStrict && o.Sandbox != SandboxBestEffort {
+		return o, &picloud.Error{
+			Code: picloud.CodeInvalid, Op: "configure executor", Detail: fmt.Sprintf("sandbox is %q", o.Sandbox),
+			Hint: "it is " + SandboxStrict + " or " + SandboxBestEffort,
+		}
+	}
 	if o.MaxWorkers < 0 || o.MemoryCap < int64(picloud.DefaultLimits().Memory) || o.UIDBase < 1 {
 		return o, &picloud.Error{
 			Code: picloud.CodeInvalid, Op: "configure executor",

@@ -40,14 +40,15 @@ type end struct {
 func environment(memory int64) []string {
 	return []string{
 		"GOMAXPROCS=1", "GOGC=400", "GOTRACEBACK=none",
-		"GODEBUG=containermaxprocs=0,updatemaxprocs=0", // else the runtime keeps files of the cgroup open
+		// The runtime would keep files of the cgroup open, and name its memory.
+		"GODEBUG=containermaxprocs=0,updatemaxprocs=0,decoratemappings=0",
 		"GOMEMLIMIT=" + strconv.FormatInt(memory, 10),
 	}
 }
 
-// run starts a worker under the uid, unless that is noUID, and returns it with
-// the agent's end of its socket.
-func (i *image) run(args []string, memory int64, uid int) (*process, *wire.Socket, error) {
+// run starts a worker as planned, under the uid unless that is noUID, and returns
+// it with the agent's end of its socket.
+func (i *image) run(args []string, memory int64, uid int, p plan) (*process, *wire.Socket, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, nil, err
@@ -67,10 +68,7 @@ func (i *image) run(args []string, memory int64, uid int) (*process, *wire.Socke
 	attr := &syscall.ProcAttr{
 		Dir: "/", Env: environment(memory),
 		Files: []uintptr{i.null.Fd(), i.null.Fd(), uintptr(theirStderr), sandbox.SocketFD: uintptr(theirs), sandbox.ImageFD: i.file.Fd()},
-		Sys:   &syscall.SysProcAttr{Setpgid: true}, // signals to the agent's terminal are not for workers
-	}
-	if uid != noUID {
-		attr.Sys.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+		Sys:   p.attributes(uid),
 	}
 	pid, err := syscall.ForkExec(i.path, append([]string{workerName}, args...), attr)
 	if err != nil {

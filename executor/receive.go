@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/wire"
@@ -166,11 +165,9 @@ func (w *worker) greet(payload []byte) error {
 		w.kill(causeSandbox)
 		return fmt.Errorf("the worker speaks version %d of the protocol, not %d", hello.Version, wire.Version)
 	}
-	for _, layer := range w.exec.opts.Layers {
-		if !slices.Contains(hello.Layers, layer) {
-			w.kill(causeSandbox)
-			return fmt.Errorf("the worker runs without the layer %q of its sandbox", layer)
-		}
+	if lacks := w.exec.launcher.lacks(hello.Layers); len(lacks) > 0 {
+		w.kill(causeSandbox)
+		return fmt.Errorf("the worker runs without %v of its sandbox", lacks)
 	}
 	w.hello, w.layers = true, hello.Layers
 	return nil

@@ -59,6 +59,23 @@ func (r *uidRange) take() (uid int, ok bool) {
 	return noUID, false
 }
 
+// spare returns a uid that no app has, for a moment. It leaves the order alone in
+// which apps get theirs.
+func (r *uidRange) spare() (uid int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.base == noUID || r.base == nobody {
+		return r.base, true
+	}
+	for n := uidCount - 1; n >= 0; n-- {
+		if !r.taken[n] {
+			r.taken[n] = true
+			return r.base + n, true
+		}
+	}
+	return noUID, false
+}
+
 func (r *uidRange) give(uid int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

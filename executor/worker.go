@@ -96,7 +96,10 @@ func newWorker(e *Executor, app string, memory int64) *worker {
 // waits for the first call's write.
 func (w *worker) start() error {
 	e := w.exec
-	process, socket, err := e.image.run(e.opts.WorkerArgs, w.memory, w.uid)
+	process, socket, err := e.launcher.run(w.memory, w.uid)
+	if known := (*picloud.Error)(nil); errors.As(err, &known) {
+		return known
+	}
 	if err != nil {
 		return &picloud.Error{
 			Code: picloud.CodeExecutor, Op: "start executor", Resource: w.app, Err: err, RetryAfter: time.Second,

@@ -12,9 +12,12 @@ import (
 )
 
 func main() {
-	layers, err := sandbox.Apply(sandbox.Options{Memory: debug.SetMemoryLimit(-1)}) // GOMEMLIMIT
+	socket := os.NewFile(sandbox.SocketFD, "agent") // this opens the runtime's poller, while it may
+	opts := sandbox.ParseArgs(os.Args[1:])
+	opts.Memory = debug.SetMemoryLimit(-1) // GOMEMLIMIT
+	report, err := sandbox.Apply(opts)
 	if err == nil {
-		err = answer(os.NewFile(sandbox.SocketFD, "agent"), layers)
+		err = answer(socket, report.On())
 	}
 	if err != nil {
 		os.Exit(1) // the agent ended the conversation

@@ -1,19 +1,18 @@
 // Package sandbox takes a worker process's authority away before it reads the
-// first byte of user code: Apply puts the layers on, for every thread, and
-// Verify reads back from the kernel that they hold.
+// first byte of user code: Apply puts the layers on, for every thread, and reads
+// back from the kernel that they hold.
 //
-// The worker calls Apply as the first act of main and names the verified layers
-// in its Hello; the agent ends a worker that lacks one it requires. What only a
-// parent can give, such as another uid or namespaces, the agent adds when it
-// starts the process.
+// The worker calls Apply as the first act of main and tells the outcome in its
+// Hello; the agent ends a worker that lacks what it requires. What only a parent
+// can give, such as another uid or namespaces, the agent adds when it starts the
+// process, and looks at itself.
 package sandbox
 
-// The names of layers, as Hello carries them.
-const (
-	// NoNewPrivs: no exec can gain privileges any more.
-	NoNewPrivs = "no_new_privs"
-	// Rlimits: memory, open files, file size and core dumps are bounded.
-	Rlimits = "rlimits"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 )
 
 // What the agent hands to a worker, besides stdio.
@@ -29,25 +28,89 @@ const (
 // the memory limit plus this.
 const DataSlack = 64 << 20
 
-// Options say what the layers are to be.
+// Options say what the layers are to be. They travel to the process as its
+// arguments; see Args.
 type Options struct {
 	// Memory is the heap limit in bytes, the same as GOMEMLIMIT. Required.
 	Memory int64
+	// BestEffort goes on without what the system refuses. Default: Apply fails
+	// when the minimum is not reached.
+	BestEffort bool
+	// Namespace says that the process has a mount namespace of its own, which it
+	// may empty. Default: it must not touch the mounts.
+	Namespace bool
+	// Threads is RLIMIT_NPROC, where that counts this worker's threads and those
+	// of no other program. Default 0: unbounded.
+	Threads int
+	// Without are layers that Apply leaves out, so that tests see what carries
+	// when they are missing.
+	Without []string
 }
 
-// Apply puts the layers on in this process, for good, and returns the names of
-// those that Verify found on. It fails when the system refuses a layer that it
-// has; a system without any, such as darwin, gives an empty list.
-func Apply(opts Options) ([]string, error) {
-	if err := apply(opts); err != nil {
-		return nil, err
+// Apply puts the layers on in this process, for good, closes every descriptor
+// above SocketFD that is not the runtime's own, and reports which layers are on
+// and verified. It fails when the minimum is not reached, unless opts say
+// otherwise. A system without any layer, such as darwin, gives an empty report.
+func Apply(opts Options) (Report, error) {
+	if opts.Memory <= 0 {
+		return nil, errors.New("apply sandbox: no memory limit given")
 	}
-	return Verify(opts)
+	report, err := apply(opts)
+	if err != nil {
+		return report, fmt.Errorf("apply sandbox: %w", err)
+	}
+	if report != nil && len(report.Lacks()) > 0 && !opts.BestEffort {
+		return report, fmt.Errorf("apply sandbox: %w", report.Refusal())
+	}
+	return report, nil
 }
 
-// Verify returns the names of the layers that are on in every thread of this
-// process.
-func Verify(opts Options) ([]string, error) { return verify(opts) }
+// Layer is one thing that is taken from a worker, or why it was not.
+type Layer struct {
+	Name   string
+	On     bool
+	Reason string // why it is off: what was tried, and what the system said
+}
 
-// Required returns the layers that this platform has and the agent insists on.
-func Required() []string { return required }
+// Report tells of each layer whether it is on.
+type Report []Layer
+
+// On returns the names of the layers that are on.
+func (r Report) On() []string {
+	names := make([]string, 0, len(r))
+	for _, l := range r {
+		if l.On {
+			names = append(names, l.Name)
+		}
+	}
+	return names
+}
+
+// Off returns the layers that are not on.
+func (r Report) Off() []Layer {
+	var off []Layer
+	for _, l := range r {
+		if !l.On {
+			off = append(off, l)
+		}
+	}
+	return off
+}
+
+// Lacks returns what strict needs and the report has not.
+func (r Report) Lacks() []string { return Lacks(r.On()) }
+
+// Refusal says what strict needs and is missing, with the reasons.
+func (r Report) Refusal() error {
+	lacks := r.Lacks()
+	texts := make([]string, len(lacks))
+	for i, lack := range lacks {
+		texts[i] = lack
+		for _, l := range r.Off() {
+			if slices.Contains(strings.Split(lack, orEither), l.Name) && l.Reason != "" {
+				texts[i] += " (" + l.Name + ": " + l.Reason + ")"
+			}
+		}
+	}
+	return fmt.Errorf("the strict sandbox lacks %s", strings.Join(texts, ", "))
+}

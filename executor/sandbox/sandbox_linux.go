@@ -4,94 +4,103 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
-var required = []string{NoNewPrivs, Rlimits}
+var errWithout = errors.New("left out by a test")
 
-// What syscall does not name.
-const (
-	prSetNoNewPrivs = 38
-	prGetNoNewPrivs = 39
-	rlimitMemlock   = 8
-	rlimitMsgqueue  = 12
-)
-
-// maxFiles is enough for stdio, the socket and the runtime's poller.
-const maxFiles = 16
-
-// limits lists the resource limits. RLIMIT_AS is not among them: Go dies of it.
-// RLIMIT_NPROC counts per uid and would hit other processes of the same user.
-func limits(opts Options) []limit {
-	return []limit{
-		{"data", syscall.RLIMIT_DATA, uint64(opts.Memory) + DataSlack},
-		{"nofile", syscall.RLIMIT_NOFILE, maxFiles},
-		{"core", syscall.RLIMIT_CORE, 0},
-		{"fsize", syscall.RLIMIT_FSIZE, 0},
-		{"memlock", rlimitMemlock, 0},
-		{"msgqueue", rlimitMsgqueue, 0},
+// apply puts the layers on. The order matters: mounting takes capabilities,
+// Landlock hides the files that tell of capabilities, and seccomp refuses the
+// calls that all the others need.
+func apply(opts Options) (Report, error) {
+	tasks, tasksErr := openTasks()
+	if err := closeInherited(); err != nil {
+		return nil, err
 	}
-}
-
-type limit struct {
-	name     string
-	resource int
-	max      uint64
-}
-
-func apply(opts Options) error {
-	if opts.Memory <= 0 {
-		return errors.New("apply sandbox: no memory limit given")
-	}
-	closeImage()
 	// The kernel's first choice when memory runs out; one may always raise it.
 	// Without /proc it stays as it is, which weakens the node, not the sandbox.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
-	for _, l := range limits(opts) {
-		want := syscall.Rlimit{Cur: l.max, Max: l.max}
-		var have syscall.Rlimit
-		if err := syscall.Getrlimit(l.resource, &have); err == nil && have.Max < l.max {
-			want = syscall.Rlimit{Cur: have.Max, Max: have.Max} // tighter already
+
+	b := builder{without: opts.Without}
+	b.try(Rlimits, func() error { return setLimits(opts) })
+	b.try(NoNewPrivs, setNoNewPrivs)
+	b.try(EmptyRoot, func() error {
+		if !opts.Namespace {
+			return errors.New("it needs a mount namespace of its own")
 		}
-		if err := syscall.Setrlimit(l.resource, &want); err != nil {
-			return fmt.Errorf("set resource limit %q: %w", l.name, err)
-		}
-	}
-	// The flag belongs to a thread, and the runtime has several by now.
-	_, _, errno := syscall.AllThreadsSyscall6(syscall.SYS_PRCTL, prSetNoNewPrivs, 1, 0, 0, 0, 0)
-	if errno != 0 && errno != syscall.ENOTSUP { // ENOTSUP: a cgo build; Verify will not list the layer
-		return fmt.Errorf("set no_new_privs: %w", errno)
-	}
-	return nil
+		return emptyRoot()
+	})
+	b.try(Capabilities, dropCapabilities)
+	threads, err := threadsOf(tasks, tasksErr)
+	b.check(NoNewPrivs, err, threads.noNewPrivs)
+	b.check(Capabilities, err, threads.powerless)
+	b.try(Landlock, landlock)
+	b.try(Seccomp, filterCalls)
+	return b.report, nil
 }
 
-// closeImage closes ImageFD if it is this program. Elsewhere, such as in a test,
-// that number may be anything.
-func closeImage() {
-	var held, self syscall.Stat_t
-	if syscall.Fstat(ImageFD, &held) == nil && syscall.Stat("/proc/self/exe", &self) == nil &&
-		held.Dev == self.Dev && held.Ino == self.Ino {
-		_ = syscall.Close(ImageFD)
+// builder collects a report.
+type builder struct {
+	without []string
+	report  Report
+}
+
+// try puts a layer on.
+func (b *builder) try(name string, put func() error) {
+	err := errWithout
+	if !slices.Contains(b.without, name) {
+		err = put()
+	}
+	l := Layer{Name: name, On: err == nil}
+	if err != nil {
+		l.Reason = err.Error()
+	}
+	b.report = append(b.report, l)
+}
+
+// check takes a layer back that does not hold for every thread.
+func (b *builder) check(name string, err error, holds bool) {
+	i := slices.IndexFunc(b.report, func(l Layer) bool { return l.Name == name })
+	l := &b.report[i]
+	switch {
+	case !l.On:
+	case err != nil:
+		l.On, l.Reason = false, fmt.Sprintf("it cannot be verified: %v", err)
+	case !holds:
+		l.On, l.Reason = false, "not every thread has it"
 	}
 }
 
-func verify(opts Options) ([]string, error) {
-	var on []string
-	// Were the answers of two threads to differ, the runtime would end the process.
-	flag, _, errno := syscall.AllThreadsSyscall6(syscall.SYS_PRCTL, prGetNoNewPrivs, 0, 0, 0, 0, 0)
-	if errno == 0 && flag == 1 {
-		on = append(on, NoNewPrivs)
+// allThreads makes a system call in every thread. The runtime ends the process
+// should two threads get different answers.
+func allThreads(what string, number uintptr, args ...uintptr) (uintptr, error) {
+	var a [6]uintptr
+	copy(a[:], args)
+	r, _, errno := syscall.AllThreadsSyscall6(number, a[0], a[1], a[2], a[3], a[4], a[5])
+	switch errno {
+	case 0:
+		return r, nil
+	case syscall.ENOTSUP: // the runtime's own answer in a cgo build
+		return r, fmt.Errorf("%s: this program was built with cgo", what)
 	}
-	bounded := true
-	for _, l := range limits(opts) {
-		var have syscall.Rlimit
-		if err := syscall.Getrlimit(l.resource, &have); err != nil {
-			return nil, fmt.Errorf("read resource limit %q: %w", l.name, err)
-		}
-		bounded = bounded && have.Cur <= l.max && have.Max <= l.max
+	return r, failure(what, errno)
+}
+
+// failure names the system call and the errno.
+func failure(what string, errno syscall.Errno) error {
+	return fmt.Errorf("%s: %s (%w)", what, unix.ErrnoName(errno), errno)
+}
+
+func setNoNewPrivs() error {
+	if _, err := allThreads("prctl(PR_SET_NO_NEW_PRIVS)", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
+		return err
 	}
-	if bounded {
-		on = append(on, Rlimits)
+	flag, err := allThreads("prctl(PR_GET_NO_NEW_PRIVS)", unix.SYS_PRCTL, unix.PR_GET_NO_NEW_PRIVS)
+	if err == nil && flag != 1 {
+		err = errors.New("the kernel says that it is off")
 	}
-	return on, nil
+	return err
 }

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,7 +22,7 @@ func TestApply(t *testing.T) {
 
 	out, err = exec.Command(bin, "apply").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	require.Equal(t, "layers: no_new_privs rlimits\nopen files: refused\nwrite file: refused\nthreads without no_new_privs: 0\n", string(out))
+	require.Equal(t, "layers: rlimits no_new_privs capabilities\nopen files: refused\nwrite file: refused\nthreads without no_new_privs: 0\n", string(out))
 
 	out, err = exec.Command(bin, "none").CombinedOutput()
 	require.NoError(t, err, "%s", out)
@@ -38,5 +37,5 @@ func TestApply(t *testing.T) {
 
 	_, err = Apply(Options{})
 	require.ErrorContains(t, err, "no memory limit")
-	require.Equal(t, fmt.Sprint([]string{NoNewPrivs, Rlimits}), fmt.Sprint(Required()))
+	require.Equal(t, []string{NoNewPrivs, Rlimits, Capabilities, Seccomp}, Required())
 }

@@ -4,6 +4,7 @@ package wire
 const (
 	MaxPrograms = 4096
 	maxLayers   = 32
+	maxReason   = 200 // bytes of a reason
 )
 
 // Config is the agent's first frame: who the worker is.
@@ -35,16 +36,28 @@ func (f *Config) Decode(payload []byte) error {
 
 // Hello is the worker's first frame.
 type Hello struct {
-	Version int      // of the protocol; see Version
-	Layers  []string // layers of the sandbox that are on and verified
+	Version int       // of the protocol; see Version
+	Layers  []string  // layers of the sandbox that are on and verified
+	Missing []Missing // layers that are not on
+}
+
+// Missing is a layer of the sandbox that the worker could not put on.
+type Missing struct {
+	Layer  string
+	Reason string // for people; cut at 200 bytes
 }
 
 func (f *Hello) appendPayload(dst []byte) (head, tail []byte) {
-	dst = appendUint(appendArray(dst, 2), uint64(max(f.Version, 0)))
+	dst = appendUint(appendArray(dst, 3), uint64(max(f.Version, 0)))
 	layers := f.Layers[:min(len(f.Layers), maxLayers)]
 	dst = appendArray(dst, len(layers))
 	for _, l := range layers {
 		dst = appendBytes(dst, cut(l, maxName))
+	}
+	missing := f.Missing[:min(len(f.Missing), maxLayers)]
+	dst = appendArray(dst, len(missing))
+	for _, m := range missing {
+		dst = appendBytes(appendBytes(appendArray(dst, 2), cut(m.Layer, maxName)), cut(m.Reason, maxReason))
 	}
 	return dst, nil
 }
@@ -52,11 +65,15 @@ func (f *Hello) appendPayload(dst []byte) (head, tail []byte) {
 // Decode reads the payload of a Hello frame.
 func (f *Hello) Decode(payload []byte) error {
 	c := cursor{b: payload}
-	c.record(2)
+	c.record(3)
 	f.Version = int(c.uint(1 << 16))
-	f.Layers = nil
+	f.Layers, f.Missing = nil, nil
 	for range c.list(maxLayers) {
 		f.Layers = append(f.Layers, c.text(maxName))
+	}
+	for range c.list(maxLayers) {
+		c.record(2)
+		f.Missing = append(f.Missing, Missing{c.text(maxName), c.text(maxReason)})
 	}
 	return c.done("hello")
 }

@@ -71,7 +71,8 @@ func anyPayload(t *rapid.T) (Type, Payload) {
 	case TypeHostReply:
 		return kind, &HostReply{seq, name.Draw(t, "code"), anyText.Draw(t, "message"), anyBytes.Draw(t, "value")}
 	case TypeHello:
-		return kind, &Hello{Version, rapid.SliceOfN(name, 1, maxLayers).Draw(t, "layers")}
+		missing := rapid.Custom(func(t *rapid.T) Missing { return Missing{name.Draw(t, "layer"), name.Draw(t, "reason")} })
+		return kind, &Hello{Version, rapid.SliceOfN(name, 1, maxLayers).Draw(t, "layers"), rapid.SliceOfN(missing, 1, maxLayers).Draw(t, "missing")}
 	case TypeLoaded:
 		return kind, &Loaded{anyFailure(t, 0), rapid.SliceOfN(name, 0, MaxHandlers).Draw(t, "handlers")}
 	case TypeResult:
@@ -165,7 +166,7 @@ func TestTruncation(t *testing.T) {
 		TypeLoad:      &Load{Function: "hello", Version: 3, Source: []byte("1"), Timeout: time.Second},
 		TypeInvoke:    &Invoke{Slot: 1, Path: "/", Header: map[string][]string{"A": {"b"}}, Body: []byte("x")},
 		TypeHostReply: &HostReply{1, "kv_conflict", "no", []byte{1}},
-		TypeHello:     &Hello{Version, []string{"rlimits"}},
+		TypeHello:     &Hello{Version, []string{"rlimits"}, []Missing{{"landlock", "none"}}},
 		TypeLoaded:    &Loaded{Handlers: []string{"handle"}},
 		TypeResult:    &Result{200, pairs, []byte("hello")},
 		TypeFailure:   &Failure{ReasonError, "boom", 1, 2, "boom()"},

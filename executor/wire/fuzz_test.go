@@ -94,7 +94,7 @@ func seeds() map[Type]Payload {
 		TypeLoad:      &Load{Function: "hello", Version: 3, Source: []byte("1"), Timeout: time.Second},
 		TypeInvoke:    &Invoke{Slot: 1, Method: "GET", Path: "/", Query: "a=b", Header: map[string][]string{"A": {"b"}}, Body: []byte("x")},
 		TypeHostReply: &HostReply{1, "kv_conflict", "no", []byte{1}},
-		TypeHello:     &Hello{Version, []string{"rlimits"}},
+		TypeHello:     &Hello{Version, []string{"rlimits"}, []Missing{{"landlock", "none"}}},
 		TypeLoaded:    &Loaded{Failure: Failure{ReasonScript, "no", 1, 2, "x"}, Handlers: []string{"handle"}},
 		TypeResult:    &Result{200, Pairs{}.AppendPair("a", "b"), []byte("hello")},
 		TypeFailure:   &Failure{ReasonError, "boom", 1, 2, "boom()"},

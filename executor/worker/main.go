@@ -52,10 +52,8 @@ func Enter() (*wire.Socket, wire.Hello, error) {
 		runtime.GOMAXPROCS(1)
 	}
 	watchMemory(memory)
-	layers, err := sandbox.Apply(sandbox.Options{Memory: memory})
-	if err != nil {
-		return nil, wire.Hello{}, err
-	}
+	// The socket comes first: it opens the runtime's poller, which the sandbox
+	// would refuse. Nothing is read from it before the layers are on.
 	if err := syscall.SetNonblock(sandbox.SocketFD, true); err != nil {
 		return nil, wire.Hello{}, fmt.Errorf("prepare the socket: %w", err)
 	}
@@ -63,7 +61,17 @@ func Enter() (*wire.Socket, wire.Hello, error) {
 	if err != nil {
 		return nil, wire.Hello{}, fmt.Errorf("prepare the socket: %w", err)
 	}
-	return socket, wire.Hello{Version: wire.Version, Layers: layers}, nil
+	opts := sandbox.ParseArgs(os.Args[1:])
+	opts.Memory = memory
+	report, err := sandbox.Apply(opts)
+	if err != nil {
+		return nil, wire.Hello{}, err
+	}
+	hello := wire.Hello{Version: wire.Version, Layers: report.On()}
+	for _, l := range report.Off() {
+		hello.Missing = append(hello.Missing, wire.Missing{Layer: l.Name, Reason: l.Reason})
+	}
+	return socket, hello, nil
 }
 
 // failed tells why on stderr, of which the agent keeps the last words.

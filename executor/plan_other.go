@@ -1,0 +1,22 @@
+//go:build unix && !linux
+
+package executor
+
+import "syscall"
+
+// defaultSandbox is what a node insists on here: other systems are for development.
+const defaultSandbox = SandboxBestEffort
+
+func plans([]string) []plan { return []plan{{name: "plain"}} }
+
+func (plan) attributes(uid int) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setpgid: true} // signals to the agent's terminal are not for workers
+	if uid != noUID {
+		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+	}
+	return attr
+}
+
+func countsByNamespace() bool { return false }
+
+func inspect(int, *Sandbox, int) {}

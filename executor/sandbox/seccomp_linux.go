@@ -1,0 +1,75 @@
+//go:build linux && (amd64 || arm64 || arm)
+
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// newThread is how the Go runtime makes a thread; see newosproc. Where it sets
+// the thread's local storage in the same call, there is a flag more.
+const newThread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM | unix.CLONE_THREAD
+
+// needed lists what a running worker asks of the kernel, the frequent calls
+// first: all else is refused. It takes no file, socket or process to be had; what
+// was opened before stays.
+func needed(pid int) []allow {
+	list := calls(
+		unix.SYS_FUTEX, unix.SYS_READ, unix.SYS_WRITE, unix.SYS_EPOLL_PWAIT, unix.SYS_NANOSLEEP, unix.SYS_SCHED_YIELD,
+		unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_RT_SIGRETURN, unix.SYS_RT_SIGPROCMASK, unix.SYS_SIGALTSTACK,
+		unix.SYS_RT_SIGACTION, unix.SYS_MUNMAP, unix.SYS_CLOCK_GETTIME, unix.SYS_GETRANDOM, unix.SYS_RESTART_SYSCALL,
+		unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
+	)
+	list = append(list, calls(ownCalls...)...)
+	return append(
+		list,
+		// The runtime preempts its threads by signals, and no other process's.
+		allow{unix.SYS_TGKILL, []condition{{arg: 0, values: []uint32{uint32(pid)}}}},
+		allow{mmap, []condition{
+			{arg: 2, ignore: unix.PROT_READ | unix.PROT_WRITE, values: []uint32{0}},                   // never executable
+			{arg: 3, ignore: unix.MAP_FIXED, values: []uint32{unix.MAP_PRIVATE | unix.MAP_ANONYMOUS}}, // never shared, never a file
+		}},
+		// Not MADV_MERGEABLE, by which processes can find out what others hold.
+		allow{unix.SYS_MADVISE, []condition{{arg: 2, values: []uint32{
+			unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_HUGEPAGE, unix.MADV_NOHUGEPAGE, unix.MADV_COLLAPSE,
+		}}}},
+		allow{unix.SYS_CLONE, []condition{{arg: 0, ignore: unix.CLONE_SETTLS, values: []uint32{newThread}}}},
+		allow{unix.SYS_PRCTL, []condition{{arg: 0, values: []uint32{unix.PR_GET_SECCOMP, unix.PR_GET_NO_NEW_PRIVS}}}},
+	)
+}
+
+// filterCalls puts the filter on every thread, and asks each whether it is there.
+func filterCalls() error {
+	return installFilter(assemble(arch, needed(unix.Getpid()), refusal))
+}
+
+// refusal is the kernel's answer to a call that is not allowed.
+var refusal uint32 = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
+
+func installFilter(filter []unix.SockFilter) error {
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	flags := uintptr(unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
+	r, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
+	if errno == unix.EINVAL { // a kernel before 5.7 tells the thread that stood against it instead
+		r, _, errno = unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	}
+	runtime.KeepAlive(filter)
+	if errno != 0 {
+		return failure("seccomp", errno)
+	}
+	if r != 0 {
+		return fmt.Errorf("seccomp: thread %d cannot take the filter", r)
+	}
+	mode, err := allThreads("prctl(PR_GET_SECCOMP)", unix.SYS_PRCTL, unix.PR_GET_SECCOMP)
+	if err == nil && mode != unix.SECCOMP_MODE_FILTER {
+		err = errors.New("the kernel says that there is no filter")
+	}
+	return err
+}

@@ -1,0 +1,10 @@
+package sandbox
+
+import "golang.org/x/sys/unix"
+
+const (
+	arch = unix.AUDIT_ARCH_X86_64
+	mmap = unix.SYS_MMAP
+)
+
+var ownCalls []uintptr
