@@ -330,3 +330,11 @@ func TestASecondNodeDoesNotMakeASecondAdmin(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(dir, "credentials"))
 	require.NoFileExists(t, filepath.Join(dir, "credentials.new"))
 }
+
+// stop ends a database server.
+func stop(t *testing.T, server interface{ Stop(context.Context) error }) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	require.NoError(t, server.Stop(ctx))
+}
