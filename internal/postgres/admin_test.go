@@ -82,6 +82,35 @@ func adminWrites(db *postgres.DB) map[string]struct {
 		"delete function": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
 			return db.Functions().Delete(ctx, a, "blog", "hello", 0)
 		}},
+		"change app": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Apps().UpdateSettings(ctx, a, "blog", picloud.AppSettings{KV: picloud.KVQuota{Keys: 1}}, 0)
+			return err
+		}},
+		"change variables": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Env().Replace(ctx, a, "blog", picloud.Env{"A": "b"}, 0)
+			return err
+		}},
+		"set data key": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Secrets().DataKey(ctx, a, "bare", []byte("key"))
+			return err
+		}},
+		"set secret": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			return db.Secrets().Put(ctx, a, "blog", "A", []byte("sealed"), []byte("key"))
+		}},
+		"delete secret": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			return db.Secrets().Delete(ctx, a, "blog", "OLD")
+		}},
+		"set key": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.KV().Put(ctx, a, "blog", picloud.KVEntry{Key: "k", Value: []byte{1}, Version: -1})
+			return err
+		}},
+		"delete key": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
+			return db.KV().Delete(ctx, a, "blog", "old", 0)
+		}},
+		"change node": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
+			_, err := db.Nodes().SetLimits(ctx, a, "pi-1", picloud.Limits{Queue: 3})
+			return err
+		}},
 	}
 }
 
@@ -92,7 +121,8 @@ func everything(t *testing.T, conn *pgx.Conn) (text string) {
 	require.NoError(t, conn.QueryRow(t.Context(), `
 SELECT concat_ws(E'\n', (SELECT rev FROM catalog_head), (SELECT string_agg(a::text, ',' ORDER BY a) FROM app a),
     (SELECT string_agg(u::text, ',' ORDER BY u) FROM usr u WHERE name <> 'boss'), (SELECT string_agg(m::text, ',' ORDER BY m) FROM member m),
-    (SELECT string_agg(f::text, ',' ORDER BY f) FROM function f), (SELECT count(*) FROM version), (SELECT count(*) FROM deployment))`).Scan(&text))
+    (SELECT string_agg(f::text, ',' ORDER BY f) FROM function f), (SELECT count(*) FROM version), (SELECT count(*) FROM deployment),
+    (SELECT string_agg(s::text, ',' ORDER BY s) FROM secret s), (SELECT string_agg(k::text, ',' ORDER BY k) FROM kv k), (SELECT string_agg(n::text, ',' ORDER BY n) FROM node n))`).Scan(&text))
 	return text
 }
 
@@ -107,6 +137,13 @@ func house(t *testing.T) (*postgres.DB, *pgx.Conn) {
 	member(t, db, "blog", "vera", viewer)
 	member(t, db, "blog", "olga", owner)
 	user(t, db, "stan")
+	app(t, db, "bare")
+	_, err := db.Secrets().DataKey(t.Context(), root, "blog", []byte("key"))
+	require.NoError(t, err)
+	require.NoError(t, db.Secrets().Put(t.Context(), root, "blog", "OLD", []byte("sealed"), []byte("key")))
+	_, err = db.KV().Put(t.Context(), root, "blog", picloud.KVEntry{Key: "old", Value: []byte{1}})
+	require.NoError(t, err)
+	require.NoError(t, db.Nodes().Report(t.Context(), picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1"}))
 	return db, connect(t, dsn)
 }
 

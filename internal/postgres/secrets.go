@@ -37,7 +37,7 @@ const (
 	// value counts without the $9 bytes that sealing adds.
 	sqlSecretPut = `
 WITH facts AS (
-    SELECT app.data_key IS NOT DISTINCT FROM $6::bytea AS same_key, others.number, others.bytes
+    SELECT coalesce(app.data_key = $6::bytea, false) AS same_key, others.number, others.bytes
     FROM app, (SELECT count(*) AS number, coalesce(sum(octet_length(sealed) - $9), 0) AS bytes FROM secret WHERE app = $1 AND name <> $2) AS others
     WHERE app.name = $1
 ), verdict AS MATERIALIZED (

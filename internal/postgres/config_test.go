@@ -1,0 +1,332 @@
+package postgres_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/seal"
+	"github.com/picloud/picloud/internal/testdb"
+	"github.com/picloud/picloud/migrations"
+)
+
+// config is what nodes have of an app.
+func config(t testing.TB, db *postgres.DB, app string) picloud.AppConfig {
+	t.Helper()
+	d, err := db.Catalog().Delta(t.Context(), "", "", 0)
+	require.NoError(t, err)
+	for _, a := range d.Apps {
+		if a.App == app {
+			return a
+		}
+	}
+	return picloud.AppConfig{}
+}
+
+// unchanged runs what must leave the catalog as it is.
+func unchanged(t testing.TB, db *postgres.DB, fn func()) {
+	t.Helper()
+	before := head(t, db)
+	fn()
+	require.Equal(t, before, head(t, db), "nodes are not woken for nothing")
+}
+
+func TestAppSettings(t *testing.T) {
+	db := newDB(t)
+	people := cast(t, db)
+	made, _, err := db.Apps().Get(t.Context(), root, "blog")
+	require.NoError(t, err)
+	require.Equal(t, head(t, db), made.Rev)
+	settings := picloud.AppSettings{Limits: picloud.Limits{Timeout: picloud.Duration(time.Minute)}, KV: picloud.KVQuota{Keys: 7, Bytes: 1 << 20}}
+	for role, code := range map[picloud.Role]picloud.Code{"": picloud.CodeNotFound, viewer: picloud.CodeForbidden, developer: picloud.CodeForbidden} {
+		_, err := db.Apps().UpdateSettings(t.Context(), people[role], "blog", settings, 0)
+		requireCode(t, code, err)
+	}
+	changed, err := db.Apps().UpdateSettings(t.Context(), people[admin], "blog", settings, made.Rev)
+	require.NoError(t, err)
+	require.Equal(t, picloud.App{Name: "blog", Settings: settings, Rev: made.Rev + 1, CreatedAt: made.CreatedAt}, changed)
+	unchanged(t, db, func() {
+		_, err = db.Apps().UpdateSettings(t.Context(), people[admin], "blog", picloud.AppSettings{}, made.Rev)
+		requireCode(t, picloud.CodePrecondition, err)
+		_, err = db.Apps().UpdateSettings(t.Context(), people[admin], "blog", settings, made.Rev)
+		requireCode(t, picloud.CodePrecondition, err)
+		_, err = db.Apps().UpdateSettings(t.Context(), people[admin], "blog", picloud.AppSettings{KV: picloud.KVQuota{Keys: -1}}, 0)
+		requireCode(t, picloud.CodeInvalid, err)
+		same, err := db.Apps().UpdateSettings(t.Context(), people[admin], "blog", settings, changed.Rev)
+		require.NoError(t, err)
+		require.Equal(t, changed, same)
+	})
+	got, _, err := db.Apps().Get(t.Context(), people[viewer], "blog")
+	require.NoError(t, err)
+	require.Equal(t, changed, got)
+	list, _, err := db.Apps().List(t.Context(), people[viewer], picloud.Page{})
+	require.NoError(t, err)
+	require.Equal(t, []picloud.App{changed}, list)
+	require.Equal(t, picloud.AppConfig{App: "blog", Settings: settings, Rev: changed.Rev}, config(t, db, "blog"))
+	_, err = db.Apps().UpdateSettings(t.Context(), root, "nope", settings, 0)
+	requireCode(t, picloud.CodeNotFound, err)
+}
+
+func TestVariables(t *testing.T) {
+	db := newDB(t)
+	people := cast(t, db)
+	none, rev, err := db.Env().Get(t.Context(), people[viewer], "blog")
+	require.NoError(t, err)
+	require.Empty(t, none)
+	require.Equal(t, head(t, db), rev)
+	env := picloud.Env{"HOST": "example.org", "TEXT": "ä\x01\"\\\u2028<&>", "EMPTY": ""}
+	_, err = db.Env().Replace(t.Context(), people[viewer], "blog", env, 0)
+	requireCode(t, picloud.CodeForbidden, err)
+	_, err = db.Env().Replace(t.Context(), people[""], "blog", env, 0)
+	requireCode(t, picloud.CodeNotFound, err)
+	_, _, err = db.Env().Get(t.Context(), people[""], "blog")
+	requireCode(t, picloud.CodeNotFound, err)
+
+	next, err := db.Env().Replace(t.Context(), people[developer], "blog", env, rev)
+	require.NoError(t, err)
+	require.Equal(t, rev+1, next)
+	got, at, err := db.Env().Get(t.Context(), people[viewer], "blog")
+	require.NoError(t, err)
+	require.Equal(t, env, got)
+	require.Equal(t, next, at)
+	require.Equal(t, picloud.AppConfig{App: "blog", Env: env, Rev: next}, config(t, db, "blog"))
+	unchanged(t, db, func() {
+		same, err := db.Env().Replace(t.Context(), people[developer], "blog", env, 0)
+		require.NoError(t, err)
+		require.Equal(t, next, same)
+		_, err = db.Env().Replace(t.Context(), people[developer], "blog", nil, rev)
+		requireCode(t, picloud.CodePrecondition, err)
+		for _, bad := range []picloud.Env{{"1": ""}, {"A": "\x00"}, {"A": "\xff"}, {"A": strings.Repeat("x", picloud.MaxEnvSize)}} {
+			_, err = db.Env().Replace(t.Context(), people[developer], "blog", bad, 0)
+			requireCode(t, picloud.CodeInvalid, err)
+		}
+	})
+	_, err = db.Env().Replace(t.Context(), people[developer], "blog", nil, next)
+	require.NoError(t, err)
+	require.Nil(t, config(t, db, "blog").Env)
+
+	// The largest that can be fits, though each byte becomes six.
+	most := picloud.Env{"A": strings.Repeat("\x01", picloud.MaxEnvSize-1)}
+	_, err = db.Env().Replace(t.Context(), people[developer], "blog", most, 0)
+	require.NoError(t, err)
+	_, err = db.Functions().Create(t.Context(), root, "blog", "hello", picloud.Settings{Env: most})
+	require.NoError(t, err)
+}
+
+func TestSecrets(t *testing.T) {
+	require.Equal(t, seal.Overhead, postgres.Sealing)
+	db := newDB(t)
+	people := cast(t, db)
+	key := func(actor picloud.Actor, fresh string) ([]byte, error) {
+		return db.Secrets().DataKey(t.Context(), actor, "blog", []byte(fresh))
+	}
+	for role, code := range map[picloud.Role]picloud.Code{"": picloud.CodeNotFound, viewer: picloud.CodeForbidden} {
+		_, err := key(people[role], "one")
+		requireCode(t, code, err)
+		requireCode(t, code, db.Secrets().Put(t.Context(), people[role], "blog", "TOKEN", []byte("sealed"), []byte("one")))
+		requireCode(t, code, db.Secrets().Delete(t.Context(), people[role], "blog", "TOKEN"))
+	}
+	requireCode(t, picloud.CodeConflict, db.Secrets().Put(t.Context(), root, "blog", "TOKEN", []byte("sealed"), nil))
+	_, err := key(people[developer], "")
+	requireCode(t, picloud.CodeInvalid, err)
+	_, err = key(people[developer], strings.Repeat("k", 257))
+	requireCode(t, picloud.CodeInvalid, err)
+	one, err := key(people[developer], "one")
+	require.NoError(t, err)
+	require.Equal(t, "one", string(one))
+	unchanged(t, db, func() {
+		two, err := key(people[developer], "two")
+		require.NoError(t, err)
+		require.Equal(t, "one", string(two), "the key that others sealed with stays")
+	})
+
+	put := func(name, sealed string) error {
+		return db.Secrets().Put(t.Context(), people[developer], "blog", name, []byte(sealed), one)
+	}
+	require.NoError(t, put("TOKEN", "first"))
+	require.NoError(t, put("TOKEN", "second"))
+	require.NoError(t, put("ANOTHER", "third"))
+	unchanged(t, db, func() {
+		requireCode(t, picloud.CodeConflict, db.Secrets().Put(t.Context(), people[developer], "blog", "TOKEN", []byte("x"), []byte("two")))
+		requireCode(t, picloud.CodeConflict, db.Secrets().Put(t.Context(), people[developer], "blog", "TOKEN", []byte("x"), nil))
+		requireCode(t, picloud.CodeInvalid, put("no name", "x"))
+		requireCode(t, picloud.CodeInvalid, put("TOKEN", ""))
+		requireCode(t, picloud.CodeTooLarge, put("TOKEN", strings.Repeat("x", picloud.MaxSecretSize+257)))
+		requireCode(t, picloud.CodeNotFound, db.Secrets().Delete(t.Context(), people[developer], "blog", "NOPE"))
+		requireCode(t, picloud.CodeNotFound, db.Secrets().Delete(t.Context(), people[developer], "blog", "no name"))
+	})
+	list, err := db.Secrets().List(t.Context(), people[viewer], "blog")
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	require.Equal(t, []string{"ANOTHER", "TOKEN"}, []string{list[0].Name, list[1].Name})
+	require.Equal(t, people[developer].User, list[1].UpdatedBy)
+	require.WithinDuration(t, time.Now(), list[1].UpdatedAt, time.Minute)
+	_, err = db.Secrets().List(t.Context(), people[""], "blog")
+	requireCode(t, picloud.CodeNotFound, err)
+	require.Equal(t, picloud.AppConfig{
+		App: "blog", Key: one, Rev: head(t, db),
+		Secrets: map[string][]byte{"TOKEN": []byte("second"), "ANOTHER": []byte("third")},
+	}, config(t, db, "blog"))
+
+	before := head(t, db)
+	require.NoError(t, db.Secrets().Delete(t.Context(), people[developer], "blog", "TOKEN"))
+	require.Equal(t, before+1, head(t, db))
+	require.Equal(t, map[string][]byte{"ANOTHER": []byte("third")}, config(t, db, "blog").Secrets)
+
+	// An app that comes back has nothing of what it was.
+	require.NoError(t, db.Apps().Delete(t.Context(), root, "blog"))
+	app(t, db, "blog")
+	require.Equal(t, picloud.AppConfig{App: "blog", Rev: head(t, db)}, config(t, db, "blog"))
+}
+
+func TestSecretsHaveAQuota(t *testing.T) {
+	db := newDB(t)
+	app(t, db, "blog")
+	key, err := db.Secrets().DataKey(t.Context(), root, "blog", []byte("key"))
+	require.NoError(t, err)
+	put := func(name string, size int) error {
+		return db.Secrets().Put(t.Context(), root, "blog", name, bytes.Repeat([]byte{1}, size+seal.Overhead), key)
+	}
+	for i := range picloud.MaxSecretsSize / picloud.MaxSecretSize {
+		require.NoError(t, put(fmt.Sprintf("BIG%d", i), picloud.MaxSecretSize))
+	}
+	requireCode(t, picloud.CodeQuota, put("SMALL", 1))
+	require.NoError(t, put("EMPTY", 0))
+	require.NoError(t, put("BIG1", picloud.MaxSecretSize-1))
+	require.NoError(t, put("SMALL", 1))
+	requireCode(t, picloud.CodeQuota, put("BIG1", picloud.MaxSecretSize))
+
+	app(t, db, "shop")
+	_, err = db.Secrets().DataKey(t.Context(), root, "shop", key)
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	errs := make([]error, picloud.MaxSecrets+5)
+	for i := range errs {
+		wg.Go(func() {
+			errs[i] = db.Secrets().Put(t.Context(), root, "shop", fmt.Sprintf("S%d", i), make([]byte, seal.Overhead+1), key)
+		})
+	}
+	wg.Wait()
+	refused := 0
+	for _, err := range errs {
+		if err != nil {
+			requireCode(t, picloud.CodeQuota, err)
+			refused++
+		}
+	}
+	require.Equal(t, 5, refused)
+	list, err := db.Secrets().List(t.Context(), root, "shop")
+	require.NoError(t, err)
+	require.Len(t, list, picloud.MaxSecrets)
+}
+
+func TestNodesHaveLimits(t *testing.T) {
+	dsn := testdb.DSN(t)
+	db := openDB(t, dsn)
+	boss := clusterAdmin(t, db, "boss")
+	node := picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1", Version: "v1", Rev: 3}
+	require.NoError(t, db.Nodes().Report(t.Context(), node))
+	limits := picloud.Limits{Memory: 32 << 20, Concurrency: 4}
+	before, id := head(t, db), incarnation(t, db)
+
+	_, err := db.Nodes().SetLimits(t.Context(), picloud.Actor{User: "boss"}, "pi-1", limits)
+	requireCode(t, picloud.CodeForbidden, err)
+	_, err = db.Nodes().SetLimits(t.Context(), boss, "pi-2", limits)
+	requireCode(t, picloud.CodeNotFound, err)
+	_, err = db.Nodes().SetLimits(t.Context(), boss, "pi-1", picloud.Limits{Queue: -1})
+	requireCode(t, picloud.CodeInvalid, err)
+	set, err := db.Nodes().SetLimits(t.Context(), boss, "pi-1", limits)
+	require.NoError(t, err)
+	require.Equal(t, limits, set.Limits)
+	require.Equal(t, node.ID, set.ID)
+	require.Equal(t, before+1, head(t, db), "the node is woken")
+	unchanged(t, db, func() {
+		same, err := db.Nodes().SetLimits(t.Context(), boss, "pi-1", limits)
+		require.NoError(t, err)
+		require.Equal(t, set, same)
+	})
+	d, err := db.Catalog().Delta(t.Context(), node.ID, id, before)
+	require.NoError(t, err)
+	require.Equal(t, picloud.Delta{Incarnation: id, Rev: before + 1, Limits: limits}, d)
+	for _, other := range []string{"", "no uuid", "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a12"} {
+		d, err = db.Catalog().Delta(t.Context(), other, id, before)
+		require.NoError(t, err)
+		require.Zero(t, d.Limits)
+	}
+
+	require.NoError(t, db.Nodes().Report(t.Context(), node))
+	nodes, err := db.Nodes().List(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, limits, nodes[0].Limits, "a report leaves them alone")
+	conn := connect(t, dsn)
+	silence := func() int {
+		t.Helper()
+		_, err := conn.Exec(t.Context(), `UPDATE node SET seen_at = now() - interval '31 days' WHERE name = 'pi-1'`)
+		require.NoError(t, err)
+		require.NoError(t, db.Nodes().Report(t.Context(), picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a13", Name: "pi-3"}))
+		nodes, err := db.Nodes().List(t.Context())
+		require.NoError(t, err)
+		return len(nodes)
+	}
+	require.Equal(t, 2, silence(), "a node that has limits is kept")
+	_, err = db.Nodes().SetLimits(t.Context(), boss, "pi-1", picloud.Limits{})
+	require.NoError(t, err)
+	require.Equal(t, 1, silence())
+}
+
+func TestClusterKeyID(t *testing.T) {
+	db := newDB(t)
+	id, err := db.Cluster().KeyID(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, id)
+	for _, bad := range []string{"", "x", strings.Repeat("G", 32), strings.Repeat("a", 33)} {
+		_, err = db.Cluster().ClaimKeyID(t.Context(), bad)
+		requireCode(t, picloud.CodeInvalid, err)
+	}
+	told := make([]string, 8)
+	var wg sync.WaitGroup
+	for i := range told {
+		wg.Go(func() {
+			var err error
+			if told[i], err = db.Cluster().ClaimKeyID(t.Context(), strings.Repeat(fmt.Sprint(i), 32)); err != nil {
+				t.Errorf("claim: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	id, err = db.Cluster().KeyID(t.Context())
+	require.NoError(t, err)
+	for _, one := range told {
+		require.Equal(t, id, one)
+	}
+}
+
+// An app of the first schema is news to nodes that have all of it.
+func TestAppsOfTheFirstSchema(t *testing.T) {
+	dsn := testdb.DSN(t)
+	conn := connect(t, dsn)
+	all, err := migrations.All()
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), all[0].SQL+`
+INSERT INTO app (name) VALUES ('blog'), ('shop');
+UPDATE catalog_head SET rev = 7;
+CREATE TABLE schema_version (version int4 NOT NULL);
+INSERT INTO schema_version VALUES (1);
+CREATE TABLE migration (number integer PRIMARY KEY, name text NOT NULL, min_binary integer NOT NULL, by text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
+INSERT INTO migration (number, name, min_binary, by) VALUES (1, '0001_init.sql', 1, 'v0.1.0')`)
+	require.NoError(t, err)
+	db := openDB(t, dsn)
+	d, err := db.Catalog().Delta(t.Context(), "", incarnation(t, db), 7)
+	require.NoError(t, err)
+	require.False(t, d.Full)
+	require.Equal(t, []picloud.AppConfig{{App: "blog", Rev: 8}, {App: "shop", Rev: 8}}, d.Apps)
+	_, err = db.Apps().UpdateSettings(t.Context(), root, "blog", picloud.AppSettings{KV: picloud.KVQuota{Keys: 1}}, 8)
+	require.NoError(t, err)
+}
