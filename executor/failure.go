@@ -98,28 +98,3 @@ func (c cause) String() string {
 
 // counts reports whether ends of this cause open the breaker.
 func (c cause) counts() bool { return c >= causeLoadTimeout }
-
-// ended is the error of a call whose worker ended for the cause.
-func (c cause) ended(fl *flight, limit picloud.Size) *picloud.Error {
-	switch c {
-	case causeStopped:
-		return &picloud.Error{Code: picloud.CodeDraining, Detail: "the node stopped before the function answered"}
-	case causeMemory:
-		return &picloud.Error{
-			Code: picloud.CodeFunctionMemory, Detail: "the app's executor went over its limit of " + limit.String(),
-			Hint: "hold less at once, or raise memory",
-		}
-	case causeTimeout:
-		return &picloud.Error{Code: picloud.CodeFunctionCrash, Detail: "the executor was ended because another call did not stop at its deadline"}
-	case causeLoadTimeout:
-		if fl.loading {
-			return &picloud.Error{Code: picloud.CodeFunctionTimeout, Detail: "loading the script took too long", Hint: "move work from the top level into the handler"}
-		}
-		return &picloud.Error{Code: picloud.CodeFunctionCrash, Detail: "the executor was ended because it took too long to load another script"}
-	case causeProtocol:
-		return &picloud.Error{Code: picloud.CodeFunctionCrash, Detail: "the executor was ended because it broke the protocol"}
-	case causeSandbox:
-		return &picloud.Error{Code: picloud.CodeExecutor, Detail: "the executor ended before it was ready", Hint: "run `picloud doctor`"}
-	}
-	return &picloud.Error{Code: picloud.CodeFunctionCrash, Detail: "the executor ended while the function ran"}
-}

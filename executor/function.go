@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"sync/atomic"
 	"time"
@@ -90,20 +91,28 @@ func (f *Function) Invoke(ctx context.Context, c *Call) (*Result, error) {
 		return nil, f.fail(err)
 	}
 	defer f.leave()
-	fl := newFlight(f, c)
-	if err := fl.invoke.CheckSize(); err != nil || len(c.Body) > int(f.program.Limits.RequestBody) {
-		flightNeverSent(fl)
-		return nil, f.fail(&picloud.Error{
-			Code: picloud.CodeRequestTooLarge, Err: err,
-			Detail: "the request is over the limits of headers (1 MiB) or body (" + f.program.Limits.RequestBody.String() + ")",
-		})
+	r, err := f.attempt(ctx, c)
+	if errors.Is(err, errNotBegun) {
+		r, err = f.attempt(ctx, c)
 	}
-	fl.timeout = f.timeout(c)
-	r, err := f.pool.call(ctx, fl)
 	if err != nil {
 		return nil, f.fail(err)
 	}
 	return r, nil
+}
+
+// attempt sends the call to a worker.
+func (f *Function) attempt(ctx context.Context, c *Call) (*Result, error) {
+	fl := newFlight(f, c)
+	if err := fl.invoke.CheckSize(); err != nil || len(c.Body) > int(f.program.Limits.RequestBody) {
+		flightNeverSent(fl)
+		return nil, &picloud.Error{
+			Code: picloud.CodeRequestTooLarge, Err: err,
+			Detail: "the request is over the limits of headers (1 MiB) or body (" + f.program.Limits.RequestBody.String() + ")",
+		}
+	}
+	fl.timeout = f.timeout(c)
+	return f.pool.call(ctx, fl)
 }
 
 // timeout is what a call may take, in nanoseconds.

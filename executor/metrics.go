@@ -18,7 +18,7 @@ func NewMetrics() *Metrics {
 			Name: "picloud_executor_starts_total", Help: "Executor processes started, by kind: app, or throwaway for compiles and drafts.",
 		}, []string{"kind"}),
 		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "picloud_executor_kills_total", Help: "Executor processes that ended, by cause.",
+			Name: "picloud_executor_ends_total", Help: "Executor processes that ended, by cause. idle, evicted, replaced, throwaway and stopped are orderly ends.",
 		}, []string{"cause"}),
 		workers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "picloud_executor_workers", Help: "Executor processes alive.",

@@ -30,6 +30,7 @@ type process struct {
 // end is how a process ended.
 type end struct {
 	status syscall.WaitStatus
+	usage  syscall.Rusage
 	stderr string
 }
 
@@ -96,7 +97,7 @@ func (p *process) reap() end {
 	defer p.mu.Unlock()
 	var out end
 	for {
-		pid, err := syscall.Wait4(p.pid, &out.status, syscall.WNOHANG, nil)
+		pid, err := syscall.Wait4(p.pid, &out.status, syscall.WNOHANG, &out.usage)
 		if err == syscall.EINTR {
 			continue
 		}
@@ -106,7 +107,7 @@ func (p *process) reap() end {
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		for {
-			if _, err := syscall.Wait4(p.pid, &out.status, 0, nil); err != syscall.EINTR {
+			if _, err := syscall.Wait4(p.pid, &out.status, 0, &out.usage); err != syscall.EINTR {
 				break
 			}
 		}
@@ -136,16 +137,6 @@ func (p *process) lastWords() string {
 		all = append(append(all[:maxStderr/2:maxStderr/2], "\n…\n"...), all[len(all)-maxStderr/2:]...)
 	}
 	return strings.TrimSpace(strings.ToValidUTF8(string(all), "\uFFFD"))
-}
-
-// outOfMemory reports whether the Go runtime gave up for want of memory.
-func (e end) outOfMemory() bool {
-	for _, text := range []string{"out of memory", "cannot allocate memory", "failed to allocate", "cannot reserve", "failed to create new OS thread"} {
-		if strings.Contains(e.stderr, text) {
-			return true
-		}
-	}
-	return false
 }
 
 // String says how the process ended.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -234,7 +233,7 @@ func (w *worker) bury(err error) {
 		switch {
 		case errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLong):
 			w.why = causeProtocol
-		case end.outOfMemory():
+		case end.outOfMemory(w.memory):
 			w.why = causeMemory
 		case !w.hello:
 			w.why = causeSandbox
@@ -244,6 +243,7 @@ func (w *worker) bury(err error) {
 	}
 	why := w.why
 	table := w.table
+	last := w.obituary(why)
 	w.table, w.free = nil, nil
 	w.mu.Unlock()
 
@@ -261,7 +261,7 @@ func (w *worker) bury(err error) {
 			fl.cancel()
 		}
 		if !fl.abandoned {
-			fl.err = why.ended(fl, picloud.Size(w.memory))
+			fl.err = last.of(fl)
 			fl.done <- struct{}{}
 		}
 		fl.drop()

@@ -151,7 +151,7 @@ func (w *worker) causeOf(err error) error {
 			Hint: "make the script smaller, or move work from the top level into the handler",
 		}
 	case errors.Is(err, errEnded):
-		return why.ended(&flight{}, picloud.Size(w.memory))
+		return obituary{cause: why, limit: picloud.Size(w.memory)}.of(&flight{})
 	}
 	return err
 }

@@ -235,7 +235,7 @@ func (w *worker) conclude(fl *flight) (*Result, error) {
 		err := reason.Decode(fl.payload.B)
 		fl.payload.Release()
 		if err != nil {
-			return nil, w.misbehaved(fl, err)
+			return nil, w.misbehaved(err)
 		}
 		if l := fl.function.failure.Load(); reason.Reason == wire.ReasonNotLoaded && l != nil {
 			reason = l.Failure
@@ -247,7 +247,7 @@ func (w *worker) conclude(fl *flight) (*Result, error) {
 	case errors.Is(err, errUnusable):
 		return nil, &picloud.Error{Code: picloud.CodeFunctionResponse, Detail: "its status or a header is not valid in HTTP"}
 	case err != nil:
-		return nil, w.misbehaved(fl, err)
+		return nil, w.misbehaved(err)
 	case len(r.Body) > int(fl.function.program.Limits.ResponseBody):
 		r.Release()
 		return nil, &picloud.Error{
@@ -259,10 +259,10 @@ func (w *worker) conclude(fl *flight) (*Result, error) {
 }
 
 // misbehaved ends the worker for what it answered, and returns the call's error.
-func (w *worker) misbehaved(fl *flight, err error) error {
+func (w *worker) misbehaved(err error) error {
 	w.exec.log.Warn("executor broke the protocol", "app", w.app, "error", err)
 	w.kill(causeProtocol)
-	return causeProtocol.ended(fl, picloud.Size(w.memory))
+	return obituary{cause: causeProtocol, limit: picloud.Size(w.memory)}.guilty()
 }
 
 // abandon says that nobody waits for the flight any more. The worker has

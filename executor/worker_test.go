@@ -227,7 +227,7 @@ func (a *actor) run(id uint64, v *wire.Invocation, source string, loaded bool, c
 		}
 		ok(a.ask(id, 1, "kv.get", args))
 	default:
-		a.misbehave(command, id)
+		a.misbehave(command, n, id)
 	}
 }
 
@@ -253,12 +253,19 @@ func (a *actor) ask(id uint64, seq int, name string, args []byte) string {
 }
 
 // misbehave does what a worker never does on its own.
-func (a *actor) misbehave(command string, id uint64) {
+func (a *actor) misbehave(command string, n int, id uint64) {
 	result := &wire.Result{Status: 200, Body: []byte("forged")}
 	switch command {
 	case "crash":
 		os.Stderr.WriteString("panic: something broke\n")
 		os.Exit(2)
+	case "crash-in":
+		<-time.After(time.Duration(n) * time.Millisecond)
+		os.Exit(3)
+	case "segv": // holds n MiB, and dies as the runtime does when it gets no memory
+		held := bytes.Repeat([]byte{1}, n<<20)
+		os.Stderr.WriteString("SIGSEGV: segmentation violation\nPC=0x43783d m=0 sigcode=1 addr=0x0\n\ngoroutine 0 gp=0x981fe0 m=0 mp=0x982da0 [idle]:\n")
+		os.Exit(1 + int(held[0]))
 	case "oom":
 		os.Stderr.WriteString("fatal error: runtime: out of memory\n")
 		os.Exit(2)
