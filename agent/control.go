@@ -22,14 +22,14 @@ type metricsKey struct{}
 func (a *Agent) newControl(d *database) (http.Handler, error) {
 	m, err := manager.New(manager.Options{
 		Apps: d.Apps(), Functions: d.Functions(), Versions: d.Versions(), Deployments: d.Deployments(), Users: d.Users(),
-		Compiler: a.executor, Drafter: drafter{a}, Fleet: d.fleet, Logger: a.log,
+		Secrets: d.Secrets(), Compiler: a.executor, Drafter: drafter{a}, Fleet: d.fleet, Sealer: a.vault, Logger: a.log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return api.New(api.Options{
 		Manager: m, Apps: d.Apps(), Members: d.Members(), Users: d.Users(), Functions: d.Functions(),
-		Versions: d.Versions(), Deployments: d.Deployments(), Nodes: d.Nodes(), Runs: &a.rings, Logs: a.logs,
+		Versions: d.Versions(), Deployments: d.Deployments(), Env: d.Env(), Secrets: d.Secrets(), KV: d.KV(), Nodes: d.Nodes(), Runs: &a.rings, Logs: a.logs,
 		Ready: a.Unready, Node: a.opts.NodeName, Logger: a.log,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if h, ok := r.Context().Value(metricsKey{}).(http.Handler); ok {

@@ -14,17 +14,20 @@ import (
 // DefaultAwaitTimeout is how long a deploy waits for nodes to serve it.
 const DefaultAwaitTimeout = 5 * time.Second
 
-// Options are what a Manager works with. All but the last two are required.
+// Options are what a Manager works with. Those without a default are required.
 type Options struct {
 	Apps        Apps
 	Functions   Functions
 	Versions    Versions
 	Deployments Deployments
 	Users       Users
+	Secrets     Secrets
 	Compiler    Compiler
 	Drafter     Drafter
 	Fleet       Fleet
 
+	// Sealer seals secrets. Default: none, and no secret can be set.
+	Sealer Sealer
 	// AwaitTimeout bounds the wait for nodes after a deploy is committed. The
 	// deploy stands whatever happens in it. Default 5 s.
 	AwaitTimeout time.Duration
@@ -42,11 +45,14 @@ type Manager struct {
 func New(o Options) (*Manager, error) {
 	for name, missing := range map[string]bool{
 		"Apps": o.Apps == nil, "Functions": o.Functions == nil, "Versions": o.Versions == nil, "Deployments": o.Deployments == nil,
-		"Users": o.Users == nil, "Compiler": o.Compiler == nil, "Drafter": o.Drafter == nil, "Fleet": o.Fleet == nil,
+		"Users": o.Users == nil, "Secrets": o.Secrets == nil, "Compiler": o.Compiler == nil, "Drafter": o.Drafter == nil, "Fleet": o.Fleet == nil,
 	} {
 		if missing {
 			return nil, errors.New("new manager: Options." + name + " is nil")
 		}
+	}
+	if o.Sealer == nil {
+		o.Sealer = noSealer{}
 	}
 	o.AwaitTimeout = cmp.Or(o.AwaitTimeout, DefaultAwaitTimeout)
 	return &Manager{o: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler))}, nil

@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,9 @@ type world struct {
 	noted    []string
 	wait     time.Duration // what Await takes; it ends with its context
 	draft    error
+	unsealed error    // what the Sealer fails with
+	dataKeys []string // that are in effect, one after the other; the last one stays
+	kept     []string
 	live     picloud.Function
 }
 
@@ -38,6 +42,7 @@ type (
 	versions    struct{ *world }
 	deployments struct{ *world }
 	users       struct{ *world }
+	secrets     struct{ *world }
 )
 
 func (w apps) Get(context.Context, picloud.Actor, string) (picloud.App, picloud.Role, error) {
@@ -85,6 +90,35 @@ func (w users) ByToken(context.Context, []byte) (picloud.User, error) {
 	return picloud.User{}, &picloud.Error{Code: picloud.CodeNotFound}
 }
 
+func (w secrets) DataKey(_ context.Context, _ picloud.Actor, _ string, fresh []byte) ([]byte, error) {
+	w.note("key")
+	if len(w.dataKeys) == 0 {
+		w.dataKeys = []string{string(fresh)}
+	}
+	return []byte(w.dataKeys[0]), nil
+}
+
+func (w secrets) Put(_ context.Context, _ picloud.Actor, app, name string, sealed, wrapped []byte) error {
+	w.note("put")
+	if len(w.dataKeys) > 1 { // it is replaced just now
+		w.dataKeys = w.dataKeys[1:]
+	}
+	if string(wrapped) != w.dataKeys[0] {
+		return &picloud.Error{Code: picloud.CodeConflict}
+	}
+	w.kept = append(w.kept, app+"/"+name+"="+string(sealed))
+	return nil
+}
+
+func (w *world) FreshKey(app string) ([]byte, error) {
+	return []byte("fresh key of " + app), w.unsealed
+}
+
+func (w *world) Seal(_, _ string, wrapped, value []byte) ([]byte, error) {
+	w.note("seal")
+	return []byte(string(wrapped) + ":" + strconv.Itoa(len(value))), w.unsealed
+}
+
 func (w *world) Compile(context.Context, []byte, string) (picloud.Compiled, error) {
 	w.note("compile")
 	return picloud.Compiled{Handlers: []string{"handle"}}, w.compiled
@@ -109,7 +143,7 @@ func (w *world) manager(t *testing.T) *Manager {
 	t.Helper()
 	m, err := New(Options{
 		Apps: apps{w}, Functions: functions{w}, Versions: versions{w}, Deployments: deployments{w}, Users: users{w},
-		Compiler: w, Drafter: w, Fleet: w, AwaitTimeout: 50 * time.Millisecond,
+		Secrets: secrets{w}, Sealer: w, Compiler: w, Drafter: w, Fleet: w, AwaitTimeout: 50 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	return m
@@ -117,7 +151,7 @@ func (w *world) manager(t *testing.T) *Manager {
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	w := &world{}
-	_, err := New(Options{Apps: apps{w}, Functions: functions{w}, Versions: versions{w}, Deployments: deployments{w}, Users: users{w}, Compiler: w, Fleet: w})
+	_, err := New(Options{Apps: apps{w}, Functions: functions{w}, Versions: versions{w}, Deployments: deployments{w}, Users: users{w}, Secrets: secrets{w}, Compiler: w, Fleet: w})
 	require.EqualError(t, err, "new manager: Options.Drafter is nil")
 }
 

@@ -69,8 +69,14 @@ type AppDetail struct {
 	CreatedAt time.Time `json:"created_at"`
 	Name      Name      `json:"name"`
 
+	// Rev Catalog revision of the last change of settings, variables or secrets; the ETag.
+	Rev int64 `json:"rev"`
+
 	// Role What a member may do. Each role includes those before it.
 	Role Role `json:"role"`
+
+	// Settings What an app's functions have in common.
+	Settings AppSettings `json:"settings"`
 }
 
 // AppList defines model for AppList.
@@ -80,6 +86,12 @@ type AppList struct {
 	// Next Cursor of the next page; absent on the last one.
 	Next Next `json:"next,omitempty"`
 }
+
+// AppPatch defines model for AppPatch.
+type AppPatch = json.RawMessage
+
+// AppSettings What an app's functions have in common.
+type AppSettings = picloud.AppSettings
 
 // CORS Which pages of other origins may call the function. Answered before code runs.
 type CORS = picloud.CORS
@@ -170,6 +182,10 @@ type Duration = picloud.Duration
 // Encoding defines model for Encoding.
 type Encoding string
 
+// Env Variables by name (`[A-Za-z_][A-Za-z0-9_]{0,127}`): at most 200, with at most 64 KiB of names and values. They are no place for secrets:
+// every viewer of the app reads them.
+type Env = picloud.Env
+
 // FieldError defines model for FieldError.
 type FieldError = picloud.FieldError
 
@@ -198,7 +214,35 @@ type InvocationList struct {
 	Items []Invocation `json:"items"`
 }
 
-// Limits What one function may use. What is absent has its default.
+// KVItem defines model for KVItem.
+type KVItem struct {
+	// Encoding base64 when the value is bytes; else absent.
+	Encoding  Encoding   `json:"encoding,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Key       string     `json:"key"`
+
+	// Size Bytes of the value as it is kept.
+	Size int `json:"size"`
+
+	// Value In lists, and when `size` is at most 1024; otherwise read the key. JSON, or base64 when `encoding` says so.
+	Value json.RawMessage `json:"value,omitempty"`
+
+	// Version A number that no earlier state of the key had; the ETag.
+	Version int64 `json:"version"`
+}
+
+// KVList defines model for KVList.
+type KVList struct {
+	Items []KVItem `json:"items"`
+
+	// Next Cursor of the next page; absent on the last one.
+	Next Next `json:"next,omitempty"`
+}
+
+// KVQuota What an app may keep in its key-value store.
+type KVQuota = picloud.KVQuota
+
+// Limits What one function may use. What is absent has the default: that of the app, else that of the node, else the one named here.
 type Limits = picloud.Limits
 
 // LogList defines model for LogList.
@@ -259,6 +303,11 @@ type NewRollback struct {
 	To int `json:"to,omitempty"`
 }
 
+// NewSecret defines model for NewSecret.
+type NewSecret struct {
+	Value string `json:"value"`
+}
+
 // NewToken defines model for NewToken.
 type NewToken struct {
 	Token string `json:"token"`
@@ -281,6 +330,9 @@ type Node = picloud.Node
 type NodeList struct {
 	Items []Node `json:"items"`
 }
+
+// NodePatch defines model for NodePatch.
+type NodePatch = json.RawMessage
 
 // Problem An RFC 9457 problem.
 type Problem struct {
@@ -327,6 +379,14 @@ type Rollout struct {
 
 	// Timings Where the time of a deploy went.
 	Timings Timings `json:"timings"`
+}
+
+// Secret A secret without its value.
+type Secret = picloud.Secret
+
+// SecretList defines model for SecretList.
+type SecretList struct {
+	Items []Secret `json:"items"`
 }
 
 // Session defines model for Session.
@@ -445,6 +505,18 @@ type ListAppsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// UpdateAppParams defines parameters for UpdateApp.
+type UpdateAppParams struct {
+	// IfMatch The ETag that you read.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ReplaceEnvParams defines parameters for ReplaceEnv.
+type ReplaceEnvParams struct {
+	// IfMatch The ETag that you read.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListFunctionsParams defines parameters for ListFunctions.
 type ListFunctionsParams struct {
 	// Limit Items at most, 1 to 200. Default 50.
@@ -456,13 +528,13 @@ type ListFunctionsParams struct {
 
 // DeleteFunctionParams defines parameters for DeleteFunction.
 type DeleteFunctionParams struct {
-	// IfMatch The ETag of the function that you read.
+	// IfMatch The ETag that you read.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateFunctionParams defines parameters for UpdateFunction.
 type UpdateFunctionParams struct {
-	// IfMatch The ETag of the function that you read.
+	// IfMatch The ETag that you read.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -520,6 +592,42 @@ type ListVersionsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ListKVParams defines parameters for ListKV.
+type ListKVParams struct {
+	// Prefix Only keys that start with this.
+	Prefix *string `form:"prefix,omitempty" json:"prefix,omitempty"`
+
+	// Limit Items at most, 1 to 200. Default 50.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next` of the page before.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DeleteKVParams defines parameters for DeleteKV.
+type DeleteKVParams struct {
+	// IfMatch The ETag that you read.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PutKVJSONBody defines parameters for PutKV.
+type PutKVJSONBody = interface{}
+
+// PutKVTextBody defines parameters for PutKV.
+type PutKVTextBody = string
+
+// PutKVParams defines parameters for PutKV.
+type PutKVParams struct {
+	// TTL How long the key lasts, a duration such as "1h", up to 87600h. Default for ever.
+	TTL *string `form:"ttl,omitempty" json:"ttl,omitempty"`
+
+	// IfMatch The ETag that you read.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: only when there is no such key.
+	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+}
+
 // ListMembersParams defines parameters for ListMembers.
 type ListMembersParams struct {
 	// Limit Items at most, 1 to 200. Default 50.
@@ -560,6 +668,12 @@ type ListUsersParams struct {
 // CreateAppJSONRequestBody defines body for CreateApp for application/json ContentType.
 type CreateAppJSONRequestBody = NewApp
 
+// UpdateAppJSONRequestBody defines body for UpdateApp for application/json ContentType.
+type UpdateAppJSONRequestBody = AppPatch
+
+// ReplaceEnvJSONRequestBody defines body for ReplaceEnv for application/json ContentType.
+type ReplaceEnvJSONRequestBody = Env
+
 // CreateFunctionJSONRequestBody defines body for CreateFunction for application/json ContentType.
 type CreateFunctionJSONRequestBody = NewFunction
 
@@ -575,11 +689,23 @@ type RollbackJSONRequestBody = NewRollback
 // TestDraftJSONRequestBody defines body for TestDraft for application/json ContentType.
 type TestDraftJSONRequestBody = Draft
 
+// PutKVJSONRequestBody defines body for PutKV for application/json ContentType.
+type PutKVJSONRequestBody = PutKVJSONBody
+
+// PutKVTextRequestBody defines body for PutKV for text/plain ContentType.
+type PutKVTextRequestBody = PutKVTextBody
+
 // AddMemberJSONRequestBody defines body for AddMember for application/json ContentType.
 type AddMemberJSONRequestBody = NewMember
 
 // SetMemberRoleJSONRequestBody defines body for SetMemberRole for application/json ContentType.
 type SetMemberRoleJSONRequestBody = MemberPatch
+
+// PutSecretJSONRequestBody defines body for PutSecret for application/json ContentType.
+type PutSecretJSONRequestBody = NewSecret
+
+// UpdateNodeJSONRequestBody defines body for UpdateNode for application/json ContentType.
+type UpdateNodeJSONRequestBody = NodePatch
 
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = NewUser
@@ -595,9 +721,18 @@ type ServerInterface interface {
 	// DeleteApp Delete an app with its functions, versions and members. Needs the owner role.
 	// (DELETE /api/v1/apps/{app})
 	DeleteApp(w http.ResponseWriter, r *http.Request, app AppName)
-	// GetApp Show an app and your role in it.
+	// GetApp Show an app, its settings and your role in it.
 	// (GET /api/v1/apps/{app})
 	GetApp(w http.ResponseWriter, r *http.Request, app AppName)
+	// UpdateApp Change an app's settings, the limits that its functions share. Needs the admin role.
+	// (PATCH /api/v1/apps/{app})
+	UpdateApp(w http.ResponseWriter, r *http.Request, app AppName, params UpdateAppParams)
+	// GetEnv Show the variables of an app. A function's own come before them.
+	// (GET /api/v1/apps/{app}/env)
+	GetEnv(w http.ResponseWriter, r *http.Request, app AppName)
+	// ReplaceEnv Replace the variables of an app by these, all of them. Needs the developer role.
+	// (PUT /api/v1/apps/{app}/env)
+	ReplaceEnv(w http.ResponseWriter, r *http.Request, app AppName, params ReplaceEnvParams)
 	// ListFunctions List the functions of an app.
 	// (GET /api/v1/apps/{app}/functions)
 	ListFunctions(w http.ResponseWriter, r *http.Request, app AppName, params ListFunctionsParams)
@@ -646,6 +781,18 @@ type ServerInterface interface {
 	// GetVersionCode The source of one version.
 	// (GET /api/v1/apps/{app}/functions/{function}/versions/{version}/code)
 	GetVersionCode(w http.ResponseWriter, r *http.Request, app AppName, function FunctionName, version VersionNumber)
+	// ListKV List the keys of an app's key-value store. Needs the developer role.
+	// (GET /api/v1/apps/{app}/kv)
+	ListKV(w http.ResponseWriter, r *http.Request, app AppName, params ListKVParams)
+	// DeleteKV Delete a key. Needs the developer role.
+	// (DELETE /api/v1/apps/{app}/kv/{key})
+	DeleteKV(w http.ResponseWriter, r *http.Request, app AppName, key string, params DeleteKVParams)
+	// GetKV Read a key. Needs the developer role.
+	// (GET /api/v1/apps/{app}/kv/{key})
+	GetKV(w http.ResponseWriter, r *http.Request, app AppName, key string)
+	// PutKV Write a key, whether there is one or not. Needs the developer role.
+	// (PUT /api/v1/apps/{app}/kv/{key})
+	PutKV(w http.ResponseWriter, r *http.Request, app AppName, key string, params PutKVParams)
 	// ListMembers List the members of an app.
 	// (GET /api/v1/apps/{app}/members)
 	ListMembers(w http.ResponseWriter, r *http.Request, app AppName, params ListMembersParams)
@@ -661,6 +808,15 @@ type ServerInterface interface {
 	// SetMemberRole Change a member's role. A membership that does not exist is never created (404).
 	// (PATCH /api/v1/apps/{app}/members/{user})
 	SetMemberRole(w http.ResponseWriter, r *http.Request, app AppName, user UserName)
+	// ListSecrets List the secrets of an app, without their values, which nothing ever shows again.
+	// (GET /api/v1/apps/{app}/secrets)
+	ListSecrets(w http.ResponseWriter, r *http.Request, app AppName)
+	// DeleteSecret Delete a secret. Needs the developer role.
+	// (DELETE /api/v1/apps/{app}/secrets/{secret})
+	DeleteSecret(w http.ResponseWriter, r *http.Request, app AppName, secret string)
+	// PutSecret Set a secret, whether there is one or not. Needs the developer role.
+	// (PUT /api/v1/apps/{app}/secrets/{secret})
+	PutSecret(w http.ResponseWriter, r *http.Request, app AppName, secret string)
 	// ListInvocations List recent calls of an app that this node served, newest first.
 	// (GET /api/v1/invocations)
 	ListInvocations(w http.ResponseWriter, r *http.Request, params ListInvocationsParams)
@@ -673,6 +829,9 @@ type ServerInterface interface {
 	// GetNode Show one node.
 	// (GET /api/v1/nodes/{node})
 	GetNode(w http.ResponseWriter, r *http.Request, node string)
+	// UpdateNode Change the limits that a node gives to functions whose app sets none. Cluster admins only.
+	// (PATCH /api/v1/nodes/{node})
+	UpdateNode(w http.ResponseWriter, r *http.Request, node string)
 	// GetOpenAPI This document.
 	// (GET /api/v1/openapi.json)
 	GetOpenAPI(w http.ResponseWriter, r *http.Request)
@@ -814,6 +973,132 @@ func (siw *ServerInterfaceWrapper) GetApp(w http.ResponseWriter, r *http.Request
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetApp(w, r, app)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateApp operation middleware
+func (siw *ServerInterfaceWrapper) UpdateApp(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "app" -------------
+	var app AppName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "app", r.PathValue("app"), &app, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateAppParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateApp(w, r, app, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetEnv operation middleware
+func (siw *ServerInterfaceWrapper) GetEnv(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "app" -------------
+	var app AppName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "app", r.PathValue("app"), &app, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetEnv(w, r, app)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReplaceEnv operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceEnv(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "app" -------------
+	var app AppName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "app", r.PathValue("app"), &app, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplaceEnvParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReplaceEnv(w, r, app, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1643,6 +1928,259 @@ func (siw *ServerInterfaceWrapper) GetVersionCode(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// ListKV operation middleware
+func (siw *ServerInterfaceWrapper) ListKV(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "app" -------------
+	var app AppName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "app", r.PathValue("app"), &app, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListKVParams
+
+	// ------------- Optional query parameter "prefix" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "prefix", r.URL.Query(), &params.Prefix, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "prefix"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "prefix", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListKV(w, r, app, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteKV operation middleware
+func (siw *ServerInterfaceWrapper) DeleteKV(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "app" -------------
+	var app AppName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "app", r.PathValue("app"), &app, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", r.PathValue("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "key", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteKVParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteKV(w, r, app, key, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetKV operation middleware
+func (siw *ServerInterfaceWrapper) GetKV(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "app" -------------
+	var app AppName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "app", r.PathValue("app"), &app, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", r.PathValue("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetKV(w, r, app, key)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutKV operation middleware
+func (siw *ServerInterfaceWrapper) PutKV(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "app" -------------
+	var app AppName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "app", r.PathValue("app"), &app, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", r.PathValue("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "key", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutKVParams
+
+	// ------------- Optional query parameter "ttl" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ttl", r.URL.Query(), &params.TTL, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "ttl"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "ttl", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-None-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-None-Match", Err: err})
+			return
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutKV(w, r, app, key, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListMembers operation middleware
 func (siw *ServerInterfaceWrapper) ListMembers(w http.ResponseWriter, r *http.Request) {
 
@@ -1829,6 +2367,102 @@ func (siw *ServerInterfaceWrapper) SetMemberRole(w http.ResponseWriter, r *http.
 	handler.ServeHTTP(w, r)
 }
 
+// ListSecrets operation middleware
+func (siw *ServerInterfaceWrapper) ListSecrets(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "app" -------------
+	var app AppName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "app", r.PathValue("app"), &app, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSecrets(w, r, app)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteSecret operation middleware
+func (siw *ServerInterfaceWrapper) DeleteSecret(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "app" -------------
+	var app AppName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "app", r.PathValue("app"), &app, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "secret" -------------
+	var secret string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "secret", r.PathValue("secret"), &secret, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "secret", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteSecret(w, r, app, secret)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutSecret operation middleware
+func (siw *ServerInterfaceWrapper) PutSecret(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "app" -------------
+	var app AppName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "app", r.PathValue("app"), &app, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "app", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "secret" -------------
+	var secret string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "secret", r.PathValue("secret"), &secret, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "secret", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutSecret(w, r, app, secret)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListInvocations operation middleware
 func (siw *ServerInterfaceWrapper) ListInvocations(w http.ResponseWriter, r *http.Request) {
 
@@ -1971,6 +2605,32 @@ func (siw *ServerInterfaceWrapper) GetNode(w http.ResponseWriter, r *http.Reques
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetNode(w, r, node)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateNode operation middleware
+func (siw *ServerInterfaceWrapper) UpdateNode(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", r.PathValue("node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateNode(w, r, node)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2298,11 +2958,21 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/apps", wrapper.CreateApp)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api/v1/apps/{app}", wrapper.DeleteApp)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/apps/{app}", wrapper.GetApp)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/v1/apps/{app}", wrapper.UpdateApp)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/apps/{app}/members", wrapper.ListMembers)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/apps/{app}/members", wrapper.AddMember)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api/v1/apps/{app}/members/{user}", wrapper.RemoveMember)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/apps/{app}/members/{user}", wrapper.GetMember)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/v1/apps/{app}/members/{user}", wrapper.SetMemberRole)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/apps/{app}/env", wrapper.GetEnv)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/api/v1/apps/{app}/env", wrapper.ReplaceEnv)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/apps/{app}/secrets", wrapper.ListSecrets)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api/v1/apps/{app}/secrets/{secret}", wrapper.DeleteSecret)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/api/v1/apps/{app}/secrets/{secret}", wrapper.PutSecret)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/apps/{app}/kv", wrapper.ListKV)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api/v1/apps/{app}/kv/{key}", wrapper.DeleteKV)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/apps/{app}/kv/{key}", wrapper.GetKV)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/api/v1/apps/{app}/kv/{key}", wrapper.PutKV)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/users", wrapper.ListUsers)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/users", wrapper.CreateUser)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api/v1/users/{user}", wrapper.DeleteUser)
@@ -2329,6 +2999,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/invocations/{id}", wrapper.GetInvocation)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/nodes", wrapper.ListNodes)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/nodes/{node}", wrapper.GetNode)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/v1/nodes/{node}", wrapper.UpdateNode)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/openapi.json", wrapper.GetOpenAPI)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/healthz", wrapper.GetHealth)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/readyz", wrapper.GetReadiness)
@@ -2465,15 +3136,23 @@ type GetAppResponseObject interface {
 	VisitGetAppResponse(w http.ResponseWriter) error
 }
 
-type GetApp200JSONResponse AppDetail
+type GetApp200ResponseHeaders struct {
+	ETag string
+}
+
+type GetApp200JSONResponse struct {
+	Body    AppDetail
+	Headers GetApp200ResponseHeaders
+}
 
 func (response GetApp200JSONResponse) VisitGetAppResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2485,6 +3164,151 @@ type GetAppdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetAppdefaultApplicationProblemPlusJSONResponse) VisitGetAppResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAppRequestObject struct {
+	App    AppName `json:"app"`
+	Params UpdateAppParams
+	Body   *UpdateAppJSONRequestBody
+}
+
+type UpdateAppResponseObject interface {
+	VisitUpdateAppResponse(w http.ResponseWriter) error
+}
+
+type UpdateApp200ResponseHeaders struct {
+	ETag string
+}
+
+type UpdateApp200JSONResponse struct {
+	Body    AppDetail
+	Headers UpdateApp200ResponseHeaders
+}
+
+func (response UpdateApp200JSONResponse) VisitUpdateAppResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAppdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateAppdefaultApplicationProblemPlusJSONResponse) VisitUpdateAppResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEnvRequestObject struct {
+	App AppName `json:"app"`
+}
+
+type GetEnvResponseObject interface {
+	VisitGetEnvResponse(w http.ResponseWriter) error
+}
+
+type GetEnv200ResponseHeaders struct {
+	ETag string
+}
+
+type GetEnv200JSONResponse struct {
+	Body    Env
+	Headers GetEnv200ResponseHeaders
+}
+
+func (response GetEnv200JSONResponse) VisitGetEnvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEnvdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetEnvdefaultApplicationProblemPlusJSONResponse) VisitGetEnvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceEnvRequestObject struct {
+	App    AppName `json:"app"`
+	Params ReplaceEnvParams
+	Body   *ReplaceEnvJSONRequestBody
+}
+
+type ReplaceEnvResponseObject interface {
+	VisitReplaceEnvResponse(w http.ResponseWriter) error
+}
+
+type ReplaceEnv200ResponseHeaders struct {
+	ETag string
+}
+
+type ReplaceEnv200JSONResponse struct {
+	Body    Env
+	Headers ReplaceEnv200ResponseHeaders
+}
+
+func (response ReplaceEnv200JSONResponse) VisitReplaceEnvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceEnvdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplaceEnvdefaultApplicationProblemPlusJSONResponse) VisitReplaceEnvResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3295,6 +4119,203 @@ func (response GetVersionCodedefaultApplicationProblemPlusJSONResponse) VisitGet
 	return err
 }
 
+type ListKVRequestObject struct {
+	App    AppName `json:"app"`
+	Params ListKVParams
+}
+
+type ListKVResponseObject interface {
+	VisitListKVResponse(w http.ResponseWriter) error
+}
+
+type ListKV200JSONResponse KVList
+
+func (response ListKV200JSONResponse) VisitListKVResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKVdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListKVdefaultApplicationProblemPlusJSONResponse) VisitListKVResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteKVRequestObject struct {
+	App    AppName `json:"app"`
+	Key    string  `json:"key"`
+	Params DeleteKVParams
+}
+
+type DeleteKVResponseObject interface {
+	VisitDeleteKVResponse(w http.ResponseWriter) error
+}
+
+type DeleteKV204Response struct {
+}
+
+func (response DeleteKV204Response) VisitDeleteKVResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteKVdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteKVdefaultApplicationProblemPlusJSONResponse) VisitDeleteKVResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKVRequestObject struct {
+	App AppName `json:"app"`
+	Key string  `json:"key"`
+}
+
+type GetKVResponseObject interface {
+	VisitGetKVResponse(w http.ResponseWriter) error
+}
+
+type GetKV200ResponseHeaders struct {
+	ETag string
+}
+
+type GetKV200JSONResponse struct {
+	Body    interface{}
+	Headers GetKV200ResponseHeaders
+}
+
+func (response GetKV200JSONResponse) VisitGetKVResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKV200ApplicationOctetStreamResponse struct {
+	Body          io.Reader
+	Headers       GetKV200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetKV200ApplicationOctetStreamResponse) VisitGetKVResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetKVdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetKVdefaultApplicationProblemPlusJSONResponse) VisitGetKVResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutKVRequestObject struct {
+	App      AppName `json:"app"`
+	Key      string  `json:"key"`
+	Params   PutKVParams
+	JSONBody *PutKVJSONRequestBody
+	Body     io.Reader
+	TextBody *PutKVTextRequestBody
+}
+
+type PutKVResponseObject interface {
+	VisitPutKVResponse(w http.ResponseWriter) error
+}
+
+type PutKV200ResponseHeaders struct {
+	ETag string
+}
+
+type PutKV200JSONResponse struct {
+	Body    KVItem
+	Headers PutKV200ResponseHeaders
+}
+
+func (response PutKV200JSONResponse) VisitPutKVResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutKVdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutKVdefaultApplicationProblemPlusJSONResponse) VisitPutKVResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListMembersRequestObject struct {
 	App    AppName `json:"app"`
 	Params ListMembersParams
@@ -3498,6 +4519,115 @@ func (response SetMemberRoledefaultApplicationProblemPlusJSONResponse) VisitSetM
 	return err
 }
 
+type ListSecretsRequestObject struct {
+	App AppName `json:"app"`
+}
+
+type ListSecretsResponseObject interface {
+	VisitListSecretsResponse(w http.ResponseWriter) error
+}
+
+type ListSecrets200JSONResponse SecretList
+
+func (response ListSecrets200JSONResponse) VisitListSecretsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSecretsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSecretsdefaultApplicationProblemPlusJSONResponse) VisitListSecretsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSecretRequestObject struct {
+	App    AppName `json:"app"`
+	Secret string  `json:"secret"`
+}
+
+type DeleteSecretResponseObject interface {
+	VisitDeleteSecretResponse(w http.ResponseWriter) error
+}
+
+type DeleteSecret204Response struct {
+}
+
+func (response DeleteSecret204Response) VisitDeleteSecretResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteSecretdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteSecretdefaultApplicationProblemPlusJSONResponse) VisitDeleteSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutSecretRequestObject struct {
+	App      AppName `json:"app"`
+	Secret   string  `json:"secret"`
+	JSONBody *PutSecretJSONRequestBody
+	Body     io.Reader
+}
+
+type PutSecretResponseObject interface {
+	VisitPutSecretResponse(w http.ResponseWriter) error
+}
+
+type PutSecret204Response struct {
+}
+
+func (response PutSecret204Response) VisitPutSecretResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type PutSecretdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutSecretdefaultApplicationProblemPlusJSONResponse) VisitPutSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListInvocationsRequestObject struct {
 	Params ListInvocationsParams
 }
@@ -3642,6 +4772,46 @@ type GetNodedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetNodedefaultApplicationProblemPlusJSONResponse) VisitGetNodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNodeRequestObject struct {
+	Node string `json:"node"`
+	Body *UpdateNodeJSONRequestBody
+}
+
+type UpdateNodeResponseObject interface {
+	VisitUpdateNodeResponse(w http.ResponseWriter) error
+}
+
+type UpdateNode200JSONResponse Node
+
+func (response UpdateNode200JSONResponse) VisitUpdateNodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNodedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateNodedefaultApplicationProblemPlusJSONResponse) VisitUpdateNodeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4013,9 +5183,18 @@ type StrictServerInterface interface {
 	// DeleteApp Delete an app with its functions, versions and members. Needs the owner role.
 	// (DELETE /api/v1/apps/{app})
 	DeleteApp(ctx context.Context, request DeleteAppRequestObject) (DeleteAppResponseObject, error)
-	// GetApp Show an app and your role in it.
+	// GetApp Show an app, its settings and your role in it.
 	// (GET /api/v1/apps/{app})
 	GetApp(ctx context.Context, request GetAppRequestObject) (GetAppResponseObject, error)
+	// UpdateApp Change an app's settings, the limits that its functions share. Needs the admin role.
+	// (PATCH /api/v1/apps/{app})
+	UpdateApp(ctx context.Context, request UpdateAppRequestObject) (UpdateAppResponseObject, error)
+	// GetEnv Show the variables of an app. A function's own come before them.
+	// (GET /api/v1/apps/{app}/env)
+	GetEnv(ctx context.Context, request GetEnvRequestObject) (GetEnvResponseObject, error)
+	// ReplaceEnv Replace the variables of an app by these, all of them. Needs the developer role.
+	// (PUT /api/v1/apps/{app}/env)
+	ReplaceEnv(ctx context.Context, request ReplaceEnvRequestObject) (ReplaceEnvResponseObject, error)
 	// ListFunctions List the functions of an app.
 	// (GET /api/v1/apps/{app}/functions)
 	ListFunctions(ctx context.Context, request ListFunctionsRequestObject) (ListFunctionsResponseObject, error)
@@ -4064,6 +5243,18 @@ type StrictServerInterface interface {
 	// GetVersionCode The source of one version.
 	// (GET /api/v1/apps/{app}/functions/{function}/versions/{version}/code)
 	GetVersionCode(ctx context.Context, request GetVersionCodeRequestObject) (GetVersionCodeResponseObject, error)
+	// ListKV List the keys of an app's key-value store. Needs the developer role.
+	// (GET /api/v1/apps/{app}/kv)
+	ListKV(ctx context.Context, request ListKVRequestObject) (ListKVResponseObject, error)
+	// DeleteKV Delete a key. Needs the developer role.
+	// (DELETE /api/v1/apps/{app}/kv/{key})
+	DeleteKV(ctx context.Context, request DeleteKVRequestObject) (DeleteKVResponseObject, error)
+	// GetKV Read a key. Needs the developer role.
+	// (GET /api/v1/apps/{app}/kv/{key})
+	GetKV(ctx context.Context, request GetKVRequestObject) (GetKVResponseObject, error)
+	// PutKV Write a key, whether there is one or not. Needs the developer role.
+	// (PUT /api/v1/apps/{app}/kv/{key})
+	PutKV(ctx context.Context, request PutKVRequestObject) (PutKVResponseObject, error)
 	// ListMembers List the members of an app.
 	// (GET /api/v1/apps/{app}/members)
 	ListMembers(ctx context.Context, request ListMembersRequestObject) (ListMembersResponseObject, error)
@@ -4079,6 +5270,15 @@ type StrictServerInterface interface {
 	// SetMemberRole Change a member's role. A membership that does not exist is never created (404).
 	// (PATCH /api/v1/apps/{app}/members/{user})
 	SetMemberRole(ctx context.Context, request SetMemberRoleRequestObject) (SetMemberRoleResponseObject, error)
+	// ListSecrets List the secrets of an app, without their values, which nothing ever shows again.
+	// (GET /api/v1/apps/{app}/secrets)
+	ListSecrets(ctx context.Context, request ListSecretsRequestObject) (ListSecretsResponseObject, error)
+	// DeleteSecret Delete a secret. Needs the developer role.
+	// (DELETE /api/v1/apps/{app}/secrets/{secret})
+	DeleteSecret(ctx context.Context, request DeleteSecretRequestObject) (DeleteSecretResponseObject, error)
+	// PutSecret Set a secret, whether there is one or not. Needs the developer role.
+	// (PUT /api/v1/apps/{app}/secrets/{secret})
+	PutSecret(ctx context.Context, request PutSecretRequestObject) (PutSecretResponseObject, error)
 	// ListInvocations List recent calls of an app that this node served, newest first.
 	// (GET /api/v1/invocations)
 	ListInvocations(ctx context.Context, request ListInvocationsRequestObject) (ListInvocationsResponseObject, error)
@@ -4091,6 +5291,9 @@ type StrictServerInterface interface {
 	// GetNode Show one node.
 	// (GET /api/v1/nodes/{node})
 	GetNode(ctx context.Context, request GetNodeRequestObject) (GetNodeResponseObject, error)
+	// UpdateNode Change the limits that a node gives to functions whose app sets none. Cluster admins only.
+	// (PATCH /api/v1/nodes/{node})
+	UpdateNode(ctx context.Context, request UpdateNodeRequestObject) (UpdateNodeResponseObject, error)
 	// GetOpenAPI This document.
 	// (GET /api/v1/openapi.json)
 	GetOpenAPI(ctx context.Context, request GetOpenAPIRequestObject) (GetOpenAPIResponseObject, error)
@@ -4240,6 +5443,100 @@ func (sh *strictHandler) GetApp(w http.ResponseWriter, r *http.Request, app AppN
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetAppResponseObject); ok {
 		if err := validResponse.VisitGetAppResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateApp operation middleware
+func (sh *strictHandler) UpdateApp(w http.ResponseWriter, r *http.Request, app AppName, params UpdateAppParams) {
+	var request UpdateAppRequestObject
+
+	request.App = app
+	request.Params = params
+
+	var body UpdateAppJSONRequestBody
+	if err := decodeBody(r, &body, true); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return sh.ssi.UpdateApp(ctx, request.(UpdateAppRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateApp")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateAppResponseObject); ok {
+		if err := validResponse.VisitUpdateAppResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetEnv operation middleware
+func (sh *strictHandler) GetEnv(w http.ResponseWriter, r *http.Request, app AppName) {
+	var request GetEnvRequestObject
+
+	request.App = app
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return sh.ssi.GetEnv(ctx, request.(GetEnvRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetEnv")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetEnvResponseObject); ok {
+		if err := validResponse.VisitGetEnvResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplaceEnv operation middleware
+func (sh *strictHandler) ReplaceEnv(w http.ResponseWriter, r *http.Request, app AppName, params ReplaceEnvParams) {
+	var request ReplaceEnvRequestObject
+
+	request.App = app
+	request.Params = params
+
+	var body ReplaceEnvJSONRequestBody
+	if err := decodeBody(r, &body, true); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return sh.ssi.ReplaceEnv(ctx, request.(ReplaceEnvRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceEnv")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReplaceEnvResponseObject); ok {
+		if err := validResponse.VisitReplaceEnvResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -4728,6 +6025,117 @@ func (sh *strictHandler) GetVersionCode(w http.ResponseWriter, r *http.Request, 
 	}
 }
 
+// ListKV operation middleware
+func (sh *strictHandler) ListKV(w http.ResponseWriter, r *http.Request, app AppName, params ListKVParams) {
+	var request ListKVRequestObject
+
+	request.App = app
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return sh.ssi.ListKV(ctx, request.(ListKVRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListKV")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListKVResponseObject); ok {
+		if err := validResponse.VisitListKVResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteKV operation middleware
+func (sh *strictHandler) DeleteKV(w http.ResponseWriter, r *http.Request, app AppName, key string, params DeleteKVParams) {
+	var request DeleteKVRequestObject
+
+	request.App = app
+	request.Key = key
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return sh.ssi.DeleteKV(ctx, request.(DeleteKVRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteKV")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteKVResponseObject); ok {
+		if err := validResponse.VisitDeleteKVResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetKV operation middleware
+func (sh *strictHandler) GetKV(w http.ResponseWriter, r *http.Request, app AppName, key string) {
+	var request GetKVRequestObject
+
+	request.App = app
+	request.Key = key
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return sh.ssi.GetKV(ctx, request.(GetKVRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetKV")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetKVResponseObject); ok {
+		if err := validResponse.VisitGetKVResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PutKV operation middleware
+func (sh *strictHandler) PutKV(w http.ResponseWriter, r *http.Request, app AppName, key string, params PutKVParams) {
+	var request PutKVRequestObject
+
+	request.App = app
+	request.Key = key
+	request.Params = params
+	request.Body = r.Body // what it is depends on its type, which the handler looks at
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return sh.ssi.PutKV(ctx, request.(PutKVRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutKV")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PutKVResponseObject); ok {
+		if err := validResponse.VisitPutKVResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListMembers operation middleware
 func (sh *strictHandler) ListMembers(w http.ResponseWriter, r *http.Request, app AppName, params ListMembersParams) {
 	var request ListMembersRequestObject
@@ -4876,6 +6284,87 @@ func (sh *strictHandler) SetMemberRole(w http.ResponseWriter, r *http.Request, a
 	}
 }
 
+// ListSecrets operation middleware
+func (sh *strictHandler) ListSecrets(w http.ResponseWriter, r *http.Request, app AppName) {
+	var request ListSecretsRequestObject
+
+	request.App = app
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return sh.ssi.ListSecrets(ctx, request.(ListSecretsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSecrets")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSecretsResponseObject); ok {
+		if err := validResponse.VisitListSecretsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteSecret operation middleware
+func (sh *strictHandler) DeleteSecret(w http.ResponseWriter, r *http.Request, app AppName, secret string) {
+	var request DeleteSecretRequestObject
+
+	request.App = app
+	request.Secret = secret
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return sh.ssi.DeleteSecret(ctx, request.(DeleteSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteSecretResponseObject); ok {
+		if err := validResponse.VisitDeleteSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PutSecret operation middleware
+func (sh *strictHandler) PutSecret(w http.ResponseWriter, r *http.Request, app AppName, secret string) {
+	var request PutSecretRequestObject
+
+	request.App = app
+	request.Secret = secret
+	request.Body = r.Body // what it is depends on its type, which the handler looks at
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return sh.ssi.PutSecret(ctx, request.(PutSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PutSecretResponseObject); ok {
+		if err := validResponse.VisitPutSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListInvocations operation middleware
 func (sh *strictHandler) ListInvocations(w http.ResponseWriter, r *http.Request, params ListInvocationsParams) {
 	var request ListInvocationsRequestObject
@@ -4971,6 +6460,39 @@ func (sh *strictHandler) GetNode(w http.ResponseWriter, r *http.Request, node st
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetNodeResponseObject); ok {
 		if err := validResponse.VisitGetNodeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateNode operation middleware
+func (sh *strictHandler) UpdateNode(w http.ResponseWriter, r *http.Request, node string) {
+	var request UpdateNodeRequestObject
+
+	request.Node = node
+
+	var body UpdateNodeJSONRequestBody
+	if err := decodeBody(r, &body, true); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return sh.ssi.UpdateNode(ctx, request.(UpdateNodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateNode")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateNodeResponseObject); ok {
+		if err := validResponse.VisitUpdateNodeResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -6,11 +6,24 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// AppStore keeps apps. Those that the actor is no member of are ErrNotFound.
+// AppStore keeps apps and their settings. Those that the actor is no member of
+// are ErrNotFound.
 type AppStore interface {
-	Create(ctx context.Context, actor picloud.Actor, name string) (picloud.App, error)
+	AppReader
+	AppWriter
+}
+
+// AppReader reads apps.
+type AppReader interface {
 	Get(ctx context.Context, actor picloud.Actor, name string) (picloud.App, picloud.Role, error)
 	List(ctx context.Context, actor picloud.Actor, page picloud.Page) (items []picloud.App, next string, err error)
+}
+
+// AppWriter changes apps.
+type AppWriter interface {
+	Create(ctx context.Context, actor picloud.Actor, name string) (picloud.App, error)
+	// UpdateSettings fails with ErrPrecondition when the app's revision is not ifRev.
+	UpdateSettings(ctx context.Context, actor picloud.Actor, app string, settings picloud.AppSettings, ifRev int64) (picloud.App, error)
 	Delete(ctx context.Context, actor picloud.Actor, name string) error
 }
 
@@ -47,7 +60,41 @@ func (s *server) GetApp(ctx context.Context, r GetAppRequestObject) (GetAppRespo
 	if err != nil {
 		return nil, err
 	}
-	return GetApp200JSONResponse{Name: app.Name, CreatedAt: app.CreatedAt, Role: role}, nil
+	return GetApp200JSONResponse{Body: appDetail(app, role), Headers: GetApp200ResponseHeaders{ETag: etag(app.Rev)}}, nil
+}
+
+// UpdateApp answers PATCH /apps/{app}.
+func (s *server) UpdateApp(ctx context.Context, r UpdateAppRequestObject) (UpdateAppResponseObject, error) {
+	patch, err := readPatch[appPatch](*r.Body)
+	if err != nil {
+		return nil, err
+	}
+	app, err := onTop(r.Params.IfMatch, func() (AppDetail, error) {
+		app, role, err := s.o.Apps.Get(ctx, actor(ctx), r.App)
+		if err == nil {
+			err = precondition("change app", r.App, r.Params.IfMatch, app.Rev)
+		}
+		if err != nil {
+			return AppDetail{}, err
+		}
+		settings, err := apply(app.Settings, patch["settings"])
+		if err == nil {
+			err = within("settings", settings.Check())
+		}
+		if err != nil {
+			return AppDetail{}, err
+		}
+		app, err = s.o.Apps.UpdateSettings(ctx, actor(ctx), r.App, settings, app.Rev)
+		return appDetail(app, role), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return UpdateApp200JSONResponse{Body: app, Headers: UpdateApp200ResponseHeaders{ETag: etag(app.Rev)}}, nil
+}
+
+func appDetail(app picloud.App, role picloud.Role) AppDetail {
+	return AppDetail{Name: app.Name, Settings: app.Settings, Rev: app.Rev, CreatedAt: app.CreatedAt, Role: role}
 }
 
 // DeleteApp answers DELETE /apps/{app}.

@@ -187,7 +187,7 @@ func TestDraftRequestsAreChecked(t *testing.T) {
 		`{"request":{"path":"` + strings.Repeat("p", 9000) + `"}}`:          "request.path",
 		`{"request":{"headers":{"a b":"1"}}}`:                               "request.headers",
 		`{"request":{"headers":{"a":"1\r\nb: 2"}}}`:                         "request.headers",
-		`{"request":{"headers":{"a":["1"]}}}`:                               "request.headers",
+		`{"request":{"headers":{"a":["1"]}}}`:                               "request.headers.a",
 		`{"request":{"body":"?","encoding":"base64"}}`:                      "request.body",
 		`{"request":{"encoding":"rot13"}}`:                                  "request.encoding",
 		`{"request":{"bdoy":"x"}}`:                                          "request.bdoy",

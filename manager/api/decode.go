@@ -59,7 +59,7 @@ func decode(body []byte, v any) error {
 	if err := json.Unmarshal(body, &raw); err != nil {
 		return notJSON(body, err)
 	}
-	if fields := checkFields(reflect.TypeOf(v).Elem(), raw, ""); len(fields) > 0 {
+	if fields := (shape{}).check(reflect.TypeOf(v).Elem(), raw, ""); len(fields) > 0 {
 		return invalidFields(fields[:min(len(fields), maxFieldErrors)])
 	}
 	if err := json.Unmarshal(body, v); err != nil {
@@ -78,11 +78,15 @@ func notJSON(body []byte, err error) error {
 	return &picloud.Error{Code: picloud.CodeInvalid, Detail: detail}
 }
 
-// checkFields compares a JSON value with the Go type that it is meant for, and
-// names every field that the type does not have or whose value does not fit.
-// encoding/json alone stops at the first one, gives its name without the path,
-// forgives wrong case, and tells nothing of where a duration is wrong.
-func checkFields(t reflect.Type, raw json.RawMessage, path string) []picloud.FieldError {
+// shape compares JSON with the Go type that it is meant for.
+type shape struct {
+	patch bool // the JSON is a merge patch: null in a map takes a name away
+}
+
+// check names every field that the type does not have or whose value does not
+// fit. encoding/json alone stops at the first one, gives its name without the
+// path, forgives wrong case, and tells nothing of where a duration is wrong.
+func (s shape) check(t reflect.Type, raw json.RawMessage, path string) []picloud.FieldError {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -91,9 +95,11 @@ func checkFields(t reflect.Type, raw json.RawMessage, path string) []picloud.Fie
 		return nil // as if it were absent
 	case decodesItself(t):
 	case t.Kind() == reflect.Struct:
-		return checkObject(t, raw, path)
+		return s.object(t, raw, path)
+	case t.Kind() == reflect.Map:
+		return s.dictionary(t, raw, path)
 	case t.Kind() == reflect.Slice:
-		return checkList(t, raw, path)
+		return s.list(t, raw, path)
 	}
 	if err := json.Unmarshal(raw, reflect.New(t).Interface()); err != nil {
 		return []picloud.FieldError{{Field: orBody(path), Message: misfit(err)}}
@@ -101,22 +107,25 @@ func checkFields(t reflect.Type, raw json.RawMessage, path string) []picloud.Fie
 	return nil
 }
 
-func checkObject(t reflect.Type, raw json.RawMessage, path string) []picloud.FieldError {
-	var object map[string]json.RawMessage
-	if json.Unmarshal(raw, &object) != nil || object == nil {
+func (s shape) object(t reflect.Type, raw json.RawMessage, path string) []picloud.FieldError {
+	object, ok := members(raw)
+	if !ok {
 		return []picloud.FieldError{{Field: orBody(path), Message: "must be an object"}}
 	}
-	known := map[string]reflect.Type{}
+	known := map[string]reflect.StructField{}
 	for _, f := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		known[name] = f.Type
+		known[name] = f
 	}
 	var out []picloud.FieldError
 	for _, name := range slices.Sorted(maps.Keys(object)) {
-		if field, ok := known[name]; ok && name != "" {
-			out = append(out, checkFields(field, object[name], join(path, name))...)
-		} else {
+		field, ok := known[name]
+		if !ok || name == "" {
 			out = append(out, picloud.FieldError{Field: join(path, picloud.Shorten(name, 80)), Message: "is not known here"})
+		} else if wrong := s.check(field.Type, object[name], join(path, name)); len(wrong) > 0 {
+			out = append(out, wrong...)
+		} else if message := refuseZero(t, field, object[name]); message != "" {
+			out = append(out, picloud.FieldError{Field: join(path, name), Message: message})
 		}
 		if len(out) >= maxFieldErrors {
 			break
@@ -125,19 +134,72 @@ func checkObject(t reflect.Type, raw json.RawMessage, path string) []picloud.Fie
 	return out
 }
 
-func checkList(t reflect.Type, raw json.RawMessage, path string) []picloud.FieldError {
+// dictionary checks the values of an object whose names are the caller's.
+func (s shape) dictionary(t reflect.Type, raw json.RawMessage, path string) []picloud.FieldError {
+	object, ok := members(raw)
+	if !ok {
+		return []picloud.FieldError{{Field: orBody(path), Message: "must be an object"}}
+	}
+	var out []picloud.FieldError
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		field := join(path, picloud.Shorten(name, 80))
+		if string(object[name]) != "null" {
+			out = append(out, s.check(t.Elem(), object[name], field)...)
+		} else if !s.patch {
+			out = append(out, picloud.FieldError{Field: field, Message: "must not be null"})
+		}
+		if len(out) >= maxFieldErrors {
+			break
+		}
+	}
+	return out
+}
+
+func (s shape) list(t reflect.Type, raw json.RawMessage, path string) []picloud.FieldError {
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil {
 		return []picloud.FieldError{{Field: orBody(path), Message: "must be a list"}}
 	}
 	var out []picloud.FieldError
 	for i, item := range list {
-		out = append(out, checkFields(t.Elem(), item, path+"["+strconv.Itoa(i)+"]")...)
+		out = append(out, s.check(t.Elem(), item, path+"["+strconv.Itoa(i)+"]")...)
 		if len(out) >= maxFieldErrors {
 			break
 		}
 	}
 	return out
+}
+
+// members reads an object; null is none.
+func members(raw json.RawMessage) (object map[string]json.RawMessage, ok bool) {
+	err := json.Unmarshal(raw, &object)
+	return object, err == nil && object != nil
+}
+
+// refuseZero says what is wrong with a limit that is given as zero. Inside,
+// zero is the default; who writes it means something else.
+func refuseZero(t reflect.Type, field reflect.StructField, raw json.RawMessage) string {
+	if t != reflect.TypeFor[picloud.Limits]() && t != reflect.TypeFor[picloud.KVQuota]() {
+		return ""
+	}
+	v := reflect.New(field.Type)
+	if string(raw) == "null" || json.Unmarshal(raw, v.Interface()) != nil || !v.Elem().IsZero() {
+		return ""
+	}
+	under := reflect.New(t)
+	under.Elem().FieldByIndex(field.Index).SetInt(-1) // out of every range, so that the check names it
+	var err error
+	switch bounded := under.Interface().(type) {
+	case *picloud.Limits:
+		err = bounded.Check()
+	case *picloud.KVQuota:
+		err = picloud.AppSettings{KV: *bounded}.Check()
+	}
+	var e *picloud.Error
+	if !errors.As(err, &e) || len(e.Fields) == 0 {
+		return ""
+	}
+	return e.Fields[0].Message
 }
 
 // decodesItself reports whether a type reads its own JSON.

@@ -14,7 +14,7 @@ import (
 
 // bodies are all types that requests are decoded into.
 var bodies = []any{
-	NewApp{}, NewMember{}, MemberPatch{}, NewUser{}, NewFunction{}, patchable{}, NewDeployment{}, NewRollback{}, Draft{},
+	NewApp{}, NewMember{}, MemberPatch{}, NewUser{}, NewFunction{}, functionPatch{}, appPatch{}, nodePatch{}, picloud.Env{}, NewDeployment{}, NewRollback{}, Draft{},
 }
 
 // FuzzDecode feeds foreign bytes to everything that reads bodies. What it
@@ -41,11 +41,14 @@ func FuzzDecode(f *testing.F) {
 			strict.DisallowUnknownFields()
 			require.NoError(t, strict.Decode(reflect.New(reflect.TypeOf(b)).Interface()))
 		}
-		if patch, err := readPatch(body); err == nil {
-			settings, err := patch.apply(picloud.Settings{Limits: picloud.Limits{Queue: 7}, Methods: []string{"GET"}})
-			if err == nil {
-				require.NoError(t, settings.Check())
-			}
+		if patch, err := readPatch[functionPatch](body); err == nil {
+			_, _ = apply(picloud.Settings{Limits: picloud.Limits{Queue: 7}, Methods: []string{"GET"}}, patch["settings"])
+		}
+		if patch, err := readPatch[appPatch](body); err == nil {
+			_, _ = apply(picloud.AppSettings{KV: picloud.KVQuota{Keys: 7}}, patch["settings"])
+		}
+		if patch, err := readPatch[nodePatch](body); err == nil {
+			_, _ = apply(picloud.Limits{Queue: 7}, patch["limits"])
 		}
 	})
 }

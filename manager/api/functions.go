@@ -2,9 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
-	"strconv"
-	"strings"
 
 	"github.com/picloud/picloud"
 )
@@ -29,10 +26,6 @@ type FunctionWriter interface {
 	Delete(ctx context.Context, actor picloud.Actor, app, name string, ifRev int64) error
 }
 
-// updateAttempts bounds how often a change without If-Match is made again
-// because somebody else's came between.
-const updateAttempts = 10
-
 // ListFunctions answers GET /apps/{app}/functions.
 func (s *server) ListFunctions(ctx context.Context, r ListFunctionsRequestObject) (ListFunctionsResponseObject, error) {
 	p, err := page(r.Params.Limit, r.Params.Cursor)
@@ -51,7 +44,7 @@ func (s *server) CreateFunction(ctx context.Context, r CreateFunctionRequestObje
 	if err := picloud.CheckName("name", r.Body.Name); err != nil {
 		return nil, err
 	}
-	if err := checkSettings(r.Body.Settings); err != nil {
+	if err := within("settings", r.Body.Settings.Check()); err != nil {
 		return nil, err
 	}
 	f, err := s.o.Functions.Create(ctx, actor(ctx), r.App, r.Body.Name, r.Body.Settings)
@@ -59,7 +52,7 @@ func (s *server) CreateFunction(ctx context.Context, r CreateFunctionRequestObje
 		return nil, err
 	}
 	location := appPath(f.App) + "/functions/" + f.Name
-	return CreateFunction201JSONResponse{Body: f, Headers: CreateFunction201ResponseHeaders{ETag: etag(f), Location: location}}, nil
+	return CreateFunction201JSONResponse{Body: f, Headers: CreateFunction201ResponseHeaders{ETag: etag(f.Rev), Location: location}}, nil
 }
 
 // GetFunction answers GET /apps/{app}/functions/{function}.
@@ -68,42 +61,42 @@ func (s *server) GetFunction(ctx context.Context, r GetFunctionRequestObject) (G
 	if err != nil {
 		return nil, err
 	}
-	return GetFunction200JSONResponse{Body: f, Headers: GetFunction200ResponseHeaders{ETag: etag(f)}}, nil
+	return GetFunction200JSONResponse{Body: f, Headers: GetFunction200ResponseHeaders{ETag: etag(f.Rev)}}, nil
 }
 
 // UpdateFunction answers PATCH /apps/{app}/functions/{function}. The merge
 // happens here, on the revision that was read, and the store writes it only on
 // top of that revision.
 func (s *server) UpdateFunction(ctx context.Context, r UpdateFunctionRequestObject) (UpdateFunctionResponseObject, error) {
-	patch, err := readPatch(*r.Body)
+	patch, err := readPatch[functionPatch](*r.Body)
 	if err != nil {
 		return nil, err
 	}
-	for attempt := 1; ; attempt++ {
-		f, err := s.precondition(ctx, "change function", r.App, r.Function, r.Params.IfMatch)
+	f, err := onTop(r.Params.IfMatch, func() (picloud.Function, error) {
+		f, err := s.functionAt(ctx, "change function", r.App, r.Function, r.Params.IfMatch)
 		if err != nil {
-			return nil, err
+			return f, err
 		}
-		settings, err := patch.apply(f.Settings)
-		if err != nil {
-			return nil, err
-		}
-		f, err = s.o.Functions.UpdateSettings(ctx, actor(ctx), r.App, r.Function, settings, f.Rev)
-		if errors.Is(err, picloud.ErrPrecondition) && r.Params.IfMatch == nil && attempt < updateAttempts {
-			continue // somebody else's change came between: merge on top of it
+		settings, err := apply(f.Settings, patch["settings"])
+		if err == nil {
+			err = within("settings", settings.Check())
 		}
 		if err != nil {
-			return nil, err
+			return f, err
 		}
-		return UpdateFunction200JSONResponse{Body: f, Headers: UpdateFunction200ResponseHeaders{ETag: etag(f)}}, nil
+		return s.o.Functions.UpdateSettings(ctx, actor(ctx), r.App, r.Function, settings, f.Rev)
+	})
+	if err != nil {
+		return nil, err
 	}
+	return UpdateFunction200JSONResponse{Body: f, Headers: UpdateFunction200ResponseHeaders{ETag: etag(f.Rev)}}, nil
 }
 
 // DeleteFunction answers DELETE /apps/{app}/functions/{function}.
 func (s *server) DeleteFunction(ctx context.Context, r DeleteFunctionRequestObject) (DeleteFunctionResponseObject, error) {
 	var rev int64
 	if r.Params.IfMatch != nil {
-		f, err := s.precondition(ctx, "delete function", r.App, r.Function, r.Params.IfMatch)
+		f, err := s.functionAt(ctx, "delete function", r.App, r.Function, r.Params.IfMatch)
 		if err != nil {
 			return nil, err
 		}
@@ -115,27 +108,11 @@ func (s *server) DeleteFunction(ctx context.Context, r DeleteFunctionRequestObje
 	return DeleteFunction204Response{}, nil
 }
 
-// precondition reads a function and checks that it is the one of If-Match.
-func (s *server) precondition(ctx context.Context, op, app, function string, ifMatch *string) (picloud.Function, error) {
+// functionAt reads a function and checks that it is the one of If-Match.
+func (s *server) functionAt(ctx context.Context, op, app, function string, ifMatch *string) (picloud.Function, error) {
 	f, err := s.o.Functions.Get(ctx, actor(ctx), app, function)
-	if err == nil && ifMatch != nil && !matches(*ifMatch, etag(f)) {
-		err = &picloud.Error{
-			Code: picloud.CodePrecondition, Op: op, Resource: app + "/" + function,
-			Detail: "its ETag is " + etag(f), Hint: "read it again and repeat the change",
-		}
+	if err == nil {
+		err = precondition(op, app+"/"+function, ifMatch, f.Rev)
 	}
 	return f, err
-}
-
-// etag names the state of a function.
-func etag(f picloud.Function) string { return strconv.Quote(strconv.FormatInt(f.Rev, 10)) }
-
-// matches compares If-Match with an ETag, strongly (RFC 9110, 13.1.1).
-func matches(ifMatch, etag string) bool {
-	for candidate := range strings.SplitSeq(ifMatch, ",") {
-		if c := strings.TrimSpace(candidate); c == etag || c == "*" {
-			return true
-		}
-	}
-	return false
 }

@@ -18,6 +18,8 @@ type call struct {
 	token    string // only after authenticate
 	user     picloud.User
 	answered bool // the status line is out
+
+	contentType string // of the request's body
 }
 
 type callKey struct{}
@@ -44,7 +46,7 @@ var requestID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // and turns a panic into a 500 with that id.
 func (s *server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{id: r.Header.Get("X-Request-Id"), remote: r.RemoteAddr}
+		c := &call{id: r.Header.Get("X-Request-Id"), remote: r.RemoteAddr, contentType: r.Header.Get("Content-Type")}
 		if !requestID.MatchString(c.id) {
 			c.id = rand.Text()
 		}

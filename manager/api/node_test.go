@@ -45,12 +45,12 @@ func newNodeOn(t *testing.T, db *postgres.DB, change ...func(*Options)) *node {
 	logger := slog.New(slog.NewTextHandler(n.logged, nil))
 	m, err := manager.New(manager.Options{
 		Apps: db.Apps(), Functions: db.Functions(), Versions: db.Versions(), Deployments: db.Deployments(), Users: db.Users(),
-		Compiler: n.agent, Drafter: n.agent, Fleet: n.agent, Logger: logger, AwaitTimeout: time.Second,
+		Secrets: db.Secrets(), Sealer: n.agent, Compiler: n.agent, Drafter: n.agent, Fleet: n.agent, Logger: logger, AwaitTimeout: time.Second,
 	})
 	require.NoError(t, err)
 	o := Options{
 		Manager: m, Apps: db.Apps(), Members: db.Members(), Users: db.Users(), Functions: db.Functions(), Versions: db.Versions(),
-		Deployments: db.Deployments(), Nodes: db.Nodes(), Runs: n.agent, Logs: n.agent, Ready: n.agent.Ready, Node: "pi-1", Logger: logger,
+		Deployments: db.Deployments(), Env: db.Env(), Secrets: db.Secrets(), KV: db.KV(), Nodes: db.Nodes(), Runs: n.agent, Logs: n.agent, Ready: n.agent.Ready, Node: "pi-1", Logger: logger,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "picloud_up 1\n") }),
 	}
 	for _, c := range change {
@@ -187,6 +187,7 @@ type fakeAgent struct {
 	awaitErr error // what Await fails with
 	waited   []string
 	ready    error
+	sealErr  error
 	drafted  picloud.Request
 	source   string
 	draftErr error

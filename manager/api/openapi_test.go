@@ -44,13 +44,14 @@ func TestEveryRouteIsServed(t *testing.T) {
 	s := newShop(t)
 	s.agent.runs = []picloud.Invocation{{ID: "i1", App: "shop", Function: "hello"}}
 	require.NoError(t, s.db.Nodes().Report(t.Context(), picloud.Node{ID: "00000000-0000-0000-0000-000000000001", Name: "pi-1", Version: "test"}))
-	fill := strings.NewReplacer("{app}", "shop", "{function}", "hello", "{user}", "vera", "{version}", "1", "{id}", "i1", "{deployment}", "1", "{node}", "pi-1")
+	fill := strings.NewReplacer("{app}", "shop", "{function}", "hello", "{user}", "vera", "{version}", "1", "{id}", "i1", "{deployment}", "1", "{node}", "pi-1", "{secret}", "KEY", "{key}", "a/b")
 	c := readContract(t)
 	var paths []string
 	for p := range c.Paths {
 		paths = append(paths, p)
 	}
 	slices.SortFunc(paths, func(a, b string) int { return strings.Compare(b, a) }) // the deepest first, for the deletes
+	require.Equal(t, 200, s.do("PUT", "/api/v1/apps/shop/kv/a/b", s.admin, "1").status)
 	served := 0
 	for _, method := range methods {
 		for _, p := range paths {
@@ -109,7 +110,7 @@ func TestOperationsAreDocumented(t *testing.T) {
 func TestSchemasDescribeTheirTypes(t *testing.T) {
 	c := readContract(t)
 	for name, value := range map[string]any{
-		"App": picloud.App{}, "Member": picloud.Member{}, "User": picloud.User{}, "Limits": picloud.Limits{}, "CORS": picloud.CORS{},
+		"App": picloud.App{}, "Member": picloud.Member{}, "User": picloud.User{}, "AppSettings": picloud.AppSettings{}, "KVQuota": picloud.KVQuota{}, "Secret": picloud.Secret{}, "Limits": picloud.Limits{}, "CORS": picloud.CORS{},
 		"Settings": picloud.Settings{}, "Function": picloud.Function{}, "Compiled": picloud.Compiled{}, "Version": picloud.Version{},
 		"Deployment": picloud.Deployment{}, "Acks": picloud.Acks{}, "LogRecord": picloud.LogRecord{}, "Invocation": picloud.Invocation{},
 		"Node": picloud.Node{}, "FieldError": picloud.FieldError{}, "Problem": problem.Problem{},
@@ -144,7 +145,7 @@ func TestLocationsLeadToWhatWasMade(t *testing.T) {
 		{"POST", "/api/v1/apps/shop/functions", `{"name":"cart"}`, "/api/v1/apps/shop/functions/cart", `"name":"cart"`},
 		{"PUT", fn + "/code", hello + "\n", fn + "/versions/2", `"number":2`},
 		{"POST", fn + "/deployments", `{"versions":[{"id":1}]}`, fn + "/deployments/3", `"id":3,"app":"shop","function":"hello","version":1`},
-		{"POST", fn + "/rollback", `{}`, fn + "/deployments/4", `"version":2,"rev":5,"rollback":true`},
+		{"POST", fn + "/rollback", `{}`, fn + "/deployments/4", `"version":2,"rev":7,"rollback":true`},
 	} {
 		r := s.do(c.method, c.path, s.admin, c.body)
 		require.Equal(t, 201, r.status, "%s %s: %s", c.method, c.path, r.body)

@@ -10,60 +10,62 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// functionPatch is a JSON merge patch (RFC 7396) of a function, as far as one
-// can be changed.
-type functionPatch struct {
-	Settings json.RawMessage `json:"settings"`
+// What a patch of a function, an app and a node may name.
+type (
+	functionPatch struct {
+		Settings picloud.Settings `json:"settings"`
+	}
+	appPatch struct {
+		Settings picloud.AppSettings `json:"settings"`
+	}
+	nodePatch struct {
+		Limits picloud.Limits `json:"limits"`
+	}
+)
+
+// readPatch reads a JSON merge patch (RFC 7396) of what T describes, and
+// refuses what it cannot name. It returns the patch of each member.
+func readPatch[T functionPatch | appPatch | nodePatch](body json.RawMessage) (map[string]json.RawMessage, error) {
+	if fields := (shape{patch: true}).check(reflect.TypeFor[T](), body, ""); len(fields) > 0 {
+		return nil, invalidFields(fields[:min(len(fields), maxFieldErrors)])
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		return nil, fmt.Errorf("read patch that was checked: %w", err)
+	}
+	return members, nil
 }
 
-// patchable is what a patch may name.
-type patchable struct {
-	Settings picloud.Settings `json:"settings"`
-}
-
-// readPatch refuses what cannot be patched.
-func readPatch(body json.RawMessage) (functionPatch, error) {
-	var p functionPatch
-	if fields := checkFields(reflect.TypeFor[patchable](), body, ""); len(fields) > 0 {
-		return p, invalidFields(fields)
+// apply merges a patch into what is present: what it does not name stays, null
+// resets to the default, lists are replaced whole. An absent patch changes nothing.
+func apply[T any](present T, patch json.RawMessage) (T, error) {
+	if patch == nil {
+		return present, nil
 	}
-	if err := json.Unmarshal(body, &p); err != nil {
-		return p, fmt.Errorf("read patch that was checked: %w", err)
-	}
-	return p, nil
-}
-
-// apply merges the patch into settings: what it does not name stays, null
-// resets to the default, lists are replaced whole.
-func (p functionPatch) apply(settings picloud.Settings) (picloud.Settings, error) {
-	if p.Settings == nil {
-		return settings, nil
-	}
-	present, err := json.Marshal(settings)
+	target, err := json.Marshal(present)
 	if err != nil {
-		return settings, fmt.Errorf("encode settings: %w", err)
+		return present, fmt.Errorf("encode target of merge patch: %w", err)
 	}
-	merged, err := mergePatch(present, p.Settings)
+	merged, err := mergePatch(target, patch)
 	if err != nil {
-		return settings, err
+		return present, err
 	}
-	var out picloud.Settings
+	var out T
 	if err := json.Unmarshal(merged, &out); err != nil {
-		return settings, &picloud.Error{Code: picloud.CodeInvalid, Detail: "the merged settings do not fit the contract", Err: err}
+		return present, &picloud.Error{Code: picloud.CodeInvalid, Detail: "the merged settings do not fit the contract", Err: err}
 	}
-	return out, checkSettings(out)
+	return out, nil
 }
 
-// checkSettings checks the settings of a body and names their fields as the body does.
-func checkSettings(s picloud.Settings) error {
-	err := s.Check()
+// within names the fields of an error as the body does that has them in member.
+func within(member string, err error) error {
 	var e *picloud.Error
 	if !errors.As(err, &e) {
 		return err
 	}
 	fields := make([]picloud.FieldError, 0, len(e.Fields))
 	for _, f := range e.Fields[:min(len(e.Fields), maxFieldErrors)] {
-		fields = append(fields, picloud.FieldError{Field: "settings." + f.Field, Message: f.Message})
+		fields = append(fields, picloud.FieldError{Field: join(member, f.Field), Message: f.Message})
 	}
 	return invalidFields(fields)
 }

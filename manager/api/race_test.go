@@ -144,3 +144,50 @@ func TestRightsEndDuringACompile(t *testing.T) {
 		})
 	}
 }
+
+func TestConcurrentPutsOfVariablesKeepOne(t *testing.T) {
+	s := newShop(t)
+	const env = "/api/v1/apps/shop/env"
+	for round := range 5 {
+		tag := s.do("GET", env, s.viewer, "").header.Get("ETag")
+		statuses := s.atOnce(16, func(i int) (reply, error) {
+			return s.try("PUT", env, s.developer, fmt.Sprintf(`{"ROUND":"%d","WHO":"%d"}`, round, i), "If-Match", tag)
+		})
+		require.Equal(t, map[int]int{200: 1, 412: 15}, statuses)
+	}
+}
+
+// Secrets do not overwrite each other, although the first ones of an app make its key.
+func TestConcurrentSecretsAreAllKept(t *testing.T) {
+	s := newShop(t)
+	const count = 16
+	statuses := s.atOnce(count, func(i int) (reply, error) {
+		return s.try("PUT", fmt.Sprintf("/api/v1/apps/shop/secrets/S%d", i), s.developer, fmt.Sprintf("value %d", i))
+	})
+	require.Equal(t, map[int]int{204: count}, statuses)
+	delta, err := s.db.Catalog().Delta(t.Context(), "00000000-0000-0000-0000-000000000001", "", 0)
+	require.NoError(t, err)
+	require.Len(t, delta.Apps, 1)
+	key, err := sealKey.Unwrap("shop", delta.Apps[0].Key)
+	require.NoError(t, err)
+	for i := range count {
+		name := fmt.Sprintf("S%d", i)
+		value, err := key.Open(name, delta.Apps[0].Secrets[name])
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("value %d", i), string(value))
+	}
+	statuses = s.atOnce(8, func(int) (reply, error) { return s.try("DELETE", "/api/v1/apps/shop/secrets/S0", s.developer, "") })
+	require.Equal(t, map[int]int{204: 1, 404: 7}, statuses)
+}
+
+func TestConcurrentPatchesOfAnAppAreAllKept(t *testing.T) {
+	s := newShop(t)
+	fields := []string{"queue", "concurrency", "host_calls", "log_bytes", "request_body"}
+	statuses := s.atOnce(len(fields), func(i int) (reply, error) {
+		return s.try("PATCH", "/api/v1/apps/shop", s.manager, fmt.Sprintf(`{"settings":{"limits":{%q:77}}}`, fields[i]))
+	})
+	require.Equal(t, map[int]int{200: len(fields)}, statuses)
+	var app AppDetail
+	s.do("GET", "/api/v1/apps/shop", s.viewer, "").json(t, &app)
+	require.Equal(t, picloud.Limits{Queue: 77, Concurrency: 77, HostCalls: 77, LogBytes: 77, RequestBody: 77}, app.Settings.Limits)
+}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"path"
+	"strings"
 
 	"github.com/picloud/picloud"
 )
@@ -16,25 +18,38 @@ const (
 	// maxSource is above what a script may have, so that one that is slightly
 	// too long gets to know by how much.
 	maxSource = picloud.MaxSourceSize + 4<<10
-	maxDraft  = 1 << 20 // a script and a request's body, as JSON strings
+	maxDraft  = 1 << 20   // a script and a request's body, as JSON strings
+	maxConfig = 256 << 10 // variables, or a secret, with what JSON escapes
+	maxValue  = 1 << 20   // of a key, as JSON
 	// maxDiscard is how much of a body that is refused is read all the same.
 	maxDiscard = 2 << 20
 )
 
-const functionPath = "/api/v1/apps/{app}/functions/{function}"
+const (
+	appPattern   = "/api/v1/apps/{app}"
+	functionPath = appPattern + "/functions/{function}"
+)
 
 // maxBody are the bodies that are not bounded by maxJSON, by pattern.
 var maxBody = map[string]int64{
-	"PUT " + functionPath + "/code":      maxSource,
-	"POST " + functionPath + "/validate": maxSource,
-	"POST " + functionPath + "/test":     maxDraft,
+	"PUT " + functionPath + "/code":           maxSource,
+	"POST " + functionPath + "/validate":      maxSource,
+	"POST " + functionPath + "/test":          maxDraft,
+	"PATCH " + functionPath:                   maxConfig,
+	"PUT " + appPattern + "/env":              maxConfig,
+	"PUT " + appPattern + "/secrets/{secret}": maxConfig,
+	"PUT " + appPattern + "/kv/{key}":         maxValue,
 }
 
 // route serves what openapi.yaml knows, and answers for the rest with problems
 // where ServeMux would send text and redirects.
 func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	notFound := &picloud.Error{Code: picloud.CodeNotFound, Detail: fmt.Sprintf("there is no path %q", picloud.Shorten(r.URL.Path, 200))}
-	if path.Clean(r.URL.Path) != r.URL.Path {
+	if key, ok := withKey(r.URL); ok {
+		inner := *r
+		inner.URL = key
+		r = &inner
+	} else if path.Clean(r.URL.Path) != r.URL.Path {
 		s.fail(w, r, notFound)
 		return
 	}
@@ -52,6 +67,28 @@ func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	allow := refused.header.Get("Allow")
 	w.Header().Set("Allow", allow)
 	s.fail(w, r, &picloud.Error{Code: picloud.CodeMethod, Detail: "the path takes " + allow + ", not " + picloud.Shorten(r.Method, 40)})
+}
+
+// keyMark stands before a key in its segment of the path, since ServeMux takes
+// a segment that is a slash for none.
+const keyMark = ":"
+
+// withKey returns the URL of a key of a key-value store with the key, marked, as
+// one segment of the path, whatever it holds: slashes, dots, percent signs.
+func withKey(u *url.URL) (*url.URL, bool) {
+	segments := strings.SplitN(u.EscapedPath(), "/", 7)
+	if len(segments) < 7 || segments[6] == "" || strings.Join(segments[:4], "/") != "/api/v1/apps" || segments[5] != "kv" {
+		return nil, false
+	}
+	app, appErr := url.PathUnescape(segments[4])
+	key, keyErr := url.PathUnescape(segments[6])
+	if appErr != nil || keyErr != nil || !picloud.ValidName(app) {
+		return nil, false
+	}
+	out := *u
+	out.Path = "/api/v1/apps/" + app + "/kv/" + keyMark + key
+	out.RawPath = "/api/v1/apps/" + app + "/kv/" + keyMark + url.PathEscape(key)
+	return &out, true
 }
 
 // refusal takes what ServeMux says about a request that it does not route.

@@ -29,6 +29,9 @@ type Options struct {
 	Functions   FunctionStore
 	Versions    VersionStore
 	Deployments DeploymentStore
+	Env         EnvStore
+	Secrets     SecretStore
+	KV          KVStore
 	Nodes       NodeStore
 	Runs        Runs
 	Logs        Logs
@@ -50,6 +53,7 @@ func (o Options) validate() error {
 	for name, missing := range map[string]bool{
 		"Manager": o.Manager == nil, "Apps": o.Apps == nil, "Members": o.Members == nil, "Users": o.Users == nil,
 		"Functions": o.Functions == nil, "Versions": o.Versions == nil, "Deployments": o.Deployments == nil,
+		"Env": o.Env == nil, "Secrets": o.Secrets == nil, "KV": o.KV == nil,
 		"Nodes": o.Nodes == nil, "Runs": o.Runs == nil, "Logs": o.Logs == nil, "Ready": o.Ready == nil, "Node": o.Node == "",
 	} {
 		if missing {

@@ -42,8 +42,14 @@ type AppDetail struct {
 	CreatedAt time.Time `json:"created_at"`
 	Name      Name      `json:"name"`
 
+	// Rev Catalog revision of the last change of settings, variables or secrets; the ETag.
+	Rev int64 `json:"rev"`
+
 	// Role What a member may do. Each role includes those before it.
 	Role Role `json:"role"`
+
+	// Settings What an app's functions have in common.
+	Settings AppSettings `json:"settings"`
 }
 
 // AppList defines model for AppList.
@@ -53,6 +59,12 @@ type AppList struct {
 	// Next Cursor of the next page; absent on the last one.
 	Next Next `json:"next,omitempty"`
 }
+
+// AppPatch defines model for AppPatch.
+type AppPatch = json.RawMessage
+
+// AppSettings What an app's functions have in common.
+type AppSettings = picloud.AppSettings
 
 // CORS Which pages of other origins may call the function. Answered before code runs.
 type CORS = picloud.CORS
@@ -143,6 +155,10 @@ type Duration = picloud.Duration
 // Encoding defines model for Encoding.
 type Encoding string
 
+// Env Variables by name (`[A-Za-z_][A-Za-z0-9_]{0,127}`): at most 200, with at most 64 KiB of names and values. They are no place for secrets:
+// every viewer of the app reads them.
+type Env = picloud.Env
+
 // FieldError defines model for FieldError.
 type FieldError = picloud.FieldError
 
@@ -171,7 +187,35 @@ type InvocationList struct {
 	Items []Invocation `json:"items"`
 }
 
-// Limits What one function may use. What is absent has its default.
+// KVItem defines model for KVItem.
+type KVItem struct {
+	// Encoding base64 when the value is bytes; else absent.
+	Encoding  Encoding   `json:"encoding,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Key       string     `json:"key"`
+
+	// Size Bytes of the value as it is kept.
+	Size int `json:"size"`
+
+	// Value In lists, and when `size` is at most 1024; otherwise read the key. JSON, or base64 when `encoding` says so.
+	Value json.RawMessage `json:"value,omitempty"`
+
+	// Version A number that no earlier state of the key had; the ETag.
+	Version int64 `json:"version"`
+}
+
+// KVList defines model for KVList.
+type KVList struct {
+	Items []KVItem `json:"items"`
+
+	// Next Cursor of the next page; absent on the last one.
+	Next Next `json:"next,omitempty"`
+}
+
+// KVQuota What an app may keep in its key-value store.
+type KVQuota = picloud.KVQuota
+
+// Limits What one function may use. What is absent has the default: that of the app, else that of the node, else the one named here.
 type Limits = picloud.Limits
 
 // LogList defines model for LogList.
@@ -232,6 +276,11 @@ type NewRollback struct {
 	To int `json:"to,omitempty"`
 }
 
+// NewSecret defines model for NewSecret.
+type NewSecret struct {
+	Value string `json:"value"`
+}
+
 // NewToken defines model for NewToken.
 type NewToken struct {
 	Token string `json:"token"`
@@ -254,6 +303,9 @@ type Node = picloud.Node
 type NodeList struct {
 	Items []Node `json:"items"`
 }
+
+// NodePatch defines model for NodePatch.
+type NodePatch = json.RawMessage
 
 // Problem An RFC 9457 problem.
 type Problem struct {
@@ -300,6 +352,14 @@ type Rollout struct {
 
 	// Timings Where the time of a deploy went.
 	Timings Timings `json:"timings"`
+}
+
+// Secret A secret without its value.
+type Secret = picloud.Secret
+
+// SecretList defines model for SecretList.
+type SecretList struct {
+	Items []Secret `json:"items"`
 }
 
 // Session defines model for Session.
@@ -418,6 +478,18 @@ type ListAppsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// UpdateAppParams defines parameters for UpdateApp.
+type UpdateAppParams struct {
+	// IfMatch The ETag that you read.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ReplaceEnvParams defines parameters for ReplaceEnv.
+type ReplaceEnvParams struct {
+	// IfMatch The ETag that you read.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListFunctionsParams defines parameters for ListFunctions.
 type ListFunctionsParams struct {
 	// Limit Items at most, 1 to 200. Default 50.
@@ -429,13 +501,13 @@ type ListFunctionsParams struct {
 
 // DeleteFunctionParams defines parameters for DeleteFunction.
 type DeleteFunctionParams struct {
-	// IfMatch The ETag of the function that you read.
+	// IfMatch The ETag that you read.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateFunctionParams defines parameters for UpdateFunction.
 type UpdateFunctionParams struct {
-	// IfMatch The ETag of the function that you read.
+	// IfMatch The ETag that you read.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -493,6 +565,42 @@ type ListVersionsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ListKVParams defines parameters for ListKV.
+type ListKVParams struct {
+	// Prefix Only keys that start with this.
+	Prefix *string `form:"prefix,omitempty" json:"prefix,omitempty"`
+
+	// Limit Items at most, 1 to 200. Default 50.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next` of the page before.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DeleteKVParams defines parameters for DeleteKV.
+type DeleteKVParams struct {
+	// IfMatch The ETag that you read.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PutKVJSONBody defines parameters for PutKV.
+type PutKVJSONBody = interface{}
+
+// PutKVTextBody defines parameters for PutKV.
+type PutKVTextBody = string
+
+// PutKVParams defines parameters for PutKV.
+type PutKVParams struct {
+	// TTL How long the key lasts, a duration such as "1h", up to 87600h. Default for ever.
+	TTL *string `form:"ttl,omitempty" json:"ttl,omitempty"`
+
+	// IfMatch The ETag that you read.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: only when there is no such key.
+	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+}
+
 // ListMembersParams defines parameters for ListMembers.
 type ListMembersParams struct {
 	// Limit Items at most, 1 to 200. Default 50.
@@ -533,6 +641,12 @@ type ListUsersParams struct {
 // CreateAppJSONRequestBody defines body for CreateApp for application/json ContentType.
 type CreateAppJSONRequestBody = NewApp
 
+// UpdateAppJSONRequestBody defines body for UpdateApp for application/json ContentType.
+type UpdateAppJSONRequestBody = AppPatch
+
+// ReplaceEnvJSONRequestBody defines body for ReplaceEnv for application/json ContentType.
+type ReplaceEnvJSONRequestBody = Env
+
 // CreateFunctionJSONRequestBody defines body for CreateFunction for application/json ContentType.
 type CreateFunctionJSONRequestBody = NewFunction
 
@@ -548,11 +662,23 @@ type RollbackJSONRequestBody = NewRollback
 // TestDraftJSONRequestBody defines body for TestDraft for application/json ContentType.
 type TestDraftJSONRequestBody = Draft
 
+// PutKVJSONRequestBody defines body for PutKV for application/json ContentType.
+type PutKVJSONRequestBody = PutKVJSONBody
+
+// PutKVTextRequestBody defines body for PutKV for text/plain ContentType.
+type PutKVTextRequestBody = PutKVTextBody
+
 // AddMemberJSONRequestBody defines body for AddMember for application/json ContentType.
 type AddMemberJSONRequestBody = NewMember
 
 // SetMemberRoleJSONRequestBody defines body for SetMemberRole for application/json ContentType.
 type SetMemberRoleJSONRequestBody = MemberPatch
+
+// PutSecretJSONRequestBody defines body for PutSecret for application/json ContentType.
+type PutSecretJSONRequestBody = NewSecret
+
+// UpdateNodeJSONRequestBody defines body for UpdateNode for application/json ContentType.
+type UpdateNodeJSONRequestBody = NodePatch
 
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = NewUser
@@ -655,10 +781,57 @@ type ClientInterface interface {
 	// Corresponds with DELETE /api/v1/apps/{app} (the `DeleteApp` operationId).
 	DeleteApp(ctx context.Context, app AppName, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetApp Show an app and your role in it.
+	// GetApp Show an app, its settings and your role in it.
 	//
 	// Corresponds with GET /api/v1/apps/{app} (the `GetApp` operationId).
 	GetApp(ctx context.Context, app AppName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateAppWithBody Change an app's settings, the limits that its functions share. Needs the admin role.
+	//
+	// A JSON merge patch (RFC 7396) of the app, of which `settings` can be changed: what is not named stays, `null` resets to the
+	// default. A limit of a function comes before that of its app, and that before the node's. The ETag is that of everything that
+	// functions are given: variables and secrets change it too.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /api/v1/apps/{app} (the `UpdateApp` operationId).
+	UpdateAppWithBody(ctx context.Context, app AppName, params *UpdateAppParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateApp Change an app's settings, the limits that its functions share. Needs the admin role.
+	//
+	// A JSON merge patch (RFC 7396) of the app, of which `settings` can be changed: what is not named stays, `null` resets to the
+	// default. A limit of a function comes before that of its app, and that before the node's. The ETag is that of everything that
+	// functions are given: variables and secrets change it too.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /api/v1/apps/{app} (the `UpdateApp` operationId).
+	UpdateApp(ctx context.Context, app AppName, params *UpdateAppParams, body UpdateAppJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetEnv Show the variables of an app. A function's own come before them.
+	//
+	// Corresponds with GET /api/v1/apps/{app}/env (the `GetEnv` operationId).
+	GetEnv(ctx context.Context, app AppName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceEnvWithBody Replace the variables of an app by these, all of them. Needs the developer role.
+	//
+	// With `If-Match` they are replaced only in the state that you read (else 412). Every node applies them without a restart.
+	// The body holds at most 256 KiB.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /api/v1/apps/{app}/env (the `ReplaceEnv` operationId).
+	ReplaceEnvWithBody(ctx context.Context, app AppName, params *ReplaceEnvParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceEnv Replace the variables of an app by these, all of them. Needs the developer role.
+	//
+	// With `If-Match` they are replaced only in the state that you read (else 412). Every node applies them without a restart.
+	// The body holds at most 256 KiB.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /api/v1/apps/{app}/env (the `ReplaceEnv` operationId).
+	ReplaceEnv(ctx context.Context, app AppName, params *ReplaceEnvParams, body ReplaceEnvJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListFunctions List the functions of an app.
 	//
@@ -693,6 +866,7 @@ type ClientInterface interface {
 	//
 	// A JSON merge patch (RFC 7396) of the function, of which `settings` can be changed: what is not named stays, `null` resets
 	// to the default, lists are replaced whole. With `If-Match` the change happens only to the function that you read (else 412).
+	// The body holds at most 256 KiB.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -703,6 +877,7 @@ type ClientInterface interface {
 	//
 	// A JSON merge patch (RFC 7396) of the function, of which `settings` can be changed: what is not named stays, `null` resets
 	// to the default, lists are replaced whole. With `If-Match` the change happens only to the function that you read (else 412).
+	// The body holds at most 256 KiB.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -808,6 +983,55 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/apps/{app}/functions/{function}/versions/{version}/code (the `GetVersionCode` operationId).
 	GetVersionCode(ctx context.Context, app AppName, function FunctionName, version VersionNumber, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListKV List the keys of an app's key-value store. Needs the developer role.
+	//
+	// Corresponds with GET /api/v1/apps/{app}/kv (the `ListKV` operationId).
+	ListKV(ctx context.Context, app AppName, params *ListKVParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteKV Delete a key. Needs the developer role.
+	//
+	// Corresponds with DELETE /api/v1/apps/{app}/kv/{key} (the `DeleteKV` operationId).
+	DeleteKV(ctx context.Context, app AppName, key string, params *DeleteKVParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetKV Read a key. Needs the developer role.
+	//
+	// A value that is bytes is answered as `application/octet-stream`, every other one as JSON: whole numbers keep all their 64 bits,
+	// other numbers have a point or an exponent, and bytes within lists and maps are base64. `X-PiCloud-Expires-At` says when the key
+	// ends, if it does.
+	//
+	// Corresponds with GET /api/v1/apps/{app}/kv/{key} (the `GetKV` operationId).
+	GetKV(ctx context.Context, app AppName, key string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutKVWithBody Write a key, whether there is one or not. Needs the developer role.
+	//
+	// A JSON body is a value, one of `text/plain` a string, any other but a form bytes. With `If-Match` the key is written only in the version
+	// that you read, with `If-None-Match: *` only when there is none (else 412). The value has at most 256 KiB as it is kept.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /api/v1/apps/{app}/kv/{key} (the `PutKV` operationId).
+	PutKVWithBody(ctx context.Context, app AppName, key string, params *PutKVParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutKV Write a key, whether there is one or not. Needs the developer role.
+	//
+	// A JSON body is a value, one of `text/plain` a string, any other but a form bytes. With `If-Match` the key is written only in the version
+	// that you read, with `If-None-Match: *` only when there is none (else 412). The value has at most 256 KiB as it is kept.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /api/v1/apps/{app}/kv/{key} (the `PutKV` operationId).
+	PutKV(ctx context.Context, app AppName, key string, params *PutKVParams, body PutKVJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutKVWithTextBody Write a key, whether there is one or not. Needs the developer role.
+	//
+	// A JSON body is a value, one of `text/plain` a string, any other but a form bytes. With `If-Match` the key is written only in the version
+	// that you read, with `If-None-Match: *` only when there is none (else 412). The value has at most 256 KiB as it is kept.
+	//
+	// Takes a body of the `text/plain` content type.
+	//
+	// Corresponds with PUT /api/v1/apps/{app}/kv/{key} (the `PutKV` operationId).
+	PutKVWithTextBody(ctx context.Context, app AppName, key string, params *PutKVParams, body PutKVTextRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListMembers List the members of an app.
 	//
 	// Corresponds with GET /api/v1/apps/{app}/members (the `ListMembers` operationId).
@@ -851,6 +1075,36 @@ type ClientInterface interface {
 	// Corresponds with PATCH /api/v1/apps/{app}/members/{user} (the `SetMemberRole` operationId).
 	SetMemberRole(ctx context.Context, app AppName, user UserName, body SetMemberRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListSecrets List the secrets of an app, without their values, which nothing ever shows again.
+	//
+	// Corresponds with GET /api/v1/apps/{app}/secrets (the `ListSecrets` operationId).
+	ListSecrets(ctx context.Context, app AppName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteSecret Delete a secret. Needs the developer role.
+	//
+	// Corresponds with DELETE /api/v1/apps/{app}/secrets/{secret} (the `DeleteSecret` operationId).
+	DeleteSecret(ctx context.Context, app AppName, secret string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutSecretWithBody Set a secret, whether there is one or not. Needs the developer role.
+	//
+	// The value, 1 byte to 32 KiB, is the string of a JSON body `{"value": "…"}`, or the body itself with any other content type
+	// but a form's. It is sealed before it is kept, and never shown again.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /api/v1/apps/{app}/secrets/{secret} (the `PutSecret` operationId).
+	PutSecretWithBody(ctx context.Context, app AppName, secret string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutSecret Set a secret, whether there is one or not. Needs the developer role.
+	//
+	// The value, 1 byte to 32 KiB, is the string of a JSON body `{"value": "…"}`, or the body itself with any other content type
+	// but a form's. It is sealed before it is kept, and never shown again.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /api/v1/apps/{app}/secrets/{secret} (the `PutSecret` operationId).
+	PutSecret(ctx context.Context, app AppName, secret string, body PutSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListInvocations List recent calls of an app that this node served, newest first.
 	//
 	// Corresponds with GET /api/v1/invocations (the `ListInvocations` operationId).
@@ -870,6 +1124,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/nodes/{node} (the `GetNode` operationId).
 	GetNode(ctx context.Context, node string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateNodeWithBody Change the limits that a node gives to functions whose app sets none. Cluster admins only.
+	//
+	// A JSON merge patch (RFC 7396) of the node, of which `limits` can be changed: what is not named stays, `null` resets to the default.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /api/v1/nodes/{node} (the `UpdateNode` operationId).
+	UpdateNodeWithBody(ctx context.Context, node string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateNode Change the limits that a node gives to functions whose app sets none. Cluster admins only.
+	//
+	// A JSON merge patch (RFC 7396) of the node, of which `limits` can be changed: what is not named stays, `null` resets to the default.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /api/v1/nodes/{node} (the `UpdateNode` operationId).
+	UpdateNode(ctx context.Context, node string, body UpdateNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetOpenAPI This document.
 	//
@@ -990,11 +1262,108 @@ func (c *Client) DeleteApp(ctx context.Context, app AppName, reqEditors ...Reque
 	return c.Client.Do(req)
 }
 
-// GetApp Show an app and your role in it.
+// GetApp Show an app, its settings and your role in it.
 //
 // Corresponds with GET /api/v1/apps/{app} (the `GetApp` operationId).
 func (c *Client) GetApp(ctx context.Context, app AppName, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetAppRequest(c.Server, app)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateAppWithBody Change an app's settings, the limits that its functions share. Needs the admin role.
+//
+// A JSON merge patch (RFC 7396) of the app, of which `settings` can be changed: what is not named stays, `null` resets to the
+// default. A limit of a function comes before that of its app, and that before the node's. The ETag is that of everything that
+// functions are given: variables and secrets change it too.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /api/v1/apps/{app} (the `UpdateApp` operationId).
+func (c *Client) UpdateAppWithBody(ctx context.Context, app AppName, params *UpdateAppParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateAppRequestWithBody(c.Server, app, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateApp Change an app's settings, the limits that its functions share. Needs the admin role.
+//
+// A JSON merge patch (RFC 7396) of the app, of which `settings` can be changed: what is not named stays, `null` resets to the
+// default. A limit of a function comes before that of its app, and that before the node's. The ETag is that of everything that
+// functions are given: variables and secrets change it too.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /api/v1/apps/{app} (the `UpdateApp` operationId).
+func (c *Client) UpdateApp(ctx context.Context, app AppName, params *UpdateAppParams, body UpdateAppJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateAppRequest(c.Server, app, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetEnv Show the variables of an app. A function's own come before them.
+//
+// Corresponds with GET /api/v1/apps/{app}/env (the `GetEnv` operationId).
+func (c *Client) GetEnv(ctx context.Context, app AppName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetEnvRequest(c.Server, app)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceEnvWithBody Replace the variables of an app by these, all of them. Needs the developer role.
+//
+// With `If-Match` they are replaced only in the state that you read (else 412). Every node applies them without a restart.
+// The body holds at most 256 KiB.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /api/v1/apps/{app}/env (the `ReplaceEnv` operationId).
+func (c *Client) ReplaceEnvWithBody(ctx context.Context, app AppName, params *ReplaceEnvParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceEnvRequestWithBody(c.Server, app, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceEnv Replace the variables of an app by these, all of them. Needs the developer role.
+//
+// With `If-Match` they are replaced only in the state that you read (else 412). Every node applies them without a restart.
+// The body holds at most 256 KiB.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /api/v1/apps/{app}/env (the `ReplaceEnv` operationId).
+func (c *Client) ReplaceEnv(ctx context.Context, app AppName, params *ReplaceEnvParams, body ReplaceEnvJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceEnvRequest(c.Server, app, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1088,6 +1457,7 @@ func (c *Client) GetFunction(ctx context.Context, app AppName, function Function
 //
 // A JSON merge patch (RFC 7396) of the function, of which `settings` can be changed: what is not named stays, `null` resets
 // to the default, lists are replaced whole. With `If-Match` the change happens only to the function that you read (else 412).
+// The body holds at most 256 KiB.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1108,6 +1478,7 @@ func (c *Client) UpdateFunctionWithBody(ctx context.Context, app AppName, functi
 //
 // A JSON merge patch (RFC 7396) of the function, of which `settings` can be changed: what is not named stays, `null` resets
 // to the default, lists are replaced whole. With `If-Match` the change happens only to the function that you read (else 412).
+// The body holds at most 256 KiB.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1363,6 +1734,115 @@ func (c *Client) GetVersionCode(ctx context.Context, app AppName, function Funct
 	return c.Client.Do(req)
 }
 
+// ListKV List the keys of an app's key-value store. Needs the developer role.
+//
+// Corresponds with GET /api/v1/apps/{app}/kv (the `ListKV` operationId).
+func (c *Client) ListKV(ctx context.Context, app AppName, params *ListKVParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListKVRequest(c.Server, app, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteKV Delete a key. Needs the developer role.
+//
+// Corresponds with DELETE /api/v1/apps/{app}/kv/{key} (the `DeleteKV` operationId).
+func (c *Client) DeleteKV(ctx context.Context, app AppName, key string, params *DeleteKVParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteKVRequest(c.Server, app, key, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetKV Read a key. Needs the developer role.
+//
+// A value that is bytes is answered as `application/octet-stream`, every other one as JSON: whole numbers keep all their 64 bits,
+// other numbers have a point or an exponent, and bytes within lists and maps are base64. `X-PiCloud-Expires-At` says when the key
+// ends, if it does.
+//
+// Corresponds with GET /api/v1/apps/{app}/kv/{key} (the `GetKV` operationId).
+func (c *Client) GetKV(ctx context.Context, app AppName, key string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetKVRequest(c.Server, app, key)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutKVWithBody Write a key, whether there is one or not. Needs the developer role.
+//
+// A JSON body is a value, one of `text/plain` a string, any other but a form bytes. With `If-Match` the key is written only in the version
+// that you read, with `If-None-Match: *` only when there is none (else 412). The value has at most 256 KiB as it is kept.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /api/v1/apps/{app}/kv/{key} (the `PutKV` operationId).
+func (c *Client) PutKVWithBody(ctx context.Context, app AppName, key string, params *PutKVParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutKVRequestWithBody(c.Server, app, key, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutKV Write a key, whether there is one or not. Needs the developer role.
+//
+// A JSON body is a value, one of `text/plain` a string, any other but a form bytes. With `If-Match` the key is written only in the version
+// that you read, with `If-None-Match: *` only when there is none (else 412). The value has at most 256 KiB as it is kept.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /api/v1/apps/{app}/kv/{key} (the `PutKV` operationId).
+func (c *Client) PutKV(ctx context.Context, app AppName, key string, params *PutKVParams, body PutKVJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutKVRequest(c.Server, app, key, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutKVWithTextBody Write a key, whether there is one or not. Needs the developer role.
+//
+// A JSON body is a value, one of `text/plain` a string, any other but a form bytes. With `If-Match` the key is written only in the version
+// that you read, with `If-None-Match: *` only when there is none (else 412). The value has at most 256 KiB as it is kept.
+//
+// Takes a body of the `text/plain` content type.
+//
+// Corresponds with PUT /api/v1/apps/{app}/kv/{key} (the `PutKV` operationId).
+func (c *Client) PutKVWithTextBody(ctx context.Context, app AppName, key string, params *PutKVParams, body PutKVTextRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutKVRequestWithTextBody(c.Server, app, key, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListMembers List the members of an app.
 //
 // Corresponds with GET /api/v1/apps/{app}/members (the `ListMembers` operationId).
@@ -1476,6 +1956,76 @@ func (c *Client) SetMemberRole(ctx context.Context, app AppName, user UserName, 
 	return c.Client.Do(req)
 }
 
+// ListSecrets List the secrets of an app, without their values, which nothing ever shows again.
+//
+// Corresponds with GET /api/v1/apps/{app}/secrets (the `ListSecrets` operationId).
+func (c *Client) ListSecrets(ctx context.Context, app AppName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListSecretsRequest(c.Server, app)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteSecret Delete a secret. Needs the developer role.
+//
+// Corresponds with DELETE /api/v1/apps/{app}/secrets/{secret} (the `DeleteSecret` operationId).
+func (c *Client) DeleteSecret(ctx context.Context, app AppName, secret string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteSecretRequest(c.Server, app, secret)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutSecretWithBody Set a secret, whether there is one or not. Needs the developer role.
+//
+// The value, 1 byte to 32 KiB, is the string of a JSON body `{"value": "…"}`, or the body itself with any other content type
+// but a form's. It is sealed before it is kept, and never shown again.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /api/v1/apps/{app}/secrets/{secret} (the `PutSecret` operationId).
+func (c *Client) PutSecretWithBody(ctx context.Context, app AppName, secret string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutSecretRequestWithBody(c.Server, app, secret, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutSecret Set a secret, whether there is one or not. Needs the developer role.
+//
+// The value, 1 byte to 32 KiB, is the string of a JSON body `{"value": "…"}`, or the body itself with any other content type
+// but a form's. It is sealed before it is kept, and never shown again.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /api/v1/apps/{app}/secrets/{secret} (the `PutSecret` operationId).
+func (c *Client) PutSecret(ctx context.Context, app AppName, secret string, body PutSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutSecretRequest(c.Server, app, secret, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListInvocations List recent calls of an app that this node served, newest first.
 //
 // Corresponds with GET /api/v1/invocations (the `ListInvocations` operationId).
@@ -1526,6 +2076,44 @@ func (c *Client) ListNodes(ctx context.Context, reqEditors ...RequestEditorFn) (
 // Corresponds with GET /api/v1/nodes/{node} (the `GetNode` operationId).
 func (c *Client) GetNode(ctx context.Context, node string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetNodeRequest(c.Server, node)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateNodeWithBody Change the limits that a node gives to functions whose app sets none. Cluster admins only.
+//
+// A JSON merge patch (RFC 7396) of the node, of which `limits` can be changed: what is not named stays, `null` resets to the default.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /api/v1/nodes/{node} (the `UpdateNode` operationId).
+func (c *Client) UpdateNodeWithBody(ctx context.Context, node string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateNodeRequestWithBody(c.Server, node, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateNode Change the limits that a node gives to functions whose app sets none. Cluster admins only.
+//
+// A JSON merge patch (RFC 7396) of the node, of which `limits` can be changed: what is not named stays, `null` resets to the default.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /api/v1/nodes/{node} (the `UpdateNode` operationId).
+func (c *Client) UpdateNode(ctx context.Context, node string, body UpdateNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateNodeRequest(c.Server, node, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1859,6 +2447,164 @@ func NewGetAppRequest(server string, app AppName) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateAppRequest calls the generic UpdateApp builder with application/json body
+func NewUpdateAppRequest(server string, app AppName, params *UpdateAppParams, body UpdateAppJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateAppRequestWithBody(server, app, params, "application/json", bodyReader)
+}
+
+// NewUpdateAppRequestWithBody constructs an http.Request for the UpdateApp method, with any body, and a specified content type
+func NewUpdateAppRequestWithBody(server string, app AppName, params *UpdateAppParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "app", app, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/apps/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetEnvRequest constructs an http.Request for the GetEnv method
+func NewGetEnvRequest(server string, app AppName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "app", app, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/apps/%s/env", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReplaceEnvRequest calls the generic ReplaceEnv builder with application/json body
+func NewReplaceEnvRequest(server string, app AppName, params *ReplaceEnvParams, body ReplaceEnvJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReplaceEnvRequestWithBody(server, app, params, "application/json", bodyReader)
+}
+
+// NewReplaceEnvRequestWithBody constructs an http.Request for the ReplaceEnv method, with any body, and a specified content type
+func NewReplaceEnvRequestWithBody(server string, app AppName, params *ReplaceEnvParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "app", app, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/apps/%s/env", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -2899,6 +3645,306 @@ func NewGetVersionCodeRequest(server string, app AppName, function FunctionName,
 	return req, nil
 }
 
+// NewListKVRequest constructs an http.Request for the ListKV method
+func NewListKVRequest(server string, app AppName, params *ListKVParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "app", app, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/apps/%s/kv", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Prefix != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "prefix", *params.Prefix, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteKVRequest constructs an http.Request for the DeleteKV method
+func NewDeleteKVRequest(server string, app AppName, key string, params *DeleteKVParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "app", app, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "key", key, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/apps/%s/kv/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetKVRequest constructs an http.Request for the GetKV method
+func NewGetKVRequest(server string, app AppName, key string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "app", app, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "key", key, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/apps/%s/kv/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutKVRequest calls the generic PutKV builder with application/json body
+func NewPutKVRequest(server string, app AppName, key string, params *PutKVParams, body PutKVJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutKVRequestWithBody(server, app, key, params, "application/json", bodyReader)
+}
+
+// NewPutKVRequestWithTextBody calls the generic PutKV builder with text/plain body
+func NewPutKVRequestWithTextBody(server string, app AppName, key string, params *PutKVParams, body PutKVTextRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	if stringer, ok := interface{}(body).(fmt.Stringer); ok {
+		bodyReader = strings.NewReader(stringer.String())
+	} else {
+		bodyReader = strings.NewReader(fmt.Sprint(body))
+	}
+	return NewPutKVRequestWithBody(server, app, key, params, "text/plain", bodyReader)
+}
+
+// NewPutKVRequestWithBody constructs an http.Request for the PutKV method, with any body, and a specified content type
+func NewPutKVRequestWithBody(server string, app AppName, key string, params *PutKVParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "app", app, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "key", key, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/apps/%s/kv/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.TTL != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ttl", *params.TTL, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListMembersRequest constructs an http.Request for the ListMembers method
 func NewListMembersRequest(server string, app AppName, params *ListMembersParams) (*http.Request, error) {
 	var err error
@@ -3155,6 +4201,135 @@ func NewSetMemberRoleRequestWithBody(server string, app AppName, user UserName, 
 	return req, nil
 }
 
+// NewListSecretsRequest constructs an http.Request for the ListSecrets method
+func NewListSecretsRequest(server string, app AppName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "app", app, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/apps/%s/secrets", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteSecretRequest constructs an http.Request for the DeleteSecret method
+func NewDeleteSecretRequest(server string, app AppName, secret string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "app", app, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "secret", secret, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/apps/%s/secrets/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutSecretRequest calls the generic PutSecret builder with application/json body
+func NewPutSecretRequest(server string, app AppName, secret string, body PutSecretJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutSecretRequestWithBody(server, app, secret, "application/json", bodyReader)
+}
+
+// NewPutSecretRequestWithBody constructs an http.Request for the PutSecret method, with any body, and a specified content type
+func NewPutSecretRequestWithBody(server string, app AppName, secret string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "app", app, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "secret", secret, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/apps/%s/secrets/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListInvocationsRequest constructs an http.Request for the ListInvocations method
 func NewListInvocationsRequest(server string, params *ListInvocationsParams) (*http.Request, error) {
 	var err error
@@ -3344,6 +4519,53 @@ func NewGetNodeRequest(server string, node string) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewUpdateNodeRequest calls the generic UpdateNode builder with application/json body
+func NewUpdateNodeRequest(server string, node string, body UpdateNodeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateNodeRequestWithBody(server, node, "application/json", bodyReader)
+}
+
+// NewUpdateNodeRequestWithBody constructs an http.Request for the UpdateNode method, with any body, and a specified content type
+func NewUpdateNodeRequestWithBody(server string, node string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/nodes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
