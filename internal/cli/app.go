@@ -34,6 +34,8 @@ func (c *cli) appCommand() *cobra.Command {
 				return c.print(app, func() { c.printf("app %s created\n", app.Name) })
 			},
 		},
+		c.appShowCommand(),
+		c.appSetCommand(),
 		c.removal("rm APP", "Delete an app with its functions and members", "app", c.completeApps,
 			func(ctx context.Context, node *connection, name string) error {
 				_, err := client.Read[client.Nothing](node.DeleteApp(ctx, name))

@@ -46,6 +46,7 @@ type cli struct {
 // The groups that the help lists commands under.
 const (
 	groupFunctions = "functions"
+	groupConfig    = "config"
 	groupPeople    = "people"
 	groupNode      = "node"
 	groupOther     = "other"
@@ -75,6 +76,7 @@ func New(o Options) *cobra.Command {
 	c.addGlobalFlags(root)
 
 	root.AddGroup(&cobra.Group{ID: groupFunctions, Title: "Functions:"},
+		&cobra.Group{ID: groupConfig, Title: "What functions are given:"},
 		&cobra.Group{ID: groupPeople, Title: "Apps and people:"},
 		&cobra.Group{ID: groupOther, Title: "Other:"})
 	root.SetHelpCommandGroupID(groupOther)
@@ -87,8 +89,9 @@ func New(o Options) *cobra.Command {
 	}
 	add(groupFunctions, c.deployCommand(), c.invokeCommand(), c.logsCommand(), c.lsCommand(), c.rmCommand(),
 		c.versionsCommand(), c.rollbackCommand(), c.validateCommand(), c.testCommand(), c.functionCommand())
+	add(groupConfig, c.envCommand(), c.secretCommand(), c.kvCommand(), c.egressCommand())
 	add(groupPeople, c.appCommand(), c.memberCommand(), c.userCommand())
-	add(groupOther, c.loginCommand(), c.versionCommand())
+	add(groupOther, c.nodeCommand(), c.loginCommand(), c.versionCommand())
 	return root
 }
 

@@ -98,3 +98,12 @@ func newTransport() http.RoundTripper {
 func deadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, callTimeout)
 }
+
+// readTagged reads an answer with its ETag.
+func readTagged[T any](resp *http.Response, err error) (out T, etag string, _ error) {
+	out, err = client.Read[T](resp, err)
+	if err == nil {
+		etag = resp.Header.Get("ETag")
+	}
+	return out, etag, err
+}

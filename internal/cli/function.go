@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,14 +37,18 @@ func (c *cli) functionShowCommand() *cobra.Command {
 			if err != nil {
 				return node.fail(err, "show function", c.app+"/"+names[0])
 			}
-			return c.print(f, func() { c.printFunction(node, f) })
+			return c.showFunction(ctx, node, f)
 		},
 	}
 }
 
+// showFunction prints a function, for people with the settings in force.
+func (c *cli) showFunction(ctx context.Context, node *connection, f client.Function) error {
+	return c.print(f, func() { c.printFunction(node, f, node.defaultsOf(ctx, f.App)) })
+}
+
 // printFunction writes the settings in force: what is set, and the defaults.
-func (c *cli) printFunction(node *connection, f client.Function) {
-	l := f.Settings.Limits.WithDefaults()
+func (c *cli) printFunction(node *connection, f client.Function, defaults []source) {
 	version := "none is live"
 	if f.Version > 0 {
 		version = fmt.Sprintf("v%d", f.Version)
@@ -56,15 +63,11 @@ func (c *cli) printFunction(node *connection, f client.Function) {
 	}
 	rows = append(rows, corsRows(f.Settings.CORS)...)
 	rows = append(rows, [][]string{
-		{"timeout", l.Timeout.String()},
-		{"memory", l.Memory.String()},
-		{"concurrency", fmt.Sprint(l.Concurrency)},
-		{"queue", fmt.Sprint(l.Queue)},
-		{"request-body", l.RequestBody.String()},
-		{"response-body", l.ResponseBody.String()},
-		{"log-bytes", l.LogBytes.String()},
-		{"host-calls", fmt.Sprint(l.HostCalls)},
+		{"env", firstOf(strings.Join(slices.Sorted(maps.Keys(f.Settings.Env)), ", "), "only the app's")},
+		{"secrets", firstOf(strings.Join(f.Settings.Secrets, ", "), "all of the app's")},
+		{"egress", firstOf(strings.Join(f.Settings.Egress, ", "), "nowhere")},
 	}...)
+	rows = append(rows, limitRows(append([]source{{"function", textsOf(f.Settings.Limits)}}, defaults...)...)...)
 	c.table("NAME "+f.App+"/"+f.Name, rows)
 }
 

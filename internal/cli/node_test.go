@@ -20,6 +20,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/seal"
 	"github.com/picloud/picloud/internal/testdb"
 	"github.com/picloud/picloud/manager"
 	"github.com/picloud/picloud/manager/api"
@@ -32,6 +33,7 @@ type node struct {
 	control   *httptest.Server
 	functions *httptest.Server
 	token     string
+	key       *seal.ClusterKey
 
 	fleet  fleet
 	logs   logs
@@ -39,21 +41,24 @@ type node struct {
 	checks sync.Mutex  // guards what the stand-ins hold
 }
 
+const nodeID = "00000000-0000-0000-0000-000000000001"
+
 func newNode(t testing.TB) *node {
-	n := &node{db: testdb.New(t), token: "pct_" + randomText()}
+	n := &node{db: testdb.New(t), token: "pct_" + randomText(), key: seal.Generate()}
 	n.logs.node, n.fleet.node = n, n
 	hash := sha256.Sum256([]byte(n.token))
 	_, err := n.db.Users().Bootstrap(context.Background(), "admin", hash[:])
 	require.NoError(t, err)
+	require.NoError(t, n.db.Nodes().Report(context.Background(), picloud.Node{ID: nodeID, Name: "pi-1", Version: "test"}))
 	m, err := manager.New(manager.Options{
 		Apps: n.db.Apps(), Functions: n.db.Functions(), Versions: n.db.Versions(), Deployments: n.db.Deployments(),
-		Users: n.db.Users(), Compiler: compiler{}, Drafter: compiler{}, Fleet: &n.fleet,
+		Users: n.db.Users(), Secrets: n.db.Secrets(), Sealer: sealer{n.key}, Compiler: compiler{}, Drafter: compiler{}, Fleet: &n.fleet,
 	})
 	require.NoError(t, err)
 	handler, err := api.New(api.Options{
 		Manager: m, Apps: n.db.Apps(), Members: n.db.Members(), Users: n.db.Users(), Functions: n.db.Functions(),
 		Versions: n.db.Versions(), Deployments: n.db.Deployments(), Nodes: n.db.Nodes(),
-		Runs: runs{}, Logs: &n.logs, Ready: func() error { return nil }, Node: "pi-1",
+		Env: n.db.Env(), Secrets: n.db.Secrets(), KV: n.db.KV(), Runs: runs{}, Logs: &n.logs, Ready: func() error { return nil }, Node: "pi-1",
 	})
 	require.NoError(t, err)
 	n.control = httptest.NewServer(handler)
@@ -86,7 +91,7 @@ func (compiler) Compile(_ context.Context, source []byte, name string) (picloud.
 	return picloud.Compiled{Handlers: []string{"handle"}}, nil
 }
 
-func (c compiler) Draft(ctx context.Context, source []byte, _ picloud.Limits, r picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+func (c compiler) Draft(ctx context.Context, _ picloud.Function, source []byte, _ time.Duration, r picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
 	if _, err := c.Compile(ctx, source, "draft"); err != nil {
 		return picloud.Response{}, nil, err
 	}
@@ -101,6 +106,39 @@ func (c compiler) Draft(ctx context.Context, source []byte, _ picloud.Limits, r 
 	}
 	body, err := json.Marshal(map[string]any{"method": r.Method, "path": r.Path, "query": r.Query, "body": string(r.Body)})
 	return picloud.Response{Status: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, log, err
+}
+
+// sealer seals with a key of its own.
+type sealer struct{ key *seal.ClusterKey }
+
+func (s sealer) FreshKey(app string) ([]byte, error) { return s.key.NewDataKey(app), nil }
+
+func (s sealer) Seal(app, name string, wrapped, value []byte) ([]byte, error) {
+	key, err := s.key.Unwrap(app, wrapped)
+	if err != nil {
+		return nil, err
+	}
+	return key.Seal(name, value), nil
+}
+
+// secret opens what was sealed for an app.
+func (n *node) secret(app, name string) (string, error) {
+	delta, err := n.db.Catalog().Delta(context.Background(), nodeID, "", 0)
+	if err != nil {
+		return "", err
+	}
+	for _, a := range delta.Apps {
+		if a.App != app || a.Secrets[name] == nil {
+			continue
+		}
+		key, err := n.key.Unwrap(app, a.Key)
+		if err != nil {
+			return "", err
+		}
+		value, err := key.Open(name, a.Secrets[name])
+		return string(value), err
+	}
+	return "", fmt.Errorf("app %s has no secret %s", app, name)
 }
 
 // fleet is node pi-1, and others that have not been heard from.

@@ -21,6 +21,7 @@ import (
 //	exits CODE picloud ARG…   runs picloud and expects that exit code
 //	away NODE…                nodes that deploys do not hear from
 //	logged LEVEL MESSAGE      the function hello logs something
+//	sealed NAME VALUE         the secret NAME of app default has that value
 //	followed N                waits until N readers follow logs
 //	called                    waits until the function "slow" runs
 //	drain                     the node ends every log stream
@@ -52,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"exits":    exits,
 			"away":     func(ts *testscript.TestScript, _ bool, args []string) { nodeOf(ts).away(args) },
 			"logged":   logged,
+			"sealed":   sealed,
 			"drain":    func(ts *testscript.TestScript, _ bool, _ []string) { nodeOf(ts).logs.end() },
 			"called":   func(ts *testscript.TestScript, _ bool, _ []string) { nodeOf(ts).await(ts, nodeOf(ts).slow.Load) },
 			"followed": followed,
@@ -99,6 +101,19 @@ func logged(ts *testscript.TestScript, _ bool, args []string) {
 	message, err := strconv.Unquote(`"` + args[1] + `"`) // so that scripts can write \n and \x1b
 	ts.Check(err)
 	nodeOf(ts).logs.add(args[0], message)
+}
+
+func sealed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sealed NAME VALUE")
+	}
+	want, err := strconv.Unquote(`"` + args[1] + `"`)
+	ts.Check(err)
+	value, err := nodeOf(ts).secret("default", args[0])
+	ts.Check(err)
+	if value != want {
+		ts.Fatalf("%s is %q, want %q", args[0], value, want)
+	}
 }
 
 func followed(ts *testscript.TestScript, _ bool, args []string) {

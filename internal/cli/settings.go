@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -9,145 +10,167 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/manager/api/client"
 )
 
-// settingFlag is one flag of `picloud function set`.
-type settingFlag struct {
+// setting is one flag of `picloud function set`, `app set` or `node set`.
+type setting struct {
 	name  string
 	usage string
 	path  []string                  // in the settings document
 	parse func(string) (any, error) // of the flag's text, into what JSON holds
 }
 
-var settingFlags = []settingFlag{
-	{"timeout", "wall time of one call, 10ms to 15m (default 10s)", limit("timeout"), parseDuration},
-	{"memory", "memory of the app's executor, 16MiB to 2GiB (default 64MiB)", limit("memory"), parseSize},
-	{"concurrency", "calls at once on one node, 1 to 1000 (default 32)", limit("concurrency"), parseCount},
-	{"queue", "calls that wait on one node, 1 to 10000 (default 128)", limit("queue"), parseCount},
-	{"request-body", "largest request body, 1B to 64MiB (default 8MiB)", limit("request_body"), parseSize},
-	{"response-body", "largest response body, 1B to 64MiB (default 8MiB)", limit("response_body"), parseSize},
-	{"log-bytes", "what one call may log, 1B to 1MiB (default 64KiB)", limit("log_bytes"), parseSize},
-	{"host-calls", "host calls of one call, 1 to 10000 (default 50)", limit("host_calls"), parseCount},
-	{"methods", "HTTP methods it takes, such as GET,POST (default all)", []string{"methods"}, parseMethods},
-	{"cors-origins", "origins whose pages may call it, or * (default none)", []string{"cors", "origins"}, parseList},
-	{"cors-methods", "methods that those pages may use (default those it takes)", []string{"cors", "methods"}, parseMethods},
-	{"cors-headers", "request headers that those pages may send, or *", []string{"cors", "headers"}, parseList},
-	{"cors-expose", "response headers that those pages may read", []string{"cors", "expose"}, parseList},
-	{"cors-credentials", "whether those pages may send cookies: true or false", []string{"cors", "credentials"}, parseBool},
-	{"cors-max-age", "how long browsers keep a preflight's answer (default 10m)", []string{"cors", "max_age"}, parseDuration},
+// limitSettings are the limits, which functions, apps and nodes have alike.
+func limitSettings() []setting {
+	var all []setting
+	for _, l := range picloud.LimitTable() {
+		all = append(all, setting{
+			name: flagName(l.Name), path: []string{"limits", l.Name}, parse: limitParser(l),
+			usage: inShort(l.Doc) + ", " + l.Least + " to " + l.Most + " (default " + l.Default + ")",
+		})
+	}
+	return all
 }
 
-func limit(field string) []string { return []string{"limits", field} }
+// inShort is the documentation of a limit as a line of help.
+func inShort(doc string) string {
+	doc, _, _ = strings.Cut(doc, ";")
+	return strings.ReplaceAll(doc, "`", "") // pflag would take the first quoted word for the kind of value
+}
 
-func (c *cli) functionSetCommand() *cobra.Command {
-	var reset []string
-	var rev int64
-	values := make([]string, len(settingFlags))
-	cmd := &cobra.Command{
-		Use:   "set FUNCTION",
-		Short: "Change a function's limits, methods and CORS",
-		Long: "Change settings of a function. What is not named stays as it is; --reset takes a setting back to its\n" +
-			"default. Every node applies the change without a restart and without a new version.",
-		Example: "  picloud function set hello --timeout 2s --memory 32MiB\n" +
-			"  picloud function set hello --methods GET,HEAD --cors-origins https://example.org\n" +
-			"  picloud function set hello --reset timeout,cors",
-		Args:              args(1, 1),
-		ValidArgsFunction: c.completeFunctions,
-		RunE: func(cmd *cobra.Command, names []string) error {
-			patch, err := settingsPatch(cmd, values, reset)
-			if err != nil {
-				return err
-			}
-			node, err := c.connect()
-			if err != nil {
-				return err
-			}
-			ctx, cancel := deadline(cmd.Context())
-			defer cancel()
-			params := &client.UpdateFunctionParams{}
-			if rev != 0 {
-				etag := strconv.Quote(strconv.FormatInt(rev, 10))
-				params.IfMatch = &etag
-			}
-			f, err := client.Read[client.Function](node.UpdateFunction(ctx, c.app, names[0], params, patch))
-			if err != nil {
-				return node.fail(err, "change function", c.app+"/"+names[0])
-			}
-			return c.print(f, func() { c.printFunction(node, f) })
-		},
+// flagName is the name of a limit on the command line.
+func flagName(limit string) string { return strings.ReplaceAll(limit, "_", "-") }
+
+// limitParser returns what reads a limit, of which the default shows the kind.
+func limitParser(l picloud.Limit) func(string) (any, error) {
+	if _, err := strconv.Atoi(l.Default); err == nil {
+		return parseCount
 	}
+	if _, err := time.ParseDuration(l.Default); err == nil {
+		return parseDuration
+	}
+	return parseSize
+}
+
+func functionSettings() []setting {
+	return append(limitSettings(), []setting{
+		{"secrets", "secrets of the app that it may read, such as A,B (default all)", []string{"secrets"}, parseList},
+		{"methods", "HTTP methods it takes, such as GET,POST (default all)", []string{"methods"}, parseMethods},
+		{"cors-origins", "origins whose pages may call it, or * (default none)", []string{"cors", "origins"}, parseList},
+		{"cors-methods", "methods that those pages may use (default those it takes)", []string{"cors", "methods"}, parseMethods},
+		{"cors-headers", "request headers that those pages may send, or *", []string{"cors", "headers"}, parseList},
+		{"cors-expose", "response headers that those pages may read", []string{"cors", "expose"}, parseList},
+		{"cors-credentials", "whether those pages may send cookies: true or false", []string{"cors", "credentials"}, parseBool},
+		{"cors-max-age", "how long browsers keep a preflight's answer (default 10m)", []string{"cors", "max_age"}, parseDuration},
+	}...)
+}
+
+func appSettings() []setting {
+	return append(limitSettings(), []setting{
+		{"kv-bytes", "what the app may keep in its key-value store, up to 16GiB (default 64MiB)", []string{"kv", "bytes"}, parseSize},
+		{"kv-keys", "how many keys it may have there, up to 10000000 (default 100000)", []string{"kv", "keys"}, parseCount},
+	}...)
+}
+
+// settingFlags are the flags of a command that changes settings.
+type settingFlags struct {
+	settings []setting
+	groups   []string // what --reset takes beside the settings' own names
+	values   []string
+	reset    []string
+}
+
+// addSettings gives cmd a flag per setting, and --reset.
+func addSettings(cmd *cobra.Command, settings []setting, groups ...string) *settingFlags {
+	s := &settingFlags{settings: settings, groups: groups, values: make([]string, len(settings))}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	for i, s := range settingFlags {
-		flags.StringVar(&values[i], s.name, "", s.usage)
+	for i, one := range settings {
+		flags.StringVar(&s.values[i], one.name, "", one.usage)
 	}
-	flags.StringSliceVar(&reset, "reset", nil, "settings to take back to their defaults, such as timeout,cors")
-	flags.Int64Var(&rev, "if-revision", 0, "change only if the function still has this revision")
-	return cmd
+	flags.StringSliceVar(&s.reset, "reset", nil, "settings to take back to their defaults, such as timeout,"+groups[len(groups)-1])
+	return s
 }
 
-// settingsPatch builds the merge patch (RFC 7396) that the flags ask for.
-func settingsPatch(cmd *cobra.Command, values, reset []string) (json.RawMessage, error) {
-	settings := map[string]any{}
-	for i, s := range settingFlags {
-		if !cmd.Flags().Changed(s.name) {
+// patch builds the merge patch (RFC 7396) that the flags ask for.
+func (s *settingFlags) patch(cmd *cobra.Command) (map[string]any, error) {
+	patch := map[string]any{}
+	for i, one := range s.settings {
+		if !cmd.Flags().Changed(one.name) {
 			continue
 		}
-		v, err := s.parse(values[i])
+		v, err := one.parse(s.values[i])
 		if err != nil {
-			return nil, usagef(cmd, "--%s: %v", s.name, err)
+			return nil, usagef(cmd, "--%s: %v", one.name, err)
 		}
-		put(settings, s.path, v)
+		put(patch, one.path, v)
 	}
-	for _, name := range reset {
-		path := resetPath(name)
+	for _, name := range s.reset {
+		path := s.resetPath(name)
 		if path == nil {
 			return nil, usagef(cmd, "--reset: there is no setting %q", name)
 		}
-		if held(settings, path) {
+		if held(patch, path) {
 			return nil, usagef(cmd, "--reset %s contradicts what is set", name)
 		}
-		put(settings, path, nil)
+		put(patch, path, nil)
 	}
-	if len(settings) == 0 {
+	if len(patch) == 0 {
 		return nil, usagef(cmd, "name at least one setting to change")
 	}
-	return json.Marshal(map[string]any{"settings": settings})
+	return patch, nil
 }
 
-// resetPath finds what --reset NAME stands for; "cors" and "limits" are groups.
-func resetPath(name string) []string {
-	if name == "cors" || name == "limits" {
+// resetPath finds what --reset NAME stands for.
+func (s *settingFlags) resetPath(name string) []string {
+	if slices.Contains(s.groups, name) {
 		return []string{name}
 	}
-	for _, s := range settingFlags {
-		if s.name == name {
-			return s.path
+	for _, one := range s.settings {
+		if one.name == name {
+			return one.path
 		}
 	}
 	return nil
 }
 
-func held(settings map[string]any, path []string) bool {
-	v, ok := settings[path[0]]
+func held(patch map[string]any, path []string) bool {
+	v, ok := patch[path[0]]
 	if inner, isMap := v.(map[string]any); isMap && len(path) > 1 {
 		_, ok = inner[path[1]]
 	}
 	return ok
 }
 
-func put(settings map[string]any, path []string, v any) {
+func put(patch map[string]any, path []string, v any) {
 	if len(path) == 1 {
-		settings[path[0]] = v
+		patch[path[0]] = v
 		return
 	}
-	inner, ok := settings[path[0]].(map[string]any)
+	inner, ok := patch[path[0]].(map[string]any)
 	if !ok {
 		inner = map[string]any{}
-		settings[path[0]] = inner
+		patch[path[0]] = inner
 	}
 	inner[path[1]] = v
+}
+
+// ifRevision adds --if-revision, and returns what reads it as If-Match.
+func ifRevision(cmd *cobra.Command, what string) func() *string {
+	var rev int64
+	cmd.Flags().Int64Var(&rev, "if-revision", 0, "change only if the "+what+" still has this revision")
+	return func() *string {
+		if rev == 0 {
+			return nil
+		}
+		etag := strconv.Quote(strconv.FormatInt(rev, 10))
+		return &etag
+	}
+}
+
+// inSettings is a patch of what has its settings in a member of that name.
+func inSettings(patch map[string]any) (json.RawMessage, error) {
+	return json.Marshal(map[string]any{"settings": patch})
 }
 
 func parseDuration(s string) (any, error) {
