@@ -26,7 +26,10 @@ const (
 	// maxHidden and maxHiddenSize bound what is remembered of one app: old values
 	// of secrets that change go first.
 	maxHidden     = 2 * picloud.MaxSecrets
-	maxHiddenSize = 2 * picloud.MaxSecretsSize
+	maxHiddenSize = picloud.MaxSecretsSize
+	// longSecret is the longest value whose rarer encodings are hidden too: they
+	// all take memory.
+	longSecret = 4 << 10
 )
 
 // redactions hide the secrets that were handed out from what is kept and shown
@@ -128,7 +131,13 @@ func (x *redaction) with(name, value string) *redaction {
 // forms are the ways to write a value that are hidden.
 func forms(value string) []string {
 	out := []string{value}
-	if len(value) >= encodedSecret {
+	switch {
+	case len(value) > longSecret:
+		out = append(out, base64.StdEncoding.EncodeToString([]byte(value)))
+		if quoted, err := json.Marshal(value); err == nil {
+			out = append(out, strings.Trim(string(quoted), `"`))
+		}
+	case len(value) >= encodedSecret:
 		for _, text := range []string{value, strings.TrimRight(value, "\r\n")} {
 			out = append(out, base64Forms(text)...)
 			out = append(out, hex.EncodeToString([]byte(text)), strings.ToUpper(hex.EncodeToString([]byte(text))))

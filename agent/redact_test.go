@@ -1,0 +1,127 @@
+package agent
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
+)
+
+func newRedactions() *redactions { return &redactions{apps: map[string]*redaction{}} }
+
+func TestRedaction(t *testing.T) {
+	r := newRedactions()
+	require.Nil(t, r.of("shop"))
+	require.Equal(t, "as it is", r.of("shop").text("as it is"))
+	const value = `p@ss wörd/"1"+<&>` + "\t!"
+	r.learn("shop", "TOKEN", value)
+	r.learn("shop", "TOKEN", value)
+	require.Nil(t, r.of("blog"), "another app's logs are not searched")
+	x := r.of("shop")
+	quoted, err := json.Marshal(value)
+	require.NoError(t, err)
+	var lower strings.Builder
+	for i := range len(value) {
+		fmt.Fprintf(&lower, "%%%02x", value[i])
+	}
+	for name, form := range map[string]string{
+		"plain": value, "json": string(quoted), "quoted": fmt.Sprintf("%q", value), "query": url.QueryEscape(value), "path": url.PathEscape(value),
+		"base64": base64.StdEncoding.EncodeToString([]byte(value)), "raw": base64.RawStdEncoding.EncodeToString([]byte(value)), "url": base64.URLEncoding.EncodeToString([]byte(value)),
+		"hex": hex.EncodeToString([]byte(value)), "HEX": strings.ToUpper(hex.EncodeToString([]byte(value))),
+		"basic": base64.StdEncoding.EncodeToString([]byte("user:" + value)), "basic1": base64.StdEncoding.EncodeToString([]byte("u1234:" + value)), "basic2": base64.StdEncoding.EncodeToString([]byte("u12345:" + value + "x")),
+	} {
+		got := x.text("a " + form + " z")
+		require.Contains(t, got, "[secret TOKEN]", "%s: %s", name, form)
+		require.True(t, strings.HasPrefix(got, "a ") && strings.HasSuffix(got, " z"), got)
+		if strings.HasPrefix(name, "basic") {
+			decoded, err := base64.StdEncoding.DecodeString(form)
+			require.NoError(t, err)
+			require.Contains(t, string(decoded), value)
+		}
+	}
+
+	fields := map[string]any{
+		"n": int64(1), "s": value, "b": []byte("x" + value), value: true,
+		"deep": []any{map[string]any{"x": []any{"a" + value}}, nil, 1.5},
+	}
+	rec := picloud.LogRecord{Message: "m " + value, Fields: fields}
+	x.record(&rec)
+	raw, err := json.Marshal(rec)
+	require.NoError(t, err)
+	require.NotContains(t, string(raw), "wörd")
+	require.NotContains(t, string(raw), base64.StdEncoding.EncodeToString([]byte(value))[4:20])
+	require.Equal(t, 5, strings.Count(string(raw), "[secret TOKEN]"), string(raw))
+
+	err = x.fail(&picloud.Error{
+		Code: picloud.CodeFunctionError, Detail: "d " + value, Hint: "h " + value, Err: errors.New("e " + value),
+		Script: &picloud.ScriptError{Message: value, Excerpt: value},
+	})
+	require.NotContains(t, fmt.Sprintf("%v %+v", err, err.(*picloud.Error).Script), "wörd")
+	require.Equal(t, picloud.CodeFunctionError, picloud.CodeOf(err))
+	r.forget("shop")
+	require.Nil(t, r.of("shop"))
+}
+
+func TestWhatIsHiddenDependsOnTheLength(t *testing.T) {
+	r := newRedactions()
+	r.learn("a", "SHORT", "abc")
+	require.Nil(t, r.of("a"), "three letters are in too many words")
+	r.learn("a", "PIN", "4711")
+	require.Equal(t, "[secret PIN] NDcxMQ==", r.of("a").text("4711 NDcxMQ=="))
+	r.learn("a", "NUMBER", "12345678")
+	fields := map[string]any{"i": int64(12345678), "f": float64(12345678), "o": int64(5)}
+	r.of("a").fields(fields)
+	require.Equal(t, map[string]any{"i": "[secret NUMBER]", "f": "[secret NUMBER]", "o": int64(5)}, fields)
+
+	// The longer of two that overlap is hidden whole.
+	r.learn("a", "LONG", "4711-and-more")
+	require.Equal(t, "[secret LONG] [secret PIN]", r.of("a").text("4711-and-more 4711"))
+
+	// A line of a key in several.
+	pem := "-----BEGIN KEY-----\n" + strings.Repeat("A1b2", 16) + "\nshort\n-----END KEY-----\n"
+	r.learn("a", "PEM", pem)
+	require.Equal(t, "[secret PEM]", r.of("a").text(strings.Repeat("A1b2", 16)))
+	require.Equal(t, "short", r.of("a").text("short"))
+	require.Equal(t, "[secret PEM]", r.of("a").text(pem))
+}
+
+func TestWhatIsHiddenIsBounded(t *testing.T) {
+	r := newRedactions()
+	for i := range maxHidden + 10 {
+		r.learn("a", "TOKEN", fmt.Sprintf("value-%06d", i))
+	}
+	x := r.of("a")
+	require.Len(t, x.order, maxHidden)
+	require.Len(t, x.names, maxHidden)
+	require.Equal(t, "value-000000 [secret TOKEN]", x.text("value-000000 "+fmt.Sprintf("value-%06d", maxHidden+9)))
+	for i := range 30 {
+		r.learn("b", "TOKEN", fmt.Sprintf("%06d", i)+strings.Repeat("x", picloud.MaxSecretSize-6))
+	}
+	require.LessOrEqual(t, r.of("b").size, maxHiddenSize)
+}
+
+func BenchmarkRedaction(b *testing.B) {
+	text := strings.Repeat("an ordinary line of a log, ", 4)
+	r := newRedactions()
+	b.Run("none", func(b *testing.B) {
+		for b.Loop() {
+			r.of("a").text(text)
+		}
+	})
+	for i := range 20 {
+		r.learn("a", "TOKEN", fmt.Sprintf("%d-secret-value-of-some-length", i))
+	}
+	b.Run("20 secrets", func(b *testing.B) {
+		for b.Loop() {
+			r.of("a").text(text)
+		}
+	})
+}
