@@ -152,7 +152,7 @@ func (a *Agent) start() error {
 		return err
 	}
 	a.executor, err = executor.New(executor.Options{
-		WorkerPath: a.opts.WorkerPath, Logger: a.log, Logs: a.logs, Host: a.host, Metrics: a.execStats,
+		WorkerPath: a.opts.WorkerPath, Sandbox: a.opts.Sandbox, Logger: a.log, Logs: a.logs, Host: a.host, Metrics: a.execStats,
 		IdleTimeout: a.opts.ExecutorIdle, MemoryCap: a.opts.ExecutorMemory, MaxWorkers: a.opts.ExecutorWorkers,
 	})
 	if err != nil {

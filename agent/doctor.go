@@ -7,12 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/executor"
-	"github.com/picloud/picloud/executor/sandbox"
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
@@ -21,10 +18,10 @@ import (
 
 // Finding is what the doctor says of one part of a node.
 type Finding struct {
-	Part   string // "data folder"
-	State  string // "ok", "warn" or "fail"
-	Detail string
-	Remedy string // what to do; empty when all is well
+	Part   string `json:"part"`  // "data folder"
+	State  string `json:"state"` // "ok", "warn" or "fail"
+	Detail string `json:"detail,omitempty"`
+	Remedy string `json:"remedy,omitempty"` // what to do; empty when all is well
 }
 
 // Doctor examines what a node with these options would meet on this machine,
@@ -34,14 +31,13 @@ func Doctor(ctx context.Context, opts Options) []Finding {
 	if err != nil {
 		return []Finding{finding("settings", "", err)}
 	}
-	return []Finding{
+	return append([]Finding{
 		dataFinding(opts),
 		credentialsFinding(opts),
 		keyFinding(ctx, opts),
 		databaseFinding(ctx, opts),
 		executorFinding(opts),
-		compileFinding(ctx, opts),
-	}
+	}, sandboxFindings(ctx, opts)...)
 }
 
 // finding is "fail" with the error's own remedy, or "ok".
@@ -173,25 +169,4 @@ func executorFinding(opts Options) Finding {
 	}
 	_, err := os.Stat(path)
 	return finding(part, path, err)
-}
-
-// compileFinding starts a throw-away executor, which shows that the whole way
-// of spawning and its sandbox work.
-func compileFinding(ctx context.Context, opts Options) Finding {
-	const part = "sandbox"
-	exec, err := executor.New(executor.Options{WorkerPath: opts.WorkerPath, Logger: slog.New(slog.DiscardHandler)})
-	if err == nil {
-		err = exec.Start(ctx)
-	}
-	if err != nil {
-		return finding(part, "", err)
-	}
-	defer exec.Stop()
-	begin := time.Now()
-	_, err = exec.Compile(ctx, []byte("function handle(req) { return 1 }"), "doctor")
-	layers := strings.Join(sandbox.Required(), ", ")
-	if layers == "" {
-		layers = "none on this system; for development only"
-	}
-	return finding(part, fmt.Sprintf("an executor compiled a script in %d ms; layers: %s", time.Since(begin).Milliseconds(), layers), err)
 }

@@ -39,6 +39,9 @@ type Options struct {
 	// WorkerPath is the executor binary. Default: picloud-executor beside the
 	// running binary.
 	WorkerPath string
+	// Sandbox is "strict", which starts no function when the machine cannot keep
+	// it in, or "best_effort", which warns. Default: strict on Linux.
+	Sandbox string
 	// ExecutorIdle is how long an executor without calls stays. Default 60 s.
 	ExecutorIdle time.Duration
 	// ExecutorMemory bounds the sum of the memory limits of all executors, in

@@ -13,6 +13,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent"
+	"github.com/picloud/picloud/executor"
 )
 
 // App is the Caddy app of a PiCloud node. Its settings are fixed for the life
@@ -42,6 +43,8 @@ type App struct {
 	// Executor is the path of the executor binary. Default: picloud-executor
 	// beside the running binary.
 	Executor string `json:"executor,omitempty"`
+	// Sandbox is strict or best_effort. Default: strict on Linux.
+	Sandbox string `json:"sandbox,omitempty"`
 	// ExecutorIdle is how long an executor without calls stays. Default 1m.
 	ExecutorIdle string `json:"executor_idle,omitempty"`
 	// ExecutorMemory bounds the sum of the memory limits of all executors.
@@ -130,6 +133,12 @@ func (a *App) options() (agent.Options, error) {
 
 // executorOptions reads the settings of executors.
 func (a *App) executorOptions(opts agent.Options, value func(string) string) (agent.Options, error) {
+	switch text := value(a.Sandbox); text {
+	case "", executor.SandboxStrict, executor.SandboxBestEffort:
+		opts.Sandbox = text
+	default:
+		return opts, fmt.Errorf("picloud: sandbox is %q, neither %s nor %s", text, executor.SandboxStrict, executor.SandboxBestEffort)
+	}
 	if text := value(a.ExecutorIdle); text != "" {
 		idle, err := caddy.ParseDuration(text)
 		if err != nil || idle < time.Second || idle > 24*time.Hour {

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -38,36 +39,57 @@ func doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printFindings(cmd.OutOrStdout(), agent.Doctor(ctx, opts))
+			findings := agent.Doctor(ctx, opts)
+			if f := cmd.Flag("output"); f != nil && f.Value.String() != "table" { // the CLI's own; JSON is YAML too
+				return writeFindings(cmd.OutOrStdout(), findings)
+			}
+			return printFindings(cmd.OutOrStdout(), findings)
 		},
 	}
 }
 
+// writeFindings writes the findings as JSON; an error says that one failed.
+func writeFindings(out io.Writer, findings []agent.Finding) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(map[string]any{"findings": findings}); err != nil {
+		return err
+	}
+	return verdict(findings)
+}
+
 // printFindings writes a line per finding; an error says that one failed.
 func printFindings(out io.Writer, findings []agent.Finding) error {
-	failed, remedies := 0, false
 	for _, f := range findings {
-		if _, err := fmt.Fprintf(out, "%-5s %-22s %s\n", f.State, f.Part, f.Detail); err != nil {
+		if _, err := fmt.Fprintf(out, "%-5s %-24s %s\n", f.State, f.Part, f.Detail); err != nil {
 			return err
 		}
 		if f.Remedy != "" {
-			remedies = true
-			if _, err := fmt.Fprintf(out, "      %-22s → %s\n", "", f.Remedy); err != nil {
+			if _, err := fmt.Fprintf(out, "      %-24s → %s\n", "", f.Remedy); err != nil {
 				return err
 			}
 		}
+	}
+	return verdict(findings)
+}
+
+// verdict is an error when something will not work.
+func verdict(findings []agent.Finding) error {
+	failed, remedies := 0, false
+	for _, f := range findings {
+		remedies = remedies || f.Remedy != ""
 		if f.State == "fail" {
 			failed++
 		}
 	}
-	if failed > 0 {
-		text := "doctor: " + plural(failed, "part") + " will not work"
-		if remedies {
-			text += "; the remedies are above"
-		}
-		return errors.New(text)
+	if failed == 0 {
+		return nil
 	}
-	return nil
+	text := "doctor: " + plural(failed, "part") + " will not work"
+	if remedies {
+		text += "; the remedies are above"
+	}
+	return errors.New(text)
 }
 
 func plural(n int, noun string) string {

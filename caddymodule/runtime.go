@@ -37,15 +37,15 @@ type runtime struct {
 
 // hardSettings cannot change while the node runs.
 type hardSettings struct {
-	dataDir, nodeName, databaseURL, postgresBin, workerPath string
-	httpPort, adminPort                                     int
-	executorIdle                                            time.Duration
-	executorMemory                                          int64
-	executorWorkers                                         int
+	dataDir, nodeName, databaseURL, postgresBin, workerPath, sandbox string
+	httpPort, adminPort                                              int
+	executorIdle                                                     time.Duration
+	executorMemory                                                   int64
+	executorWorkers                                                  int
 }
 
 func hardOf(o agent.Options) hardSettings {
-	return hardSettings{o.DataDir, o.NodeName, o.DatabaseURL, o.PostgresBin, o.WorkerPath, o.HTTPPort, o.AdminPort, o.ExecutorIdle, o.ExecutorMemory, o.ExecutorWorkers}
+	return hardSettings{o.DataDir, o.NodeName, o.DatabaseURL, o.PostgresBin, o.WorkerPath, o.Sandbox, o.HTTPPort, o.AdminPort, o.ExecutorIdle, o.ExecutorMemory, o.ExecutorWorkers}
 }
 
 func acquireRuntime(opts agent.Options) (*runtime, error) {

@@ -74,6 +74,11 @@ var Settings = []Setting{
 		func(a *App, v string) { a.Executor = v }, func(a *App) string { return a.Executor },
 	},
 	{
+		"sandbox", "PICLOUD_SANDBOX", "strict on Linux, else best_effort",
+		"strict runs no function when this machine cannot keep it in, best_effort warns and runs it",
+		func(a *App, v string) { a.Sandbox = v }, func(a *App) string { return a.Sandbox },
+	},
+	{
 		"executor_idle", "PICLOUD_EXECUTOR_IDLE", "1m",
 		"how long an executor without calls stays, 1s to 24h",
 		func(a *App, v string) { a.ExecutorIdle = v }, func(a *App) string { return a.ExecutorIdle },

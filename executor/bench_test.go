@@ -89,6 +89,11 @@ func BenchmarkColdStart(b *testing.B) {
 	require.NoError(b, err)
 	require.NoError(b, e.Start(context.Background()))
 	defer e.Stop()
+	coldStarts(b, e)
+}
+
+// coldStarts makes calls of which each finds no worker.
+func coldStarts(b *testing.B, e *Executor) {
 	source := []byte(`function handle(req) { return {hello: req.query.name ?? "world"} }`)
 	f := e.Function(Program{App: "bench", Function: "hello", Source: source, Digest: picloud.DigestOf(source), Limits: picloud.DefaultLimits()})
 	var took []time.Duration
