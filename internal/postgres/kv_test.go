@@ -506,6 +506,8 @@ func TestDeletingAnAppDeletesItsKeys(t *testing.T) {
 			}
 		})
 	}
+	end := sync.OnceFunc(func() { close(stop); wg.Wait() })
+	defer end()
 	for range 20 {
 		require.NoError(t, db.Apps().Delete(t.Context(), root, "shop"))
 		var left int
@@ -517,8 +519,7 @@ func TestDeletingAnAppDeletesItsKeys(t *testing.T) {
 			return conn.QueryRow(t.Context(), `SELECT count(*) FROM kv`).Scan(&n) == nil && n > 20
 		}, 10*time.Second, time.Millisecond)
 	}
-	close(stop)
-	wg.Wait()
+	end()
 	requireCounted(t, conn, "shop")
 }
 
@@ -629,4 +630,24 @@ func TestFunctionsWaitShortly(t *testing.T) {
 	require.Less(t, time.Since(start), 6*time.Second)
 	require.NoError(t, tx.Rollback(t.Context()))
 	set(t, s, "k", 3)
+}
+
+// A lock is written down and synced like a change: what is refused takes none.
+func TestALostRaceWritesNothing(t *testing.T) {
+	_, s, conn := shop(t, picloud.KVQuota{Keys: 1})
+	set(t, s, "k", 1)
+	locks := func() (text string) {
+		t.Helper()
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT (SELECT xmax FROM kv) || ' ' || (SELECT xmax FROM app)`).Scan(&text))
+		return text
+	}
+	before := locks()
+	for _, version := range []int64{0, 1 << 40} {
+		won, err := s.CompareAndSet(t.Context(), "k", version, encode(t, 2), 0)
+		require.NoError(t, err)
+		require.Zero(t, won)
+	}
+	_, err := s.Set(t.Context(), "another", encode(t, 2), 0)
+	requireCode(t, picloud.CodeQuota, err)
+	require.Equal(t, before, locks())
 }

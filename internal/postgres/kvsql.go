@@ -4,9 +4,14 @@ const (
 	// kvHeld begins each write of key $2 of app $1. The key's row is locked, and
 	// read as it is then. Time is looked at after the wait.
 	kvHeld = `
-WITH held AS MATERIALIZED (
+WITH ` + kvLocked + kvState
+
+	kvLocked = `
+held AS MATERIALIZED (
     SELECT version, number, octet_length(key) + coalesce(octet_length(value), 9) AS size, expires_at
-    FROM kv WHERE app = $1 AND key = $2 FOR NO KEY UPDATE
+    FROM kv WHERE app = $1 AND key = $2`
+
+	kvState = ` FOR NO KEY UPDATE
 ), entry AS MATERIALIZED (
     SELECT held.*, clock_timestamp() AS now FROM (SELECT 1) AS one LEFT JOIN held ON true
 ), state AS MATERIALIZED (
@@ -16,12 +21,13 @@ WITH held AS MATERIALIZED (
 )`
 
 	// kvRoom refuses what does not fit into $3 keys and $4 bytes. The app is
-	// locked against its end before a key is added to it. What others add
-	// meanwhile is not seen, see DESIGN.md.
+	// locked against its end before a key is added to it, and not when none is:
+	// a lock is written down and synced too. What others add meanwhile is not
+	// seen, see DESIGN.md.
 	kvRoom = `
-        WHEN stored IS NULL AND NOT EXISTS (SELECT 1 FROM owner) THEN 'no app'
         WHEN keys > 0 AND keys + (SELECT coalesce(sum(u.keys), 0) FROM kv_usage u WHERE u.app = $1) > $3::bigint THEN 'keys'
         WHEN bytes > 0 AND bytes + (SELECT coalesce(sum(u.bytes), 0) FROM kv_usage u WHERE u.app = $1) > $4::bigint THEN 'bytes'
+        WHEN stored IS NULL AND NOT EXISTS (SELECT 1 FROM owner) THEN 'no app'
         ELSE 'ok' END AS word
     FROM wish
 )`
@@ -48,13 +54,17 @@ WITH held AS MATERIALIZED (
 SELECT CASE WHEN word = 'ok' AND done.version IS NULL THEN 'stale' ELSE word END, `
 
 	// sqlKVPut sets a key to value $7 or number $8, for $6 ms or for ever, while
-	// it has version $9: 0 that there is none, -1 any.
-	sqlKVPut = kvHeld + kvOwner + `
+	// it has version $9: 0 that there is none, -1 any. A key that had another
+	// when the statement began is left alone, so that a lost race costs no sync.
+	sqlKVPut = `
+WITH seen AS MATERIALIZED (
+    SELECT $9::bigint < 0 OR $9 = coalesce((SELECT version FROM kv WHERE app = $1 AND key = $2 AND ` + kvAlive + `), 0) AS wanted
+),` + kvLocked + ` AND (SELECT wanted FROM seen)` + kvState + kvOwner + `
 , wish AS MATERIALIZED (
     SELECT *, (stored IS NULL)::int AS keys, octet_length($2) + coalesce(octet_length($7::bytea), 9) - size AS bytes FROM state
 ), verdict AS MATERIALIZED (
     SELECT *, CASE
-        WHEN $9::bigint >= 0 AND version <> $9 THEN 'changed'` + kvRoom + `
+        WHEN $9 >= 0 AND version <> $9 OR NOT (SELECT wanted FROM seen) THEN 'changed'` + kvRoom + `
 , new AS MATERIALIZED (
     SELECT $7::bytea AS value, $8::bigint AS number, CASE WHEN $6::bigint > 0 THEN now + $6 * interval '1 ms' END AS expires_at
     FROM verdict WHERE word = 'ok'
