@@ -80,14 +80,16 @@ func (n Nodes) List(ctx context.Context) ([]picloud.Node, error) {
 // name, and wakes the nodes; limits that they have already change nothing. It
 // returns the one that was seen last. Cluster admins may.
 func (n Nodes) SetLimits(ctx context.Context, actor picloud.Actor, name string, limits picloud.Limits) (out picloud.Node, err error) {
-	s := subject{"change node", name}
 	if err := limits.Check(); err != nil {
 		return out, err
 	}
-	text, err := json.Marshal(limits)
-	if err != nil {
-		return out, fmt.Errorf("write limits: %w", err)
-	}
+	return n.ChangeLimits(ctx, actor, name, func(picloud.Limits) (picloud.Limits, error) { return limits, nil })
+}
+
+// ChangeLimits is SetLimits with what merge makes of the present limits; nobody
+// else's change comes between. It must not wait for anything.
+func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name string, merge func(picloud.Limits) (picloud.Limits, error)) (out picloud.Node, err error) {
+	s := subject{"change node", name}
 	err = n.db.changeAsAdmin(ctx, s, actor, func(ctx context.Context, c *change) error {
 		found, _ := c.tx.Query(ctx, sqlNodeByName, name) // its error is that of the rows
 		nodes, err := pgx.CollectRows(found, nodeRow)
@@ -98,10 +100,21 @@ func (n Nodes) SetLimits(ctx context.Context, actor picloud.Actor, name string, 
 			return s.notFound()
 		}
 		out = nodes[len(nodes)-1]
+		limits, err := merge(out.Limits)
+		if err == nil {
+			err = limits.Check()
+		}
+		if err != nil {
+			return err
+		}
 		if !slices.ContainsFunc(nodes, func(n picloud.Node) bool { return n.Limits != limits }) {
 			return nil
 		}
 		out.Limits = limits
+		text, err := json.Marshal(limits)
+		if err != nil {
+			return fmt.Errorf("write limits: %w", err)
+		}
 		if err := c.bump(ctx); err != nil {
 			return err
 		}

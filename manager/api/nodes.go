@@ -11,8 +11,9 @@ import (
 // NodeStore keeps the nodes of the cluster, which are few.
 type NodeStore interface {
 	List(ctx context.Context) ([]picloud.Node, error)
-	// SetLimits replaces the limits that a node gives. Only cluster admins may.
-	SetLimits(ctx context.Context, actor picloud.Actor, name string, limits picloud.Limits) (picloud.Node, error)
+	// ChangeLimits replaces the limits that a node gives by what change makes of
+	// them, and nobody else's change comes between. Only cluster admins may.
+	ChangeLimits(ctx context.Context, actor picloud.Actor, name string, change func(picloud.Limits) (picloud.Limits, error)) (picloud.Node, error)
 }
 
 // ListNodes answers GET /nodes.
@@ -25,13 +26,18 @@ func (s *server) ListNodes(ctx context.Context, _ ListNodesRequestObject) (ListN
 	return ListNodes200JSONResponse{Items: list(nodes)}, nil
 }
 
-// GetNode answers GET /nodes/{node}.
+// GetNode answers GET /nodes/{node}: of several that had the name, the one that
+// was seen last.
 func (s *server) GetNode(ctx context.Context, r GetNodeRequestObject) (GetNodeResponseObject, error) {
-	n, err := s.node(ctx, r.Node)
+	nodes, err := s.o.Nodes.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return GetNode200JSONResponse(n), nil
+	nodes = slices.DeleteFunc(nodes, func(n picloud.Node) bool { return n.Name != r.Node })
+	if len(nodes) == 0 {
+		return nil, &picloud.Error{Code: picloud.CodeNotFound, Op: "get node", Resource: r.Node, Hint: "GET /api/v1/nodes lists the nodes"}
+	}
+	return GetNode200JSONResponse(slices.MaxFunc(nodes, func(a, b picloud.Node) int { return a.SeenAt.Compare(b.SeenAt) })), nil
 }
 
 // UpdateNode answers PATCH /nodes/{node}.
@@ -40,32 +46,15 @@ func (s *server) UpdateNode(ctx context.Context, r UpdateNodeRequestObject) (Upd
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.node(ctx, r.Node)
+	n, err := s.o.Nodes.ChangeLimits(ctx, actor(ctx), r.Node, func(present picloud.Limits) (picloud.Limits, error) {
+		limits, err := apply(present, patch["limits"])
+		if err == nil {
+			err = within("", limits.Check())
+		}
+		return limits, err
+	})
 	if err != nil {
-		return nil, err
-	}
-	limits, err := apply(n.Limits, patch["limits"])
-	if err == nil {
-		err = within("", limits.Check())
-	}
-	if err != nil {
-		return nil, err
-	}
-	if n, err = s.o.Nodes.SetLimits(ctx, actor(ctx), r.Node, limits); err != nil {
 		return nil, err
 	}
 	return UpdateNode200JSONResponse(n), nil
-}
-
-// node finds a node by its name.
-func (s *server) node(ctx context.Context, name string) (picloud.Node, error) {
-	nodes, err := s.o.Nodes.List(ctx)
-	if err != nil {
-		return picloud.Node{}, err
-	}
-	at := slices.IndexFunc(nodes, func(n picloud.Node) bool { return n.Name == name })
-	if at < 0 {
-		return picloud.Node{}, &picloud.Error{Code: picloud.CodeNotFound, Op: "get node", Resource: name, Hint: "GET /api/v1/nodes lists the nodes"}
-	}
-	return nodes[at], nil
 }

@@ -191,3 +191,16 @@ func TestConcurrentPatchesOfAnAppAreAllKept(t *testing.T) {
 	s.do("GET", "/api/v1/apps/shop", s.viewer, "").json(t, &app)
 	require.Equal(t, picloud.Limits{Queue: 77, Concurrency: 77, HostCalls: 77, LogBytes: 77, RequestBody: 77}, app.Settings.Limits)
 }
+
+func TestConcurrentPatchesOfANodeAreAllKept(t *testing.T) {
+	s := newShop(t)
+	s.reports("pi-1")
+	fields := []string{"queue", "concurrency", "host_calls", "log_bytes", "request_body"}
+	statuses := s.atOnce(len(fields), func(i int) (reply, error) {
+		return s.try("PATCH", "/api/v1/nodes/pi-1", s.admin, fmt.Sprintf(`{"limits":{%q:77}}`, fields[i]))
+	})
+	require.Equal(t, map[int]int{200: len(fields)}, statuses)
+	var n Node
+	s.do("GET", "/api/v1/nodes/pi-1", s.viewer, "").json(t, &n)
+	require.Equal(t, picloud.Limits{Queue: 77, Concurrency: 77, HostCalls: 77, LogBytes: 77, RequestBody: 77}, n.Limits)
+}
