@@ -20,6 +20,8 @@ const (
 	hostsPerWorker = 1 << 10  // at once
 	hostsPerNode   = 4 << 10  // at once
 	hostMemory     = 64 << 20 // of all arguments on the node, decoded, in bytes
+	hostReplies    = 96 << 20 // of all large answers on the node until they are sent, in bytes
+	hostSmallReply = 16 << 10 // answers up to this are not large
 )
 
 // hostItem is about what a decoded argument takes besides its bytes.
@@ -32,8 +34,9 @@ const outboundPrefix = "http."
 // hostLoad is what the host calls under way of a node take.
 type hostLoad struct {
 	mu     sync.Mutex
-	calls  int
-	memory int
+	calls   int
+	memory  int
+	replies int
 }
 
 // take reserves a place and memory for arguments, or reports that they do not fit.
@@ -53,6 +56,29 @@ func (l *hostLoad) give(memory int) {
 	defer l.mu.Unlock()
 	l.calls--
 	l.memory -= memory
+}
+
+// keep takes memory for an answer until it is sent, which a worker that does
+// not read its socket can put off; or it reports that there is none.
+func (l *hostLoad) keep(answer int) bool {
+	if answer <= hostSmallReply {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.replies+answer > hostReplies {
+		return false
+	}
+	l.replies += answer
+	return true
+}
+
+func (l *hostLoad) sent(answer int) {
+	if answer > hostSmallReply {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.replies -= answer
+	}
 }
 
 // hostCall runs a host call in a goroutine of its own and answers it.
@@ -81,6 +107,10 @@ func (w *worker) hostCall(h wire.Header, payload []byte) error {
 			reply.Value, refused = w.exec.consult(ctx, call)
 			w.consulted(held)
 		}
+		if !w.exec.hosts.keep(len(reply.Value)) {
+			reply.Value, refused = nil, &HostError{hostBusy, "too many large answers are on their way"}
+		}
+		defer w.exec.hosts.sent(len(reply.Value))
 		w.exec.explain(refused, call, &reply)
 		w.replied(h.ID)
 		// An error means that the worker is ending, and its calls with it.
