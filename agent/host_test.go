@@ -17,17 +17,12 @@ import (
 
 var testAdmin = picloud.Actor{User: "admin", Admin: true}
 
-// setSecret does what the control API does.
+// setSecret sets a secret through the control API.
 func (ta *testAgent) setSecret(app, name, value string) {
 	ta.t.Helper()
-	secrets := ta.database.Secrets()
-	fresh, err := ta.vault.FreshKey(app)
-	require.NoError(ta.t, err)
-	wrapped, err := secrets.DataKey(ta.t.Context(), testAdmin, app, fresh)
-	require.NoError(ta.t, err)
-	sealed, err := ta.vault.Seal(app, name, wrapped, []byte(value))
-	require.NoError(ta.t, err)
-	require.NoError(ta.t, secrets.Put(ta.t.Context(), testAdmin, app, name, sealed, wrapped))
+	resp, answer := ta.do(http.MethodPut, ta.control.URL+"/api/v1/apps/"+app+"/secrets/"+name, value,
+		"Authorization", "Bearer "+ta.token, "Content-Type", "application/octet-stream")
+	require.Equal(ta.t, http.StatusNoContent, resp.StatusCode, answer)
 }
 
 // settings replaces those of a function and waits until the node serves them.
