@@ -22,8 +22,8 @@ type Options struct {
 	// DSN is a PostgreSQL URL or keyword/value string; several hosts may be
 	// named, of which the one that takes writes is used. Required.
 	DSN string
-	// MaxConns is how many connections serve the control API. Default 4. The
-	// node's own duties have two more, and a Listener one.
+	// MaxConns is how many connections serve the control API. Default 4.
+	// Functions have four more, the node's own duties two, and a Listener one.
 	MaxConns int
 	// StatementTimeout ends a statement on the server. Default 10 s.
 	StatementTimeout time.Duration
