@@ -11,6 +11,7 @@ const (
 	argNamespace  = "--namespace"
 	argThreads    = "--threads="
 	argWithout    = "--without="
+	argKill       = "--kill"
 )
 
 // Args are the options as arguments of the process, without Memory.
@@ -28,6 +29,9 @@ func (o Options) Args() []string {
 	if len(o.Without) > 0 {
 		args = append(args, argWithout+strings.Join(o.Without, ","))
 	}
+	if o.Kill {
+		args = append(args, argKill)
+	}
 	return args
 }
 
@@ -41,6 +45,8 @@ func ParseArgs(args []string) Options {
 			o.BestEffort = true
 		case arg == argNamespace:
 			o.Namespace = true
+		case arg == argKill:
+			o.Kill = true
 		case strings.HasPrefix(arg, argThreads):
 			o.Threads, _ = strconv.Atoi(strings.TrimPrefix(arg, argThreads)) // the agent wrote it
 		case strings.HasPrefix(arg, argWithout):

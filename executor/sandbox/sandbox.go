@@ -46,6 +46,9 @@ type Options struct {
 	// Without are layers that Apply leaves out, so that tests see what carries
 	// when they are missing.
 	Without []string
+	// Kill ends the process at a system call that is refused, instead of telling
+	// it EPERM, so that tests see that a worker needs none of those.
+	Kill bool
 }
 
 // Apply puts the layers on in this process, for good, closes every descriptor

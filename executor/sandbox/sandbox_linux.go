@@ -38,7 +38,7 @@ func apply(opts Options) (Report, error) {
 	b.check(NoNewPrivs, err, threads.noNewPrivs)
 	b.check(Capabilities, err, threads.powerless)
 	b.try(Landlock, landlock)
-	b.try(Seccomp, filterCalls)
+	b.try(Seccomp, func() error { return filterCalls(opts.Kill) })
 	return b.report, nil
 }
 

@@ -31,8 +31,9 @@ func needed(pid int) []allow {
 		// The runtime preempts its threads by signals, and no other process's.
 		allow{unix.SYS_TGKILL, []condition{{arg: 0, values: []uint32{uint32(pid)}}}},
 		allow{mmap, []condition{
-			{arg: 2, ignore: unix.PROT_READ | unix.PROT_WRITE, values: []uint32{0}},                   // never executable
-			{arg: 3, ignore: unix.MAP_FIXED, values: []uint32{unix.MAP_PRIVATE | unix.MAP_ANONYMOUS}}, // never shared, never a file
+			{arg: 2, ignore: unix.PROT_READ | unix.PROT_WRITE, values: []uint32{0}}, // never executable
+			// Never shared, never a file. Droppable memory holds the state of getrandom.
+			{arg: 3, ignore: unix.MAP_FIXED, values: []uint32{unix.MAP_PRIVATE | unix.MAP_ANONYMOUS, unix.MAP_DROPPABLE | unix.MAP_ANONYMOUS}},
 		}},
 		// Not MADV_MERGEABLE, by which processes can find out what others hold.
 		allow{unix.SYS_MADVISE, []condition{{arg: 2, values: []uint32{
@@ -44,12 +45,14 @@ func needed(pid int) []allow {
 }
 
 // filterCalls puts the filter on every thread, and asks each whether it is there.
-func filterCalls() error {
+// The kernel's answer to what is not allowed is EPERM, or the process's end.
+func filterCalls(kill bool) error {
+	refusal := uint32(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM))
+	if kill {
+		refusal = unix.SECCOMP_RET_KILL_PROCESS
+	}
 	return installFilter(assemble(arch, needed(unix.Getpid()), refusal))
 }
-
-// refusal is the kernel's answer to a call that is not allowed.
-var refusal uint32 = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
 
 func installFilter(filter []unix.SockFilter) error {
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
