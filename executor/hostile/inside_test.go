@@ -1,0 +1,101 @@
+//go:build linux && (amd64 || arm64)
+
+package main
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/executor/sandbox"
+)
+
+// plan is a sandbox with some of its layers forced off.
+type plan struct {
+	name     string
+	without  []string
+	rootOnly bool // the same as another plan for a normal user
+	weak     bool // strict would start no worker in it
+}
+
+var plans = []plan{
+	{name: "all layers"},
+	{name: "no landlock", without: []string{sandbox.Landlock}},
+	{name: "no user namespace", without: []string{sandbox.UserNamespace}, rootOnly: true},
+	{name: "no namespaces", without: append(sandbox.Namespaces(), sandbox.EmptyRoot)},
+	{name: "no seccomp", without: []string{sandbox.Seccomp}, weak: true},
+}
+
+func (p plan) apply(o *executor.Options) {
+	o.Without = p.without
+	if p.weak {
+		o.Sandbox = executor.SandboxBestEffort
+	}
+}
+
+// inside makes each attempt in workers that the production supervisor started,
+// while another app is called, and sees all of them fail.
+func (s *scene) inside(t *testing.T, p plan, honest string) {
+	descriptors := openDescriptors(t)
+	visitors := s.visitors.Load()
+	good := newNeighbour(t, honest)
+	bad := newNode(t, func(o *executor.Options) { o.WorkerPath = s.hostile; p.apply(o) })
+	t.Logf("workers are started as %q, without %v", bad.Sandbox().Plan, bad.off())
+	if !p.weak {
+		require.Empty(t, bad.Sandbox().Lacks())
+		require.Empty(t, bad.sweep(t), "system calls that the kernel answers")
+	}
+	for _, a := range attempts {
+		good.mustAnswer(t)
+		got := bad.try(t, a, s.query())
+		good.mustAnswer(t)
+		switch {
+		case p.weak && got == done && !slices.Contains(onlySeccomp, a.name):
+			t.Errorf("%s worked: nothing but seccomp stops it", a.name)
+		case got == done && holes[a.name] != "":
+			t.Logf("%s gets through: %s", a.name, holes[a.name])
+		case got == done && a.name == "thread-bomb" && slices.Contains(bad.off(), sandbox.UserNamespace) && slices.Contains(bad.off(), sandbox.OwnUID):
+			t.Logf("threads are bounded only by what the agent has: their number counts by user")
+		case !p.weak && got != refusal(a.name):
+			t.Errorf("%s in the sandbox: got %q, want %q", a.name, got, refusal(a.name))
+		}
+	}
+	require.Equal(t, visitors, s.visitors.Load(), "somebody reached a listener")
+	good.stop(t)
+	bad.stop(t)
+	require.Empty(t, children(t, s.own...))
+	require.LessOrEqual(t, openDescriptors(t), descriptors, "descriptors of the agent")
+}
+
+// off names the layers that are not on.
+func (n *node) off() (names []string) {
+	for _, l := range n.Sandbox().Layers {
+		if !l.On {
+			names = append(names, l.Name)
+		}
+	}
+	return names
+}
+
+// sweep has a worker make every system call, and returns those that are answered
+// and should not be.
+func (n *node) sweep(t *testing.T) (wrong []int) {
+	answer, err := ask(n.function("sweep", time.Second), "/sweep", "")
+	if err != nil {
+		t.Fatal(err, n.ended(t, "sweep", ""))
+	}
+	require.NotEmpty(t, answer)
+	for text := range strings.FieldsSeq(answer) {
+		number, err := strconv.Atoi(text)
+		require.NoError(t, err)
+		if !slices.Contains(answered, number) {
+			wrong = append(wrong, number)
+		}
+	}
+	return wrong
+}
