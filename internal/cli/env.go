@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -16,10 +14,6 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/manager/api/client"
 )
-
-// changeAttempts bounds how often a change that reads, edits and writes is made
-// again because somebody else's came between.
-const changeAttempts = 10
 
 func (c *cli) envCommand() *cobra.Command {
 	var function string
@@ -201,35 +195,6 @@ func missingVariables(env picloud.Env, changes map[string]*string) error {
 		}
 	}
 	return nil
-}
-
-// changeFunction patches a function's settings on top of the ones that edit saw.
-func (n *connection) changeFunction(ctx context.Context, app, name string, edit func(client.Function) (settings any, err error)) (client.Function, error) {
-	return onTop(func() (client.Function, error) {
-		f, etag, err := readTagged[client.Function](n.GetFunction(ctx, app, name))
-		if err != nil {
-			return f, err
-		}
-		settings, err := edit(f)
-		if err != nil {
-			return f, err
-		}
-		patch, err := json.Marshal(map[string]any{"settings": settings})
-		if err != nil {
-			return f, err
-		}
-		return client.Read[client.Function](n.UpdateFunction(ctx, app, name, &client.UpdateFunctionParams{IfMatch: &etag}, patch))
-	})
-}
-
-// onTop makes a change again when somebody else's came between.
-func onTop[T any](change func() (T, error)) (T, error) {
-	for attempt := 1; ; attempt++ {
-		out, err := change()
-		if !errors.Is(err, picloud.ErrPrecondition) || attempt == changeAttempts {
-			return out, err
-		}
-	}
 }
 
 // oneLine writes a value as a part of a table: quoted if it holds what a line

@@ -29,8 +29,10 @@ func (c *cli) kvCommand() *cobra.Command {
 		&cobra.Command{
 			Use:   "ls [PREFIX]",
 			Short: "List keys, those that start with PREFIX",
-			Args:  args(0, 1),
-			RunE:  func(cmd *cobra.Command, given []string) error { return c.listKeys(cmd.Context(), firstOf(given...)) },
+			Long: "List keys with their values, those that start with PREFIX. Values of more than 1 KiB are left out, which\n" +
+				"picloud kv get prints.",
+			Args: args(0, 1),
+			RunE: func(cmd *cobra.Command, given []string) error { return c.listKeys(cmd.Context(), firstOf(given...)) },
 		},
 		c.kvGetCommand(), c.kvSetCommand(), c.kvRemoveCommand())
 }
@@ -70,10 +72,12 @@ func (c *cli) kvSetCommand() *cobra.Command {
 		Use:   "set KEY VALUE",
 		Short: "Write a key",
 		Long: "Write a key. VALUE is JSON if it can be read as that, else a string; - reads it from standard input,\n" +
-			"without the newline at its end if there is just one. --raw takes it as bytes, just as they are.",
+			"without the newline at its end if there is just one. --raw takes it as bytes, just as they are. What\n" +
+			"starts with a hyphen, such as a negative number, comes after --.",
 		Example: "  picloud kv set visits 0\n" +
 			"  picloud kv set user:ada '{\"name\":\"Ada\"}' --ttl 1h\n" +
 			"  picloud kv set logo - --raw < logo.png\n" +
+			"  picloud kv set celsius -- -4\n" +
 			"  picloud kv set lock 1 --if-version 0",
 		Args: args(2, 2),
 		RunE: func(cmd *cobra.Command, given []string) error {

@@ -18,9 +18,10 @@ func (c *cli) nodeCommand() *cobra.Command {
 			RunE:  c.listNodes,
 		},
 		&cobra.Command{
-			Use:   "show NODE",
-			Short: "Show a node and the limits that it gives to functions",
-			Args:  args(1, 1),
+			Use:               "show NODE",
+			Short:             "Show a node and the limits that it gives to functions",
+			Args:              args(1, 1),
+			ValidArgsFunction: c.completeNodes,
 			RunE: func(cmd *cobra.Command, names []string) error {
 				node, err := c.connect()
 				if err != nil {
@@ -47,6 +48,8 @@ func (c *cli) nodeSetCommand() *cobra.Command {
 			"stays as it is; --reset takes a limit back to its default. The node applies the change without a restart.",
 		Example: "  picloud node set pi-zero --memory 32MiB --concurrency 8",
 		Args:    args(1, 1),
+
+		ValidArgsFunction: c.completeNodes,
 	}
 	flags := addSettings(cmd, limitSettings(), "limits")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {

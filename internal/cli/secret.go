@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -24,7 +25,7 @@ func (c *cli) secretCommand() *cobra.Command {
 			RunE:  func(cmd *cobra.Command, _ []string) error { return c.listSecrets(cmd.Context()) },
 		},
 		c.secretSetCommand(),
-		c.removal("rm NAME", "Delete a secret", "secret", nil,
+		c.removal("rm NAME", "Delete a secret", "secret", c.completeSecrets,
 			func(ctx context.Context, node *connection, name string) error {
 				_, err := client.Read[client.Nothing](node.DeleteSecret(ctx, c.app, name))
 				return node.fail(err, "delete secret", c.app+"/"+name)
@@ -44,12 +45,13 @@ func (c *cli) secretSetCommand() *cobra.Command {
 			"  picloud secret set TLS_KEY < key.pem",
 		Args: func(cmd *cobra.Command, given []string) error {
 			// What is wrong may be the value, which an error must not repeat.
-			if len(given) > 1 || len(given) == 1 && !picloud.ValidVariable(given[0]) && bytes.ContainsRune([]byte(given[0]), '=') {
+			if len(given) > 1 || len(given) == 1 && strings.Contains(given[0], "=") {
 				return usagef(cmd, "the value is never an argument, since every user of this machine can read those and shells remember them: "+
 					"run it without the value to be asked for it, or pipe it in")
 			}
 			return args(1, 1)(cmd, given)
 		},
+		ValidArgsFunction: c.completeSecrets,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := picloud.CheckVariable("secret", names[0]); err != nil {
 				return err

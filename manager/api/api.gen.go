@@ -3057,6 +3057,7 @@ type CreateAppResponseObject interface {
 }
 
 type CreateApp201ResponseHeaders struct {
+	ETag     string
 	Location string
 }
 
@@ -3072,6 +3073,7 @@ func (response CreateApp201JSONResponse) VisitCreateAppResponse(w http.ResponseW
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)

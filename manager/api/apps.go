@@ -51,7 +51,7 @@ func (s *server) CreateApp(ctx context.Context, r CreateAppRequestObject) (Creat
 	if err != nil {
 		return nil, err
 	}
-	return CreateApp201JSONResponse{Body: app, Headers: CreateApp201ResponseHeaders{Location: appPath(app.Name)}}, nil
+	return CreateApp201JSONResponse{Body: app, Headers: CreateApp201ResponseHeaders{ETag: etag(app.Rev), Location: appPath(app.Name)}}, nil
 }
 
 // GetApp answers GET /apps/{app}.

@@ -36,6 +36,9 @@ func TestOutageOfTheDatabase(t *testing.T) {
 		{"POST", "/api/v1/apps/shop/members", `{"user":"admin","role":"owner"}`},
 		{"PATCH", "/api/v1/apps/shop/functions/hello", `{"settings":{"methods":["GET"]}}`},
 		{"GET", helloLogs, ""},
+		{"GET", "/api/v1/apps/shop/env", ""},
+		{"PUT", "/api/v1/apps/shop/secrets/KEY", "hunter2"},
+		{"PUT", "/api/v1/apps/shop/kv/a/b", "hunter2"},
 	} {
 		r := n.do(call[0], call[1], n.admin, call[2])
 		require.Equal(t, 503, r.status, r.body)
@@ -45,6 +48,7 @@ func TestOutageOfTheDatabase(t *testing.T) {
 	}
 	require.Equal(t, 200, n.do("GET", "/healthz", "", "").status)
 	require.Contains(t, n.logged.String(), "level=WARN")
+	require.NotContains(t, n.logged.String(), "hunter2")
 
 	// Who follows a log goes on to do so.
 	n.agent.mu.Lock()
