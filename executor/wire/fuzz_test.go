@@ -91,7 +91,7 @@ func decodeTwice(t *testing.T, kind Type, payload []byte) {
 func seeds() map[Type]Payload {
 	return map[Type]Payload{
 		TypeConfig:    &Config{Version, "shop", 64 << 20, 256},
-		TypeLoad:      &Load{Function: "hello", Version: 3, Source: []byte("1"), Timeout: time.Second},
+		TypeLoad:      &Load{Function: "hello", Version: 3, Source: []byte("1"), Timeout: time.Second, Env: []byte("\xa1\x61k\x61v")},
 		TypeInvoke:    &Invoke{Slot: 1, Method: "GET", Path: "/", Query: "a=b", Header: map[string][]string{"A": {"b"}}, Body: []byte("x")},
 		TypeHostReply: &HostReply{1, "kv_conflict", "no", []byte{1}},
 		TypeHello:     &Hello{Version, []string{"rlimits"}, []Missing{{"landlock", "none"}}},
