@@ -26,7 +26,7 @@ func sandboxFindings(ctx context.Context, opts Options) []Finding {
 	begin := time.Now()
 	_, err = exec.Compile(ctx, []byte("function handle(req) { return 1 }"), "doctor")
 	box := exec.Sandbox()
-	detail := fmt.Sprintf("%s, %s; an executor compiled a script in %d ms", box.Mode, box.Plan, time.Since(begin).Milliseconds())
+	detail := fmt.Sprintf("%s; executors start %s, and one compiled a script in %d ms", box.Mode, box.Plan, time.Since(begin).Milliseconds())
 	list := []Finding{finding(part, detail, err)}
 	lacks := box.Lacks()
 	for _, l := range box.Layers {

@@ -20,11 +20,11 @@ func plans(without []string) []plan {
 	all := except(sandbox.Namespaces(), without)
 	var list []plan
 	if slices.Contains(all, sandbox.UserNamespace) {
-		list = append(list, plan{name: "namespaces in a user namespace", namespaces: all})
+		list = append(list, plan{name: "in namespaces of an own user namespace", namespaces: all})
 	}
-	list = append(list, plan{name: "plain", powers: true})
+	list = append(list, plan{name: "without namespaces", powers: true})
 	if rest := except(all, []string{sandbox.UserNamespace}); os.Geteuid() == 0 && len(rest) > 0 {
-		list = slices.Insert(list, len(list)-1, plan{name: "namespaces", namespaces: rest, powers: true})
+		list = slices.Insert(list, len(list)-1, plan{name: "in namespaces", namespaces: rest, powers: true})
 	}
 	return list
 }

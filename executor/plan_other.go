@@ -7,7 +7,7 @@ import "syscall"
 // defaultSandbox is what a node insists on here: other systems are for development.
 const defaultSandbox = SandboxBestEffort
 
-func plans([]string) []plan { return []plan{{name: "plain"}} }
+func plans([]string) []plan { return []plan{{name: "without namespaces"}} }
 
 func (plan) attributes(uid int) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true} // signals to the agent's terminal are not for workers

@@ -113,8 +113,12 @@ func explain(s *Sandbox, failures []error) {
 			continue
 		}
 		l.Remedy = sandbox.Remedy(l.Name)
-		if l.Reason == "" && len(failures) > 0 {
-			l.Reason = errors.Join(failures...).Error()
+		if l.Reason != "" {
+			continue
+		}
+		l.Reason = "executors start " + s.Plan // a way without it, and why it is that one
+		for _, err := range failures {
+			l.Reason += "; " + err.Error()
 		}
 	}
 }
