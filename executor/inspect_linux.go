@@ -34,7 +34,7 @@ func inspect(pid int, s *Sandbox, uid int) {
 	case err != nil:
 		own.Reason = err.Error()
 	case uid == noUID:
-		own.Reason = "the node does not run as root"
+		own.Reason = "the node is not root, or its user namespace has no other uid"
 	case uid == nobody:
 		own.Reason = "the user namespace of the node has no uids for apps: they share one"
 	default:

@@ -35,6 +35,7 @@ type kennelOrder struct {
 	Worker  string
 	Mode    string
 	Without []string
+	Starve  string // "first": user namespaces are used up; "later": once the agent runs
 }
 
 // kennelView is what it saw.
@@ -73,10 +74,20 @@ func runKennel(order kennelOrder) (kennelView, error) {
 	if err != nil {
 		return view, err
 	}
+	if order.Starve == "first" {
+		if err := starve(); err != nil {
+			return view, err
+		}
+	}
 	if err := e.Start(context.Background()); err != nil {
 		return view, err
 	}
 	defer e.Stop()
+	if order.Starve == "later" {
+		if err := starve(); err != nil {
+			return view, err
+		}
+	}
 	source := []byte(`function handle(req) { return "x" }`)
 	f := e.Function(Program{App: "shop", Function: "f", Source: source, Digest: picloud.DigestOf(source), Limits: picloud.DefaultLimits()})
 	r, err := f.Invoke(context.Background(), &Call{Path: "/"})
@@ -122,11 +133,15 @@ func runKennel(order kennelOrder) (kennelView, error) {
 	return view, nil
 }
 
+// starve forbids further user namespaces below the process's own.
+func starve() error { return os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0) }
+
 // user is who an agent of a test is.
 type user struct {
 	uid    int // 0: as the test
 	groups []uint32
 	caps   []uintptr // ambient, as systemd gives them
+	inside bool      // it is root of a user namespace that has no other uid, as in some containers
 }
 
 // kennel runs an agent as a user and returns what it saw.
@@ -143,7 +158,12 @@ func kennel(t *testing.T, as user, order kennelOrder) kennelView {
 	cmd.ExtraFiles = []*os.File{binary}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: as.caps}
-	if as.uid != 0 {
+	if as.inside {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: as.uid, Size: 1}}
+		cmd.SysProcAttr.GidMappings = cmd.SysProcAttr.UidMappings
+		cmd.SysProcAttr.Credential = &syscall.Credential{}
+	} else if as.uid != 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(as.uid), Gid: uint32(as.uid), Groups: as.groups}
 	}
 	var stdout, stderr bytes.Buffer
@@ -253,6 +273,43 @@ func TestSandboxPlans(t *testing.T) {
 		try("no user namespace", []string{sandbox.UserNamespace}, inside)
 		try("no mounts", []string{sandbox.EmptyRoot}, except(all, []string{sandbox.EmptyRoot}))
 	}
+}
+
+// TestSandboxInside runs an agent as the only user of a user namespace, and takes
+// from it the right to make more of them: at once, and when it has got used to it.
+// Workers start in the next best way, and never in less than the minimum.
+func TestSandboxInside(t *testing.T) {
+	needLayers(t)
+	as := user{uid: 64125, inside: true}
+	all := append(sandbox.Own(), sandbox.Namespaces()...)
+	layers := func(v kennelView) []string {
+		var on []string
+		for _, l := range v.Sandbox.Layers {
+			if l.On {
+				on = append(on, l.Name)
+			}
+		}
+		return on
+	}
+	v := kennel(t, as, kennelOrder{Mode: SandboxStrict})
+	v.requireTrue(t)
+	require.ElementsMatch(t, all, layers(v))
+
+	v = kennel(t, as, kennelOrder{Mode: SandboxStrict, Starve: "first"})
+	v.requireTrue(t)
+	require.ElementsMatch(t, except(all, []string{sandbox.UserNamespace}), layers(v), v.Sandbox)
+	require.Contains(t, fmt.Sprint(v.Sandbox.Layers), "no space left on device")
+
+	v = kennel(t, as, kennelOrder{Mode: SandboxStrict, Starve: "later"})
+	require.Empty(t, v.Error)
+	require.Equal(t, 1, strings.Count(v.Logs, "could not be started in the chosen way"), v.Logs)
+	require.False(t, v.Namespaces[sandbox.UserNamespace])
+	require.True(t, v.Namespaces[sandbox.NetNamespace])
+	require.Empty(t, v.Root)
+
+	without := []string{sandbox.Landlock, sandbox.MountNamespace, sandbox.EmptyRoot}
+	v = kennel(t, as, kennelOrder{Mode: SandboxStrict, Without: without, Starve: "later"})
+	require.Equal(t, picloud.CodeExecutor, v.Code)
 }
 
 // TestSandboxMinimum leaves out what strict needs: nothing runs, and the error

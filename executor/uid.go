@@ -34,7 +34,11 @@ func newUIDRange(base int, log *slog.Logger) *uidRange {
 		r.base = noUID
 		return r
 	}
-	if !uidsMapped(base, uidCount) {
+	switch {
+	case !uidsMapped(nobody, 1):
+		r.base = noUID
+		log.Warn("executors run as the node's own user: this user namespace has no other", "first", base, "count", uidCount)
+	case !uidsMapped(base, uidCount):
 		r.base = nobody
 		log.Warn("executors share one uid: this user namespace has none for each app", "first", base, "count", uidCount)
 	}
