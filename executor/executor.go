@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type Executor struct {
 	image    *image
 	launcher *launcher
 	places   chan struct{} // throw-away workers that may run at once
+	mayRaise bool          // the priority of a worker whose was lowered
 
 	state   atomic.Int32 // of type state
 	calls   atomic.Int64 // between enter and leave
@@ -59,7 +61,7 @@ func New(opts Options) (*Executor, error) {
 	e := &Executor{
 		opts: opts, log: opts.Logger, metrics: opts.Metrics, epoch: time.Now(),
 		places: make(chan struct{}, maxThrowaway), drained: make(chan struct{}, 1),
-		pools: map[string]*pool{}, workers: map[*worker]struct{}{},
+		pools: map[string]*pool{}, workers: map[*worker]struct{}{}, mayRaise: os.Geteuid() == 0,
 	}
 	e.budget.limit = opts.MemoryCap
 	e.watch = newWatch(e.now, e.scan)

@@ -160,8 +160,8 @@ func (w *worker) replied(id uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	fl := w.find(id)
-	if fl == nil {
-		return // the call ended, and with it its wait
+	if fl == nil || w.dead.Load() {
+		return // the call ended, and with it its wait; or it is to be known that it waited
 	}
 	if fl.asking--; fl.asking == 0 {
 		w.waiting.Add(-1)

@@ -9,6 +9,7 @@ type Metrics struct {
 	ends    *prometheus.CounterVec
 	workers prometheus.Gauge
 	memory  prometheus.Gauge
+	low     prometheus.Gauge
 }
 
 // NewMetrics returns metrics that count from zero. Register Collectors.
@@ -26,6 +27,9 @@ func NewMetrics() *Metrics {
 		memory: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "picloud_executor_memory_limit_bytes", Help: "Sum of the memory limits of the executor processes alive.",
 		}),
+		low: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "picloud_executor_spinning", Help: "Executor processes alive whose priority is lowered because they spin.",
+		}),
 	}
 	for _, kind := range []string{kindApp, kindThrowaway} {
 		m.starts.WithLabelValues(kind)
@@ -38,7 +42,7 @@ func NewMetrics() *Metrics {
 
 // Collectors returns the metrics, always the same ones.
 func (m *Metrics) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.starts, m.ends, m.workers, m.memory}
+	return []prometheus.Collector{m.starts, m.ends, m.workers, m.memory, m.low}
 }
 
 // The kinds of workers.
@@ -61,4 +65,7 @@ func (m *Metrics) ended(w *worker, c cause) {
 	m.ends.WithLabelValues(c.String()).Inc()
 	m.workers.Dec()
 	m.memory.Sub(float64(w.memory))
+	if w.share.low {
+		m.low.Dec()
+	}
 }

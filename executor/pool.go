@@ -28,6 +28,7 @@ type pool struct {
 	memory  atomic.Int64              // limit of new workers: that of the largest function
 	gone    atomic.Bool               // the app left the route table
 	crowded atomic.Int64              // since when all workers are busy; 0: they are not
+	spun    atomic.Int64              // when one of its workers was last seen to spin; 0: never
 
 	mu        sync.Mutex
 	functions map[string]*Function // by name, the present ones
@@ -295,6 +296,7 @@ func (p *pool) start() error {
 		e.budget.give(memory)
 		return err
 	}
+	w.inherit(e.now())
 	workers := append([]*worker(nil), p.live()...)
 	workers = append(workers, w)
 	p.workers.Store(&workers)

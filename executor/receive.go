@@ -115,8 +115,9 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 		fl.asking = 0
 		w.waiting.Add(-1)
 	}
+	left := w.busy.Add(-1)
 	w.pace(now)
-	if w.busy.Add(-1) == 0 {
+	if left == 0 {
 		w.rest(now)
 	}
 	w.mu.Unlock()
@@ -137,6 +138,10 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 
 // pace notes that a call ended, or waits for the host. The caller holds mu.
 func (w *worker) pace(now int64) {
+	w.share.ended++
+	if w.running() <= 0 {
+		w.rested = now
+	}
 	step := now - w.progress.Load()
 	average := w.interval.Load()
 	w.interval.Store(average + (step-average)/8)
@@ -251,6 +256,9 @@ func (w *worker) bury(err error) {
 	w.exec.budget.give(w.memory)
 	w.exec.metrics.ended(w, why)
 	if p := w.pool; p != nil {
+		if w.share.hot != 0 && (why == causeTimeout || why.counts()) {
+			p.spun.Store(w.exec.now())
+		}
 		p.remove(w, why)
 	}
 	for _, fl := range table {

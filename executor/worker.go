@@ -60,6 +60,8 @@ type worker struct {
 	loading    []load    // oldest first
 	why        cause     // causeNone: it ended by itself
 	leaving    cause     // why it ends when it becomes idle; causeNone: it stays
+	share      share     // of the processor
+	rested     int64     // when no call ran, last
 
 	hello  bool     // the first frame came; for the reading goroutine
 	layers []string // of its sandbox
@@ -111,6 +113,7 @@ func (w *worker) start() error {
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.frames.Queue(wire.TypeConfig, 0, &wire.Config{Version: wire.Version, App: w.app, Memory: w.memory, Programs: maxPrograms})
 	w.last.Store(e.now())
+	w.share.at = e.now()
 	w.open.Store(true)
 	if !e.adopt(w) { // others see the worker from here on
 		w.cancel()
@@ -152,7 +155,10 @@ func (w *worker) send(fl *flight, slot uint32, mode wire.Mode, now int64) bool {
 	}
 	at := fl.deadline
 	w.place(fl)
-	w.busy.Add(1)
+	if w.busy.Add(1) == 1 {
+		w.share.wake(now, w.process.cpu)
+		at = min(at, now+lookPause)
+	}
 	if w.running() == 1 {
 		w.progress.Store(now)
 	}
@@ -320,6 +326,7 @@ func (w *worker) scan(now int64) (next int64) {
 		}
 		next = min(next, fl.deadline)
 	}
+	next = min(next, w.police(now))
 	if w.busy.Load() > 0 || w.pool == nil {
 		return next
 	}
