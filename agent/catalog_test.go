@@ -144,7 +144,7 @@ func TestDeltasLeadWhereTheWholeLeads(t *testing.T) {
 		c := newCatalog(&builder{})
 		c.boot(disk)
 		routes, apps, limits := map[picloud.RouteKey]picloud.Route{}, map[string]picloud.AppConfig{}, picloud.Limits{}
-		for rev := int64(1); rev <= int64(rapid.IntRange(1, 12).Draw(t, "steps")); rev++ {
+		for rev := int64(1); rev <= int64(rapid.IntRange(1, 6).Draw(t, "steps")); rev++ {
 			d := picloud.Delta{Incarnation: "one", Rev: rev}
 			for range rapid.IntRange(1, 3).Draw(t, "changes") {
 				app := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "app")

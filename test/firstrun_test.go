@@ -37,7 +37,8 @@ func TestTranscript(t *testing.T) {
 			n.start()
 			n.await("the banner", 0x7fffffff, func() bool { return n.output.String() != "" })
 			require.Regexp(t, `^PiCloud node pi-1 ready in \d+\.\d s    functions http://localhost:\d+/fn/…    control http://localhost:\d+\n`+
-				`database: managed PostgreSQL \d+(\.\d+)* in \./data/postgres          first-run admin token saved to \./data/credentials \(0600\)\n`, n.output.String())
+				`database: managed PostgreSQL \d+(\.\d+)* in \./data/postgres          first-run admin token saved to \./data/credentials \(0600\)\n`+
+				`secrets:  sealed with \./data/cluster\.key; keep a copy of it elsewhere: without it nobody can read them\n$`, n.output.String())
 			info, err := os.Stat(filepath.Join(n.data, "credentials"))
 			require.NoError(t, err)
 			require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
