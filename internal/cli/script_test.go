@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir+"/home")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", "atexit_sleep_ms=10") // else each picloud sleeps a second at its end
 			env.Setenv("PICLOUD_SERVER", n.control.URL)
 			env.Setenv("PICLOUD_TOKEN", n.token)
 			env.Setenv("ADMIN_TOKEN", n.token)
