@@ -14,6 +14,7 @@ var lacking = map[string]string{
 	"vsock":             "EAFNOSUPPORT",      // CONFIG_VSOCKETS
 	"memory-huge":       "ENOMEM",            // no huge pages are set aside
 	"memory-keys":       "EINVAL ENOSPC",     // the processor has none
+	"memory-droppable":  "EINVAL",            // before Linux 6.11
 	"memory-secret":     "ENOSYS",            // secretmem.enable=0
 	"module-load":       "ENOSYS",            // CONFIG_MODULES
 	"module-unload":     "ENOSYS",            // the same
@@ -106,7 +107,9 @@ var refusals = map[string]string{
 	// What a heap takes above its limit ends the process, by its own hand.
 	"memory-heap":        "memory_limit: exit status 2",
 	"memory-map":         "ENOMEM",
+	"memory-droppable":   "ENOMEM",
 	"memory-page-tables": "ENOMEM",
+	"queue-own-signals":  "EAGAIN",
 	"thread-bomb":        "EAGAIN",
 	// Calls of another kind end it, by the kernel's.
 	"foreign-number": "crash: signal: bad system call",
@@ -121,6 +124,7 @@ var refusals = map[string]string{
 var holes = map[string]string{
 	"lock-priority":      "futex is allowed with every operation",
 	"lock-requeue":       "the same",
+	"victim-clock":       "clock_gettime is allowed with every clock",
 	"memory-page-tables": "RLIMIT_DATA does not count them",
 }
 

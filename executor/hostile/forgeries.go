@@ -121,6 +121,9 @@ var forgeries = map[string]func(c *conversation, id uint64){
 		_ = unix.Close(3)
 		<-time.After(time.Hour)
 	},
+	"stop": func(*conversation, uint64) { // as a debugger would
+		_, _ = sys(unix.SYS_TGKILL, uintptr(unix.Getpid()), uintptr(unix.Gettid()), uintptr(unix.SIGSTOP))
+	},
 	"inject-header": func(c *conversation, id uint64) {
 		c.send(wire.TypeResult, id, &wire.Result{Status: 200, Header: wire.Pairs(nil).AppendPair("X-A", "b\r\nSet-Cookie: a=b")})
 	},

@@ -39,7 +39,7 @@ var verdicts = map[string]verdict{
 	"huge-length": brokenOff, "long-length": brokenOff, "short-length": brokenOff, "no-payload": brokenOff,
 	"broken-payload": brokenOff, "huge-string": brokenOff, "noise": brokenOff,
 	"deep-arguments": brokenOff, "large-log": brokenOff, "log-flood": brokenOff, "host-flood": brokenOff,
-	"silence": timedOut, "half-frame": timedOut, "half-header": timedOut, "slow-flood": timedOut, "deaf": timedOut,
+	"silence": timedOut, "half-frame": timedOut, "half-header": timedOut, "slow-flood": timedOut, "stop": timedOut, "deaf": timedOut,
 	"cut-frame":     {code: picloud.CodeFunctionCrash, cause: "crash"},
 	"hang-up":       timedOut, // even to close the socket is refused
 	"slow-frame":    {answer: "slowly"},

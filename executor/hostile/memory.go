@@ -26,6 +26,7 @@ var memory = []attempt{
 	{name: "memory-map", try: func(world) error { return mapped(tooMuch, rw, anonymous) }, once: true},
 	{name: "memory-stack", try: func(world) error { return mapped(tooMuch, rw, anonymous|unix.MAP_GROWSDOWN) }, once: true},
 	{name: "memory-unreserved", try: func(world) error { return mapped(tooMuch, rw, anonymous|unix.MAP_NORESERVE) }, once: true},
+	{name: "memory-droppable", try: func(world) error { return mapped(tooMuch, rw, unix.MAP_DROPPABLE|unix.MAP_ANON) }, once: true},
 	{name: "memory-shared", try: func(world) error { return mapped(tooMuch, rw, unix.MAP_SHARED|unix.MAP_ANON) }, once: true},
 	{name: "memory-shared-page", try: func(world) error { return mapped(page, rw, unix.MAP_SHARED|unix.MAP_ANON) }},
 	{name: "memory-locked", try: func(world) error { return mapped(page, rw, anonymous|unix.MAP_LOCKED) }},

@@ -53,6 +53,10 @@ var processes = []attempt{
 		_, err = sys(unix.SYS_PROCESS_MADVISE, fd, memoryOf(bytesOf(&span)), 1, unix.MADV_COLD, 0)
 		return err
 	}},
+	{name: "victim-clock", try: func(w world) error { // what processor time it took
+		_, err := sys(unix.SYS_CLOCK_GETTIME, ^uintptr(w.num("victim"))<<3|2, zeros(16))
+		return err
+	}},
 	{name: "agent-peer", try: func(world) error { // a handle of the process at the other end of the socket
 		return descriptor(option(unix.SO_PEERPIDFD))
 	}},

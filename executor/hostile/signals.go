@@ -64,6 +64,7 @@ var signals = []attempt{
 		_, err := sys(unix.SYS_SETPGID, pid, uintptr(unix.Getpid()))
 		return reached(err, unix.ESRCH, unix.EACCES) // it is no child of ours
 	})},
+	{name: "queue-own-signals", try: queueOwn, once: true},
 	{name: "own-session", try: func(world) error { _, err := sys(unix.SYS_SETSID); return err }, once: true},
 	{name: "own-group", try: call(unix.SYS_SETPGID, 0, 0), once: true},
 }
@@ -77,6 +78,21 @@ const (
 
 func onVictim(try func(pid uintptr) error) func(world) error {
 	return func(w world) error { return try(uintptr(w.num("victim"))) }
+}
+
+// queueOwn fills the kernel's memory with signals that wait for this thread.
+func queueOwn(world) error {
+	const realTime = 50
+	blocked := uint64(1) << (realTime - 1)
+	if _, err := sys(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, memoryOf(bytesOf(&blocked)), 0, 8); err != nil {
+		return err
+	}
+	for range 2_000 {
+		if _, err := sys(unix.SYS_TGKILL, uintptr(unix.Getpid()), uintptr(unix.Gettid()), realTime); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // queued is the information of a signal that somebody queued.
