@@ -22,20 +22,20 @@ var cases = map[string][]example{
 	},
 
 	"redirect": {
-		{name: "shown", request: request{target: "/docs"}, status: 302, header: map[string]string{"location": "https://caddyserver.com/docs/"}},
-		{name: "below", request: request{target: "/docs/caddyfile/"}, status: 302, header: map[string]string{"location": "https://caddyserver.com/docs/caddyfile"}},
+		{name: "shown", request: request{target: "/docs"}, status: 302, answer: map[string]string{"location": "https://caddyserver.com/docs/"}},
+		{name: "below", request: request{target: "/docs/caddyfile/"}, status: 302, answer: map[string]string{"location": "https://caddyserver.com/docs/caddyfile"}},
 		{name: "list", has: `"postgres":"https://www.postgresql.org/docs/current/"`},
 		{name: "unknown", request: request{target: "/nowhere"}, status: 404, has: `"links":["docs","postgres","risor"]`, logs: []string{"unknown link"}},
 		{name: "climbing", request: request{target: "/docs/../x"}, status: 400, has: "letters, digits"},
 		{name: "elsewhere", request: request{target: "/docs/@evil.example"}, status: 400, has: "letters, digits"},
-		{name: "method", request: request{method: "POST", target: "/docs"}, status: 405, header: map[string]string{"allow": "GET, HEAD"}, has: "GET"},
+		{name: "method", request: request{method: "POST", target: "/docs"}, status: 405, answer: map[string]string{"allow": "GET, HEAD"}, has: "GET"},
 	},
 
 	"csv": {
 		{
 			name:    "shown",
 			request: request{body: `[{"city":"Lyon","people":522250},{"city":"Graz"}]`},
-			header: map[string]string{
+			answer: map[string]string{
 				"content-type": "text/csv; charset=utf-8", "content-disposition": `attachment; filename="data.csv"`,
 			},
 			body: "city,people\r\nLyon,522250\r\nGraz,\r\n",
@@ -43,7 +43,7 @@ var cases = map[string][]example{
 		{
 			name:    "columns, separator, name",
 			request: request{target: "/?columns=b,a&sep=semicolon&name=x.csv", body: `[{"a":"x;\"y\"","b":[1,2.5]}]`},
-			header:  map[string]string{"content-disposition": `attachment; filename="x.csv"`},
+			answer:  map[string]string{"content-disposition": `attachment; filename="x.csv"`},
 			body:    "b;a\r\n[1,2.5];\"x;\"\"y\"\"\"\r\n",
 		},
 		{name: "formula", request: request{body: `[{"a":"=HYPERLINK(1)"},{"a":-5}]`}, body: "a\r\n'=HYPERLINK(1)\r\n-5\r\n"},
@@ -67,7 +67,7 @@ var cases = map[string][]example{
 		{name: "nowhere", request: request{body: "ZZ89370400440532013000"}, status: 422, has: "no IBANs of country ZZ"},
 		{name: "no IBAN", request: request{body: "hello"}, status: 422, has: "country code"},
 		{name: "empty", request: request{method: "POST"}, status: 400, has: "one IBAN"},
-		{name: "method", status: 405, header: map[string]string{"allow": "POST"}, has: "POST"},
+		{name: "method", status: 405, answer: map[string]string{"allow": "POST"}, has: "POST"},
 	},
 
 	"contrast": {
@@ -104,7 +104,7 @@ var cases = map[string][]example{
 	"markdown": {
 		{
 			name: "shown", request: request{body: "# Hi\n\n*one* **two** `three`"},
-			header: map[string]string{"content-type": "text/html; charset=utf-8", "content-security-policy": "default-src 'none'; sandbox"},
+			answer: map[string]string{"content-type": "text/html; charset=utf-8", "content-security-policy": "default-src 'none'; sandbox"},
 			body:   "<h1>Hi</h1>\n<p><em>one</em> <strong>two</strong> <code>three</code></p>\n",
 		},
 		{name: "blocks", request: request{body: "- a\n- b\n1. c\n> quote\n> more\n---\nend"}, body: "<ul>\n<li>a</li>\n<li>b</li>\n</ul>\n<ol>\n<li>c</li>\n</ol>\n" +
@@ -115,7 +115,7 @@ var cases = map[string][]example{
 		{name: "markup is text", request: request{body: `<script>"x" & y</script>`}, body: "<p>&lt;script&gt;&quot;x&quot; &amp; y&lt;/script&gt;</p>\n"},
 		{name: "unpaired", request: request{body: "a `b *c* ** d *"}, body: "<p>a `b <em>c</em> ** d *</p>\n"},
 		{name: "large", request: request{body: strings.Repeat("x", 262145)}, status: 413, has: "256 KiB"},
-		{name: "method", status: 405, header: map[string]string{"allow": "POST"}, has: "POST"},
+		{name: "method", status: 405, answer: map[string]string{"allow": "POST"}, has: "POST"},
 	},
 
 	"webhook": {
@@ -138,7 +138,7 @@ var cases = map[string][]example{
 		{name: "none", request: request{body: `{"alerts":[]}`}, status: 400, has: "at least one alert"},
 		{name: "no JSON", request: request{body: `{`}, status: 400, has: "JSON of an Alertmanager"},
 		{name: "no object", request: request{body: `[1]`}, status: 400, has: "JSON of an Alertmanager"},
-		{name: "method", status: 405, header: map[string]string{"allow": "POST"}, has: "POST"},
+		{name: "method", status: 405, answer: map[string]string{"allow": "POST"}, has: "POST"},
 	},
 
 	"sun": {

@@ -1,3 +1,3 @@
-// Package examples holds ten functions to start from: each says in its first
+// Package examples holds twenty functions to start from: each says in its first
 // lines how to call it, and examples_test.go runs it in the real engine.
 package examples

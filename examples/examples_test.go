@@ -52,14 +52,18 @@ type request struct {
 	method string // default GET, or POST with a body
 	target string // path and query; default "/"
 	body   string
+	header map[string]string // that the caller sends
 }
 
 // example is one call and its answer.
 type example struct {
 	name string
 	request
+	on     func(*host)       // prepares the node
+	before []request         // calls before this one, on the same node
 	status int               // default 200
-	header map[string]string // that the answer must have
+	answer map[string]string // headers that the answer must have
+	sent   []string          // requests to other servers, in their order
 	body   string            // the whole of it; JSON is compared as such
 	has    string            // or a part of it
 	logs   []string          // messages, in their order
@@ -67,6 +71,14 @@ type example struct {
 
 func (c example) run(t *testing.T, program *risor.Program) string {
 	h := &host{}
+	if c.on != nil {
+		c.on(h)
+	}
+	for _, r := range c.before {
+		h.asked = 0
+		require.NoError(t, program.Invoke(newCall(r, h)))
+	}
+	h.messages, h.sent, h.asked = nil, nil, 0
 	call := newCall(c.request, h)
 	require.NoError(t, program.Invoke(call))
 	got := string(call.Response.Body)
@@ -75,11 +87,14 @@ func (c example) run(t *testing.T, program *risor.Program) string {
 		c.status = 200
 	}
 	require.Equal(t, c.status, call.Response.Status, got)
-	for name, want := range c.header {
+	for name, want := range c.answer {
 		value, _ := call.Response.Header.Get(name)
 		require.Equal(t, want, string(value), name)
 	}
 	require.Equal(t, c.logs, h.messages)
+	if c.sent != nil {
+		require.Equal(t, c.sent, append([]string{}, h.sent...))
+	}
 	contentType, _ := call.Response.Header.Get("content-type")
 	if string(contentType) == "application/json" {
 		require.True(t, json.Valid(call.Response.Body))
@@ -105,26 +120,24 @@ func newCall(r request, h *host) *risor.Call {
 	if path == "" {
 		path = "/"
 	}
+	var header wire.Pairs
+	for name, value := range r.header {
+		header = header.AppendPair(name, value)
+	}
+	env, err := wire.Marshal(h.env)
+	if err != nil {
+		panic(err) // a fault of the test's own
+	}
 	return &risor.Call{
+		Env:     risor.NewEnv(env),
 		Handler: "handle", App: "default", Function: "example", Version: 1,
 		Deadline: time.Now().Add(10 * time.Second), Host: h, MaxResponse: 8 << 20,
 		Request: &wire.Invocation{
 			Method: []byte(r.method), Path: []byte(path), Query: []byte(query), Body: []byte(r.body),
-			ID: []byte("01X"), ClientIP: []byte("192.0.2.1"), Header: wire.Pairs{},
+			ID: []byte("01X"), ClientIP: []byte("192.0.2.1"), Header: header,
 		},
 	}
 }
-
-// host remembers what is logged, and refuses anything else.
-type host struct{ messages []string }
-
-func (h *host) Log(_ wire.Level, message string, _ []byte) { h.messages = append(h.messages, message) }
-
-func (h *host) Call(name string, _ []byte) ([]byte, error) {
-	return nil, &risor.HostError{Code: "not_allowed", Message: name + " is not for examples"}
-}
-
-func (h *host) Sleep(time.Duration) error { return nil }
 
 // query encodes one parameter.
 func query(name, value string) string { return "/?" + url.Values{name: {value}}.Encode() }

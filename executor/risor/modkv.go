@@ -89,7 +89,7 @@ func kvModule() Module {
 			{
 				Name: "list", Args: []Arg{options}, Returns: "map",
 				Doc: "Keys in their order (by bytes), with values and versions: `{items: [{key, value, version}], next}`. Options: `prefix` that the keys begin with (default: all), " +
-					"`limit` (1 to 1,000, default 100), `cursor`, the `next` of the call before; `next` is \"\" at the end.",
+					"`limit` (1 to 1,000, default 100), `cursor`, the `next` of the call before; `next` is \"\" at the end. A page ends at 1 MiB, so that it may have fewer.",
 				Errors: []Fault{kvInvalidKey, kvUnavailable},
 				Example: example(`["a", "b", "c"].each(n => { kv.set("todo:" + n, n.to_upper()) })`, `let page = kv.list({prefix: "todo:", limit: 2})`,
 					`page.items.map(i => i.key)                                                  // → ["todo:a","todo:b"]`,

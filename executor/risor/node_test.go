@@ -1,6 +1,7 @@
 package risor
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -139,8 +140,9 @@ func (n *node) kv(what string, args []any) (any, error) {
 
 func (n *node) list(prefix string, limit int64, cursor string) any {
 	var keys []string
+	behind, _ := base64.RawURLEncoding.DecodeString(cursor)
 	for key := range n.entries {
-		if strings.HasPrefix(key, prefix) && key > cursor {
+		if strings.HasPrefix(key, prefix) && key > string(behind) {
 			keys = append(keys, key)
 		}
 	}
@@ -148,7 +150,7 @@ func (n *node) list(prefix string, limit int64, cursor string) any {
 	next := ""
 	if int64(len(keys)) > limit {
 		keys = keys[:limit]
-		next = keys[limit-1]
+		next = base64.RawURLEncoding.EncodeToString([]byte(keys[limit-1]))
 	}
 	items := []any{}
 	for _, key := range keys {
