@@ -25,8 +25,8 @@ func (h *host) fetch(ctx context.Context, g *grants, call *executor.HostCall) (a
 	case errors.As(err, &known):
 		h.outbound.WithLabelValues(known.Code).Inc()
 		return nil, &executor.HostError{Code: known.Code, Message: known.Message}
-	case err != nil:
-		h.outbound.WithLabelValues(egress.CodeRedirects).Inc()
+	case err != nil: // a redirect too many
+		h.outbound.WithLabelValues("outbound_call_limit").Inc()
 		return nil, err
 	}
 	defer resp.Release()

@@ -27,6 +27,8 @@ const (
 	// of secrets that change go first.
 	maxHidden     = 2 * picloud.MaxSecrets
 	maxHiddenSize = picloud.MaxSecretsSize
+	// cutText is the shortest text that a limit of messages may have cut.
+	cutText = 1 << 10
 	// longSecret is the longest value whose rarer encodings are hidden too: they
 	// all take memory.
 	longSecret = 4 << 10
@@ -197,7 +199,24 @@ func (x *redaction) text(s string) string {
 	if x == nil {
 		return s
 	}
-	return x.replacer.Replace(s)
+	s = x.replacer.Replace(s)
+	if len(s) >= cutText {
+		s = x.ending(s)
+	}
+	return s
+}
+
+// ending hides the beginning of a secret at the end of a text that may have been
+// cut there: by the limits of messages.
+func (x *redaction) ending(s string) string {
+	for value, name := range x.names {
+		for n := min(len(value)-1, len(s)); n >= shortSecret; n-- {
+			if strings.HasSuffix(s, value[:n]) {
+				return s[:len(s)-n] + "[secret " + name + "]"
+			}
+		}
+	}
+	return s
 }
 
 // value hides secrets in what a log's fields can hold, keys included. Maps and

@@ -85,6 +85,11 @@ func TestWhatIsHiddenDependsOnTheLength(t *testing.T) {
 	r.learn("a", "LONG", "4711-and-more")
 	require.Equal(t, "[secret LONG] [secret PIN]", r.of("a").text("4711-and-more 4711"))
 
+	// A text that was cut within a secret.
+	r.learn("cut", "TOKEN", "secret-at-the-end")
+	require.Equal(t, strings.Repeat(".", cutText)+"[secret TOKEN]", r.of("cut").text(strings.Repeat(".", cutText)+"secret-at-t"))
+	require.Equal(t, "short secret-", r.of("cut").text("short secret-"))
+
 	// A line of a key in several.
 	pem := "-----BEGIN KEY-----\n" + strings.Repeat("A1b2", 16) + "\nshort\n-----END KEY-----\n"
 	r.learn("a", "PEM", pem)
