@@ -3,6 +3,11 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +54,9 @@ func (s *scene) inside(t *testing.T, p plan, honest string) {
 	if !p.weak {
 		require.Empty(t, bad.Sandbox().Lacks())
 		require.Empty(t, bad.sweep(t), "system calls that the kernel answers")
+	}
+	for _, pid := range children(t, s.own...) {
+		holdsLittle(t, pid)
 	}
 	for _, a := range attempts {
 		good.mustAnswer(t)
@@ -100,4 +108,27 @@ func (n *node) sweep(t *testing.T) (wrong []int) {
 		}
 	}
 	return wrong
+}
+
+// holdsLittle looks at the descriptors of a worker: nothing of the agent's may be
+// among them.
+func holdsLittle(t *testing.T, pid int) {
+	dir := fmt.Sprintf("/proc/%d/fd/", pid)
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+		return // a normal user may not look; and a worker may end
+	}
+	require.NoError(t, err)
+	var held []string
+	for _, fd := range list {
+		to, err := os.Readlink(dir + fd.Name())
+		require.NoError(t, err)
+		to = regexp.MustCompile(`:\[\d+\]`).ReplaceAllString(to, "") // "socket:[4711]"
+		if strings.HasPrefix(to, "anon_inode:") {
+			require.Contains(t, []string{"anon_inode:[eventpoll]", "anon_inode:[eventfd]"}, to, "beside the runtime's poller")
+			continue
+		}
+		held = append(held, fd.Name()+" "+to)
+	}
+	require.Subset(t, []string{"0 /dev/null", "1 /dev/null", "2 pipe", "3 socket"}, held)
 }
