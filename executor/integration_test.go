@@ -77,7 +77,7 @@ func TestRealSandbox(t *testing.T) {
 	}
 	require.Equal(t, "1000\n", read("oom_score_adj"))
 	limits := strings.Join(strings.Fields(read("limits")), " ")
-	require.Contains(t, limits, fmt.Sprintf("Max data size %d %d", 128<<20, 128<<20))
+	require.Contains(t, limits, fmt.Sprintf("Max data size %d %d", 64<<20+sandbox.DataSlack, 64<<20+sandbox.DataSlack))
 	require.Contains(t, limits, "Max core file size 0 0")
 	require.Contains(t, limits, "Max file size 0 0")
 	require.Contains(t, limits, "Max open files 16 16")

@@ -15,6 +15,9 @@ type plan struct {
 	powers     bool     // it starts with the capabilities that it needs to take the others away
 }
 
+// launches reports whether a launcher starts the worker; see sandbox.Launch.
+func (p plan) launches() bool { return slices.Contains(p.namespaces, sandbox.UserNamespace) }
+
 // options returns the options of a worker's sandbox under a plan.
 func (l *launcher) options(p plan, uid int) sandbox.Options {
 	o := sandbox.Options{

@@ -47,27 +47,16 @@ var cloneFlags = map[string]struct {
 	sandbox.UTSNamespace:   {unix.CLONE_NEWUTS, "uts"},
 }
 
-// attributes are what the process is started with.
-//
-// In a user namespace its uid is 0, which out here is the app's, or the agent's
-// own when that is not root: it has capabilities, but only there. Whoever may
-// writes "allow" to setgroups, so that the agent's groups can be left; for an agent
-// that is not root the kernel wants "deny", and its groups stay.
+// attributes are what the process is started with. A launcher gets nothing: what
+// it starts runs as uid 0 of its user namespace, which out here is the app's or
+// the agent's own, and has capabilities, but only there.
 func (p plan) attributes(uid int) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true} // signals to the agent's terminal are not for workers
+	if p.launches() {
+		return attr
+	}
 	for _, name := range p.namespaces {
 		attr.Cloneflags |= cloneFlags[name].flag
-	}
-	if attr.Cloneflags&unix.CLONE_NEWUSER != 0 {
-		root, hostUID, hostGID := uid != noUID, uid, uid
-		if !root {
-			hostUID, hostGID = os.Geteuid(), os.Getegid()
-		}
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: hostUID, Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: hostGID, Size: 1}}
-		attr.GidMappingsEnableSetgroups = root
-		attr.Credential = &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: !root}
-		return attr
 	}
 	if uid != noUID {
 		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}

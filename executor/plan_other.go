@@ -2,7 +2,11 @@
 
 package executor
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/picloud/picloud/executor/sandbox"
+)
 
 // defaultSandbox is what a node insists on here: other systems are for development.
 const defaultSandbox = SandboxBestEffort
@@ -16,6 +20,12 @@ func (plan) attributes(uid int) *syscall.SysProcAttr {
 	}
 	return attr
 }
+
+func (*image) launch([]string, *syscall.ProcAttr) (pid, group int, err error) {
+	return 0, 0, syscall.ENOSYS
+}
+
+func (plan) order(int) sandbox.Launch { return sandbox.Launch{} }
 
 func countsByNamespace() bool { return false }
 

@@ -21,6 +21,7 @@ const maxStderr = 4 << 10
 // process is a worker's process. It is killed and reaped once.
 type process struct {
 	pid    int
+	group  int // of processes: the worker's own, or that of its launcher
 	stderr int // read end of a pipe that never blocks the worker
 
 	mu     sync.Mutex
@@ -71,13 +72,20 @@ func (i *image) run(args []string, memory int64, uid int, p plan) (*process, *wi
 		Files: []uintptr{i.null.Fd(), i.null.Fd(), uintptr(theirStderr), sandbox.SocketFD: uintptr(theirs), sandbox.ImageFD: i.file.Fd()},
 		Sys:   p.attributes(uid),
 	}
-	pid, err := syscall.ForkExec(i.path, append([]string{workerName}, args...), attr)
+	argv := append([]string{workerName}, args...)
+	var pid, group int
+	if p.launches() {
+		pid, group, err = i.launch(append(argv, p.order(uid).Arg()), attr)
+	} else {
+		pid, err = syscall.ForkExec(i.path, argv, attr)
+		group = pid
+	}
 	if err != nil {
 		_ = socket.Close()
 		_ = syscall.Close(stderr)
 		return nil, nil, fmt.Errorf("execute %q: %w", i.name, err)
 	}
-	return &process{pid: pid, stderr: stderr}, socket, nil
+	return &process{pid: pid, group: group, stderr: stderr}, socket, nil
 }
 
 // kill ends the process and its children at once.
@@ -85,7 +93,7 @@ func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.reaped { // else the number may be somebody else's
-		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+		_ = syscall.Kill(-p.group, syscall.SIGKILL)
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
 }
@@ -104,7 +112,7 @@ func (p *process) reap() end {
 		if err != nil || pid == p.pid {
 			break
 		}
-		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+		_ = syscall.Kill(-p.group, syscall.SIGKILL)
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		for {
 			if _, err := syscall.Wait4(p.pid, &out.status, 0, &out.usage); err != syscall.EINTR {

@@ -12,6 +12,7 @@ import (
 )
 
 func main() {
+	sandbox.RunLaunch()
 	socket := os.NewFile(sandbox.SocketFD, "agent") // this opens the runtime's poller, while it may
 	opts := sandbox.ParseArgs(os.Args[1:])
 	opts.Memory = debug.SetMemoryLimit(-1) // GOMEMLIMIT

@@ -43,6 +43,7 @@ func Main() int {
 // Enter gives up the process's authority. It returns its end of the
 // conversation with the agent and the frame that opens it.
 func Enter() (*wire.Socket, wire.Hello, error) {
+	sandbox.RunLaunch()
 	memory := debug.SetMemoryLimit(-1)
 	if memory <= 0 || memory > 1<<40 {
 		memory = defaultMemory

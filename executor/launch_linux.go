@@ -1,0 +1,72 @@
+package executor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/picloud/picloud/executor/sandbox"
+)
+
+// launchTimeout bounds how long a launcher takes.
+const launchTimeout = 5 * time.Second
+
+// launch starts a worker by way of a launcher; see sandbox.Launch. It returns the
+// worker's pid and its process group, which is the launcher's.
+func (i *image) launch(argv []string, attr *syscall.ProcAttr) (pid, group int, err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return 0, 0, fmt.Errorf("make a pipe: %w", err)
+	}
+	defer r.Close()
+	attr.Files = append(attr.Files, w.Fd())
+	group, err = syscall.ForkExec(i.path, argv, attr)
+	_ = w.Close()
+	if err != nil {
+		return 0, 0, err
+	}
+	_ = r.SetReadDeadline(time.Now().Add(launchTimeout)) // a fresh pipe takes deadlines
+	answer := make([]byte, 256)
+	n, readErr := r.Read(answer)
+	pid, err = strconv.Atoi(string(answer[:n]))
+	if err == nil {
+		reapLauncher(group)
+		return pid, group, nil
+	}
+	// Whatever it started, or not, ends with it.
+	_ = syscall.Kill(-group, syscall.SIGKILL)
+	reapLauncher(group)
+	for {
+		if _, err := syscall.Wait4(-group, nil, 0, nil); err != nil && !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if n > 0 {
+		return 0, 0, errors.New(string(answer[:n]))
+	}
+	return 0, 0, fmt.Errorf("the launcher did not answer: %w", readErr)
+}
+
+// reapLauncher waits for a launcher, which has nothing left to do.
+func reapLauncher(pid int) {
+	for {
+		if _, err := syscall.Wait4(pid, nil, 0, nil); !errors.Is(err, syscall.EINTR) {
+			return
+		}
+	}
+}
+
+// order is what a launcher is asked under a plan.
+func (p plan) order(uid int) sandbox.Launch {
+	l := sandbox.Launch{UID: uid, GID: uid, Groups: uid != noUID}
+	if uid == noUID {
+		l.UID, l.GID = os.Geteuid(), os.Getegid()
+	}
+	for _, name := range p.namespaces {
+		l.Flags |= cloneFlags[name].flag
+	}
+	return l
+}

@@ -1,0 +1,39 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+)
+
+// RunLaunch does what a Launch among the arguments asks, and ends the process.
+// Without one it does nothing. It is the first act of a worker's main.
+func RunLaunch() {
+	order, args, ok := launchIn(os.Args)
+	if !ok {
+		return
+	}
+	ids := func(id int) []syscall.SysProcIDMap {
+		return []syscall.SysProcIDMap{{ContainerID: 0, HostID: id, Size: 1}}
+	}
+	syscall.CloseOnExec(LaunchFD)
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", ImageFD), args, &syscall.ProcAttr{
+		Dir: "/", Env: os.Environ(), Files: []uintptr{0, 1, 2, SocketFD, ImageFD},
+		Sys: &syscall.SysProcAttr{
+			// The agent becomes the parent, and who is started stays in the group of
+			// this process: by that the agent finds one whose start failed.
+			Cloneflags:                 order.Flags | syscall.CLONE_PARENT,
+			UidMappings:                ids(order.UID),
+			GidMappings:                ids(order.GID),
+			GidMappingsEnableSetgroups: order.Groups, // the kernel wants "deny" of who may not leave its groups
+			Credential:                 &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: !order.Groups},
+		},
+	})
+	answer, status := strconv.Itoa(pid), 0
+	if err != nil {
+		answer, status = err.Error(), 1
+	}
+	_, _ = syscall.Write(LaunchFD, []byte(answer)) // without an answer the agent ends what there is
+	os.Exit(status)
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package sandbox
+
+// RunLaunch does nothing here: there are no namespaces.
+func RunLaunch() {}
