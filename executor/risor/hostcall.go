@@ -14,7 +14,7 @@ func hostCall(c *Call, name string, args ...object.Object) (object.Object, error
 	e := &cborEncoder{limit: wire.MaxHostArgs}
 	e.head(cborArray, uint64(len(args)))
 	for _, arg := range args {
-		e.value(arg, 1)
+		e.value(arg, 0)
 	}
 	kv := strings.HasPrefix(name, "kv.")
 	switch {

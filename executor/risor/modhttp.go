@@ -2,7 +2,6 @@ package risor
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
@@ -17,12 +16,16 @@ var fetchFaults = []Fault{
 	{"http_timeout", "no whole answer within the timeout"},
 	{"http_too_large", "the body has more than `max_body`, or the headers too much"},
 	{"http_redirects", "more redirects than allowed"},
+	{"http_busy", "the app has too many requests under way"},
 	{"http_failed", "the exchange broke in another way"},
 	{"outbound_call_limit", "the call made its `outbound_calls`"},
 }
 
-const fetchOptions = " Options: `method`, `headers` (a map; a list as value repeats a header), `body` (string or bytes) or `json` (any data), `timeout` (a duration, at most what is left of the call), " +
-	"`redirects` (how many to follow), `max_body` (bytes of the answer)."
+const fetchOptions = " Options: `method`, `headers` (a map; a list as value repeats a header), `body` (string or bytes) or `json` (any data), `timeout` (a duration, default 10 s and at most what is left of the call), " +
+	"`redirects` (how many to follow, at most 20, default 5; 0: the redirect itself is the answer), `max_body` (bytes of the answer, default 8 MiB, at most 12 MiB)."
+
+// maxAnswer bounds the option max_body, in bytes.
+const maxAnswer = 12 << 20
 
 func httpModule() Module {
 	url := Arg{Name: "url", Type: "string"}
@@ -81,7 +84,7 @@ func fetch(a *arguments, method string, body object.Object, at int) (object.Obje
 		request["redirects"] = object.NewInt(o.int("redirects", 0, 0, 20))
 	}
 	if _, ok := o.get("max_body"); ok {
-		request["max_body"] = object.NewInt(o.int("max_body", 0, 0, math.MaxInt32))
+		request["max_body"] = object.NewInt(o.int("max_body", 0, 1, maxAnswer))
 	}
 	v, err := a.askFor("http.fetch", object.NewString(a.text(0)), object.NewMap(request))
 	if err != nil {

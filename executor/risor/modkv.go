@@ -8,6 +8,7 @@ import (
 var (
 	kvUnavailable = Fault{"kv_unavailable", "the database cannot be reached"}
 	kvInvalidKey  = Fault{"kv_invalid_key", "the key is not 1 to 512 bytes of UTF-8 without NUL"}
+	kvFull        = Fault{"kv_quota", "the app's store is full, see `picloud app set`"}
 	kvWrites      = []Fault{
 		kvInvalidKey,
 		{"kv_invalid_value", "the value is not data (null, bool, number, string, bytes, list or map of these), or too deep"},
@@ -66,7 +67,7 @@ func kvModule() Module {
 				Name: "incr", Args: []Arg{key, {Name: "by", Type: "int", Optional: true}, options}, Returns: "int",
 				Doc: "Add to a whole number, by default 1, in one step that no other call can come between. Returns the sum. A missing key counts as 0; " +
 					"the `ttl` of the options counts from when the key is made.",
-				Errors: append([]Fault{{"kv_not_a_number", "the key has a value that is no int"}, {"kv_overflow", "the sum does not fit into 64 bits"}}, kvWrites...),
+				Errors: []Fault{{"kv_not_a_number", "the key has a value that is no int"}, {"kv_overflow", "the sum does not fit into 64 bits"}, kvInvalidKey, kvFull, kvUnavailable},
 				Example: example(`kv.incr("hits")                     // → 1`, `kv.incr("hits", 10)                 // → 11`, `kv.incr("hits", -1, {ttl: "1d"})    // → 10`,
 					`kv.set("name", "Ada")`, `kv.incr("name")                     // → error kv_not_a_number`),
 				call: func(a *arguments) (object.Object, error) {

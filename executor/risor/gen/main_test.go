@@ -1,15 +1,18 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/internal/egress"
 )
 
 func TestPageIsFresh(t *testing.T) {
@@ -32,6 +35,17 @@ func TestPageHoldsEverything(t *testing.T) {
 	}
 	_, err := page("no sections")
 	require.ErrorContains(t, err, "no section")
+}
+
+// What the node answers for requests to other servers is documented.
+func TestPageHoldsTheCodesOfRequests(t *testing.T) {
+	text := modules(risor.Modules())
+	for _, code := range egress.Codes {
+		require.Contains(t, text, "| `"+code+"` |")
+	}
+	require.Contains(t, text, fmt.Sprintf("at most %d, default %d;", egress.MaxRedirects, egress.DefaultRedirects))
+	require.Contains(t, text, fmt.Sprintf("default %d MiB, at most %d MiB", egress.DefaultBody>>20, egress.MaxBody>>20))
+	require.Contains(t, text, fmt.Sprintf("default %d s and", egress.DefaultTimeout/time.Second))
 }
 
 // The limits are documented as the code has them.
