@@ -245,10 +245,12 @@ func (c *cli) listKeys(ctx context.Context, prefix string) error {
 	if err != nil {
 		return noApp(node.fail(err, "list keys of", c.app), c.app)
 	}
-	defer c.cut(more)
+	if more {
+		defer c.warnf("there are more: only the first %d are shown; give a longer PREFIX", len(items))
+	}
 	return c.print(items, func() {
 		if len(items) == 0 {
-			c.notef("There are no such keys.")
+			c.notef("There are no such keys. Write one with: picloud kv set KEY VALUE")
 			return
 		}
 		rows := make([][]string, 0, len(items))
