@@ -9,7 +9,8 @@
 // # What a script finds
 //
 // Risor's builtin functions without I/O, the modules math and regexp, and the
-// host modules of [Modules]. Names that a script defines itself at its top
+// host modules of [Modules], from which the reference in docs/functions.md is
+// made. Their errors have a stable code. Names that a script defines itself at its top
 // level take precedence, so that new host modules break no script.
 //
 // # The request
