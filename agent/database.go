@@ -131,7 +131,10 @@ func (d *database) connect(ctx context.Context) error {
 // notified is called by the listener; an empty channel means that something
 // may have been missed.
 func (d *database) notified(channel, _ string) {
-	if channel != postgres.NodeChannel {
+	switch channel {
+	case "":
+		d.sync.interrupted()
+	case postgres.CatalogChannel:
 		d.sync.wake()
 	}
 	if channel != postgres.CatalogChannel {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -19,6 +20,9 @@ const (
 	// The pause after a failed comparison doubles from the first to the last.
 	firstRetry = 250 * time.Millisecond
 	lastRetry  = 15 * time.Second
+	// lossRecheck is how long after an interruption a comparison that went well
+	// is repeated: the database may have been on its way down.
+	lossRecheck = time.Second
 )
 
 // CatalogStore is where the node reads the catalog from.
@@ -43,6 +47,7 @@ type syncer struct {
 	metrics *metrics
 	log     *slog.Logger
 	wakeup  chan struct{}
+	lost    atomic.Bool // notifications were interrupted since the last comparison
 
 	known bool // the node reported itself since it started; only run touches it
 }
@@ -53,6 +58,12 @@ func (s *syncer) wake() {
 	case s.wakeup <- struct{}{}:
 	default:
 	}
+}
+
+// interrupted asks for a comparison now and a moment later.
+func (s *syncer) interrupted() {
+	s.lost.Store(true)
+	s.wake()
 }
 
 // run compares until ctx ends.
@@ -85,6 +96,10 @@ func (s *syncer) run(ctx context.Context) {
 		retry = 0
 		s.metrics.pulls.WithLabelValues("ok").Inc()
 		s.metrics.dbUp.Set(1)
+		if s.lost.Swap(false) {
+			timer.Reset(lossRecheck)
+			continue
+		}
 		timer.Reset(pollInterval)
 	}
 }
