@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"syscall"
 	"testing"
@@ -103,4 +104,17 @@ func TestNeverTwice(t *testing.T) {
 	_, err = invoke(t, f, "/crash")
 	require.Equal(t, picloud.CodeFunctionCrash, picloud.CodeOf(err), err)
 	require.Equal(t, 2, e.kills(causeCrash), "the call had begun")
+}
+
+// TestBegunIsLoaded bombs with the first call of a program: the agent knows that
+// it is loaded before the call begins, so that it is not made twice.
+func TestBegunIsLoaded(t *testing.T) {
+	e := launchReal(t)
+	for i := range 10 {
+		app := fmt.Sprintf("shop%d", i)
+		must(t, version(e, app, "quick", `function handle(req) { return 1 }`, 1, nil), "/")
+		_, err := invoke(t, version(e, app, "f", `function handle(req) { return len("x".repeat(4000000000)) }`, 1, nil), "/")
+		require.Equal(t, picloud.CodeFunctionMemory, picloud.CodeOf(err), err)
+		require.Equal(t, i+1, e.kills(causeMemory))
+	}
 }

@@ -33,7 +33,7 @@ const outboundPrefix = "http."
 
 // hostLoad is what the host calls under way of a node take.
 type hostLoad struct {
-	mu     sync.Mutex
+	mu      sync.Mutex
 	calls   int
 	memory  int
 	replies int

@@ -58,7 +58,7 @@ func (w *Writer) Send(t Type, id uint64, p Payload) error {
 	head, tail := appendHead(w.pending, t, id, p)
 	if len(tail) > copyBelow {
 		w.pending = head[:start]
-		return w.sendLarge(t, id, p)
+		return w.sendAlone(t, id, p)
 	}
 	w.pending = append(head, tail...)
 	if w.busy {
@@ -71,6 +71,13 @@ func (w *Writer) Send(t Type, id uint64, p Payload) error {
 		w.mu.Lock()
 	}
 	return w.flush(nil)
+}
+
+// Deliver is Send, but nil means that the frame was written.
+func (w *Writer) Deliver(t Type, id uint64, p Payload) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sendAlone(t, id, p)
 }
 
 // Queue adds a frame to the next write, which the caller's next Send will be:
@@ -95,9 +102,9 @@ func (w *Writer) Flush() error {
 	return w.flush(nil)
 }
 
-// sendLarge sends a frame whose tail is not copied: it waits for its turn to
-// write.
-func (w *Writer) sendLarge(t Type, id uint64, p Payload) error {
+// sendAlone sends a frame whose tail is not copied: it waits for its turn to
+// write, and writes.
+func (w *Writer) sendAlone(t Type, id uint64, p Payload) error {
 	for w.busy && w.err == nil {
 		w.wait()
 	}

@@ -163,10 +163,12 @@ func (l *loader) load(next loading) {
 	} else {
 		answer.Handlers = p.compiled.Handlers()
 	}
+	// The agent knows of it before any call begins: should the process end, calls
+	// of a program that is not loaded yet are sent to another one. An error means
+	// that the agent is gone, which the reader sees too.
+	_ = w.frames.Deliver(wire.TypeLoaded, next.slot, answer)
 	p.ready.Store(true)
 	close(p.loaded)
-	// An error means that the agent is gone, which the reader sees too.
-	_ = w.frames.Send(wire.TypeLoaded, next.slot, answer)
 }
 
 // try compiles, and unless the program was deployed before runs its top level.
