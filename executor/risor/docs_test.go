@@ -78,6 +78,7 @@ func TestModuleExamples(t *testing.T) {
 		}
 		for _, typ := range m.Types {
 			require.NotEmpty(t, typ.Doc)
+			require.Contains(t, typ.Example, "let "+typ.Self+" = ")
 			check(typ.Name, typ.Example)
 			for _, f := range typ.Members {
 				documented(typ.Name, f)

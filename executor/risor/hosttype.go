@@ -10,6 +10,7 @@ import (
 // Type is a kind of value that functions of a module return.
 type Type struct {
 	Name    string // as type() tells it
+	Self    string // what examples call a value: "t"
 	Doc     string
 	Members []Function
 	Example string // as that of a Function

@@ -110,6 +110,7 @@ func makeResponseType() *Type {
 	}
 	return &Type{
 		Name: "response",
+		Self: "r",
 		Doc:  "An answer from another server. Nothing of it is decoded before it is read; as data (JSON, logs) it is its status, URL and headers.",
 		Members: []Function{
 			value("status", "int", "the status, such as 200", func(r *response) object.Object { return object.NewInt(r.status) }),

@@ -78,6 +78,7 @@ func makeTimeType() *Type {
 	}
 	return &Type{
 		Name: "time",
+		Self: "t",
 		Doc:  "A time with a zone. `<`, `==` and their like compare instants; as data (JSON, `kv`, logs) it is text in RFC 3339, which `time.parse` reads.",
 		Members: append([]Function{
 			number("year", "", func(t time.Time) int64 { return int64(t.Year()) }),

@@ -70,13 +70,13 @@ func members(b *strings.Builder, t *risor.Type) {
 	fmt.Fprintf(b, "\n#### The type `%s`\n\n%s\n\n| Read | Type | |\n|---|---|---|\n", t.Name, t.Doc)
 	for _, f := range t.Members {
 		if f.Value {
-			fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.Name, cell(f.Returns), cell(f.Doc))
+			fmt.Fprintf(b, "| `%s.%s` | %s | %s |\n", t.Self, f.Name, cell(f.Returns), cell(f.Doc))
 		}
 	}
 	example(b, t.Example)
 	for _, f := range t.Members {
 		if !f.Value {
-			function(b, t.Name, f)
+			function(b, t.Self, f)
 		}
 	}
 }
