@@ -128,6 +128,10 @@ var holes = map[string]string{
 	"memory-page-tables": "RLIMIT_DATA does not count them",
 }
 
+// byUser are attempts whose bound counts what all processes of a user have: it is
+// set where a worker's user, or its user namespace, is its own.
+var byUser = []string{"thread-bomb", "queue-own-signals"}
+
 func refusal(name string) string {
 	if answer, ok := refusals[name]; ok {
 		return answer
@@ -148,7 +152,7 @@ var answered = []int{
 var onlySeccomp = []string{
 	"open-path", "open-tree", "statfs", "working-folder", "change-own-mode", "watch-files",
 	"agent-peer", "agent-peer-id",
-	"move-victim", "own-group",
+	"move-victim", "own-session", "own-group",
 	"netlink", "vsock", "unix-pair", "agent-socket-name", "agent-socket-peer", "agent-socket-accept",
 	"agent-socket-option", "agent-socket-shutdown", "agent-socket-receive", "agent-socket-send", "interfaces",
 	"splice", "send-file", "asynchronous-io",

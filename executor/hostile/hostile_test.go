@@ -82,6 +82,10 @@ func again(t *testing.T, hostile, honest string) (pid int, result func(*testing.
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { // should nobody wait for the result
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
 	return cmd.Process.Pid, func(t *testing.T) {
 		err := cmd.Wait()
 		t.Logf("%s", out.Bytes())

@@ -45,15 +45,15 @@ func newNode(t *testing.T, change func(*executor.Options)) *node {
 	return n
 }
 
-// try makes an attempt and returns the answer, or how the worker ended. What is
-// made once has an app and worker of its own, which ends with it.
-func (n *node) try(t *testing.T, a attempt, query string) string {
+// try makes an attempt and returns the answer, or how the worker ended. Alone it
+// has an app and a worker of its own, which ends with it.
+func (n *node) try(t *testing.T, a attempt, query string, alone bool) string {
 	app := "hostile"
-	if a.once {
+	if alone {
 		app = a.name
 	}
 	answer, err := ask(n.function(app, 5*time.Second), "/try/"+a.name, query)
-	if a.once {
+	if alone {
 		n.Retain(map[string]struct{}{"hostile": {}})
 	}
 	if err == nil {
