@@ -15,18 +15,18 @@ import (
 const launchTimeout = 5 * time.Second
 
 // launch starts a worker by way of a launcher; see sandbox.Launch. It returns the
-// worker's pid and its process group, which is the launcher's.
-func (i *image) launch(argv []string, attr *syscall.ProcAttr) (pid, group int, err error) {
+// worker's pid.
+func (i *image) launch(argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return 0, 0, fmt.Errorf("make a pipe: %w", err)
+		return 0, fmt.Errorf("make a pipe: %w", err)
 	}
 	defer r.Close()
 	attr.Files = append(attr.Files, w.Fd())
-	group, err = syscall.ForkExec(i.path, argv, attr)
+	group, err := syscall.ForkExec(i.path, argv, attr)
 	_ = w.Close()
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	_ = r.SetReadDeadline(time.Now().Add(launchTimeout)) // a fresh pipe takes deadlines
 	answer := make([]byte, 256)
@@ -34,7 +34,7 @@ func (i *image) launch(argv []string, attr *syscall.ProcAttr) (pid, group int, e
 	pid, err = strconv.Atoi(string(answer[:n]))
 	if err == nil {
 		reapLauncher(group)
-		return pid, group, nil
+		return pid, nil
 	}
 	// Whatever it started, or not, ends with it.
 	_ = syscall.Kill(-group, syscall.SIGKILL)
@@ -45,9 +45,9 @@ func (i *image) launch(argv []string, attr *syscall.ProcAttr) (pid, group int, e
 		}
 	}
 	if n > 0 {
-		return 0, 0, errors.New(string(answer[:n]))
+		return 0, errors.New(string(answer[:n]))
 	}
-	return 0, 0, fmt.Errorf("the launcher did not answer: %w", readErr)
+	return 0, fmt.Errorf("the launcher did not answer: %w", readErr)
 }
 
 // reapLauncher waits for a launcher, which has nothing left to do.

@@ -21,8 +21,8 @@ func (plan) attributes(uid int) *syscall.SysProcAttr {
 	return attr
 }
 
-func (*image) launch([]string, *syscall.ProcAttr) (pid, group int, err error) {
-	return 0, 0, syscall.ENOSYS
+func (*image) launch([]string, *syscall.ProcAttr) (int, error) {
+	return 0, syscall.ENOSYS
 }
 
 func (plan) order(int) sandbox.Launch { return sandbox.Launch{} }

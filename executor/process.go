@@ -21,7 +21,6 @@ const maxStderr = 4 << 10
 // process is a worker's process. It is killed and reaped once.
 type process struct {
 	pid    int
-	group  int // of processes: the worker's own, or that of its launcher
 	stderr int // read end of a pipe that never blocks the worker
 
 	mu     sync.Mutex
@@ -73,19 +72,18 @@ func (i *image) run(args []string, memory int64, uid int, p plan) (*process, *wi
 		Sys:   p.attributes(uid),
 	}
 	argv := append([]string{workerName}, args...)
-	var pid, group int
+	var pid int
 	if p.launches() {
-		pid, group, err = i.launch(append(argv, p.order(uid).Arg()), attr)
+		pid, err = i.launch(append(argv, p.order(uid).Arg()), attr)
 	} else {
 		pid, err = syscall.ForkExec(i.path, argv, attr)
-		group = pid
 	}
 	if err != nil {
 		_ = socket.Close()
 		_ = syscall.Close(stderr)
 		return nil, nil, fmt.Errorf("execute %q: %w", i.name, err)
 	}
-	return &process{pid: pid, group: group, stderr: stderr}, socket, nil
+	return &process{pid: pid, stderr: stderr}, socket, nil
 }
 
 // kill ends the process and its children at once.
@@ -93,7 +91,7 @@ func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.reaped { // else the number may be somebody else's
-		_ = syscall.Kill(-p.group, syscall.SIGKILL)
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
 }
@@ -112,7 +110,7 @@ func (p *process) reap() end {
 		if err != nil || pid == p.pid {
 			break
 		}
-		_ = syscall.Kill(-p.group, syscall.SIGKILL)
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		for {
 			if _, err := syscall.Wait4(p.pid, &out.status, 0, &out.usage); err != syscall.EINTR {

@@ -21,8 +21,9 @@ func RunLaunch() {
 	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", ImageFD), args, &syscall.ProcAttr{
 		Dir: "/", Env: os.Environ(), Files: []uintptr{0, 1, 2, SocketFD, ImageFD},
 		Sys: &syscall.SysProcAttr{
-			// The agent becomes the parent, and who is started stays in the group of
-			// this process: by that the agent finds one whose start failed.
+			// The agent becomes the parent. Until the worker makes a group of its own,
+			// it is in that of this process: by that the agent finds one whose start
+			// failed.
 			Cloneflags:                 order.Flags | syscall.CLONE_PARENT,
 			UidMappings:                ids(order.UID),
 			GidMappings:                ids(order.GID),

@@ -20,6 +20,9 @@ func apply(opts Options) (Report, error) {
 	if err := closeInherited(); err != nil {
 		return nil, err
 	}
+	// A group of its own, which it cannot leave: by that the agent ends it. It is
+	// there already, unless a launcher started the process.
+	_ = syscall.Setpgid(0, 0)
 	// The kernel's first choice when memory runs out; one may always raise it.
 	// Without /proc it stays as it is, which weakens the node, not the sandbox.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)

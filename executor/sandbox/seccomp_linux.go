@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,23 +16,35 @@ import (
 // the thread's local storage in the same call, there is a flag more.
 const newThread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM | unix.CLONE_THREAD
 
+// The two operations on locks that the runtime uses, among its own threads only.
+const (
+	futexWait = 128
+	futexWake = 129
+)
+
 // needed lists what a running worker asks of the kernel, the frequent calls
 // first: all else is refused. It takes no file, socket or process to be had; what
 // was opened before stays.
 func needed(pid int) []allow {
 	list := calls(
-		unix.SYS_FUTEX, unix.SYS_READ, unix.SYS_WRITE, unix.SYS_EPOLL_PWAIT, unix.SYS_NANOSLEEP, unix.SYS_SCHED_YIELD,
+		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_EPOLL_PWAIT, unix.SYS_NANOSLEEP, unix.SYS_SCHED_YIELD,
 		unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_RT_SIGRETURN, unix.SYS_RT_SIGPROCMASK, unix.SYS_SIGALTSTACK,
-		unix.SYS_RT_SIGACTION, unix.SYS_MUNMAP, unix.SYS_CLOCK_GETTIME, unix.SYS_GETRANDOM, unix.SYS_RESTART_SYSCALL,
-		unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
+		unix.SYS_RT_SIGACTION, unix.SYS_MUNMAP, unix.SYS_GETRANDOM, unix.SYS_RESTART_SYSCALL, unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
 	)
-	list = append(list, calls(ownCalls...)...)
+	for _, number := range locks { // no priorities, no moving of waiters: there the kernel's bugs were
+		list = slices.Insert(list, 0, allow{number, []condition{{arg: 1, values: []uint32{futexWait, futexWake}}}})
+	}
+	for _, number := range clocks { // others tell of other processes
+		list = append(list, allow{number, []condition{{arg: 0, values: []uint32{unix.CLOCK_REALTIME, unix.CLOCK_MONOTONIC}}}})
+	}
 	return append(
 		list,
 		// The runtime preempts its threads by signals, and no other process's.
 		allow{unix.SYS_TGKILL, []condition{{arg: 0, values: []uint32{uint32(pid)}}}},
 		allow{mmap, []condition{
-			{arg: 2, ignore: unix.PROT_READ | unix.PROT_WRITE, values: []uint32{0}}, // never executable
+			// Never executable, nor only readable: that counts nowhere, and its page tables
+			// would fill the machine.
+			{arg: 2, values: []uint32{unix.PROT_NONE, unix.PROT_READ | unix.PROT_WRITE}},
 			// Never shared, never a file. Droppable memory holds the state of getrandom.
 			{arg: 3, ignore: unix.MAP_FIXED, values: []uint32{unix.MAP_PRIVATE | unix.MAP_ANONYMOUS, unix.MAP_DROPPABLE | unix.MAP_ANONYMOUS}},
 		}},

@@ -7,6 +7,9 @@ const (
 	mmap = unix.SYS_MMAP2
 )
 
-// ownCalls are the variants for times after 2038, which the runtime uses since
-// Linux 5.1. It calls nothing of the range that is private to ARM.
-var ownCalls = []uintptr{unix.SYS_FUTEX_TIME64, unix.SYS_CLOCK_GETTIME64}
+// There are variants for times after 2038, which the runtime uses since Linux
+// 5.1. It calls nothing of the range that is private to ARM.
+var (
+	locks  = []uintptr{unix.SYS_FUTEX, unix.SYS_FUTEX_TIME64}
+	clocks = []uintptr{unix.SYS_CLOCK_GETTIME, unix.SYS_CLOCK_GETTIME64}
+)

@@ -7,4 +7,7 @@ const (
 	mmap = unix.SYS_MMAP
 )
 
-var ownCalls []uintptr
+var (
+	locks  = []uintptr{unix.SYS_FUTEX}
+	clocks = []uintptr{unix.SYS_CLOCK_GETTIME}
+)
