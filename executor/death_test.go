@@ -112,9 +112,15 @@ func TestBegunIsLoaded(t *testing.T) {
 	e := launchReal(t)
 	for i := range 10 {
 		app := fmt.Sprintf("shop%d", i)
-		must(t, version(e, app, "quick", `function handle(req) { return 1 }`, 1, nil), "/")
+		quick := version(e, app, "quick", `function handle(req) { return "quick" }`, 1, nil)
+		must(t, quick, "/")
+		done := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() { bystand(t, quick, done) })
 		_, err := invoke(t, version(e, app, "f", `function handle(req) { return len("x".repeat(4000000000)) }`, 1, nil), "/")
 		require.Equal(t, picloud.CodeFunctionMemory, picloud.CodeOf(err), err)
 		require.Equal(t, i+1, e.kills(causeMemory))
+		close(done)
+		wg.Wait()
 	}
 }
