@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -253,6 +254,52 @@ func TestDraftsHaveWhatTheirFunctionHas(t *testing.T) {
 	answer = draft(`function handle(req) { throw "failed with " + secrets.get("TOKEN") }`)
 	require.Contains(t, answer, "failed with [secret TOKEN]")
 	require.NotContains(t, answer, "a-secret-value")
+}
+
+// TestCountersLoseNothing: clients that compare and set through a script, each
+// until it won.
+func TestCountersLoseNothing(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), testdb.DSN(t)).ready()
+	a.deploy("f", `function handle(req) {
+  let e = kv.entry("counter") ?? {value: 0, version: 0}
+  return {won: kv.cas("counter", e.version, e.value + 1) != false}
+}`)
+	const clients, each = 5, 60
+	failures := make(chan string, clients)
+	var running sync.WaitGroup
+	for range clients {
+		running.Go(func() {
+			for won, tries := 0, 0; won < each; tries++ {
+				resp, err := http.Get(a.functions.URL + "/fn/default/f")
+				if err != nil || tries > 100*each {
+					failures <- fmt.Sprint(tries, err)
+					return
+				}
+				body, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				switch string(body) {
+				case `{"won":true}`:
+					won++
+				case `{"won":false}`:
+				default:
+					failures <- string(body)
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
+	select {
+	case failure := <-failures:
+		t.Fatal(failure)
+	default:
+	}
+	entry, found, err := a.database.KV().Of("default", picloud.KVQuota{}).Get(t.Context(), "counter")
+	require.NoError(t, err)
+	require.True(t, found)
+	value, err := wire.Unmarshal(entry.Value)
+	require.NoError(t, err)
+	require.Equal(t, int64(clients*each), value)
 }
 
 // FuzzHostCall: arguments come from a worker, which may be hostile. Whatever

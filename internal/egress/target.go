@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -78,10 +79,26 @@ func parseTarget(text string, base *url.URL) (*target, *Error) {
 		u.Host = net.JoinHostPort(t.host, strconv.Itoa(int(t.port)))
 	}
 	u.Fragment, u.RawFragment = "", ""
+	u.RawQuery = escapeQuery(u.RawQuery)
 	if u.Path == "" {
 		u.Path = "/"
 	}
 	return t, nil
+}
+
+// escapeQuery escapes what cannot stand in a request's first line, as browsers
+// do; net/http sends a query as it is.
+func escapeQuery(query string) string {
+	bad := func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>' || c == '#' }
+	var b strings.Builder
+	for i := range len(query) {
+		if bad(query[i]) {
+			fmt.Fprintf(&b, "%%%02X", query[i])
+			continue
+		}
+		b.WriteByte(query[i])
+	}
+	return b.String()
 }
 
 func defaultPort(scheme string) uint16 {

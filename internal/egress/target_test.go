@@ -26,7 +26,9 @@ func TestTargets(t *testing.T) {
 		"http://[0:0:0:0:0:0:0:1]/":        "http://[::1]/",
 		"http://localhost:8081":            "http://localhost:8081/",
 		"http://_x.example.org/":           "http://_x.example.org/",
-		"https://example.org:80/?q=a b":    "https://example.org:80/?q=a b",
+		"https://example.org:80/?q=a b":    "https://example.org:80/?q=a%20b",
+		"http://example.org/?q=ä HTTP/1.1": "http://example.org/?q=%C3%A4%20HTTP/1.1",
+		"http://example.org/a b?x=%20&y=1": "http://example.org/a%20b?x=%20&y=1",
 		"http://example.org/%2e%2e/secret": "http://example.org/%2e%2e/secret",
 	} {
 		got, err := parseTarget(text, nil)
@@ -91,6 +93,7 @@ func FuzzTarget(f *testing.F) {
 		require.Equal(t, got.port, again.port)
 		require.Equal(t, got.addr, again.addr)
 		require.Nil(t, got.url.User)
+		require.NotContains(t, got.url.RequestURI(), " ")
 		_, parse := netip.ParseAddr(got.host)
 		require.Equal(t, got.addr.IsValid(), parse == nil)
 		if !got.addr.IsValid() {
