@@ -152,7 +152,7 @@ func newArena(t *testing.T) *arena {
 	path := testworker.Path(t)
 	a := &arena{e: launch(t, func(o *Options) {
 		o.WorkerPath, o.WorkerArgs, o.Layers, o.MaxWorkers = path, nil, nil, 2
-		o.Host, o.LoadTimeout = &broker{}, time.Second
+		o.Host, o.LoadTimeout = redirecting(0), time.Second
 	})}
 	a.neighbour = version(a.e, "neighbour", "f", `function handle(req) { return "fine" }`, 1, nil)
 	must(t, a.neighbour, "/")
@@ -224,6 +224,40 @@ func TestHostileScripts(t *testing.T) {
 	}
 	t.Logf("latest end %v behind the timeout; slowest of %d neighbour's calls %v; agent's heap at most %d MiB",
 		over, a.calls.Load(), time.Duration(a.slowest.Load()), a.peak.Load()>>20)
+	require.Less(t, a.peak.Load(), uint64(128<<20))
+}
+
+// TestHostileFloods has one app log and ask the host as fast as it can, in as
+// many calls as it may have at once.
+func TestHostileFloods(t *testing.T) {
+	a := newArena(t)
+	defer a.watch(t)()
+	const each = 8
+	var wg sync.WaitGroup
+	for i, body := range []string{
+		`range(1000000000).each(i => { log.info("x".repeat(60000), {a: "y".repeat(15000)}) })`,
+		`range(1000000000).each(i => { try { kv.set("k", "v".repeat(200000)) } catch (e) { 1 } })`,
+		`range(1000000000).each(i => { try { kv.set("k", range(16000).map(i => i)) } catch (e) { e.code } })`,
+		`range(1000000000).each(i => { try { http.get("https://example.com/") } catch (e) { print(e) } })`,
+	} {
+		f := version(a.e, "flood", fmt.Sprintf("f%d", i), "function handle(req) {\n"+body+"\n}", 1, func(l *picloud.Limits) {
+			l.Timeout, l.LogBytes, l.HostCalls, l.OutboundCalls = picloud.Duration(attackMax), 1<<20, 10_000, 1000
+		})
+		for range each {
+			wg.Go(func() {
+				begun := time.Now()
+				_, err := invoke(t, f, "/")
+				if picloud.CodeOf(err) != timeout {
+					t.Errorf("flood %d: %v", i, err)
+				}
+				if over := time.Since(begun) - attackMax; over > a.e.opts.LoadTimeout+time.Second { // they load one behind the other
+					t.Errorf("flood %d ended %v late", i, over)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	t.Logf("slowest of %d neighbour's calls %v; agent's heap at most %d MiB", a.calls.Load(), time.Duration(a.slowest.Load()), a.peak.Load()>>20)
 	require.Less(t, a.peak.Load(), uint64(128<<20))
 }
 
