@@ -84,7 +84,7 @@ var nodeCases = map[string][]example{
 		{name: "kept", request: request{target: "/?feed=go"}, before: []request{{target: "/?feed=go"}}, on: feeds, has: "Go 1.26", sent: []string{}},
 		{name: "unknown", request: request{target: "/?feed=x"}, status: 404, has: "go, pi"},
 		{name: "limit", request: request{target: "/?feed=go&limit=x"}, status: 400, has: "1 to 50"},
-		{name: "down", request: request{target: "/?feed=go"}, status: 502, has: "cannot be read"},
+		{name: "down", request: request{target: "/?feed=go"}, status: 502, has: "cannot be read", logs: []string{"feed failed"}},
 	},
 
 	"uptime": {

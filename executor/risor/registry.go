@@ -57,6 +57,7 @@ var CommonFaults = []Fault{
 	{"host_call_limit", "`kv`, `secrets` and `http`: the call made its `host_calls`"},
 	{"not_in_a_call", "`kv`, `secrets`, `http` and `time.sleep`: at the top level of a script that is being deployed; use them in a handler"},
 	{"cancelled", "`kv`, `secrets` and `http`: the call is over; nothing that follows is seen"},
+	{"unknown_host_function", "`kv`, `secrets` and `http`: the node does not know the function"},
 	{"internal", "`kv`, `secrets` and `http`: a fault of the node's own; its log has it"},
 }
 
