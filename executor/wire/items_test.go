@@ -25,7 +25,9 @@ func items(v any) int {
 
 func TestCountItems(t *testing.T) {
 	for _, v := range []any{
-		nil, true, 1.5, int64(-70_000), "text", []byte("bytes"), bytes.Repeat([]byte{1}, 70_000), []any{}, map[string]any{},
+		nil, true, 1.5, int64(-70_000), "text", []byte("bytes"), bytes.Repeat([]byte{1}, 70_000),
+		[]any{},
+		map[string]any{},
 		[]any{1, "a", []any{nil, []byte{2}}, map[string]any{"k": []any{1, 2, 3}, "l": 1e300}},
 	} {
 		b, err := Marshal(v)
