@@ -40,7 +40,7 @@ func nearly(limit int64) int64 { return limit / 4 * 3 }
 
 // peak is the most memory that the process had, in bytes, or more: the kernel
 // counts from before exec on, when it shared the agent's.
-func (e end) peak() int64 { return e.usage.Maxrss << 10 }
+func (e end) peak() int64 { return int64(e.usage.Maxrss) << 10 }
 
 // inherited is the most that a peak may be without the process's own doing.
 func inherited() int64 {
@@ -48,5 +48,5 @@ func inherited() int64 {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
 		return 0
 	}
-	return own.Maxrss << 10
+	return int64(own.Maxrss) << 10
 }

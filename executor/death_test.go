@@ -38,13 +38,16 @@ func TestOutOfMemory(t *testing.T) {
 		"another signal":           {end{status: syscall.WaitStatus(syscall.SIGTERM)}, limit, false},
 		"an end without any words": {end{}, limit, false},
 	} {
-		c.end.usage.Maxrss = c.used >> 10
+		kilobytes(&c.end.usage.Maxrss, c.used)
 		require.Equal(t, c.want, c.end.outOfMemory(limit), name)
 	}
 	agent := end{status: killed}
-	agent.usage.Maxrss = inherited() >> 10
+	kilobytes(&agent.usage.Maxrss, inherited())
 	require.False(t, agent.outOfMemory(16<<20), "it was the agent that had as much")
 }
+
+// kilobytes sets a field that has another size on other machines.
+func kilobytes[T int32 | int64](field *T, bytes int64) { *field = T(bytes >> 10) }
 
 // TestFaultAtTheLimit measures what a process used.
 func TestFaultAtTheLimit(t *testing.T) {
