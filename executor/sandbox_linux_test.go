@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/sandbox"
@@ -47,6 +48,7 @@ type kennelView struct {
 	Threads    []map[string]string
 	Namespaces map[string]bool // by layer: the worker's is another than ours
 	Root       []string
+	Mounts     int
 	FDs        []string
 }
 
@@ -119,6 +121,11 @@ func runKennel(order kennelOrder) (kennelView, error) {
 	for _, entry := range root {
 		view.Root = append(view.Root, entry.Name())
 	}
+	mounts, err := os.ReadFile(filepath.Join(dir, "mountinfo"))
+	if err != nil {
+		return view, err
+	}
+	view.Mounts = bytes.Count(mounts, []byte("\n"))
 	fds, err := os.ReadDir(filepath.Join(dir, "fd"))
 	if err != nil {
 		return view, err
@@ -163,7 +170,7 @@ func kennel(t *testing.T, as user, order kennelOrder) kennelView {
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: as.uid, Size: 1}}
 		cmd.SysProcAttr.GidMappings = cmd.SysProcAttr.UidMappings
 		cmd.SysProcAttr.Credential = &syscall.Credential{}
-	} else if as.uid != 0 {
+	} else if as.uid != 0 || as.groups != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(as.uid), Gid: uint32(as.uid), Groups: as.groups}
 	}
 	var stdout, stderr bytes.Buffer
@@ -201,6 +208,7 @@ func (v kennelView) requireTrue(t *testing.T) {
 		}
 	}
 	require.Equal(t, v.Sandbox.on(sandbox.EmptyRoot), len(v.Root) == 0, v.Root)
+	require.Equal(t, v.Sandbox.on(sandbox.EmptyRoot), v.Mounts == 1, "the old root is gone, and not only covered")
 	for i, fd := range v.FDs {
 		number, target, _ := strings.Cut(fd, " ")
 		want := []string{os.DevNull, os.DevNull, "pipe:", "socket:"}
@@ -225,10 +233,18 @@ func needLayers(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
 		t.Skip("needs root on Linux, to be any user")
 	}
-	all := kennel(t, user{}, kennelOrder{Mode: SandboxBestEffort})
-	for _, name := range []string{sandbox.Landlock, sandbox.EmptyRoot, sandbox.Seccomp, sandbox.UserNamespace} {
-		if !all.Sandbox.on(name) {
-			t.Skipf("this machine has no %s", name)
+	// The kernel is asked, and not the sandbox, which may be what is broken.
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); errno != 0 {
+		t.Skipf("this machine has no Landlock: %v", errno)
+	}
+	for _, uid := range []int{0, 64123} {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^$")
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}},
+		}
+		if err := cmd.Run(); err != nil {
+			t.Skipf("this machine has no user namespaces: %v", err)
 		}
 	}
 }
@@ -240,7 +256,7 @@ func TestSandboxPlans(t *testing.T) {
 	needLayers(t)
 	const bindService = 10
 	users := map[string]user{
-		"root": {}, "user": {uid: 64123},
+		"root": {groups: []uint32{4, 64122}}, "user": {uid: 64123},
 		"service": {uid: 64124, groups: []uint32{4}, caps: []uintptr{bindService}},
 	}
 	all := append(sandbox.Own(), sandbox.Namespaces()...)

@@ -36,19 +36,21 @@ func emptyRoot() error {
 
 // verifyRoot looks whether the root is what it should be. Threads share it.
 func verifyRoot() error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs("/", &fs); err != nil {
-		return fmt.Errorf("look at the new root: %w", named(err))
-	}
-	if fs.Type != unix.TMPFS_MAGIC || fs.Flags&unix.ST_RDONLY == 0 {
-		return errors.New("the new root is not the empty folder")
-	}
-	list, err := os.ReadDir("/")
-	if err != nil {
-		return fmt.Errorf("look at the new root: %w", err)
-	}
-	if len(list) > 0 {
-		return errors.New("the new root is not empty")
+	for _, path := range []string{"/", "/.."} { // by the second one gets to what lies on top of the first
+		var fs unix.Statfs_t
+		if err := unix.Statfs(path, &fs); err != nil {
+			return fmt.Errorf("look at the new root: %w", named(err))
+		}
+		if fs.Type != unix.TMPFS_MAGIC || fs.Flags&unix.ST_RDONLY == 0 {
+			return errors.New("the new root is not the empty folder")
+		}
+		list, err := os.ReadDir(path)
+		if err != nil {
+			return fmt.Errorf("look at the new root: %w", err)
+		}
+		if len(list) > 0 {
+			return errors.New("the new root is not empty")
+		}
 	}
 	return nil
 }
