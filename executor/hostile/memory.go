@@ -35,6 +35,7 @@ var memory = []attempt{
 	{name: "memory-protect", try: protectLater, once: true},
 	{name: "memory-remap", try: remap, once: true},
 	{name: "memory-page-tables", try: pageTables, once: true},
+	{name: "memory-spread-maps", try: spreadMaps, once: true},
 	{name: "memory-system-v", try: func(world) error {
 		id, err := sys(unix.SYS_SHMGET, 0, page, unix.IPC_CREAT|0o600)
 		if err == nil {
@@ -166,6 +167,19 @@ func pageTables(world) error {
 	}
 	_, err = sys(unix.SYS_MUNMAP, at, reserve)
 	return err
+}
+
+// spreadMaps maps single pages so far from each other that each needs page tables
+// of its own.
+func spreadMaps(world) error {
+	for i := range uintptr(4_000) {
+		at, err := sys(unix.SYS_MMAP, (i+1024)<<30, page, rw, anonymous, minusOne, 0)
+		if err != nil {
+			return err
+		}
+		peek(at)
+	}
+	return nil
 }
 
 func advise(what uintptr) func(world) error {

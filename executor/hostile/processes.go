@@ -23,11 +23,8 @@ var processes = []attempt{
 	{name: "victim-trace", try: func(w world) error {
 		_, err := sys(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(w.num("victim")), 0, 0)
 		return err
-	}},
-	{name: "victim-attach", try: func(w world) error {
-		_, err := sys(unix.SYS_PTRACE, unix.PTRACE_ATTACH, uintptr(w.num("victim")), 0, 0)
-		return err
-	}},
+	}, once: true},
+	{name: "victim-attach", try: attach, once: true},
 	{name: "victim-descriptor", try: func(w world) error {
 		fd, err := sys(unix.SYS_PIDFD_OPEN, uintptr(w.num("victim")), 0)
 		if err != nil {
@@ -72,6 +69,20 @@ func option(name uintptr) (uintptr, error) {
 	}
 	_, err := sys(unix.SYS_GETSOCKOPT, 3, unix.SOL_SOCKET, name, memoryOf(value[:]), memoryOf(bytesOf(&size)))
 	return uintptr(kept[len(kept)-2][0]), err
+}
+
+// attach stops the victim as a debugger does, and lets it go on.
+func attach(w world) error {
+	pid := w.num("victim")
+	if _, err := sys(unix.SYS_PTRACE, unix.PTRACE_ATTACH, uintptr(pid), 0, 0); err != nil {
+		return err
+	}
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(pid, &status, unix.WALL, nil); err != nil {
+		return err
+	}
+	_, err := sys(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(pid), 0, 0)
+	return err
 }
 
 func inProc(who, file string) func(world) error {

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"runtime"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -32,6 +34,7 @@ var threads = []attempt{
 		return err
 	}},
 	{name: "thread-bomb", try: threadBomb, once: true},
+	{name: "thread-many", try: threadMany, once: true},
 	{name: "share-files", try: call(unix.SYS_UNSHARE, unix.CLONE_FILES)},
 	{name: "share-folder", try: call(unix.SYS_UNSHARE, unix.CLONE_FS)},
 	{name: "lock-priority", try: func(world) error { // priority inheritance, where many of the kernel's holes were
@@ -55,6 +58,24 @@ func thread(flags uintptr) func(world) error {
 		_, err := twice(unix.SYS_CLONE, [5]uintptr{flags, stack()})
 		return err
 	}
+}
+
+// threadMany has the Go runtime start threads.
+func threadMany(world) error {
+	const many = 300
+	up, end := make(chan struct{}), make(chan struct{})
+	defer close(end)
+	for range many {
+		go func() {
+			runtime.LockOSThread()
+			up <- struct{}{}
+			<-end
+		}()
+	}
+	for range many {
+		<-up
+	}
+	return nil
 }
 
 // threadBomb starts threads that the Go runtime does not know and that take
