@@ -338,7 +338,7 @@ func TestRequestsThatCannotBe(t *testing.T) {
 }
 
 // budget is a node's memory for bodies.
-type budget struct{ left, most atomic.Int64 }
+type budget struct{ left atomic.Int64 }
 
 func (b *budget) Take(n int64) bool {
 	if b.left.Add(-n) < 0 {
