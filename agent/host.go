@@ -38,11 +38,20 @@ type grants struct {
 	app      picloud.AppConfig
 	settings picloud.Settings // of the function
 	resource string           // app/function
+	function string
 	egress   *egress.Policy
 }
 
 func newGrants(function string, settings picloud.Settings, app picloud.AppConfig) *grants {
-	return &grants{app: app, settings: settings, resource: app.App + "/" + function, egress: egress.ParsePolicy(settings.Egress)}
+	return &grants{app: app, settings: settings, resource: app.App + "/" + function, function: function, egress: egress.ParsePolicy(settings.Egress)}
+}
+
+// inApp completes a command of the CLI that is about the function's app.
+func (g *grants) inApp(command string) string {
+	if g.app.App == picloud.DefaultApp {
+		return command
+	}
+	return "--app " + g.app.App + " " + command
 }
 
 // secret returns a sealed value, if the function may read it.
@@ -137,7 +146,7 @@ func (h *host) secret(_ context.Context, g *grants, call *executor.HostCall) (an
 	}
 	sealed, ok := g.secret(name)
 	if !ok {
-		return nil, refuse(hostSecretNotFound, "%s has no secret %q, or may not read it; set it with: picloud secret set", g.resource, picloud.Shorten(name, 80))
+		return nil, refuse(hostSecretNotFound, "%s has no secret %q, or may not read it; set it with: picloud secret set %s", g.resource, picloud.Shorten(name, 80), g.inApp("NAME"))
 	}
 	key, err := h.vault.open()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // fetch is http.fetch [url, options] → {status, headers, body, url}.
 func (h *host) fetch(ctx context.Context, g *grants, call *executor.HostCall) (any, error) {
 	a := argumentsOf(call, 2)
-	r := egress.Request{URL: a.text(0, "url"), Function: g.resource, OnRedirect: call.Outbound}
+	r := egress.Request{URL: a.text(0, "url"), Function: g.inApp(g.function), OnRedirect: call.Outbound}
 	if a.options(1, &r); a.err != nil {
 		return nil, a.err
 	}

@@ -13,7 +13,7 @@ import (
 
 // Request is what a function asks for.
 type Request struct {
-	Function string // for the remedy in errors
+	Function string // for the remedy in errors, as the CLI takes it
 	URL      string // absolute, http or https
 	Method   string // default GET
 	Header   []Field
@@ -65,9 +65,17 @@ func (c *Client) Fetch(ctx context.Context, app string, policy *Policy, r Reques
 		if function == "" {
 			function = "FUNCTION"
 		}
-		err = &Error{Code: err.Code, Message: err.Message + "; allow it with: picloud egress allow " + function + " " + err.rule}
+		err = &Error{Code: err.Code, Message: err.Message + "; allow it with: picloud egress allow " + function + " " + quoted(err.rule)}
 	}
 	return nil, err
+}
+
+// quoted is a rule as a shell takes it.
+func quoted(rule string) string {
+	if strings.HasPrefix(rule, "[") {
+		return "'" + rule + "'"
+	}
+	return rule
 }
 
 func (c *Client) fetch(ctx context.Context, app string, policy *Policy, r Request) (*Response, *Error) {

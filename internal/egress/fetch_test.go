@@ -114,9 +114,9 @@ func TestFetch(t *testing.T) {
 	}
 	require.Equal(t, []string{"1", "2"}, a)
 
-	_, err = c.Fetch(t.Context(), "app", nil, Request{URL: s.URL, Function: "app/f"})
+	_, err = c.Fetch(t.Context(), "app", nil, Request{URL: s.URL, Function: "--app app f"})
 	require.Equal(t, CodeDenied, codeOf(t, err))
-	require.Equal(t, "no egress rule allows "+local(s)+"; allow it with: picloud egress allow app/f "+local(s), err.Error())
+	require.Equal(t, "no egress rule allows "+local(s)+"; allow it with: picloud egress allow --app app f "+local(s), err.Error())
 }
 
 func TestWhatNoRuleNamesIsNeverLookedUp(t *testing.T) {
@@ -127,6 +127,8 @@ func TestWhatNoRuleNamesIsNeverLookedUp(t *testing.T) {
 		require.Equal(t, CodeDenied, codeOf(t, err))
 		require.Contains(t, err.Error(), "picloud egress allow FUNCTION evil.test")
 	}
+	_, err := c.Fetch(t.Context(), "app", nil, Request{URL: "https://[2606:2800:220:1::1]/"})
+	require.ErrorContains(t, err, "picloud egress allow FUNCTION '[2606:2800:220:1::1]:443'")
 	require.Empty(t, names.asked)
 	require.Empty(t, dialled())
 }
