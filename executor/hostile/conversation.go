@@ -31,6 +31,14 @@ func converse(socket *wire.Socket, hello wire.Hello, v *veterans) {
 		}
 		switch h.Type {
 		case wire.TypeLoad:
+			var l wire.Load
+			if l.Decode(payload) != nil {
+				os.Exit(exitBroken)
+			}
+			if forge, ok := forgeries[string(l.Source)]; ok { // a source that is the name of one
+				go forge(c, h.ID)
+				break
+			}
 			c.send(wire.TypeLoaded, h.ID, &wire.Loaded{Handlers: []string{"handle"}})
 		case wire.TypeInvoke:
 			var in wire.Invocation
