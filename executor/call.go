@@ -133,6 +133,7 @@ type flight struct {
 	deadline  int64
 	loading   bool // the deadline starts when the program is loaded
 	abandoned bool // nobody waits any more; deadline is when the worker dies for it
+	overdue   bool // it is among worker.overdue
 	answer    wire.Type
 	payload   *wire.Buffer // of the answer
 	err       error        // instead of an answer

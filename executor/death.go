@@ -26,7 +26,7 @@ func (e end) outOfMemory(limit int64) bool {
 	}
 	switch {
 	case strings.HasPrefix(e.stderr, "SIGSEGV") && strings.Contains(e.stderr, "\ngoroutine 0 "):
-		return e.peak() >= nearly(limit)
+		return strings.Contains(e.stderr, unchecked) || e.peak() >= nearly(limit)
 	case e.status.Signaled() && e.status.Signal() == syscall.SIGKILL:
 		// The kernel ended it: for its group's memory, or for the machine's.
 		return e.peak() >= nearly(limit) && e.peak() > inherited()
@@ -34,9 +34,13 @@ func (e end) outOfMemory(limit int64) bool {
 	return false
 }
 
+// unchecked is where the collector of Go 1.26 uses memory that it asked for
+// without a look at whether it got any.
+const unchecked = "runtime.(*spanQueue).tryDrain("
+
 // nearly is how much a process has used at least when it dies at its limit: what
-// it asked for last, it did not get.
-func nearly(limit int64) int64 { return limit / 4 * 3 }
+// it asked for last it did not get, and what it got it need not have touched.
+func nearly(limit int64) int64 { return limit / 2 }
 
 // peak is the most memory that the process had, in bytes, or more: the kernel
 // counts from before exec on, when it shared the agent's.

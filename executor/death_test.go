@@ -29,12 +29,13 @@ func TestOutOfMemory(t *testing.T) {
 		"another fatal error":      {end{stderr: "fatal error: stack overflow"}, limit, false},
 		"a panic":                  {end{stderr: "panic: out of memory"}, limit, false},
 		"fault at the limit":       {end{stderr: segv}, limit, true},
-		"fault below the limit":    {end{stderr: segv}, limit / 2, false},
+		"fault below the limit":    {end{stderr: segv}, limit / 4, false},
+		"fault of the collector":   {end{stderr: segv + "\nruntime.(*spanQueue).tryDrain(0x7ffc00000400?, 0x43f74f?, 0x9bbb6598?)"}, limit / 4, true},
 		"fault of a goroutine":     {end{stderr: "SIGSEGV: segmentation violation\n\ngoroutine 7 [running]:"}, limit, false},
 		"thread at the limit":      {end{stderr: "runtime: failed to create new OS thread (have 4 already; errno=12)\nfatal error: newosproc"}, limit, true},
-		"thread below the limit":   {end{stderr: "runtime: failed to create new OS thread (have 4 already; errno=11)\nfatal error: newosproc"}, limit / 2, false},
+		"thread below the limit":   {end{stderr: "runtime: failed to create new OS thread (have 4 already; errno=11)\nfatal error: newosproc"}, limit / 4, false},
 		"killed at the limit":      {end{status: killed}, limit, true},
-		"killed below the limit":   {end{status: killed}, limit / 2, false},
+		"killed below the limit":   {end{status: killed}, limit / 4, false},
 		"another signal":           {end{status: syscall.WaitStatus(syscall.SIGTERM)}, limit, false},
 		"an end without any words": {end{}, limit, false},
 	} {
@@ -53,7 +54,7 @@ func kilobytes[T int32 | int64](field *T, bytes int64) { *field = T(bytes >> 10)
 func TestFaultAtTheLimit(t *testing.T) {
 	e := launch(t, nil)
 	f := function(e, "shop", "f", func(l *picloud.Limits) { l.Memory = 400 << 20 })
-	_, err := invoke(t, f, "/segv/320")
+	_, err := invoke(t, f, "/segv/220")
 	require.Equal(t, picloud.CodeFunctionMemory, picloud.CodeOf(err), err)
 	_, err = invoke(t, f, "/segv/1")
 	require.Equal(t, picloud.CodeFunctionCrash, picloud.CodeOf(err), err)

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"runtime/metrics"
 	"slices"
 	"strings"
@@ -156,6 +157,7 @@ func newArena(t *testing.T) *arena {
 	})}
 	a.neighbour = version(a.e, "neighbour", "f", `function handle(req) { return "fine" }`, 1, nil)
 	must(t, a.neighbour, "/")
+	runtime.GC() // what other tests left
 	return a
 }
 

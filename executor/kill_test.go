@@ -48,6 +48,29 @@ func TestTimeout(t *testing.T) {
 	require.Equal(t, 1, e.kills(causeTimeout))
 }
 
+// TestOverdue calls an app of which a worker is about to be ended for a call that
+// does not stop: the next call does not go down with it.
+func TestOverdue(t *testing.T) {
+	e := launch(t, nil)
+	f := function(e, "shop", "f", func(l *picloud.Limits) { l.Timeout = picloud.Duration(50 * time.Millisecond) })
+	patient := function(e, "shop", "patient", nil)
+	must(t, f, "/pid")
+	must(t, patient, "/pid")
+	for i := range 3 {
+		_, err := invoke(t, f, "/never")
+		require.Equal(t, picloud.CodeFunctionTimeout, picloud.CodeOf(err), err)
+		require.Equal(t, "done", must(t, patient, "/slow/150"))
+		require.Equal(t, i+1, e.kills(causeTimeout))
+	}
+	// One that stops in time keeps its worker.
+	pid := must(t, patient, "/pid")
+	must(t, f, "/pid")
+	_, err := invoke(t, f, "/stubborn/90")
+	require.Equal(t, picloud.CodeFunctionTimeout, picloud.CodeOf(err), err)
+	require.Equal(t, pid, must(t, patient, "/pid"))
+	require.Zero(t, e.live("shop").overdue.Load())
+}
+
 // TestCallerDeadline ends a call at its own deadline, before the function's.
 func TestCallerDeadline(t *testing.T) {
 	e := launch(t, nil)

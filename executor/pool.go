@@ -128,7 +128,14 @@ func (p *pool) call(ctx context.Context, fl *flight) (*Result, error) {
 	f := fl.function
 	for {
 		now := p.exec.now()
-		w := p.choose(now)
+		w, doubtful := p.choose(now)
+		if w == nil && doubtful != nil {
+			if err := doubtful.settle(ctx); err != nil {
+				flightNeverSent(fl)
+				return nil, err
+			}
+			continue
+		}
 		if w == nil {
 			if err := p.first(ctx); err != nil {
 				flightNeverSent(fl)
@@ -160,13 +167,18 @@ func (p *pool) slotOf(f *Function) (uint32, bool) {
 
 // choose returns the worker for the next call: the oldest that is not busy, so
 // that frames share writes and spare workers become idle; else the one with the
-// fewest calls. Nil: there is none.
-func (p *pool) choose(now int64) *worker {
-	var best *worker
+// fewest calls. Nil: there is none. One with an overdue call may soon die of it,
+// and takes no others until that is known; when there is no other one, it is
+// doubtful.
+func (p *pool) choose(now int64) (best, doubtful *worker) {
 	fewest := int32(0)
 	live := p.live()
 	for _, w := range live {
 		if !w.open.Load() {
+			continue
+		}
+		if w.overdue.Load() > 0 {
+			doubtful = w
 			continue
 		}
 		n := w.running()
@@ -174,7 +186,7 @@ func (p *pool) choose(now int64) *worker {
 			if p.crowded.Load() != 0 {
 				p.crowded.Store(0)
 			}
-			return w
+			return w, nil
 		}
 		if best == nil || n < fewest {
 			best, fewest = w, n
@@ -183,7 +195,7 @@ func (p *pool) choose(now int64) *worker {
 	if best != nil && len(live) < p.exec.opts.MaxWorkers && p.crowded.CompareAndSwap(0, now) {
 		p.exec.watch.arm(now + scalePatience)
 	}
-	return best
+	return best, doubtful
 }
 
 // scan lets the pool grow if its workers are busy for long enough, and returns

@@ -115,6 +115,9 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 		fl.asking = 0
 		w.waiting.Add(-1)
 	}
+	if fl.overdue && w.overdue.Add(-1) == 0 {
+		w.clear()
+	}
 	left := w.busy.Add(-1)
 	w.pace(now)
 	if left == 0 {
@@ -204,6 +207,7 @@ func (w *worker) loaded(h wire.Header, payload []byte) error {
 			fl.deadline = now + fl.timeout
 			if fl.abandoned {
 				fl.deadline = now + cancelGrace
+				w.suspect(fl)
 			}
 			first = min(first, fl.deadline)
 		}
@@ -227,6 +231,7 @@ func (w *worker) loaded(h wire.Header, payload []byte) error {
 func (w *worker) bury(err error) {
 	w.mu.Lock()
 	w.open.Store(false)
+	w.clear()
 	byItself := !w.dead.Swap(true)
 	w.mu.Unlock()
 	w.cancel()

@@ -44,6 +44,7 @@ type worker struct {
 	// Of those, the ones that wait for the host. They take no processor.
 	waiting    atomic.Int32
 	consulting atomic.Int32 // host calls that the host works on
+	overdue    atomic.Int32 // calls that were given up and are to end now: unless they do, the worker dies
 	last       atomic.Int64 // when the last call ended
 
 	// How fast it works, for pool.choose.
@@ -52,16 +53,17 @@ type worker struct {
 	interval atomic.Int64 // average time between these while some run
 
 	mu         sync.Mutex
-	table      []*flight // by the low half of a call's id; nil: free
-	free       []uint32  // free places of the table
-	generation uint32    // the high half of the next call's id
-	programs   []loaded  // by slot
-	unload     []uint32  // slots to unload before the next call
-	loading    []load    // oldest first
-	why        cause     // causeNone: it ended by itself
-	leaving    cause     // why it ends when it becomes idle; causeNone: it stays
-	share      share     // of the processor
-	rested     int64     // when no call ran, last
+	table      []*flight     // by the low half of a call's id; nil: free
+	free       []uint32      // free places of the table
+	generation uint32        // the high half of the next call's id
+	programs   []loaded      // by slot
+	unload     []uint32      // slots to unload before the next call
+	loading    []load        // oldest first
+	why        cause         // causeNone: it ended by itself
+	leaving    cause         // why it ends when it becomes idle; causeNone: it stays
+	share      share         // of the processor
+	rested     int64         // when no call ran, last
+	doubt      chan struct{} // closed when none is overdue any more; nil: none is
 
 	hello  bool     // the first frame came; for the reading goroutine
 	layers []string // of its sandbox
@@ -290,10 +292,45 @@ func (w *worker) leave(fl *flight, now int64) {
 		now = max(now, fl.deadline-fl.timeout)
 	}
 	fl.deadline = now + cancelGrace
+	if !fl.loading {
+		w.suspect(fl)
+	}
 	if fl.cancel != nil {
 		fl.cancel()
 	}
 	w.exec.watch.arm(fl.deadline)
+}
+
+// suspect notes that a call is overdue. The caller holds mu.
+func (w *worker) suspect(fl *flight) {
+	fl.overdue = true
+	if w.overdue.Add(1) == 1 {
+		w.doubt = make(chan struct{})
+	}
+}
+
+// clear ends a suspicion. The caller holds mu.
+func (w *worker) clear() {
+	if w.doubt != nil {
+		close(w.doubt)
+		w.doubt = nil
+	}
+}
+
+// settle waits until the worker has ended what is overdue, or has ended.
+func (w *worker) settle(ctx context.Context) error {
+	w.mu.Lock()
+	doubt := w.doubt
+	w.mu.Unlock()
+	if doubt == nil {
+		return nil
+	}
+	select {
+	case <-doubt:
+		return nil
+	case <-ctx.Done():
+		return cancelled(ctx)
+	}
 }
 
 // scan enforces what is due and returns when something is due next.
@@ -373,6 +410,7 @@ func (w *worker) end(c cause) {
 		return
 	}
 	w.open.Store(false)
+	w.clear()
 	w.why = c
 	w.frames.Close(errEnded)
 	w.process.kill()
