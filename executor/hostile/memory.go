@@ -11,7 +11,7 @@ import (
 
 // A worker of the suite has 32 MiB, to which the sandbox adds 64.
 const (
-	tooMuch = 192 << 20
+	tooMuch = 112 << 20
 	reserve = 16 << 30 // of addresses; to read one byte of each 2 MiB costs 32 MiB of page tables
 	page    = 4096
 )

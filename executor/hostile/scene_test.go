@@ -29,6 +29,7 @@ type scene struct {
 	root         *os.File
 	values       url.Values
 	capabilities uint64 // of this process, on all of the machine
+	confined     bool   // a filter of system calls is on this process already
 	victim       *exec.Cmd
 	leash        io.Closer
 	last         *bufio.Reader
@@ -37,7 +38,7 @@ type scene struct {
 }
 
 func newScene(t *testing.T, hostile string, own []int) *scene {
-	s := &scene{hostile: hostile, capabilities: capabilities(t), values: url.Values{}, own: own}
+	s := &scene{hostile: hostile, capabilities: capabilities(t), confined: confined(t), values: url.Values{}, own: own}
 	dir, err := os.MkdirTemp("", "scene-") // short: a socket lies in it
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
@@ -145,4 +146,10 @@ func capabilities(t *testing.T) (set uint64) {
 	_, err = fmt.Sscanf(rest, "%x", &set)
 	require.NoError(t, err)
 	return set
+}
+
+func confined(t *testing.T) bool {
+	status, err := os.ReadFile("/proc/self/status")
+	require.NoError(t, err)
+	return !strings.Contains(string(status), "\nSeccomp:\t0\n")
 }
