@@ -15,7 +15,7 @@ import (
 // and takes back those that the worker claims and the kernel denies.
 func inspect(pid int, s *Sandbox, uid int) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	for _, name := range sandbox.Namespaces() {
+	for _, name := range slices.Backward(sandbox.Namespaces()) { // the means come last
 		file := filepath.Join("ns", cloneFlags[name].file)
 		theirs, err := os.Readlink(filepath.Join(dir, file))
 		ours, ownErr := os.Readlink(filepath.Join("/proc/self", file))
@@ -25,6 +25,9 @@ func inspect(pid int, s *Sandbox, uid int) {
 			l.Reason = fmt.Sprintf("it cannot be looked at: %v", err)
 		case theirs != ours:
 			l.On = true
+		}
+		if name == sandbox.UserNamespace && !l.On && s.on(sandbox.MountNamespace) {
+			continue // the means for the others, which root has without
 		}
 		s.Layers = append(s.Layers, l)
 	}

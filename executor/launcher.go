@@ -36,6 +36,11 @@ type SandboxLayer struct {
 	Remedy  string // what a person can do about it
 }
 
+// on reports whether a layer is on.
+func (s Sandbox) on(name string) bool {
+	return slices.ContainsFunc(s.Layers, func(l SandboxLayer) bool { return l.Name == name && l.On })
+}
+
 // Lacks returns what strict needs and this sandbox has not. Empty: it is enough.
 func (s Sandbox) Lacks() []string {
 	var on []string
@@ -83,7 +88,7 @@ type launcher struct {
 }
 
 func newLauncher(img *image, uids *uidRange, opts Options) *launcher {
-	l := &launcher{image: img, uids: uids, log: opts.Logger, opts: opts, plans: plans(opts.Without), chosen: -1, slips: map[int]bool{}}
+	l := &launcher{image: img, uids: uids, log: opts.Logger, opts: opts, plans: plans(opts.Without, uids.base != noUID), chosen: -1, slips: map[int]bool{}}
 	if opts.Layers != nil { // a test's workers know nothing of sandboxes
 		l.chosen = len(l.plans) - 1
 		l.found = Sandbox{Mode: SandboxBestEffort, Plan: l.plans[l.chosen].name}

@@ -11,7 +11,7 @@ import (
 // defaultSandbox is what a node insists on here: other systems are for development.
 const defaultSandbox = SandboxBestEffort
 
-func plans([]string) []plan { return []plan{{name: "without namespaces"}} }
+func plans([]string, bool) []plan { return []plan{{name: "without namespaces"}} }
 
 func (plan) attributes(uid int) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true} // signals to the agent's terminal are not for workers
@@ -19,6 +19,10 @@ func (plan) attributes(uid int) *syscall.SysProcAttr {
 		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
 	}
 	return attr
+}
+
+func (plan) fork(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
+	return syscall.ForkExec(path, argv, attr)
 }
 
 func (*image) launch([]string, *syscall.ProcAttr) (int, error) {

@@ -76,7 +76,7 @@ func (i *image) run(args []string, memory int64, uid int, p plan) (*process, *wi
 	if p.launches() {
 		pid, err = i.launch(append(argv, p.order(uid).Arg()), attr)
 	} else {
-		pid, err = syscall.ForkExec(i.path, argv, attr)
+		pid, err = p.fork(i.path, argv, attr)
 	}
 	if err != nil {
 		_ = socket.Close()
