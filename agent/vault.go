@@ -30,7 +30,9 @@ type vault struct {
 	want    string // id of the cluster's key; empty: the database was not asked yet
 	trouble error  // why there is no key
 	looked  time.Time
-	made    bool // by this process
+	made    bool // this process made the cluster's key
+
+	fresh *seal.ClusterKey // made and saved by settle, not known to be the cluster's; only settle touches it
 }
 
 // clusterStore knows which key is the cluster's.
@@ -73,10 +75,9 @@ func (v *vault) fail(detail string, cause error) error {
 }
 
 // settle finds out which key is the cluster's, and makes it when there is none.
-// An error means that the database has to be asked again.
+// An error means that the database has to be asked again. It is called by one
+// goroutine; functions do not wait for the database meanwhile.
 func (v *vault) settle(ctx context.Context, store clusterStore) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	id, err := store.KeyID(ctx)
 	if err != nil {
 		return err
@@ -86,14 +87,15 @@ func (v *vault) settle(ctx context.Context, store clusterStore) error {
 			return err
 		}
 	}
-	v.want = id
-	if v.read(); v.trouble != nil && v.made && id != "" {
-		// Another node was first, and this key never sealed anything.
-		if err := os.Remove(seal.Path(v.dir)); err == nil {
-			v.made = false
-			v.read()
-		}
+	mine, other := v.fresh != nil && v.fresh.ID() == id, v.fresh != nil && v.fresh.ID() != id && id != ""
+	if other {
+		v.withdraw()
 	}
+	v.fresh = nil
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.want, v.made = id, mine
+	v.read()
 	if v.trouble != nil {
 		v.log.Warn("secrets are not available on this node; functions that use none are served", slog.Any("error", v.trouble))
 	}
@@ -102,19 +104,31 @@ func (v *vault) settle(ctx context.Context, store clusterStore) error {
 
 // found makes this node's key the cluster's. On disk first: a key that was
 // claimed and then lost would be in effect for ever. The id is empty when the
-// node has no key that could be.
+// node has no key that could be: it serves all the same.
 func (v *vault) found(ctx context.Context, store clusterStore) (id string, err error) {
 	key, err := seal.Load(v.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		key = seal.Generate()
 		if err = key.Save(v.dir); err == nil {
-			v.made = true
+			v.fresh = key
 		}
 	}
 	if err != nil {
-		return "", nil //nolint:nilerror // read finds the same trouble
+		v.log.Error("the cluster has no key, and this node could not make one", slog.Any("error", err))
+		return "", nil
 	}
 	return store.ClaimKeyID(ctx, key.ID())
+}
+
+// withdraw removes the file of the fresh key: another node was first, and this
+// one never sealed anything. Any other key in the file stays: it may be the only
+// copy of one that did.
+func (v *vault) withdraw() {
+	if key, err := seal.Load(v.dir); err == nil && key.ID() == v.fresh.ID() {
+		if err := os.Remove(seal.Path(v.dir)); err != nil {
+			v.log.Warn("a key of no cluster stays", slog.Any("error", err))
+		}
+	}
 }
 
 // open returns the key for reading secrets.
@@ -141,8 +155,14 @@ func (v *vault) writable() (*seal.ClusterKey, error) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.want == "" {
+		return nil, &picloud.Error{
+			Code: picloud.CodeSecrets, Op: "use cluster key", Detail: "the cluster has no key yet",
+			Hint: "try again when the node has reached its database; if it has, restart it",
+		}
+	}
 	if v.want != key.ID() {
-		return nil, v.fail("the cluster has no key yet", nil)
+		return nil, v.fail("the key in "+seal.Path(v.dir)+" is that of another cluster", nil)
 	}
 	return key, nil
 }
