@@ -29,7 +29,7 @@ var (
 
 // wrk puts the load on for the duration. A single failed request is an error.
 func (l *lab) wrk(ctx context.Context, to load, duration time.Duration) (rate, error) {
-	args := []string{"--latency", "-t", "1", "-c", strconv.Itoa(to.connections), "-d", strconv.Itoa(int(duration.Seconds())) + "s"}
+	args := []string{"--latency", "--timeout", "10s", "-t", "1", "-c", strconv.Itoa(to.connections), "-d", strconv.Itoa(int(duration.Seconds())) + "s"}
 	if to.body > 0 {
 		script, err := l.postScript(to.body)
 		if err != nil {
