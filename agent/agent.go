@@ -81,7 +81,6 @@ func New(opts Options) (*Agent, error) {
 		logs: newLogs(opts.DataDir, opts.NodeName, opts.Logger),
 	}
 	a.transit.limit, a.trouble.log = opts.TransitMemory, a.log
-	a.hidden.apps = map[string]*redaction{}
 	a.logs.hidden = &a.hidden
 	a.vault = newVault(opts.DataDir, opts.Logger)
 	a.catalog = newCatalog(a)
@@ -188,6 +187,7 @@ func (a *Agent) serving(t *table) {
 	a.metrics.catalogRev.Set(float64(t.rev))
 	a.metrics.functions.Set(float64(len(t.endpoints)))
 	a.executor.Retain(t.apps())
+	a.hidden.retain(t.knows)
 }
 
 // BeginDrain makes the node answer 503 to health checks, so that balancers turn
@@ -312,6 +312,5 @@ func (a *Agent) forget(key picloud.RouteKey, last *endpoint) {
 	a.rings.forget(key)
 	if _, more := a.catalog.table.Load().apps()[key.App]; !more {
 		a.logs.forget(key.App)
-		a.hidden.forget(key.App)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"html"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -24,9 +25,10 @@ const (
 	// secretLine is the shortest line of a secret of several that is hidden alone.
 	secretLine = 16
 	// maxHidden and maxHiddenSize bound what is remembered of one app: old values
-	// of secrets that change go first.
+	// of secrets that change go first. There is room for all secrets twice, so
+	// that those in use do not push each other out.
 	maxHidden     = 2 * picloud.MaxSecrets
-	maxHiddenSize = picloud.MaxSecretsSize
+	maxHiddenSize = 2 * picloud.MaxSecretsSize
 	// cutText is the shortest text that a limit of messages may have cut.
 	cutText = 1 << 10
 	// longSecret is the longest value whose rarer encodings are hidden too: they
@@ -35,16 +37,15 @@ const (
 )
 
 // redactions hide the secrets that were handed out from what is kept and shown
-// of their apps: logs, records and errors. An app that uses none costs one
-// atomic load. What a function takes apart, or encodes in a way of its own, is
-// not found: this is against accidents, not against the function.
+// of their apps: logs, records and errors. Each call asks, so that reading takes
+// no lock. What a function takes apart, or encodes in a way of its own, is not
+// found: this is against accidents, not against the function.
 type redactions struct {
-	any  atomic.Bool
-	mu   sync.RWMutex
-	apps map[string]*redaction
+	apps atomic.Pointer[map[string]*redaction] // replaced whole; nil: nobody was given a secret yet
+	mu   sync.Mutex                            // of those who replace it
 }
 
-// redaction is what is hidden of one app.
+// redaction is what is hidden of one app. It is immutable.
 type redaction struct {
 	names    map[string]string // of the secrets, by value
 	order    []string          // values, the oldest first
@@ -54,54 +55,58 @@ type redaction struct {
 
 // learn hides a value from now on. It returns once that holds.
 func (r *redactions) learn(app, name, value string) {
-	if len(value) < shortSecret {
-		return
-	}
-	r.mu.RLock()
-	old := r.apps[app]
-	r.mu.RUnlock()
-	if old != nil && old.names[value] != "" {
+	if len(value) < shortSecret || r.of(app).knows(value) {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.apps[app] = r.apps[app].with(name, value)
-	r.any.Store(true)
+	old := r.of(app)
+	if old.knows(value) {
+		return
+	}
+	r.replace(func(apps map[string]*redaction) { apps[app] = old.with(name, value) })
 }
 
-// forget drops what is known of an app that is gone.
-func (r *redactions) forget(app string) {
-	if r.any.Load() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.apps, app)
+// retain drops what is known of apps that are gone.
+func (r *redactions) retain(exists func(app string) bool) {
+	if r.apps.Load() == nil {
+		return
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.replace(func(apps map[string]*redaction) {
+		maps.DeleteFunc(apps, func(app string, _ *redaction) bool { return !exists(app) })
+	})
+}
+
+// replace changes a copy of what is known. The caller holds mu.
+func (r *redactions) replace(change func(map[string]*redaction)) {
+	next := map[string]*redaction{}
+	if known := r.apps.Load(); known != nil {
+		maps.Copy(next, *known)
+	}
+	change(next)
+	r.apps.Store(&next)
 }
 
 // of returns what is hidden of an app; nil: nothing.
 func (r *redactions) of(app string) *redaction {
-	if !r.any.Load() {
+	known := r.apps.Load()
+	if known == nil {
 		return nil
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.apps[app]
+	return (*known)[app]
 }
 
-// with returns a redaction that hides one more value. They are immutable.
+func (x *redaction) knows(value string) bool { return x != nil && x.names[value] != "" }
+
+// with returns a redaction that hides one more value.
 func (x *redaction) with(name, value string) *redaction {
-	next := &redaction{names: map[string]string{}}
+	next := &redaction{names: map[string]string{value: name}, order: []string{value}}
 	if x != nil {
-		if x.names[value] != "" {
-			return x
-		}
-		next.order, next.size = x.order, x.size
-		for v, n := range x.names {
-			next.names[v] = n
-		}
+		next.order, next.size = append(slices.Clone(x.order), value), x.size
+		maps.Copy(next.names, x.names)
 	}
-	next.order = append(slices.Clone(next.order), value)
-	next.names[value] = name
 	next.size += len(value)
 	for len(next.order) > maxHidden || next.size > maxHiddenSize {
 		oldest := next.order[0]
@@ -261,9 +266,7 @@ func (x *redaction) fields(m map[string]any) {
 			renamed[hidden] = v
 		}
 	}
-	for name, v := range renamed {
-		m[name] = v
-	}
+	maps.Copy(m, renamed)
 }
 
 // record hides secrets in a log record.

@@ -26,6 +26,12 @@ func (t *table) config(app string) picloud.AppConfig {
 	return c
 }
 
+// knows reports whether an app exists, with functions or without.
+func (t *table) knows(app string) bool {
+	_, known := t.configs[app]
+	return known
+}
+
 // match finds the endpoint for a request path. isFunction says that the path
 // is below FunctionPrefix, so that nobody else answers it; rest is the path
 // as the function sees it, "/" at least.
