@@ -26,7 +26,7 @@ func (c *cli) egressCommand() *cobra.Command {
 			defer cancel()
 			f, err := client.Read[client.Function](node.GetFunction(ctx, c.app, names[0]))
 			if err != nil {
-				return node.fail(err, "list egress rules of", c.app+"/"+names[0])
+				return noFunction(node.fail(err, "list egress rules of", c.app+"/"+names[0]), c.app, names[0])
 			}
 			return c.printEgress(f)
 		},
@@ -77,7 +77,7 @@ func (c *cli) changeEgress(cmd *cobra.Command, given []string, edit func(rules, 
 		return map[string]any{"egress": changed}, err
 	})
 	if err != nil {
-		return node.fail(err, "change egress rules of", c.app+"/"+name)
+		return noFunction(node.fail(err, "change egress rules of", c.app+"/"+name), c.app, name)
 	}
 	return c.printEgress(f)
 }
@@ -102,34 +102,39 @@ func readRules(command string, given []string) ([]string, error) {
 
 func allowRules(rules, more []string) ([]string, error) {
 	for _, rule := range more {
-		if at, _ := findRule(rules, rule); at < 0 {
+		if !slices.ContainsFunc(rules, isRule(rule)) {
 			rules = append(rules, rule)
 		}
 	}
 	return rules, nil
 }
 
+// denyRules takes rules away, or none of them when there is one that is not there.
 func denyRules(rules, less []string) ([]string, error) {
+	left := slices.Clone(rules)
+	var unknown []string
 	for _, rule := range less {
-		at, allowed := findRule(rules, rule)
-		if at < 0 {
-			e := &picloud.Error{Code: picloud.CodeNotFound, Detail: "there is no rule " + rule, Hint: "nothing is allowed"}
-			if len(allowed) > 0 {
-				e.Hint = "the rules are: " + strings.Join(allowed, ", ")
-			}
-			return nil, e
+		if !slices.ContainsFunc(rules, isRule(rule)) {
+			unknown = append(unknown, rule)
 		}
-		rules = slices.Delete(slices.Clone(rules), at, at+1)
+		left = slices.DeleteFunc(left, isRule(rule))
 	}
-	return rules, nil
+	if len(unknown) == 0 {
+		return left, nil
+	}
+	e := &picloud.Error{Code: picloud.CodeNotFound, Detail: "there is no rule " + strings.Join(unknown, ", ") + "; nothing was changed", Hint: "there are no rules"}
+	if len(rules) > 0 {
+		e.Hint = "the rules are: " + strings.Join(rules, ", ")
+	}
+	return nil, e
 }
 
-// findRule looks for a rule, however it was written.
-func findRule(rules []string, rule string) (int, []string) {
-	return slices.IndexFunc(rules, func(text string) bool {
+// isRule recognizes a rule, however it was written.
+func isRule(rule string) func(text string) bool {
+	return func(text string) bool {
 		r, err := picloud.ParseEgress(text)
 		return text == rule || err == nil && r.String() == rule
-	}), rules
+	}
 }
 
 // printEgress prints the rules of a function.
@@ -140,7 +145,7 @@ func (c *cli) printEgress(f client.Function) error {
 	}
 	return c.print(rules, func() {
 		if len(rules) == 0 {
-			c.notef("%s/%s may connect nowhere. Allow something with: picloud egress allow %s HOST", f.App, f.Name, f.Name)
+			c.notef("%s/%s may connect nowhere. Allow something with: %s", f.App, f.Name, inApp("picloud egress allow "+f.Name+" HOST", f.App))
 			return
 		}
 		for _, rule := range rules {

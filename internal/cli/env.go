@@ -101,7 +101,7 @@ func (c *cli) listEnv(ctx context.Context, function string) error {
 	} else {
 		var f client.Function
 		f, err = client.Read[client.Function](node.GetFunction(ctx, c.app, function))
-		env, err = f.Settings.Env, node.fail(err, "list variables of", c.app+"/"+function)
+		env, err = f.Settings.Env, noFunction(node.fail(err, "list variables of", c.app+"/"+function), c.app, function)
 	}
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (c *cli) printEnv(env picloud.Env, note string) error {
 			return
 		}
 		if len(env) == 0 {
-			c.notef("There are no variables. Set one with: picloud env set NAME=VALUE")
+			c.notef("There are no variables. Set one with: %s", inApp("picloud env set NAME=VALUE", c.app))
 			return
 		}
 		rows := make([][]string, 0, len(env))
@@ -151,8 +151,11 @@ func (c *cli) changeEnv(ctx context.Context, function string, changes map[string
 		})
 		env = f.Settings.Env
 	}
-	if err != nil {
-		return node.fail(err, "change variables of", resource)
+	switch err = node.fail(err, "change variables of", resource); {
+	case err != nil && function == "":
+		return noApp(err, c.app)
+	case err != nil:
+		return noFunction(err, c.app, function)
 	}
 	return c.printEnv(env, strings.Join(slices.Sorted(maps.Keys(changes)), ", ")+" "+verb(changes)+" for "+resource)
 }
@@ -191,7 +194,10 @@ func (n *connection) changeAppEnv(ctx context.Context, app string, changes map[s
 func missingVariables(env picloud.Env, changes map[string]*string) error {
 	for _, name := range slices.Sorted(maps.Keys(changes)) {
 		if _, ok := env[name]; changes[name] == nil && !ok {
-			return &picloud.Error{Code: picloud.CodeNotFound, Detail: "there is no variable " + picloud.Shorten(name, 80)}
+			return &picloud.Error{
+				Code: picloud.CodeNotFound, Detail: "there is no variable " + picloud.Shorten(name, 80) + "; nothing was changed",
+				Hint: "picloud env ls lists those that there are",
+			}
 		}
 	}
 	return nil

@@ -35,7 +35,7 @@ func (c *cli) functionShowCommand() *cobra.Command {
 			defer cancel()
 			f, err := client.Read[client.Function](node.GetFunction(ctx, c.app, names[0]))
 			if err != nil {
-				return node.fail(err, "show function", c.app+"/"+names[0])
+				return noFunction(node.fail(err, "show function", c.app+"/"+names[0]), c.app, names[0])
 			}
 			return c.showFunction(ctx, node, f)
 		},

@@ -39,7 +39,7 @@ func (c *cli) functionSetCommand() *cobra.Command {
 		defer cancel()
 		f, err := client.Read[client.Function](node.UpdateFunction(ctx, c.app, names[0], &client.UpdateFunctionParams{IfMatch: ifMatch()}, patch))
 		if err != nil {
-			return node.fail(err, "change function", c.app+"/"+names[0])
+			return noFunction(node.fail(err, "change function", c.app+"/"+names[0]), c.app, names[0])
 		}
 		return c.showFunction(ctx, node, f)
 	}

@@ -55,7 +55,7 @@ func (c *cli) kvGetCommand() *cobra.Command {
 			defer cancel()
 			e, err := readEntry(keys[0])(node.GetKV(ctx, c.app, keys[0], client.AtKey(c.app, keys[0])))
 			if err != nil {
-				return node.fail(err, "get key", c.app+"/"+keys[0])
+				return c.noKey(node.fail(err, "get key", c.app+"/"+keys[0]))
 			}
 			return c.print(e.item(), func() { c.printValue(e, raw) })
 		},
@@ -123,10 +123,15 @@ func (c *cli) kvRemoveCommand() *cobra.Command {
 				params.IfMatch, _ = versionHeaders(version)
 			}
 			_, err := client.Read[client.Nothing](node.DeleteKV(ctx, c.app, key, params, client.AtKey(c.app, key)))
-			return node.fail(err, "delete key", c.app+"/"+key)
+			return c.noKey(node.fail(err, "delete key", c.app+"/"+key))
 		})
 	cmd.Flags().Int64Var(&version, "if-version", 0, "delete only if the key has this version")
 	return cmd
+}
+
+// noKey says where to look for keys.
+func (c *cli) noKey(err error) error {
+	return notFound(err, inApp("picloud kv ls", c.app)+" lists those that are there")
 }
 
 // versionHeaders are If-Match and If-None-Match for the version that a key must
@@ -250,7 +255,7 @@ func (c *cli) listKeys(ctx context.Context, prefix string) error {
 	}
 	return c.print(items, func() {
 		if len(items) == 0 {
-			c.notef("There are no such keys. Write one with: picloud kv set KEY VALUE")
+			c.notef("There are no such keys. Write one with: %s", inApp("picloud kv set KEY VALUE", c.app))
 			return
 		}
 		rows := make([][]string, 0, len(items))

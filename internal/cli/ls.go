@@ -34,7 +34,7 @@ func (c *cli) listFunctions(ctx context.Context) error {
 	defer c.cut(more)
 	return c.print(functions, func() {
 		if len(functions) == 0 {
-			c.notef("App %s has no functions. Deploy one with: picloud deploy FILE", c.app)
+			c.notef("App %s has no functions. Deploy one with: %s", c.app, inApp("picloud deploy FILE", c.app))
 			return
 		}
 		rows := make([][]string, 0, len(functions))
@@ -53,14 +53,33 @@ func (c *cli) listFunctions(ctx context.Context) error {
 // noApp says how to get an app to somebody whose app was not found: on a new
 // node there is none.
 func noApp(err error, app string) error {
+	hint := "picloud app ls lists your apps; picloud app add " + app + " makes this one"
+	if app == picloud.DefaultApp {
+		hint += ", as the first picloud deploy does"
+	}
+	return notFound(err, hint)
+}
+
+// noFunction says how to get a function to somebody whose function was not found.
+func noFunction(err error, app, function string) error {
+	return notFound(err, "deploy it first: "+inApp("picloud deploy "+function+".risor", app)+"; those that are there are listed by: "+inApp("picloud ls", app))
+}
+
+// notFound adds a hint to the error of what is not there, unless it has one.
+func notFound(err error, hint string) error {
 	var f *failure
 	if errors.As(err, &f) && f.err.Code == picloud.CodeNotFound && f.err.Hint == "" {
-		f.err.Hint = "picloud app ls lists your apps; picloud app add " + app + " makes this one"
-		if app == picloud.DefaultApp {
-			f.err.Hint = "picloud app ls lists your apps; the first picloud deploy makes app " + app
-		}
+		f.err.Hint = hint
 	}
 	return err
+}
+
+// inApp completes a command that is about an app.
+func inApp(command, app string) string {
+	if app == picloud.DefaultApp {
+		return command
+	}
+	return command + " --app " + app
 }
 
 // functions fetches the functions of an app.

@@ -28,7 +28,7 @@ func (c *cli) secretCommand() *cobra.Command {
 		c.removal("rm NAME", "Delete a secret", "secret", c.completeSecrets,
 			func(ctx context.Context, node *connection, name string) error {
 				_, err := client.Read[client.Nothing](node.DeleteSecret(ctx, c.app, name))
-				return node.fail(err, "delete secret", c.app+"/"+name)
+				return notFound(node.fail(err, "delete secret", c.app+"/"+name), inApp("picloud secret ls", c.app)+" lists those that are there")
 			}),
 	)
 }
@@ -70,7 +70,7 @@ func (c *cli) secretSetCommand() *cobra.Command {
 			resource := c.app + "/" + names[0]
 			_, err = client.Read[client.Nothing](node.PutSecretWithBody(ctx, c.app, names[0], "application/octet-stream", bytes.NewReader(value)))
 			if err != nil {
-				return node.fail(err, "set secret", resource)
+				return noApp(node.fail(err, "set secret", resource), c.app)
 			}
 			return c.print(secretSet{names[0], true}, func() { c.printf("secret %s set\n", names[0]) })
 		},
@@ -126,7 +126,7 @@ func (c *cli) listSecrets(ctx context.Context) error {
 	}
 	return c.print(secrets.Items, func() {
 		if len(secrets.Items) == 0 {
-			c.notef("App %s has no secrets. Set one with: picloud secret set NAME", c.app)
+			c.notef("App %s has no secrets. Set one with: %s", c.app, inApp("picloud secret set NAME", c.app))
 			return
 		}
 		rows := make([][]string, 0, len(secrets.Items))
