@@ -32,6 +32,7 @@ type Agent struct {
 	rings     rings
 	transit   transit
 	hidden    redactions
+	tenancies tenancies
 	vault     *vault
 	host      *host
 	trouble   trouble
@@ -277,6 +278,7 @@ func (a *Agent) self() picloud.Node {
 func (a *Agent) endpoint(r picloud.Route, source []byte, app picloud.AppConfig, node picloud.Limits) *endpoint {
 	limits := effective(r.Settings, app, node)
 	g := newGrants(r.Function, r.Settings, app)
+	g.tenancy = a.tenancies.of(r.App)
 	return &endpoint{
 		route: r, grants: g, node: node, limits: limits, methods: r.Settings.Methods, cors: newCORS(r.Settings.CORS, r.Settings.Methods),
 		function: a.executor.Function(executor.Program{

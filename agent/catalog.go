@@ -36,6 +36,9 @@ type server interface {
 	// forget is told about each function that is no longer served, and the
 	// endpoint that it had.
 	forget(key picloud.RouteKey, last *endpoint)
+	// ended is told about each app that is gone, before endpoints of another
+	// app of its name are made.
+	ended(app string)
 }
 
 func newCatalog(s server) *catalog {
@@ -94,6 +97,8 @@ func (c *catalog) apply(d picloud.Delta, fetched map[picloud.Digest][]byte) erro
 	defer c.mu.Unlock()
 	current := c.table.Load()
 	next, routes := current.after(d)
+	over := current.over(d, next)
+	c.end(current, over)
 	for key, r := range routes {
 		source, ok := fetched[r.Digest]
 		if !ok {
@@ -104,7 +109,7 @@ func (c *catalog) apply(d picloud.Delta, fetched map[picloud.Digest][]byte) erro
 		}
 		if current != nil {
 			// An unchanged function keeps its endpoint, and with it its waiting calls' fairness.
-			if have := current.endpoints[key]; have != nil && have.serves(r, next.config(r.App), next.limits) {
+			if have := current.endpoints[key]; have != nil && !over[key.App] && have.serves(r, next.config(r.App), next.limits) {
 				next.endpoints[key] = have
 				continue
 			}
@@ -115,7 +120,7 @@ func (c *catalog) apply(d picloud.Delta, fetched map[picloud.Digest][]byte) erro
 	c.swap(next)
 	if current != nil {
 		for key, old := range current.endpoints {
-			if next.endpoints[key] == nil {
+			if next.endpoints[key] == nil && !over[key.App] {
 				c.server.forget(key, old)
 			}
 		}
@@ -130,6 +135,22 @@ func (c *catalog) apply(d picloud.Delta, fetched map[picloud.Digest][]byte) erro
 	}
 	c.rewrite = false
 	return nil
+}
+
+// end takes leave of apps that are gone, and of their functions: what comes back
+// under their names is new. The caller holds mu.
+func (c *catalog) end(t *table, over map[string]bool) {
+	for app := range over {
+		c.server.ended(app)
+	}
+	if t == nil || len(over) == 0 {
+		return
+	}
+	for key, ep := range t.endpoints {
+		if over[key.App] {
+			c.server.forget(key, ep)
+		}
+	}
 }
 
 // repair writes the disk copy again if the last attempt failed: without it the

@@ -27,6 +27,7 @@ func (b *builder) endpoint(r picloud.Route, _ []byte, app picloud.AppConfig, nod
 	return &endpoint{route: r, grants: newGrants(r.Function, r.Settings, app), node: node, limits: effective(r.Settings, app, node)}
 }
 func (b *builder) serving(*table)                             {}
+func (b *builder) ended(string)                               {}
 func (b *builder) forget(key picloud.RouteKey, old *endpoint) { b.forgot = append(b.forgot, key) }
 
 func newTestCatalog(t testing.TB, dir string) (*catalog, *builder) {

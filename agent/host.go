@@ -21,6 +21,7 @@ import (
 const (
 	hostUnknown           = "unknown_host_function"
 	hostInvalidArguments  = "invalid_arguments"
+	hostCancelled         = "cancelled"
 	hostSecretNotFound    = "secret_not_found"
 	hostSecretUnavailable = "secret_unavailable"
 	hostKVInvalidKey      = "kv_invalid_key"
@@ -33,8 +34,9 @@ const (
 )
 
 // grants are what a function may have of the host. They belong to one endpoint
-// and never change.
+// and never change; they end with the app.
 type grants struct {
+	tenancy  *tenancy
 	app      picloud.AppConfig
 	settings picloud.Settings // of the function
 	resource string           // app/function
@@ -117,7 +119,7 @@ func (h *host) Call(ctx context.Context, call executor.HostCall) (any, error) {
 	if f == nil || !ok {
 		f = h.unknown
 	}
-	value, err := f.run(ctx, g, &call)
+	value, err := f.within(ctx, g, &call)
 	outcome := 0
 	var known *executor.HostError
 	switch {
@@ -130,6 +132,21 @@ func (h *host) Call(ctx context.Context, call executor.HostCall) (any, error) {
 		outcome = 1
 	}
 	f.outcomes[outcome].Inc()
+	return value, err
+}
+
+// within runs the function of the host, unless the app is gone: another may have
+// its name by now. What was found out while the app went is not told.
+func (f *hostFunction) within(ctx context.Context, g *grants, call *executor.HostCall) (value any, err error) {
+	if g == nil {
+		return f.run(ctx, g, call)
+	}
+	if !g.tenancy.ended() {
+		value, err = f.run(ctx, g, call)
+	}
+	if g.tenancy.ended() {
+		return nil, refuse(hostCancelled, "the app was deleted")
+	}
 	return value, err
 }
 

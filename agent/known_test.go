@@ -37,6 +37,7 @@ func (nobody) endpoint(picloud.Route, []byte, picloud.AppConfig, picloud.Limits)
 	return nil
 }
 func (nobody) serving(*table)                              {}
+func (nobody) ended(string)                                {}
 func (nobody) forget(key picloud.RouteKey, last *endpoint) {}
 
 // TestANodeIsKnownBeforeItServes: from its first request on, no deploy is

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -32,6 +33,9 @@ const (
 	followBuffer = 256
 	// maxFollowers bounds the followers of one node.
 	maxFollowers = 64
+	// lateCalls is how long calls of an app that is gone may still log: longer
+	// than the longest timeout and the wait before it.
+	lateCalls = time.Hour
 )
 
 // logs keeps what functions log: one file of JSON lines per app, rotated, and
@@ -50,6 +54,13 @@ type logs struct {
 	draining  bool // no more followers
 	closed    bool // no more records
 	followers map[*follower]struct{}
+	ends      map[string]logEnd // of apps that are gone, or that came back since
+}
+
+// logEnd is when an app ended: later records of calls up to last are nobody's.
+type logEnd struct {
+	last string // id of a call
+	at   time.Time
 }
 
 type logEntry struct {
@@ -72,6 +83,7 @@ func newLogs(dataDir, node string, log *slog.Logger) *logs {
 		queue:     make(chan logEntry, logQueue),
 		done:      make(chan struct{}),
 		followers: map[*follower]struct{}{},
+		ends:      map[string]logEnd{},
 	}
 }
 
@@ -96,6 +108,9 @@ func (l *logs) Log(app string, record picloud.LogRecord) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
+		return
+	}
+	if end, ok := l.ends[app]; ok && record.Invocation <= end.last {
 		return
 	}
 	for f := range l.followers {
@@ -229,7 +244,17 @@ func (l *logs) write() {
 	}
 }
 
-// forget removes the logs of an app that is gone.
+// end removes the logs of an app that is gone, and takes no more records of its
+// calls, the last of which had the given id.
+func (l *logs) end(app, last string) {
+	l.mu.Lock()
+	maps.DeleteFunc(l.ends, func(_ string, e logEnd) bool { return time.Since(e.at) > lateCalls })
+	l.ends[app] = logEnd{last, time.Now()}
+	l.mu.Unlock()
+	l.forget(app)
+}
+
+// forget removes the logs of an app that has no function any more.
 func (l *logs) forget(app string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
