@@ -6,6 +6,7 @@ import (
 	"flag"
 	"net/http"
 	"os"
+	"strconv"
 	"path/filepath"
 	"testing"
 
@@ -51,6 +52,22 @@ func TestEverySettingIsACaddyfileOption(t *testing.T) {
 	require.NoError(t, json.Unmarshal(got, &config))
 	for _, s := range Settings {
 		require.Equal(t, "value-of-"+s.Name, s.get(&config.Apps.PiCloud))
+	}
+}
+
+// TestDefaultCaddyfileReadsEverySetting: flags and variables reach a node
+// through the embedded Caddyfile, so a setting that it leaves out does nothing.
+func TestDefaultCaddyfileReadsEverySetting(t *testing.T) {
+	for i, s := range Settings {
+		t.Setenv(s.Env, strconv.Itoa(4000+i))
+	}
+	t.Setenv("PICLOUD_LOG_LEVEL", "ERROR")
+	got, err := adaptConfig(DefaultCaddyfile, "default.Caddyfile")
+	require.NoError(t, err)
+	var config struct{ Apps struct{ PiCloud App } }
+	require.NoError(t, json.Unmarshal(got, &config))
+	for _, s := range Settings {
+		require.Equal(t, os.Getenv(s.Env), s.get(&config.Apps.PiCloud), s.Name)
 	}
 }
 
