@@ -6,8 +6,8 @@ import (
 	"flag"
 	"net/http"
 	"os"
-	"strconv"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
