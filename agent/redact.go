@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/picloud/picloud"
 )
@@ -155,6 +156,9 @@ func forms(value string) []string {
 				out = append(out, strings.Trim(string(quoted), `"`))
 			}
 		}
+	}
+	if !utf8.ValidString(value) { // as text it has become something else
+		out = append(out, strings.ToValidUTF8(value, "\uFFFD"), string([]rune(value)))
 	}
 	if strings.Contains(value, "\n") {
 		for line := range strings.SplitSeq(value, "\n") {

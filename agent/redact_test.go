@@ -146,3 +146,14 @@ func BenchmarkRedaction(b *testing.B) {
 		}
 	})
 }
+
+// TestBytesThatBecameTextAreHidden: what is no UTF-8 is written with replacement
+// characters, one for each byte or for all that stand together.
+func TestBytesThatBecameTextAreHidden(t *testing.T) {
+	const value = "\xff\xfe\x00binary-secret\xff"
+	r := newRedactions()
+	r.learn("shop", "RAW", value)
+	for _, text := range []string{value, strings.ToValidUTF8(value, "\uFFFD"), string([]rune(value))} {
+		require.Equal(t, "the [secret RAW].", r.of("shop").text("the "+text+"."))
+	}
+}
