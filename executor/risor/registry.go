@@ -55,6 +55,7 @@ type Fault struct {
 var CommonFaults = []Fault{
 	{"invalid_arguments", "any function: wrong number or type of arguments; the message has the signature"},
 	{"host_call_limit", "`kv`, `secrets` and `http`: the call made its `host_calls`"},
+	{"host_busy", "`kv`, `secrets` and `http`: too many calls of them are under way on the node, or too many large answers; try again later"},
 	{"not_in_a_call", "`kv`, `secrets`, `http` and `time.sleep`: at the top level of a script that is being deployed; use them in a handler"},
 	{"cancelled", "`kv`, `secrets` and `http`: the call is over; nothing that follows is seen"},
 	{"unknown_host_function", "`kv`, `secrets` and `http`: the node does not know the function"},
