@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"unicode/utf8"
@@ -136,8 +137,14 @@ func (h *host) Call(ctx context.Context, call executor.HostCall) (any, error) {
 }
 
 // within runs the function of the host, unless the app is gone: another may have
-// its name by now. What was found out while the app went is not told.
+// its name by now. What was found out while the app went is not told. A panic is
+// an error: what scripts send must not end the node.
 func (f *hostFunction) within(ctx context.Context, g *grants, call *executor.HostCall) (value any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			value, err = nil, fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
 	if g == nil {
 		return f.run(ctx, g, call)
 	}
