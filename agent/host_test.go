@@ -107,7 +107,7 @@ func TestVariablesAndLimitsOfAppAndNode(t *testing.T) {
 		ep, _, _ := a.catalog.table.Load().match("/fn/default/f")
 		return ep.function.Program().Limits
 	}
-	_, err = a.database.Nodes().SetLimits(t.Context(), testAdmin, "pi-1", picloud.Limits{Queue: 1, Concurrency: 2, HostCalls: 3})
+	_, err = a.database.Nodes().ChangeLimits(t.Context(), testAdmin, "pi-1", to(picloud.Limits{Queue: 1, Concurrency: 2, HostCalls: 3}))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return limits().HostCalls == 3 }, 2*time.Second, time.Millisecond)
 	_, err = a.database.Apps().UpdateSettings(t.Context(), testAdmin, "default", picloud.AppSettings{Limits: picloud.Limits{Queue: 4, Concurrency: 5}}, 0)
@@ -117,6 +117,11 @@ func TestVariablesAndLimitsOfAppAndNode(t *testing.T) {
 	require.Equal(t, []int{7, 5, 3}, []int{got.Queue, got.Concurrency, got.HostCalls}, "the function's, the app's, the node's")
 	require.Equal(t, picloud.DefaultLimits().OutboundCalls, got.OutboundCalls)
 	a.answers("f", "appown")
+}
+
+// to is a change of limits to these.
+func to(limits picloud.Limits) func(picloud.Limits) (picloud.Limits, error) {
+	return func(picloud.Limits) (picloud.Limits, error) { return limits, nil }
 }
 
 const kvSource = `function handle(req) {

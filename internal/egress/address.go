@@ -44,9 +44,9 @@ var closed = func() []netip.Prefix {
 // one as the IPv4 address that the kernel connects to.
 func plain(a netip.Addr) netip.Addr { return a.WithZone("").Unmap() }
 
-// Public reports whether an address is globally reachable. What is no address
+// isPublic reports whether an address is globally reachable. What is no address
 // is not.
-func Public(a netip.Addr) bool {
+func isPublic(a netip.Addr) bool {
 	if !a.IsValid() {
 		return false
 	}

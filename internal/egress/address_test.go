@@ -16,7 +16,7 @@ func TestPublic(t *testing.T) {
 		"192.31.196.1", "192.52.193.1", "192.167.255.255", "192.169.0.0", "192.175.48.1", "198.17.255.255", "198.20.0.0", "223.255.255.255",
 		"::ffff:8.8.8.8", "2001:200::1", "2001:4860:4860::8888", "2606:2800:220:1::1", "2620:4f:8000::1", "2a00::1", "2003::1", "3fff:1000::1", "3ffe::1",
 	} {
-		require.True(t, Public(netip.MustParseAddr(s)), s)
+		require.True(t, isPublic(netip.MustParseAddr(s)), s)
 	}
 	for _, s := range []string{
 		"0.0.0.0", "0.255.255.255", "10.0.0.0", "10.255.255.255", "100.64.0.0", "100.127.255.255", "127.0.0.1", "127.255.255.254",
@@ -26,9 +26,9 @@ func TestPublic(t *testing.T) {
 		"1fff::1", "2001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:2::1", "2001:10::1", "2001:20::1", "2001:1ff::1", "2001:db8::1", "2002:7f00:1::", "2002:808:808::1",
 		"3fff::1", "3fff:fff::1", "4000::1", "5f00::1", "fc00::1", "fd12:3456::1", "fe00::1", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "ffff::1",
 	} {
-		require.False(t, Public(netip.MustParseAddr(s)), s)
+		require.False(t, isPublic(netip.MustParseAddr(s)), s)
 	}
-	require.False(t, Public(netip.Addr{}))
+	require.False(t, isPublic(netip.Addr{}))
 }
 
 func TestRangesThatArePrivateAsAWhole(t *testing.T) {
@@ -52,11 +52,11 @@ func FuzzPublic(f *testing.F) {
 		if !ok {
 			return
 		}
-		public := Public(a)
-		require.Equal(t, public, Public(a.Unmap()))
-		require.Equal(t, public, Public(a.WithZone("eth0")))
+		public := isPublic(a)
+		require.Equal(t, public, isPublic(a.Unmap()))
+		require.Equal(t, public, isPublic(a.WithZone("eth0")))
 		if a.Is4() {
-			require.Equal(t, public, Public(netip.AddrFrom16(a.As16())))
+			require.Equal(t, public, isPublic(netip.AddrFrom16(a.As16())))
 		}
 		if public {
 			require.True(t, a.IsGlobalUnicast() && !a.IsPrivate() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsMulticast())
@@ -76,7 +76,7 @@ func policyOf(t testing.TB, rules ...string) *Policy {
 		require.NoError(t, err, text)
 		parsed = append(parsed, r)
 	}
-	return NewPolicy(parsed)
+	return newPolicy(parsed)
 }
 
 func TestPolicies(t *testing.T) {

@@ -95,12 +95,12 @@ func (d *dialer) allowed(to netip.AddrPort, named bool, host string) *Error {
 		return nil
 	}
 	addr := plain(to.Addr()).String()
-	if addr == host || named && Public(to.Addr()) {
+	if addr == host || named && isPublic(to.Addr()) {
 		return denied(host, to.Port())
 	}
 	e := denied(addr, to.Port())
 	e.Message = host + " has the address " + addr + ", which is not a public one, and no rule has a range with it"
-	if Public(to.Addr()) {
+	if isPublic(to.Addr()) {
 		e = denied(host, to.Port())
 	}
 	return e

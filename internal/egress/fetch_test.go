@@ -63,7 +63,7 @@ func newClient(t *testing.T, o Options, server *httptest.Server) (*Client, func(
 		mu.Lock()
 		dialled = append(dialled, to.String())
 		mu.Unlock()
-		if Public(to.Addr()) && server != nil {
+		if isPublic(to.Addr()) && server != nil {
 			var direct net.Dialer
 			return direct.DialContext(ctx, "tcp", server.Listener.Addr().String())
 		}

@@ -29,7 +29,7 @@ func (l *locals) has(a netip.Addr) bool {
 	defer l.mu.Unlock()
 	if now := time.Now(); l.set == nil || now.Sub(l.read) > localsAge {
 		// What cannot be read now stays as it was; connections to oneself are
-		// noticed in any case, see dialer.check.
+		// noticed in any case, see dialer.connect.
 		if addrs, err := l.list(); err == nil {
 			l.set = make(map[netip.Addr]struct{}, len(addrs))
 			for _, addr := range addrs {

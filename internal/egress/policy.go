@@ -29,8 +29,8 @@ type rangeRule struct {
 	port    uint16
 }
 
-// NewPolicy compiles rules. Without rules it returns nil.
-func NewPolicy(rules []picloud.EgressRule) *Policy {
+// newPolicy compiles rules. Without rules it returns nil.
+func newPolicy(rules []picloud.EgressRule) *Policy {
 	if len(rules) == 0 {
 		return nil
 	}
@@ -65,7 +65,7 @@ func ParsePolicy(rules []string) *Policy {
 			parsed = append(parsed, r)
 		}
 	}
-	return NewPolicy(parsed)
+	return newPolicy(parsed)
 }
 
 // name reports whether a rule names the host.
@@ -102,7 +102,7 @@ func (p *Policy) address(to netip.AddrPort, named bool) bool {
 		return false
 	}
 	addr := plain(to.Addr())
-	public := Public(addr)
+	public := isPublic(addr)
 	if named && public {
 		return true
 	}

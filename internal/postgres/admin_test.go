@@ -109,7 +109,7 @@ func adminWrites(db *postgres.DB) map[string]struct {
 			return db.KV().Delete(ctx, a, "blog", "old", 0)
 		}},
 		"change node": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
-			_, err := db.Nodes().SetLimits(ctx, a, "pi-1", picloud.Limits{Queue: 3})
+			_, err := db.Nodes().ChangeLimits(ctx, a, "pi-1", to(picloud.Limits{Queue: 3}))
 			return err
 		}},
 	}

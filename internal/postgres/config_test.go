@@ -227,6 +227,11 @@ func TestSecretsHaveAQuota(t *testing.T) {
 	require.Len(t, list, picloud.MaxSecrets)
 }
 
+// to is a change of limits to these.
+func to(limits picloud.Limits) func(picloud.Limits) (picloud.Limits, error) {
+	return func(picloud.Limits) (picloud.Limits, error) { return limits, nil }
+}
+
 func TestNodesHaveLimits(t *testing.T) {
 	dsn := testdb.DSN(t)
 	db := openDB(t, dsn)
@@ -236,19 +241,19 @@ func TestNodesHaveLimits(t *testing.T) {
 	limits := picloud.Limits{Memory: 32 << 20, Concurrency: 4}
 	before, id := head(t, db), incarnation(t, db)
 
-	_, err := db.Nodes().SetLimits(t.Context(), picloud.Actor{User: "boss"}, "pi-1", limits)
+	_, err := db.Nodes().ChangeLimits(t.Context(), picloud.Actor{User: "boss"}, "pi-1", to(limits))
 	requireCode(t, picloud.CodeForbidden, err)
-	_, err = db.Nodes().SetLimits(t.Context(), boss, "pi-2", limits)
+	_, err = db.Nodes().ChangeLimits(t.Context(), boss, "pi-2", to(limits))
 	requireCode(t, picloud.CodeNotFound, err)
-	_, err = db.Nodes().SetLimits(t.Context(), boss, "pi-1", picloud.Limits{Queue: -1})
+	_, err = db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(picloud.Limits{Queue: -1}))
 	requireCode(t, picloud.CodeInvalid, err)
-	set, err := db.Nodes().SetLimits(t.Context(), boss, "pi-1", limits)
+	set, err := db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(limits))
 	require.NoError(t, err)
 	require.Equal(t, limits, set.Limits)
 	require.Equal(t, node.ID, set.ID)
 	require.Equal(t, before+1, head(t, db), "the node is woken")
 	unchanged(t, db, func() {
-		same, err := db.Nodes().SetLimits(t.Context(), boss, "pi-1", limits)
+		same, err := db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(limits))
 		require.NoError(t, err)
 		require.Equal(t, set, same)
 	})
@@ -276,7 +281,7 @@ func TestNodesHaveLimits(t *testing.T) {
 		return len(nodes)
 	}
 	require.Equal(t, 2, silence(), "a node that has limits is kept")
-	_, err = db.Nodes().SetLimits(t.Context(), boss, "pi-1", picloud.Limits{})
+	_, err = db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(picloud.Limits{}))
 	require.NoError(t, err)
 	require.Equal(t, 1, silence())
 }

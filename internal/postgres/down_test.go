@@ -47,7 +47,7 @@ func each(ctx context.Context, db *postgres.DB) map[string]error {
 	_, out["sources"] = db.Catalog().Sources(ctx, []picloud.Digest{{}})
 	out["report"] = db.Nodes().Report(ctx, picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1"})
 	_, out["list nodes"] = db.Nodes().List(ctx)
-	_, out["limit node"] = db.Nodes().SetLimits(ctx, root, "pi-1", picloud.Limits{})
+	_, out["limit node"] = db.Nodes().ChangeLimits(ctx, root, "pi-1", to(picloud.Limits{}))
 	_, out["change app"] = db.Apps().UpdateSettings(ctx, root, "blog", picloud.AppSettings{}, 0)
 	_, _, out["get variables"] = db.Env().Get(ctx, root, "blog")
 	_, out["change variables"] = db.Env().Replace(ctx, root, "blog", nil, 0)

@@ -76,19 +76,11 @@ func (n Nodes) List(ctx context.Context) ([]picloud.Node, error) {
 	return rows(ctx, n.db, n.db.node, subject{"list nodes", ""}, nodeRow, sqlNodeList)
 }
 
-// SetLimits replaces the default limits of the functions on the nodes of a
-// name, and wakes the nodes; limits that they have already change nothing. It
-// returns the one that was seen last. Cluster admins may.
-func (n Nodes) SetLimits(ctx context.Context, actor picloud.Actor, name string, limits picloud.Limits) (out picloud.Node, err error) {
-	if err := limits.Check(); err != nil {
-		return out, err
-	}
-	return n.ChangeLimits(ctx, actor, name, func(picloud.Limits) (picloud.Limits, error) { return limits, nil })
-}
-
-// ChangeLimits is SetLimits with what merge makes of the present limits; nobody
-// else's change comes between. It must not wait for anything.
-func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name string, merge func(picloud.Limits) (picloud.Limits, error)) (out picloud.Node, err error) {
+// ChangeLimits replaces the default limits of the functions on the nodes of a
+// name by what edit makes of the present ones, and nobody else's change comes
+// between; it must not wait for anything. The nodes are woken, unless they have
+// those limits already. It returns the one that was seen last. Cluster admins may.
+func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name string, edit func(picloud.Limits) (picloud.Limits, error)) (out picloud.Node, err error) {
 	s := subject{"change node", name}
 	err = n.db.changeAsAdmin(ctx, s, actor, func(ctx context.Context, c *change) error {
 		found, _ := c.tx.Query(ctx, sqlNodeByName, name) // its error is that of the rows
@@ -100,7 +92,7 @@ func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name strin
 			return s.notFound()
 		}
 		out = nodes[len(nodes)-1]
-		limits, err := merge(out.Limits)
+		limits, err := edit(out.Limits)
 		if err == nil {
 			err = limits.Check()
 		}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// KeySize is the length of keys in bytes.
-const KeySize = chacha20poly1305.KeySize
+// keySize is the length of keys in bytes.
+const keySize = chacha20poly1305.KeySize
 
 // Overhead is how much longer a sealed value is than the value, in bytes.
 const Overhead = 1 + chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
@@ -24,7 +24,7 @@ var ErrOpen = errors.New("cannot be opened with this key")
 // box seals and opens with one key.
 type box struct{ aead cipher.AEAD }
 
-func newBox(key *[KeySize]byte) box {
+func newBox(key *[keySize]byte) box {
 	aead, err := chacha20poly1305.NewX(key[:])
 	if err != nil {
 		panic(err) // the length of the key is a constant

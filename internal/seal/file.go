@@ -59,8 +59,8 @@ func Load(dataDir string) (*ClusterKey, error) {
 
 func parse(text string) (*ClusterKey, bool) {
 	digits, ok := strings.CutPrefix(strings.TrimSpace(text), prefix)
-	var raw [KeySize]byte
-	if !ok || len(digits) != hex.EncodedLen(KeySize) {
+	var raw [keySize]byte
+	if !ok || len(digits) != hex.EncodedLen(keySize) {
 		return nil, false
 	}
 	if _, err := hex.Decode(raw[:], []byte(digits)); err != nil {

@@ -12,19 +12,19 @@ import (
 // one, in a file each, and the database never has it. It is safe for concurrent
 // use, and prints as its ID.
 type ClusterKey struct {
-	raw [KeySize]byte
+	raw [keySize]byte
 	id  string
 	box box
 }
 
-func newClusterKey(raw [KeySize]byte) *ClusterKey {
+func newClusterKey(raw [keySize]byte) *ClusterKey {
 	sum := sha256.Sum256(append([]byte("picloud key id"), raw[:]...))
 	return &ClusterKey{raw: raw, id: hex.EncodeToString(sum[:16]), box: newBox(&raw)}
 }
 
 // Generate returns a new random key. It is nowhere but in memory yet.
 func Generate() *ClusterKey {
-	var raw [KeySize]byte
+	var raw [keySize]byte
 	rand.Read(raw[:]) // never fails
 	return newClusterKey(raw)
 }
@@ -43,7 +43,7 @@ func (k *ClusterKey) LogValue() slog.Value { return slog.StringValue(k.String())
 
 // NewDataKey returns a fresh data key for an app, wrapped.
 func (k *ClusterKey) NewDataKey(app string) (wrapped []byte) {
-	var raw [KeySize]byte
+	var raw [keySize]byte
 	rand.Read(raw[:]) // never fails
 	defer clear(raw[:])
 	return k.box.seal(raw[:], "picloud/data-key/"+app)
@@ -56,10 +56,10 @@ func (k *ClusterKey) Unwrap(app string, wrapped []byte) (*DataKey, error) {
 		return nil, err
 	}
 	defer clear(plain)
-	if len(plain) != KeySize {
+	if len(plain) != keySize {
 		return nil, ErrOpen
 	}
-	return &DataKey{app: app, box: newBox((*[KeySize]byte)(plain))}, nil
+	return &DataKey{app: app, box: newBox((*[keySize]byte)(plain))}, nil
 }
 
 // DataKey seals the values of one app. It is safe for concurrent use.

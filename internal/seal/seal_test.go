@@ -122,8 +122,8 @@ func TestTheFileIsKeptPrivate(t *testing.T) {
 
 func TestAFileThatIsNoKeyIsRefused(t *testing.T) {
 	for name, text := range map[string]string{
-		"empty": "", "short": prefix + "00ff\n", "no hex": prefix + strings.Repeat("zz", KeySize),
-		"no prefix": strings.Repeat("00", KeySize), "long": prefix + strings.Repeat("00", KeySize+1), "huge": strings.Repeat("x", 10_000),
+		"empty": "", "short": prefix + "00ff\n", "no hex": prefix + strings.Repeat("zz", keySize),
+		"no prefix": strings.Repeat("00", keySize), "long": prefix + strings.Repeat("00", keySize+1), "huge": strings.Repeat("x", 10_000),
 	} {
 		dir := t.TempDir()
 		require.NoError(t, os.WriteFile(Path(dir), []byte(text), 0o600))
@@ -157,7 +157,7 @@ func FuzzOpen(f *testing.F) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(prefix + strings.Repeat("0a", KeySize))
+	f.Add(prefix + strings.Repeat("0a", keySize))
 	f.Add(prefix)
 	f.Fuzz(func(t *testing.T, text string) {
 		if k, ok := parse(text); ok && len(k.ID()) != 32 {
