@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // maxEgress bounds a function's list of rules.
@@ -67,6 +68,9 @@ func ParseEgress(s string) (EgressRule, error) {
 		}
 		r.Prefix = prefix.Masked()
 		return r, nil
+	}
+	if strings.ContainsFunc(text, func(c rune) bool { return c > unicode.MaxASCII }) {
+		return bad(`has letters beyond ASCII; write the name as DNS has it, with "xn--"`)
 	}
 	r.Host = strings.ToLower(strings.TrimSuffix(text, "."))
 	if r.Host != "*" && (!hostName.MatchString(r.Host) || len(r.Host) > 253) {

@@ -24,7 +24,7 @@ func TestEgressRules(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "https://example.org", "example.org/path", "a b", "*.*.example.org", "ex*mple.org", "-a.org", "10.0.0.0/33", "300.1.2.3", "1.2.3",
-		"example.org:0", "example.org:65536", "example.org:x", "[::1", "::ffff:10.0.0.0/100", "fe80::1%eth0", "0x7f.1", "user@example.org",
+		"example.org:0", "example.org:65536", "example.org:x", "[::1", "::ffff:10.0.0.0/100", "fe80::1%eth0", "0x7f.1", "user@example.org", "bücher.example", "example.org\xff",
 	} {
 		_, err := ParseEgress(text)
 		require.ErrorIs(t, err, ErrInvalid, text)

@@ -47,7 +47,7 @@ func kvError(ctx context.Context, err error) error {
 	}
 	switch e.Code {
 	case picloud.CodeQuota:
-		return refuse(hostKVQuota, "%s", e.Detail)
+		return refuse(hostKVQuota, "%s; %s", e.Detail, e.Hint)
 	case picloud.CodeTooLarge:
 		return refuse(hostKVTooLarge, "%s", e.Detail)
 	case picloud.CodeInvalid:

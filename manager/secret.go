@@ -84,7 +84,7 @@ func checkSecret(op, app, name string, value []byte) error {
 		bad.Hint = "picloud secret rm deletes a secret"
 	case len(value) > picloud.MaxSecretSize:
 		bad.Code = picloud.CodeTooLarge
-		bad.Detail = fmt.Sprintf("the value has more than the %d bytes that are allowed", picloud.MaxSecretSize)
+		bad.Detail = fmt.Sprintf("the value has more than %s", picloud.Size(picloud.MaxSecretSize))
 	default:
 		return nil
 	}

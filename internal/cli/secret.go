@@ -99,7 +99,7 @@ func (c *cli) readValue(cmd *cobra.Command, name string) (value []byte, err erro
 	case len(value) == 0:
 		return value, usagef(cmd, "no value was given")
 	case len(value) > picloud.MaxSecretSize:
-		return value, fmt.Errorf("read value: %w", errors.New("it is larger than 32 KiB"))
+		return value, fmt.Errorf("read value: %w", errors.New("it is larger than "+picloud.Size(picloud.MaxSecretSize).String()))
 	}
 	return value, nil
 }

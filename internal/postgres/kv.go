@@ -176,12 +176,14 @@ func (k kvKey) refuse(word string) error {
 	failed := func(cause error) error {
 		return &picloud.Error{Code: picloud.CodeConflict, Op: k.op, Resource: k.resource, Err: cause}
 	}
-	const hint = "delete some keys, let them expire, or raise the app's quota"
+	hint := func(flag string) string {
+		return "delete some keys, let them expire, or raise the quota: picloud app set " + k.app + " " + flag
+	}
 	switch word {
 	case "keys":
-		return k.fail(picloud.CodeQuota, fmt.Sprintf("the app may keep %d keys", k.quota.Keys), hint)
+		return k.fail(picloud.CodeQuota, fmt.Sprintf("the app may keep %d keys", k.quota.Keys), hint("--kv-keys NUMBER"))
 	case "bytes":
-		return k.fail(picloud.CodeQuota, fmt.Sprintf("the app may keep %d bytes of keys and values", k.quota.Bytes), hint)
+		return k.fail(picloud.CodeQuota, fmt.Sprintf("the app may keep %s of keys and values", k.quota.Bytes), hint("--kv-bytes SIZE"))
 	case "not a number":
 		return failed(ErrNotANumber)
 	case "overflow":

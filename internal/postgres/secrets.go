@@ -108,7 +108,7 @@ func (x Secrets) Put(ctx context.Context, actor picloud.Actor, app, name string,
 		return s.fail(picloud.CodeInvalid, "the secret is not sealed", "")
 	}
 	if len(sealed) > maxSealed {
-		return s.fail(picloud.CodeTooLarge, fmt.Sprintf("a secret has at most %d bytes", picloud.MaxSecretSize), "")
+		return s.fail(picloud.CodeTooLarge, fmt.Sprintf("a secret has at most %s", picloud.Size(picloud.MaxSecretSize)), "")
 	}
 	return x.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
 		if err := c.bump(ctx); err != nil {
@@ -126,7 +126,7 @@ func (x Secrets) Put(ctx context.Context, actor picloud.Actor, app, name string,
 		case "too many":
 			return s.fail(picloud.CodeQuota, fmt.Sprintf("an app has at most %d secrets", picloud.MaxSecrets), "delete some that are no longer used")
 		case "too large":
-			return s.fail(picloud.CodeQuota, fmt.Sprintf("the secrets of an app have at most %d bytes together", picloud.MaxSecretsSize), "delete some that are no longer used")
+			return s.fail(picloud.CodeQuota, fmt.Sprintf("the secrets of an app have at most %s together", picloud.Size(picloud.MaxSecretsSize)), "delete some that are no longer used")
 		}
 		return nil
 	})
