@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/picloud/picloud"
 )
@@ -111,6 +111,9 @@ func Execute(root *cobra.Command) int {
 		defer stop()
 	}
 	cmd, err := root.ExecuteContextC(ctx)
+	if out, ok := root.OutOrStdout().(*outlet); ok && err == nil && out.err != nil {
+		err = fmt.Errorf("write output: %w", out.err)
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -170,6 +173,7 @@ func (o Options) withDefaults() Options {
 	if o.Stdout == nil {
 		o.Stdout = os.Stdout
 	}
+	o.Stdout = &outlet{Writer: o.Stdout}
 	if o.Stderr == nil {
 		o.Stderr = os.Stderr
 	}
@@ -183,10 +187,4 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	return o
-}
-
-// terminal reports whether stream is a terminal that a person looks at.
-func terminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

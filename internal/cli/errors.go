@@ -69,7 +69,7 @@ func printError(w io.Writer, cmd *cobra.Command, err error) {
 	case errors.As(err, &plain):
 		(&failure{err: plain}).print(w)
 	case cmd != nil && cmd.HasParent():
-		fmt.Fprintf(w, "picloud %s: %s\n", cmd.Name(), clean(err.Error()))
+		fmt.Fprintf(w, "%s: %s\n", cmd.CommandPath(), clean(err.Error()))
 	default:
 		fmt.Fprintf(w, "picloud: %s\n", clean(err.Error()))
 	}
