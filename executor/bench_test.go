@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/sandbox"
 	"github.com/picloud/picloud/internal/testworker"
 )
 
@@ -25,46 +26,74 @@ func BenchmarkEcho(b *testing.B) {
 			require.NoError(b, e.Start(context.Background()))
 			defer e.Stop()
 			limits := picloud.DefaultLimits()
-			f := e.Function(Program{App: "bench", Function: "echo", Version: 1, Source: []byte("echo"), Limits: limits})
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			call := func() {
-				r, err := f.Invoke(ctx, &Call{
-					ID: "01JABCDEFGHJKMNPQRSTVWXYZ0", Method: "GET", Path: "/echo", RawQuery: "name=Ada", Host: "localhost:8080",
-					ClientIP: "127.0.0.1", Header: map[string][]string{"User-Agent": {"wrk"}},
-				})
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				r.Release()
-			}
-			call()
-			b.ReportAllocs()
-			b.ResetTimer()
-			agent := cpu(syscall.RUSAGE_SELF)
-			var wg sync.WaitGroup
-			for i := range callers {
-				n := b.N / callers
-				if i == 0 {
-					n += b.N % callers
-				}
-				wg.Go(func() {
-					for range n {
-						call()
-					}
-				})
-			}
-			wg.Wait()
-			b.StopTimer()
-			// Time says little on a busy machine; what a call costs each side does.
-			b.ReportMetric(float64(cpu(syscall.RUSAGE_SELF)-agent)/float64(b.N), "agent-cpu-ns/op")
-			b.ReportMetric(float64(e.alive()), "workers")
-			worker := cpu(syscall.RUSAGE_CHILDREN)
-			e.Stop()
-			b.ReportMetric(float64(cpu(syscall.RUSAGE_CHILDREN)-worker)/float64(b.N), "worker-cpu-ns/op")
+			measureCalls(b, e, e.Function(Program{App: "bench", Function: "echo", Version: 1, Source: []byte("echo"), Limits: limits}), callers)
 		})
 	}
+}
+
+// BenchmarkHello measures a script in the real worker, with and without what
+// its sandbox asks of every system call.
+func BenchmarkHello(b *testing.B) {
+	source := []byte(`function handle(req) { return {hello: req.query.name ?? "world"} }`)
+	for _, v := range []struct {
+		name    string
+		without []string
+	}{
+		{"all layers", nil},
+		{"no seccomp", []string{sandbox.Seccomp}},
+		{"resource limits only", except(append(append(sandbox.Own(), sandbox.Namespaces()...), sandbox.OwnUID), []string{sandbox.Rlimits})},
+	} {
+		b.Run(v.name, func(b *testing.B) {
+			e, err := New(Options{WorkerPath: testworker.Path(b), MemoryCap: 1 << 30, Sandbox: SandboxBestEffort, Without: v.without})
+			require.NoError(b, err)
+			require.NoError(b, e.Start(context.Background()))
+			defer e.Stop()
+			program := Program{App: "bench", Function: "hello", Version: 1, Source: source, Digest: picloud.DigestOf(source), Limits: picloud.DefaultLimits()}
+			measureCalls(b, e, e.Function(program), 32)
+		})
+	}
+}
+
+// measureCalls makes b.N calls from parallel callers, and reports what each
+// costs both sides.
+func measureCalls(b *testing.B, e *Executor, f *Function, callers int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	call := func() {
+		r, err := f.Invoke(ctx, &Call{
+			ID: "01JABCDEFGHJKMNPQRSTVWXYZ0", Method: "GET", Path: "/echo", RawQuery: "name=Ada", Host: "localhost:8080",
+			ClientIP: "127.0.0.1", Header: map[string][]string{"User-Agent": {"wrk"}},
+		})
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		r.Release()
+	}
+	call()
+	b.ReportAllocs()
+	b.ResetTimer()
+	agent := cpu(syscall.RUSAGE_SELF)
+	var wg sync.WaitGroup
+	for i := range callers {
+		n := b.N / callers
+		if i == 0 {
+			n += b.N % callers
+		}
+		wg.Go(func() {
+			for range n {
+				call()
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	// Time says little on a busy machine; what a call costs each side does.
+	b.ReportMetric(float64(cpu(syscall.RUSAGE_SELF)-agent)/float64(b.N), "agent-cpu-ns/op")
+	b.ReportMetric(float64(e.alive()), "workers")
+	worker := cpu(syscall.RUSAGE_CHILDREN)
+	e.Stop()
+	b.ReportMetric(float64(cpu(syscall.RUSAGE_CHILDREN)-worker)/float64(b.N), "worker-cpu-ns/op")
 }
 
 // cpu is the processor time that this process, or those it reaped, took so far.
