@@ -35,6 +35,9 @@ const (
 	// longSecret is the longest value whose rarer encodings are hidden too: they
 	// all take memory.
 	longSecret = 4 << 10
+	// pieceSize is the length of the pieces in which long forms are looked for, so
+	// that secrets and texts that are made for it do not cost the node much time.
+	pieceSize = 512
 )
 
 // redactions hide the secrets that were handed out from what is kept and shown
@@ -46,12 +49,12 @@ type redactions struct {
 	mu   sync.Mutex                            // of those who replace it
 }
 
-// redaction is what is hidden of one app. It is immutable.
+// redaction is what is hidden of one app. It does not change.
 type redaction struct {
-	names    map[string]string // of the secrets, by value
-	order    []string          // values, the oldest first
-	size     int
-	replacer *strings.Replacer
+	names map[string]string // of the secrets, by value
+	order []string          // values, the oldest first
+	size  int
+	find  func() *finder // built at the first text: many secrets are often learned at once
 }
 
 // learn hides a value from now on. It returns once that holds.
@@ -115,24 +118,7 @@ func (x *redaction) with(name, value string) *redaction {
 		next.size -= len(oldest)
 		delete(next.names, oldest)
 	}
-	var pairs [][2]string
-	for v, n := range next.names {
-		for _, form := range forms(v) {
-			pairs = append(pairs, [2]string{form, "[secret " + n + "]"})
-		}
-	}
-	// The longest first, so that a secret within another does not cut it up.
-	slices.SortFunc(pairs, func(a, b [2]string) int {
-		if d := len(b[0]) - len(a[0]); d != 0 {
-			return d
-		}
-		return strings.Compare(a[0], b[0])
-	})
-	flat := make([]string, 0, 2*len(pairs))
-	for _, p := range pairs {
-		flat = append(flat, p[0], p[1])
-	}
-	next.replacer = strings.NewReplacer(flat...)
+	next.find = sync.OnceValue(next.finder)
 	return next
 }
 
@@ -208,24 +194,7 @@ func (x *redaction) text(s string) string {
 	if x == nil {
 		return s
 	}
-	s = x.replacer.Replace(s)
-	if len(s) >= cutText {
-		s = x.ending(s)
-	}
-	return s
-}
-
-// ending hides the beginning of a secret at the end of a text that may have been
-// cut there: by the limits of messages.
-func (x *redaction) ending(s string) string {
-	for value, name := range x.names {
-		for n := min(len(value)-1, len(s)); n >= shortSecret; n-- {
-			if strings.HasSuffix(s, value[:n]) {
-				return s[:len(s)-n] + "[secret " + name + "]"
-			}
-		}
-	}
-	return s
+	return x.find().hide(s)
 }
 
 // value hides secrets in what a log's fields can hold, keys included. Maps and

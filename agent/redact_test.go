@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/picloud/picloud"
 )
@@ -98,6 +101,62 @@ func TestWhatIsHiddenDependsOnTheLength(t *testing.T) {
 	require.Equal(t, "[secret PEM]", r.of("a").text(strings.Repeat("A1b2", 16)))
 	require.Equal(t, "short", r.of("a").text("short"))
 	require.Equal(t, "[secret PEM]", r.of("a").text(pem))
+}
+
+// Long secrets are found whole, in part and at the end of what was cut, and each
+// stands for one mark.
+func TestLongSecretsAreHidden(t *testing.T) {
+	r := newRedactions()
+	var b strings.Builder
+	for i := range 6000 {
+		fmt.Fprintf(&b, "%d,", i)
+	}
+	long := b.String()[:20_000]
+	r.learn("a", "LONG", long)
+	r.learn("a", "OTHER", "another-secret")
+	x := r.of("a")
+	require.Equal(t, "< [secret LONG] > [secret OTHER]", x.text("< "+long+" > another-secret"))
+	require.Equal(t, "[secret LONG]", x.text(base64.StdEncoding.EncodeToString([]byte(long))))
+	require.NotContains(t, x.text("< "+long[2000:9000]+" >"), long[4000:4100])
+	for _, end := range []int{100, 511, 512, 516, 3000, 19_500} {
+		require.Equal(t, strings.Repeat(".", cutText)+"[secret LONG]", x.text(strings.Repeat(".", cutText)+long[:end]), end)
+	}
+}
+
+func TestOverlap(t *testing.T) {
+	for _, c := range []struct {
+		s, text string
+		want    int
+	}{
+		{"xxabcd", "abcdef", 4}, {"xxabcdef", "abcdef", 0}, {"abc", "abcdef", 0}, {"", "abcdef", 0}, {"aaaaaaaa", "aaaaaa", 5}, {"abababab", "ababac", 4}, {"ababab", "abababx", 6},
+	} {
+		require.Equal(t, c.want, overlap(c.s, c.text), c)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		letters := rapid.StringOfN(rapid.RuneFrom([]rune("ab")), shortSecret, 40, -1)
+		s, text := letters.Draw(t, "s"), letters.Draw(t, "text")
+		want := min(len(s), len(text)-1)
+		for want >= shortSecret && !strings.HasSuffix(s, text[:want]) {
+			want--
+		}
+		if want < shortSecret {
+			want = 0
+		}
+		require.Equal(t, want, overlap(s, text))
+	})
+}
+
+// Neither secrets nor texts that are made for it keep the node busy.
+func TestRedactionOfHostileTexts(t *testing.T) {
+	r := newRedactions()
+	for i := range 8 {
+		r.learn("a", "S", strings.Repeat("a", picloud.MaxSecretSize-10)+strconv.Itoa(i))
+	}
+	text := strings.Repeat("a", 64<<10-1) + "c"
+	r.of("a").text(text) // builds the search
+	begin := time.Now()
+	r.of("a").text(text)
+	require.Less(t, time.Since(begin), time.Second)
 }
 
 func TestWhatIsHiddenIsBounded(t *testing.T) {
