@@ -12,6 +12,7 @@ import (
 const (
 	MaxKVKey   = 512       // bytes
 	MaxKVValue = 256 << 10 // encoded, in bytes
+	MaxKVDepth = 24        // lists and maps within each other; what scripts get of the store adds some
 	MaxKVTTL   = 10 * 365 * 24 * time.Hour
 )
 

@@ -12,10 +12,6 @@ import (
 	"github.com/picloud/picloud/internal/postgres"
 )
 
-// maxValueDepth is how deep a value of the key-value store may be nested: a list
-// of entries adds some levels to the 32 that frames can have.
-const maxValueDepth = 24
-
 // keys returns the app's store.
 func (h *host) keys(g *grants) (*postgres.Store, error) {
 	db := h.database.Load()
@@ -75,8 +71,8 @@ func (a *arguments) value(i int) []byte {
 	if a.err != nil {
 		return nil
 	}
-	if depth(a.call.Args[i]) > maxValueDepth {
-		a.err = refuse(hostKVInvalidValue, "the value is nested more than %d deep", maxValueDepth)
+	if depth(a.call.Args[i]) > picloud.MaxKVDepth {
+		a.err = refuse(hostKVInvalidValue, "the value is nested more than %d deep", picloud.MaxKVDepth)
 		return nil
 	}
 	encoded, err := wire.Marshal(a.call.Args[i])

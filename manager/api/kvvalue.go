@@ -41,12 +41,12 @@ func encodeValue(kind media, body []byte) ([]byte, error) {
 	}
 	encoded, err := wire.Marshal(v)
 	if err == nil && len(encoded) <= picloud.MaxKVValue {
-		_, err = wire.Unmarshal(encoded) // with the bounds that the executor has
+		_, err = wire.Unmarshal(nested(encoded)) // with the bounds that the executor has
 	}
 	if err != nil {
 		return nil, &picloud.Error{
 			Code: picloud.CodeInvalid, Detail: "no script could read the value", Err: err,
-			Hint: "lists and maps nest at most 32 deep, lists have at most 65536 items and maps 16384",
+			Hint: fmt.Sprintf("lists and maps nest at most %d deep, lists have at most 65536 items and maps 16384", picloud.MaxKVDepth),
 		}
 	}
 	if len(encoded) > picloud.MaxKVValue {
@@ -57,6 +57,12 @@ func encodeValue(kind media, body []byte) ([]byte, error) {
 		}
 	}
 	return encoded, nil
+}
+
+// nested is a value in as many lists as keep it within MaxKVDepth.
+func nested(encoded []byte) []byte {
+	const frames = 32 // how deep frames can be nested
+	return append(bytes.Repeat([]byte{0x81}, frames-picloud.MaxKVDepth), encoded...)
 }
 
 // exact gives the numbers of decoded JSON the types that scripts have: whole

@@ -71,7 +71,9 @@ func TestValuesThatJSONHasNot(t *testing.T) {
 }
 
 func TestValuesThatAreRefused(t *testing.T) {
-	deep := strings.Repeat("[", 40) + strings.Repeat("]", 40)
+	deep := strings.Repeat("[", picloud.MaxKVDepth+1) + strings.Repeat("]", picloud.MaxKVDepth+1)
+	_, err := encodeValue(mediaJSON, []byte(deep[1:2*picloud.MaxKVDepth+1]))
+	require.NoError(t, err)
 	for body, code := range map[string]picloud.Code{
 		``: picloud.CodeInvalid, `{`: picloud.CodeInvalid, `1 2`: picloud.CodeInvalid, `hello`: picloud.CodeInvalid,
 		`9223372036854775808`: picloud.CodeInvalid, `[1e999]`: picloud.CodeInvalid, "\"\xff\"": picloud.CodeInvalid, deep: picloud.CodeInvalid,
@@ -81,7 +83,7 @@ func TestValuesThatAreRefused(t *testing.T) {
 		_, err := encodeValue(mediaJSON, []byte(body))
 		require.Equal(t, code, picloud.CodeOf(err), picloud.Shorten(body, 40))
 	}
-	_, err := encodeValue(mediaText, []byte("\xff"))
+	_, err = encodeValue(mediaText, []byte("\xff"))
 	require.Equal(t, picloud.CodeInvalid, picloud.CodeOf(err))
 	_, err = encodeValue(mediaBytes, make([]byte, picloud.MaxKVValue))
 	require.Equal(t, picloud.CodeTooLarge, picloud.CodeOf(err), "its length counts too")
