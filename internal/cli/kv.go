@@ -275,5 +275,14 @@ func shortValue(i client.KVItem) string {
 	if i.Value == nil || i.Encoding == client.EncodingBase64 {
 		return "(" + plural(i.Size, "byte") + ")"
 	}
-	return picloud.Shorten(string(i.Value), 60)
+	var value any
+	dec := json.NewDecoder(bytes.NewReader(i.Value))
+	dec.UseNumber() // an integer of 64 bits keeps all of its digits
+	text := string(i.Value)
+	if dec.Decode(&value) == nil {
+		if plain, err := compact(value); err == nil {
+			text = plain
+		}
+	}
+	return picloud.Shorten(text, 60)
 }

@@ -258,7 +258,7 @@ func logLine(r client.LogRecord) string {
 	}
 	b.WriteString(r.Message)
 	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
-		value, err := json.Marshal(r.Fields[name])
+		value, err := compact(r.Fields[name])
 		if err != nil {
 			continue
 		}

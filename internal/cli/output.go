@@ -64,6 +64,17 @@ func (c *cli) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
+// compact is a value as JSON on one line, as people write it: "a&b" stays so.
+func compact(v any) (string, error) {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return "", err
+	}
+	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
 // printYAML goes by way of JSON, so that names and order of the fields are the
 // same in both.
 func (c *cli) printYAML(v any) error {

@@ -76,6 +76,11 @@ func TestAnOutageIsNamed(t *testing.T) {
 	require.Equal(t, "picloud: deploy default/hello: find user by token: database not reachable\n  try again in 2s\n", out.String())
 }
 
+func TestLogLineIsAsPeopleWrite(t *testing.T) {
+	line := logLine(picloud.LogRecord{Level: "warn", Message: "refused", Fields: map[string]any{"query": "a=1&b=<2>", "n": 3}})
+	require.True(t, strings.HasSuffix(line, ` refused n=3 query="a=1&b=<2>"`), line)
+}
+
 func FuzzNothingSteersTheTerminal(f *testing.F) {
 	f.Add("plain", 1)
 	f.Add("\x1b[2J\r\u202e\x9b", 3)
