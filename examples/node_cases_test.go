@@ -175,6 +175,10 @@ var nodeCases = map[string][]example{
 		},
 		{name: "service down", request: signed(jwt("RS256", "k1", claims(nil))), on: func(h *host) { keys(h); h.pages = nil }, status: 503, has: "cannot be checked", logs: []string{"the token cannot be checked"}},
 		{name: "missing", status: 401, answer: map[string]string{"www-authenticate": "Bearer"}, has: "missing"},
+		{
+			name: "half set up", request: signed(jwt("RS256", "k1", map[string]any{"sub": "user-7", "exp": time.Now().Add(time.Hour).Unix()})), on: func(h *host) { keys(h); h.env = map[string]any{"JWKS": h.env["JWKS"]} },
+			status: 500, has: "set JWKS, ISSUER and AUDIENCE", sent: []string{},
+		},
 		{name: "nonsense", request: signed("a.b"), on: keys, status: 401, has: "no token", logs: []string{"token refused"}},
 	},
 }
