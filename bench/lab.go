@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 )
 
@@ -26,39 +27,42 @@ const helloSource = `function handle(req) {
 const helloCall = "/fn/default/hello?name=Ada"
 
 // newLab starts everything and deploys the hello function.
-func newLab(ctx context.Context, p plan, dir string) (l *lab, err error) {
+func newLab(ctx context.Context, p plan, dir string) (*lab, error) {
 	log, err := os.Create("bench/out/servers.log")
 	if err != nil {
 		return nil, err
 	}
-	l = &lab{plan: p, dir: dir, servers: fleet{log: log}}
-	defer func() {
-		if err != nil {
-			l.close()
-		}
-	}()
-	if l.stock, err = l.servers.caddy(ctx, dir, "stock", "bench/out/stockcaddy", "run"); err != nil {
-		return nil, err
+	l := &lab{plan: p, dir: dir, servers: fleet{log: log}}
+	if err := l.start(ctx); err != nil {
+		l.close()
+		return nil, fmt.Errorf("%w; bench/out/servers.log has what the servers said", err)
 	}
-	if l.ours, err = l.servers.caddy(ctx, dir, "ours", "bin/picloud", "caddy", "run"); err != nil {
-		return nil, err
+	return l, nil
+}
+
+func (l *lab) start(ctx context.Context) (err error) {
+	if l.stock, err = l.servers.caddy(ctx, l.dir, "stock", "bench/out/stockcaddy", "run"); err != nil {
+		return err
 	}
-	if l.null, err = l.servers.node(ctx, dir, "null", "bench/out/nullworker"); err != nil {
-		return nil, err
+	if l.ours, err = l.servers.caddy(ctx, l.dir, "ours", "bin/picloud", "caddy", "run"); err != nil {
+		return err
 	}
-	if l.hello, err = l.servers.node(ctx, dir, "hello", "bin/picloud-executor"); err != nil {
-		return nil, err
+	if l.null, err = l.servers.node(ctx, l.dir, "null", "bench/out/nullworker"); err != nil {
+		return err
+	}
+	if l.hello, err = l.servers.node(ctx, l.dir, "hello", "bin/picloud-executor"); err != nil {
+		return err
 	}
 	for _, n := range []*node{l.null, l.hello} {
 		if err := n.deploy(ctx, "default", "hello", helloSource); err != nil {
-			return nil, err
+			return err
 		}
 		// 256 callers wait instead of being refused.
 		if err := n.set(ctx, "default", "hello", `{"limits":{"queue":1000}}`); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return l, nil
+	return nil
 }
 
 func (l *lab) close() {
