@@ -155,7 +155,7 @@ func (e *endpoint) identify(h http.Header, id string) {
 // fail answers with an error and returns the status that was sent.
 func (e *endpoint) fail(w http.ResponseWriter, id string, err error) int {
 	e.identify(w.Header(), id)
-	problem.WriteFunction(w, err, id)
+	problem.WriteFunction(w, e.hidden.of(e.route.App).fail(err), id) // what is wrong with an answer can quote it
 	return picloud.CodeOf(err).Entry().Status
 }
 

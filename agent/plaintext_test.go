@@ -100,6 +100,26 @@ func TestNoPlaintextOfSecretsIsKept(t *testing.T) {
 	}
 }
 
+// TestErrorsForCallersHideSecrets: who calls a function reads what was wrong
+// with its answer, and a secret may be in it.
+func TestErrorsForCallersHideSecrets(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), testdb.DSN(t)).ready()
+	a.deploy("f", `function handle(req) {
+  let s = secrets.get("TOKEN")
+  return if (req.query.where == "status") { {status: s, body: ""} } else { {headers: {x: s + "\n"}, body: ""} }
+}`)
+	a.setSecret("default", "TOKEN", "value-of-the-token")
+	for _, where := range []string{"status", "header"} {
+		var body string
+		require.Eventually(t, func() bool {
+			_, body = a.do(http.MethodGet, a.functions.URL+"/fn/default/f?where="+where, "")
+			return !strings.Contains(body, "PC1203") // the secret has come
+		}, 2*time.Second, time.Millisecond)
+		require.Contains(t, body, "[secret TOKEN]")
+		require.NotContains(t, body, "value-of")
+	}
+}
+
 // TestANodeWithoutTheKey serves, tells, and has secrets once the file is there.
 func TestANodeWithoutTheKey(t *testing.T) {
 	dsn := testdb.DSN(t)
