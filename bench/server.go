@@ -172,7 +172,7 @@ func waitFor(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		if status, _, err := get(ctx, url); err == nil && status == http.StatusOK {
+		if _, err := get(ctx, url); err == nil {
 			return nil
 		}
 		select {
@@ -183,18 +183,22 @@ func waitFor(ctx context.Context, url string) error {
 	}
 }
 
-func get(ctx context.Context, url string) (status int, body string, err error) {
+// get returns the body of an answer with status 200; others are errors.
+func get(ctx context.Context, url string) (body string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return 0, "", err
+		return "", err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, "", err
+		return "", err
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(raw), err
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	return string(raw), err
 }
 
 func freePort() (int, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"net/http"
 	"slices"
 	"time"
 )
@@ -21,9 +20,8 @@ func (r *Report) coldStarts(ctx context.Context, l *lab) error {
 	for i := range l.plan.coldApps {
 		url := fmt.Sprintf("%s/fn/cold-%d/hello", n.functions, i)
 		begin := time.Now()
-		status, _, err := get(ctx, url)
-		if err != nil || status != http.StatusOK {
-			return fmt.Errorf("cold start of %s: status %d: %w", url, status, err)
+		if _, err := get(ctx, url); err != nil {
+			return fmt.Errorf("cold start: %w", err)
 		}
 		times = append(times, ms(time.Since(begin)))
 	}
@@ -43,9 +41,12 @@ func (r *Report) deployTimes(ctx context.Context, l *lab) error {
 		if err := n.deploy(ctx, "default", "live", fmt.Sprintf("function handle(req) { return %q }", want)); err != nil {
 			return err
 		}
-		status, body, err := get(ctx, n.functions+"/fn/default/live")
-		if err != nil || status != http.StatusOK || body != want {
-			return fmt.Errorf("after a deploy that every node acknowledged: status %d, body %q, want %q: %w", status, body, want, err)
+		body, err := get(ctx, n.functions+"/fn/default/live")
+		if err == nil && body != want {
+			err = fmt.Errorf("the answer is %q, not %q", body, want)
+		}
+		if err != nil {
+			return fmt.Errorf("after a deploy that every node acknowledged: %w", err)
 		}
 		times = append(times, ms(time.Since(begin)))
 	}
