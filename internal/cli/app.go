@@ -56,7 +56,7 @@ func (c *cli) listApps(ctx context.Context) error {
 	defer c.cut(more)
 	return c.print(apps, func() {
 		if len(apps) == 0 {
-			c.notef("You are a member of no app. An admin can add you with: picloud member add USER ROLE --app APP")
+			c.notef("You are a member of no app. Make one with: picloud app add NAME, or let its admin add you: picloud member add USER ROLE --app APP")
 			return
 		}
 		rows := make([][]string, 0, len(apps))

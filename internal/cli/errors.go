@@ -79,9 +79,11 @@ func printError(w io.Writer, cmd *cobra.Command, err error) {
 func (f *failure) text() string {
 	text := f.err.Error()
 	title := strings.ToLower(f.err.Code.Entry().Title)
+	app, _, _ := strings.Cut(f.resource, "/")
 	switch {
 	case f.err.Err != nil:
-	case f.err.Detail == "", f.resource != "" && strings.HasSuffix(text, f.resource), // no reason but the kind of the error
+	case f.err.Detail == "", // no reason but the kind of the error
+		f.resource != "" && strings.HasSuffix(text, f.resource), app != "" && strings.HasSuffix(text, " app "+app),
 		f.err.Code == picloud.CodeDatabaseDown && !strings.HasSuffix(text, title): // the node keeps the reason to itself
 		text += ": " + title
 	}
