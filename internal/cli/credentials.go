@@ -53,8 +53,12 @@ func (c *cli) credentialPaths() []string {
 	} else if home := c.Getenv("HOME"); home != "" {
 		paths = append(paths, filepath.Join(home, ".local", "share", "picloud", "credentials"))
 	}
-	return append(paths, "/var/lib/picloud/credentials")
+	return append(paths, serviceCredentials)
 }
+
+// serviceCredentials are those of a node that systemd runs. Tests have others,
+// for there may be one on the machine.
+var serviceCredentials = "/var/lib/picloud/credentials"
 
 // places reads every file of credentialPaths.
 func (c *cli) places() []place {
