@@ -16,7 +16,8 @@ const maxEgress = 100
 // Prefix is set.
 type EgressRule struct {
 	// Host is a name such as "api.example.org", or "*.example.org" for every
-	// name below. It allows public addresses only. "*" is every name.
+	// name below. It allows public addresses only. "*" is every host,
+	// public addresses without a name included.
 	Host string
 	// Prefix is a range of addresses. Private addresses, such as those of a
 	// home network, are allowed only by a range that is private as a whole.

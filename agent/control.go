@@ -22,7 +22,7 @@ type metricsKey struct{}
 func (a *Agent) newControl(d *database) (http.Handler, error) {
 	m, err := manager.New(manager.Options{
 		Apps: d.Apps(), Functions: d.Functions(), Versions: d.Versions(), Deployments: d.Deployments(), Users: d.Users(),
-		Secrets: d.Secrets(), Compiler: a.executor, Drafter: drafter{a}, Fleet: d.fleet, Sealer: a.vault, Logger: a.log,
+		Secrets: d.Secrets(), Compiler: a.executor, Drafter: drafter{a}, Fleet: d.fleet, Catalog: d.Catalog(), Sealer: a.vault, Logger: a.log,
 	})
 	if err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ type Options struct {
 	Compiler    Compiler
 	Drafter     Drafter
 	Fleet       Fleet
+	Catalog     Catalog
 
 	// Sealer seals secrets. Default: none, and no secret can be set.
 	Sealer Sealer
@@ -45,7 +46,7 @@ type Manager struct {
 func New(o Options) (*Manager, error) {
 	for name, missing := range map[string]bool{
 		"Apps": o.Apps == nil, "Functions": o.Functions == nil, "Versions": o.Versions == nil, "Deployments": o.Deployments == nil,
-		"Users": o.Users == nil, "Secrets": o.Secrets == nil, "Compiler": o.Compiler == nil, "Drafter": o.Drafter == nil, "Fleet": o.Fleet == nil,
+		"Users": o.Users == nil, "Secrets": o.Secrets == nil, "Compiler": o.Compiler == nil, "Drafter": o.Drafter == nil, "Fleet": o.Fleet == nil, "Catalog": o.Catalog == nil,
 	} {
 		if missing {
 			return nil, errors.New("new manager: Options." + name + " is nil")

@@ -32,6 +32,7 @@ type world struct {
 	dataKeys []string // that are in effect, one after the other; the last one stays
 	kept     []string
 	live     picloud.Function
+	headErr  error
 }
 
 func (w *world) note(s string) { w.noted = append(w.noted, s) }
@@ -139,11 +140,13 @@ func (w *world) Await(ctx context.Context, rev int64, mode string) (picloud.Acks
 	}
 }
 
+func (w *world) Head(context.Context) (int64, error) { return 7, w.headErr }
+
 func (w *world) manager(t *testing.T) *Manager {
 	t.Helper()
 	m, err := New(Options{
 		Apps: apps{w}, Functions: functions{w}, Versions: versions{w}, Deployments: deployments{w}, Users: users{w},
-		Secrets: secrets{w}, Sealer: w, Compiler: w, Drafter: w, Fleet: w, AwaitTimeout: 50 * time.Millisecond,
+		Secrets: secrets{w}, Sealer: w, Compiler: w, Drafter: w, Fleet: w, Catalog: w, AwaitTimeout: 50 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	return m
@@ -151,7 +154,7 @@ func (w *world) manager(t *testing.T) *Manager {
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	w := &world{}
-	_, err := New(Options{Apps: apps{w}, Functions: functions{w}, Versions: versions{w}, Deployments: deployments{w}, Users: users{w}, Secrets: secrets{w}, Compiler: w, Fleet: w})
+	_, err := New(Options{Apps: apps{w}, Functions: functions{w}, Versions: versions{w}, Deployments: deployments{w}, Users: users{w}, Secrets: secrets{w}, Compiler: w, Fleet: w, Catalog: w})
 	require.EqualError(t, err, "new manager: Options.Drafter is nil")
 }
 

@@ -42,6 +42,18 @@ func (m *Manager) rollOut(ctx context.Context, wait string, commit func() (piclo
 	return r, nil
 }
 
+// Settle waits until the nodes that are alive serve everything that was
+// committed before, at most Options.AwaitTimeout: who has changed a setting and
+// then calls the function expects the new one. The change stands in any case.
+func (m *Manager) Settle(ctx context.Context) {
+	rev, err := m.o.Catalog.Head(ctx)
+	if err != nil {
+		m.log.Warn("the catalog's revision could not be read to wait for it", slog.Any("error", err))
+		return
+	}
+	m.await(ctx, rev, "all")
+}
+
 // await says who serves rev. What is committed stays committed, so a fleet that
 // cannot say is an incomplete acknowledgement and never an error.
 func (m *Manager) await(ctx context.Context, rev int64, wait string) picloud.Acks {
@@ -49,7 +61,7 @@ func (m *Manager) await(ctx context.Context, rev int64, wait string) picloud.Ack
 	defer cancel()
 	acks, err := m.o.Fleet.Await(ctx, rev, wait)
 	if err != nil {
-		m.log.Warn("nodes did not say whether they serve the deployment", slog.Int64("rev", rev), slog.Any("error", err))
+		m.log.Warn("nodes did not say whether they serve the change", slog.Int64("rev", rev), slog.Any("error", err))
 		acks.Complete = false
 	}
 	acks.Rev = rev

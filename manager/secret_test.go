@@ -68,7 +68,7 @@ func TestWithoutASealerNothingIsSet(t *testing.T) {
 	w := &world{role: picloud.RoleDeveloper}
 	m, err := New(Options{
 		Apps: apps{w}, Functions: functions{w}, Versions: versions{w}, Deployments: deployments{w}, Users: users{w},
-		Secrets: secrets{w}, Compiler: w, Drafter: w, Fleet: w,
+		Secrets: secrets{w}, Compiler: w, Drafter: w, Fleet: w, Catalog: w,
 	})
 	require.NoError(t, err)
 	require.Equal(t, picloud.CodeSecrets, picloud.CodeOf(m.SetSecret(t.Context(), picloud.Actor{}, "shop", "KEY", []byte("x"))))

@@ -52,7 +52,7 @@ func newNode(t testing.TB) *node {
 	require.NoError(t, n.db.Nodes().Report(context.Background(), picloud.Node{ID: nodeID, Name: "pi-1", Version: "test"}))
 	m, err := manager.New(manager.Options{
 		Apps: n.db.Apps(), Functions: n.db.Functions(), Versions: n.db.Versions(), Deployments: n.db.Deployments(),
-		Users: n.db.Users(), Secrets: n.db.Secrets(), Sealer: sealer{n.key}, Compiler: compiler{}, Drafter: compiler{}, Fleet: &n.fleet,
+		Users: n.db.Users(), Secrets: n.db.Secrets(), Sealer: sealer{n.key}, Compiler: compiler{}, Drafter: compiler{}, Fleet: &n.fleet, Catalog: n.db.Catalog(),
 	})
 	require.NoError(t, err)
 	handler, err := api.New(api.Options{

@@ -95,6 +95,9 @@ func TestPolicies(t *testing.T) {
 	require.False(t, p.name("a.example.com", 80))
 	require.True(t, policyOf(t, "*").name("anything", 1))
 	require.False(t, policyOf(t, "*:443").name("anything", 80))
+	require.True(t, policyOf(t, "*:443").every(443))
+	require.False(t, policyOf(t, "*:443").every(80))
+	require.False(t, policyOf(t, "*.example.org").every(443))
 
 	for to, want := range map[string]bool{
 		"192.168.1.7:8123": true, "192.168.1.7:80": false, "192.168.2.7:8123": false, "8.8.8.8:53": true, "8.8.4.4:53": false,

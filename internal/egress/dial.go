@@ -57,6 +57,7 @@ func (d *dialer) candidates(ctx context.Context, host string, port uint16) ([]ne
 	addrs, named := []netip.Addr{}, false
 	if addr, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, addr)
+		named = d.policy.every(port)
 	} else {
 		if !d.policy.may(host, port) { // checked before; here for who dials without asking
 			return nil, denied(host, port)

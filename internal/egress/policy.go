@@ -87,6 +87,14 @@ func (p *Policy) name(host string, port uint16) bool {
 	})
 }
 
+// every reports whether a rule is "*", which means public addresses without a
+// name too.
+func (p *Policy) every(port uint16) bool {
+	return p != nil && slices.ContainsFunc(p.names, func(r nameRule) bool {
+		return r.name == "" && (r.port == 0 || r.port == port)
+	})
+}
+
 // may reports whether a name is worth looking up: a rule names it, or the list
 // has a range that could hold its addresses.
 func (p *Policy) may(host string, port uint16) bool {

@@ -49,6 +49,8 @@ FROM head LEFT JOIN LATERAL (
 ) c ON true
 ORDER BY c.rev, c.app, c.function`
 
+	sqlCatalogHead = `SELECT rev FROM catalog_head`
+
 	sqlCatalogSources = `SELECT digest, source FROM code WHERE digest = ANY($1)`
 )
 
@@ -75,6 +77,16 @@ type deltaRow struct {
 	limits, digest, settings, env, key []byte
 	names                              []string
 	sealed                             [][]byte
+}
+
+// Head returns the present revision: whoever serves it serves everything that
+// was committed before.
+func (c Catalog) Head(ctx context.Context) (rev int64, err error) {
+	revs, err := rows(ctx, c.db, c.db.api, subject{"read catalog", ""}, pgx.RowTo[int64], sqlCatalogHead)
+	if err != nil {
+		return 0, err
+	}
+	return revs[0], nil
 }
 
 func addToDelta(out *picloud.Delta, row pgx.CollectableRow) error {

@@ -90,6 +90,7 @@ func (s *server) UpdateApp(ctx context.Context, r UpdateAppRequestObject) (Updat
 	if err != nil {
 		return nil, err
 	}
+	s.o.Manager.Settle(ctx)
 	return UpdateApp200JSONResponse{Body: app, Headers: UpdateApp200ResponseHeaders{ETag: etag(app.Rev)}}, nil
 }
 
@@ -102,5 +103,6 @@ func (s *server) DeleteApp(ctx context.Context, r DeleteAppRequestObject) (Delet
 	if err := s.o.Apps.Delete(ctx, actor(ctx), r.App); err != nil {
 		return nil, err
 	}
+	s.o.Manager.Settle(ctx)
 	return DeleteApp204Response{}, nil
 }

@@ -46,6 +46,7 @@ func (s *server) ReplaceEnv(ctx context.Context, r ReplaceEnvRequestObject) (Rep
 	if err != nil {
 		return nil, err
 	}
+	s.o.Manager.Settle(ctx)
 	return ReplaceEnv200JSONResponse{Body: dictionary(env), Headers: ReplaceEnv200ResponseHeaders{ETag: etag(rev)}}, nil
 }
 

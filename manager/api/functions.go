@@ -89,6 +89,7 @@ func (s *server) UpdateFunction(ctx context.Context, r UpdateFunctionRequestObje
 	if err != nil {
 		return nil, err
 	}
+	s.o.Manager.Settle(ctx)
 	return UpdateFunction200JSONResponse{Body: f, Headers: UpdateFunction200ResponseHeaders{ETag: etag(f.Rev)}}, nil
 }
 
@@ -105,6 +106,7 @@ func (s *server) DeleteFunction(ctx context.Context, r DeleteFunctionRequestObje
 	if err := s.o.Functions.Delete(ctx, actor(ctx), r.App, r.Function, rev); err != nil {
 		return nil, err
 	}
+	s.o.Manager.Settle(ctx)
 	return DeleteFunction204Response{}, nil
 }
 

@@ -45,7 +45,7 @@ func newNodeOn(t *testing.T, db *postgres.DB, change ...func(*Options)) *node {
 	logger := slog.New(slog.NewTextHandler(n.logged, nil))
 	m, err := manager.New(manager.Options{
 		Apps: db.Apps(), Functions: db.Functions(), Versions: db.Versions(), Deployments: db.Deployments(), Users: db.Users(),
-		Secrets: db.Secrets(), Sealer: n.agent, Compiler: n.agent, Drafter: n.agent, Fleet: n.agent, Logger: logger, AwaitTimeout: time.Second,
+		Secrets: db.Secrets(), Sealer: n.agent, Compiler: n.agent, Drafter: n.agent, Fleet: n.agent, Catalog: db.Catalog(), Logger: logger, AwaitTimeout: time.Second,
 	})
 	require.NoError(t, err)
 	o := Options{

@@ -56,5 +56,6 @@ func (s *server) UpdateNode(ctx context.Context, r UpdateNodeRequestObject) (Upd
 	if err != nil {
 		return nil, err
 	}
+	s.o.Manager.Settle(ctx)
 	return UpdateNode200JSONResponse(n), nil
 }

@@ -40,6 +40,7 @@ func (s *server) PutSecret(ctx context.Context, r PutSecretRequestObject) (PutSe
 	if err := s.o.Manager.SetSecret(ctx, actor(ctx), r.App, r.Secret, value); err != nil {
 		return nil, err
 	}
+	s.o.Manager.Settle(ctx)
 	return PutSecret204Response{}, nil
 }
 
@@ -51,6 +52,7 @@ func (s *server) DeleteSecret(ctx context.Context, r DeleteSecretRequestObject) 
 	if err := s.o.Secrets.Delete(ctx, actor(ctx), r.App, r.Secret); err != nil {
 		return nil, err
 	}
+	s.o.Manager.Settle(ctx)
 	return DeleteSecret204Response{}, nil
 }
 
