@@ -33,7 +33,7 @@ func (c *cli) deployCommand() *cobra.Command {
 		Short: "Make scripts live as functions",
 		Long: "Make scripts live as functions. A file's name is the function's name; a folder stands for the\n" +
 			"scripts in it. A script that does not compile changes nothing: what was live stays live.\n" +
-			"The function, and app \"default\", are created when they do not exist.",
+			"A function that does not exist is created; for cluster admins the app is, too.",
 		Example: "  picloud deploy hello.risor\n" +
 			"  picloud deploy functions/ --app shop\n" +
 			"  generate | picloud deploy - --name report",

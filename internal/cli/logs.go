@@ -221,7 +221,7 @@ func (f *follower) print(record client.LogRecord) error {
 }
 
 func (f *follower) fail(err error) error {
-	return f.node.fail(err, "read logs of", f.app+"/"+f.function)
+	return noFunction(f.node.fail(err, "read logs of", f.app+"/"+f.function), f.app, f.function)
 }
 
 // temporary reports whether following again may help: the server could not be

@@ -65,6 +65,16 @@ func noFunction(err error, app, function string) error {
 	return notFound(err, "deploy it first: "+inApp("picloud deploy "+function+".risor", app)+"; those that are there are listed by: "+inApp("picloud ls", app))
 }
 
+// noNode says where to look to somebody whose node was not found; the control
+// API's own hint names a request.
+func noNode(err error) error {
+	var f *failure
+	if errors.As(err, &f) && f.err.Code == picloud.CodeNotFound {
+		f.err.Hint = "picloud node ls lists those that are there"
+	}
+	return err
+}
+
 // notFound adds a hint to the error of what is not there, unless it has one.
 func notFound(err error, hint string) error {
 	var f *failure

@@ -82,7 +82,7 @@ func (c *cli) listMembers(ctx context.Context) error {
 		return page.Items, page.Next, err
 	})
 	if err != nil {
-		return node.fail(err, "list members of", c.app)
+		return noApp(node.fail(err, "list members of", c.app), c.app)
 	}
 	defer c.cut(more)
 	return c.print(members, func() {

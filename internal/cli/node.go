@@ -31,7 +31,7 @@ func (c *cli) nodeCommand() *cobra.Command {
 				defer cancel()
 				n, err := client.Read[client.Node](node.GetNode(ctx, names[0]))
 				if err != nil {
-					return node.fail(err, "show node", names[0])
+					return noNode(node.fail(err, "show node", names[0]))
 				}
 				return c.print(n, func() { c.printNode(n) })
 			},
@@ -69,7 +69,7 @@ func (c *cli) nodeSetCommand() *cobra.Command {
 		defer cancel()
 		n, err := client.Read[client.Node](node.UpdateNode(ctx, names[0], patch))
 		if err != nil {
-			return node.fail(err, "change node", names[0])
+			return noNode(node.fail(err, "change node", names[0]))
 		}
 		return c.print(n, func() { c.printNode(n) })
 	}

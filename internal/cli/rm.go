@@ -15,7 +15,7 @@ func (c *cli) rmCommand() *cobra.Command {
 	return c.removal("rm FUNCTION", "Delete a function with its versions", "function", c.completeFunctions,
 		func(ctx context.Context, node *connection, name string) error {
 			_, err := client.Read[client.Nothing](node.DeleteFunction(ctx, c.app, name, nil))
-			return node.fail(err, "delete function", c.app+"/"+name)
+			return notFound(node.fail(err, "delete function", c.app+"/"+name), inApp("picloud ls", c.app)+" lists those that are there")
 		})
 }
 

@@ -35,7 +35,7 @@ func (c *cli) rollbackCommand() *cobra.Command {
 			nodes := client.Wait(wait)
 			r, err := client.Read[client.Rollout](node.Rollback(ctx, c.app, names[0], &client.RollbackParams{Wait: &nodes}, body))
 			if err != nil {
-				return node.fail(err, "roll back", c.app+"/"+names[0])
+				return noFunction(node.fail(err, "roll back", c.app+"/"+names[0]), c.app, names[0])
 			}
 			d := deployment{
 				App: r.Deployment.App, Function: r.Deployment.Function, Version: r.Deployment.Version,

@@ -25,7 +25,7 @@ func (c *cli) versionsCommand() *cobra.Command {
 			defer cancel()
 			f, err := client.Read[client.Function](node.GetFunction(ctx, c.app, names[0]))
 			if err != nil {
-				return node.fail(err, "list versions of", c.app+"/"+names[0])
+				return noFunction(node.fail(err, "list versions of", c.app+"/"+names[0]), c.app, names[0])
 			}
 			versions, more, err := pages(func(limit *int, cursor *string) ([]client.Version, string, error) {
 				page, err := client.Read[client.VersionList](node.ListVersions(ctx, c.app, f.Name, &client.ListVersionsParams{Limit: limit, Cursor: cursor}))
