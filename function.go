@@ -41,8 +41,8 @@ type Settings struct {
 	// Env are variables of this function; they come before those of its app.
 	Env Env `json:"env,omitempty"`
 	// Secrets are the names of the app's secrets that the function may read;
-	// empty: all of them.
-	Secrets []string `json:"secrets,omitempty"`
+	// nil: all of them, empty: none.
+	Secrets []string `json:"secrets,omitzero"`
 	// Egress lists where the function may connect to, see ParseEgress; empty: nowhere.
 	Egress []string `json:"egress,omitempty"`
 }

@@ -59,7 +59,7 @@ func (g *grants) inApp(command string) string {
 
 // secret returns a sealed value, if the function may read it.
 func (g *grants) secret(name string) ([]byte, bool) {
-	if allowed := g.settings.Secrets; len(allowed) > 0 && !slices.Contains(allowed, name) {
+	if allowed := g.settings.Secrets; allowed != nil && !slices.Contains(allowed, name) {
 		return nil, false
 	}
 	sealed, ok := g.app.Secrets[name]

@@ -76,6 +76,9 @@ func TestSecretsReachTheirFunctionOnly(t *testing.T) {
 	require.Equal(t, "error secret_not_found", get("RAW"), "not in the function's list")
 	require.Equal(t, "second-value", get("TOKEN"))
 	require.Equal(t, "error secret_not_found", get("a%20b"))
+	a.settings("f", picloud.Settings{Secrets: []string{}})
+	require.Equal(t, "error secret_not_found", get("TOKEN"), "an empty list is none")
+	a.settings("f", picloud.Settings{})
 
 	// Another app has secrets of its own.
 	status, answer := a.api(http.MethodPut, "/apps/other/functions/f/code?create=true&deploy=true&wait=all", secretSource)

@@ -64,11 +64,18 @@ func (c *cli) printFunction(node *connection, f client.Function, defaults []sour
 	rows = append(rows, corsRows(f.Settings.CORS)...)
 	rows = append(rows, [][]string{
 		{"env", firstOf(strings.Join(slices.Sorted(maps.Keys(f.Settings.Env)), ", "), "only the app's")},
-		{"secrets", firstOf(strings.Join(f.Settings.Secrets, ", "), "all of the app's")},
+		{"secrets", secretsText(f.Settings.Secrets)},
 		{"egress", firstOf(strings.Join(f.Settings.Egress, ", "), "nowhere")},
 	}...)
 	rows = append(rows, limitRows(append([]source{{"function", textsOf(f.Settings.Limits)}}, defaults...)...)...)
 	c.table("NAME "+f.App+"/"+f.Name, rows)
+}
+
+func secretsText(names []string) string {
+	if names == nil {
+		return "all of the app's"
+	}
+	return firstOf(strings.Join(names, ", "), "none")
 }
 
 func corsText(cors *picloud.CORS) string {

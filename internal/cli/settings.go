@@ -54,7 +54,7 @@ func limitParser(l picloud.Limit) func(string) (any, error) {
 
 func functionSettings() []setting {
 	return append(limitSettings(), []setting{
-		{"secrets", "secrets of the app that it may read, such as A,B (default all)", []string{"secrets"}, parseList},
+		{"secrets", "secrets of the app that it may read, such as A,B, or \"\" for none (default all)", []string{"secrets"}, parseSecrets},
 		{"methods", "HTTP methods it takes, such as GET,POST (default all)", []string{"methods"}, parseMethods},
 		{"cors-origins", "origins whose pages may call it, or * (default none)", []string{"cors", "origins"}, parseList},
 		{"cors-methods", "methods that those pages may use (default those it takes)", []string{"cors", "methods"}, parseMethods},
@@ -201,6 +201,14 @@ func parseBool(s string) (any, error) {
 }
 
 func parseMethods(s string) (any, error) { return parseList(strings.ToUpper(s)) }
+
+// parseSecrets takes no name at all, which is not the same as no list.
+func parseSecrets(s string) (any, error) {
+	if strings.TrimSpace(s) == "" {
+		return []string{}, nil
+	}
+	return parseList(s)
+}
 
 func parseList(s string) (any, error) {
 	items := []string{}
