@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -199,12 +200,17 @@ func decodeArgs(encoded []byte) ([]any, error) {
 }
 
 // consult asks the host and encodes its answer.
-func (e *Executor) consult(ctx context.Context, call HostCall) ([]byte, error) {
+func (e *Executor) consult(ctx context.Context, call HostCall) (out []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil { // the arguments are a script's
+			out, err = nil, fmt.Errorf("host function panicked: %v\n%s", r, debug.Stack())
+		}
+	}()
 	value, err := e.opts.Host.Call(ctx, call)
 	if err != nil {
 		return nil, err
 	}
-	out, err := wire.Marshal(value)
+	out, err = wire.Marshal(value)
 	if err == nil && len(out) > wire.MaxHostValue {
 		return nil, &HostError{hostInternal, "the answer is too large"}
 	}

@@ -281,13 +281,17 @@ type broker struct {
 	calls []HostCall
 	err   error
 	block bool
+	panic bool
 }
 
 func (b *broker) Call(ctx context.Context, c HostCall) (any, error) {
 	b.mu.Lock()
 	b.calls = append(b.calls, c)
-	err, block := b.err, b.block
+	err, block, trip := b.err, b.block, b.panic
 	b.mu.Unlock()
+	if trip {
+		panic("a fault of the host")
+	}
 	if block {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -310,6 +314,10 @@ func TestHostCalls(t *testing.T) {
 	require.Equal(t, "1 internal <nil>", must(t, f, "/host/1"))
 	host.err = fmt.Errorf("wrapped: %w", &HostError{"kv_conflict", "no"})
 	require.Equal(t, "1 kv_conflict <nil>", must(t, f, "/host/1"))
+
+	host.err, host.panic = nil, true
+	require.Equal(t, "1 internal <nil>", must(t, f, "/host/1"), "the node lives on")
+	host.panic = false
 
 	// A host call ends with its call.
 	host.block = true
