@@ -5,6 +5,8 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/picloud/picloud/executor/sandbox"
 )
 
@@ -23,4 +25,16 @@ func machineMemory() int64 {
 		return 2 << 30
 	}
 	return int64(uint64(info.Totalram) * uint64(info.Unit))
+}
+
+// mayChangeUser says whether root has the capabilities to start a process as
+// somebody else; in a container it may not.
+func mayChangeUser() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return true // then the start of a worker will tell
+	}
+	const need = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	return data[0].Effective&need == need
 }

@@ -35,6 +35,9 @@ func newUIDRange(base int, log *slog.Logger) *uidRange {
 		return r
 	}
 	switch {
+	case !mayChangeUser():
+		r.base = noUID
+		log.Warn("executors run as the node's own user: it is root without the capabilities CAP_SETUID and CAP_SETGID")
 	case !uidsMapped(nobody, 1):
 		r.base = noUID
 		log.Warn("executors run as the node's own user: this user namespace has no other", "first", base, "count", uidCount)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"hash"
 	"math/big"
+	"strings"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 )
@@ -39,6 +40,9 @@ var errKeyKind = errors.New("it is for another algorithm")
 
 func verify(a *arguments) (object.Object, error) {
 	algorithm, data, signature := a.text(0), a.data(2), a.data(3)
+	if a.fault == nil && !knownAlgorithm(algorithm) { // before the key: a shared secret is no key
+		return nil, unknownAlgorithm(algorithm)
+	}
 	var key any
 	var err error
 	switch v := a.values[1].(type) {
@@ -89,8 +93,28 @@ var algorithms = map[string]struct {
 // curveBits are those of the curve that an ES algorithm is for.
 var curveBits = map[string]int{"ES256": 256, "ES384": 384, "ES512": 521}
 
+// knownAlgorithm says whether verify has it.
+func knownAlgorithm(name string) bool {
+	if name == "EdDSA" {
+		return true
+	}
+	if len(name) != 5 {
+		return false
+	}
+	_, ok := algorithms[name[2:]]
+	return ok && (name[:2] == "RS" || name[:2] == "PS" || name[:2] == "ES")
+}
+
+func unknownAlgorithm(name string) *HostError {
+	hint := "; see crypto.verify"
+	if strings.HasPrefix(name, "HS") {
+		hint = ": a signature made with a shared secret is checked with crypto.hmac and crypto.equal"
+	}
+	return &HostError{"crypto_unknown_algorithm", "crypto.verify has no algorithm " + shorten(name, 40) + hint}
+}
+
+// signed checks a signature by a known algorithm.
 func (a *arguments) signed(algorithm string, key any, data, signature []byte) (bool, error) {
-	unknown := &HostError{"crypto_unknown_algorithm", "there is no algorithm " + shorten(algorithm, 40) + "; see crypto.verify"}
 	if algorithm == "EdDSA" {
 		k, ok := key.(ed25519.PublicKey)
 		if !ok {
@@ -98,29 +122,13 @@ func (a *arguments) signed(algorithm string, key any, data, signature []byte) (b
 		}
 		return ed25519.Verify(k, data, signature), nil
 	}
-	if len(algorithm) != 5 {
-		return false, unknown
-	}
-	h, ok := algorithms[algorithm[2:]]
-	if !ok {
-		return false, unknown
-	}
+	h := algorithms[algorithm[2:]]
 	sum := h.make()
 	if err := a.chunks(data, func(part []byte) { _, _ = sum.Write(part) }); err != nil {
 		return false, err
 	}
 	digest := sum.Sum(nil)
-	switch algorithm[:2] {
-	case "RS", "PS":
-		k, ok := key.(*rsa.PublicKey)
-		if !ok {
-			return false, errKeyKind
-		}
-		if algorithm[0] == 'R' {
-			return rsa.VerifyPKCS1v15(k, h.id, digest, signature) == nil, nil
-		}
-		return rsa.VerifyPSS(k, h.id, digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil, nil
-	case "ES":
+	if algorithm[0] == 'E' {
 		k, ok := key.(*ecdsa.PublicKey)
 		if !ok || k.Curve.Params().BitSize != curveBits[algorithm] {
 			return false, errKeyKind
@@ -130,5 +138,12 @@ func (a *arguments) signed(algorithm string, key any, data, signature []byte) (b
 		}
 		return ecdsa.VerifyASN1(k, digest, signature), nil
 	}
-	return false, unknown
+	k, ok := key.(*rsa.PublicKey)
+	if !ok {
+		return false, errKeyKind
+	}
+	if algorithm[0] == 'R' {
+		return rsa.VerifyPKCS1v15(k, h.id, digest, signature) == nil, nil
+	}
+	return rsa.VerifyPSS(k, h.id, digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil, nil
 }

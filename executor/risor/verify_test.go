@@ -136,6 +136,7 @@ func TestVerify(t *testing.T) {
 
 	for _, name := range []string{"HS256", "none", "RS1", "", "ES999", "RS257"} {
 		require.Equal(t, "crypto_unknown_algorithm", askVerify(t, name, jwkOf(all["RSA"].public), "data", nil), name)
+		require.Equal(t, "crypto_unknown_algorithm", askVerify(t, name, "a shared secret", "data", nil), name)
 	}
 }
 
