@@ -53,10 +53,10 @@ func (r *Report) crowd(ctx context.Context, l *lab) error {
 	}
 	before := n.cpu()["node"]
 	pause(ctx, l.plan.idle)
-	used := n.cpu()["node"] - before
+	used, left := n.cpu()["node"]-before, len(n.executors())
 	r.Crowd = &Crowd{
 		Deployed: l.plan.crowd, Called: len(active), Calls: crowdCalls, Median: calls.Median, P99: calls.P99,
-		Workers: workers.Processes, WorkersPSS: workers.PSS, NodePSS: self.PSS,
+		Workers: workers.Processes, WorkersPSS: workers.PSS, NodePSS: self.PSS, Left: left,
 		IdleCPU: round3(100 * used / l.plan.idle.Seconds()),
 	}
 	return nil

@@ -205,7 +205,7 @@ func FuzzPublicKey(f *testing.F) {
 		}
 		want, err := x509.ParsePKIXPublicKey(b)
 		if err != nil {
-			t.Skip("x509 asks for minimal lengths and parameters, which decide nothing")
+			return // x509 asks for minimal lengths and parameters, which decide nothing
 		}
 		require.True(t, want.(interface{ Equal(crypto.PublicKey) bool }).Equal(key), fmt.Sprintf("%x", b))
 	})

@@ -12,9 +12,7 @@ import (
 // TestOutputThatWasCutIsAFailure: a file on a full disk has not all of it.
 func TestOutputThatWasCutIsAFailure(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Skip("there is no /dev/full here")
-	}
+	require.NoError(t, err)
 	defer full.Close()
 	self, err := os.Executable()
 	require.NoError(t, err)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,9 +43,6 @@ func all(values []int, want int) bool {
 
 // TestSpinningWorker has a worker spin, die, spin again and come to rest.
 func TestSpinningWorker(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("needs /proc and clocks of processes")
-	}
 	e := launch(t, nil)
 	f, neighbour := function(e, "shop", "f", nil), function(e, "good", "f", nil)
 	must(t, neighbour, "/pid")
@@ -83,9 +79,6 @@ func TestSpinningWorker(t *testing.T) {
 
 // TestSpinningWorkerReplaced is what happens where nobody may raise a priority.
 func TestSpinningWorkerReplaced(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("needs /proc and clocks of processes")
-	}
 	e := launch(t, nil)
 	e.mayRaise = false
 	f := function(e, "shop", "f", nil)
