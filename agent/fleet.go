@@ -42,7 +42,7 @@ func (f *fleet) watch() <-chan struct{} {
 // alive, "quorum" for more than half of them, "none" for no other node. It
 // always waits for this node. When ctx ends, or when only absent nodes
 // are left, it answers what is known, with Complete false.
-func (f *fleet) Await(ctx context.Context, rev int64, mode string) (picloud.Acks, error) {
+func (f *fleet) Await(ctx context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error) {
 	f.wake()
 	acks := picloud.Acks{Rev: rev}
 	for {
@@ -73,10 +73,10 @@ func (f *fleet) Await(ctx context.Context, rev int64, mode string) (picloud.Acks
 
 // count says who serves rev now. settled means that waiting changes nothing:
 // those who do not serve it are absent.
-func (f *fleet) count(ctx context.Context, rev int64, mode string) (acks picloud.Acks, settled bool) {
+func (f *fleet) count(ctx context.Context, rev int64, mode picloud.Wait) (acks picloud.Acks, settled bool) {
 	self := f.self()
 	acks = picloud.Acks{Rev: rev, Nodes: []string{self.Name}}
-	if mode == "none" {
+	if mode == picloud.WaitNone {
 		acks.Complete = true
 		return acks, true
 	}
@@ -103,7 +103,7 @@ func (f *fleet) count(ctx context.Context, rev int64, mode string) (acks picloud
 	}
 	slices.Sort(acks.Nodes)
 	everybody := len(acks.Nodes) == alive
-	acks.Complete = len(acks.Missing) == 0 || mode == "quorum" && 2*len(acks.Nodes) > alive
+	acks.Complete = len(acks.Missing) == 0 || mode == picloud.WaitQuorum && 2*len(acks.Nodes) > alive
 	return acks, everybody || acks.Complete
 }
 

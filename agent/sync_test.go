@@ -175,7 +175,7 @@ func TestAwaitNamesWhoIsMissing(t *testing.T) {
 	f := &fleet{self: a.self, nodes: store, catalog: a.catalog, wake: s.wake, changed: make(chan struct{})}
 	soon, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	for mode, want := range map[string]picloud.Acks{
+	for mode, want := range map[picloud.Wait]picloud.Acks{
 		"none":   {Rev: 7, Nodes: []string{"pi-1"}, Complete: true},
 		"quorum": {Rev: 7, Nodes: []string{"pi-1", "pi-2"}, Missing: []string{"pi-3", "pi-4"}, Complete: true},
 		"all":    {Rev: 7, Nodes: []string{"pi-1", "pi-2"}, Missing: []string{"pi-3", "pi-4"}},

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/machine"
 )
 
 // smallBody is how much memory each body may take beside the node's transit
@@ -18,7 +19,7 @@ const (
 	maxTransit = 1 << 30
 )
 
-func defaultTransit() int64 { return min(max(machineMemory()/8, minTransit), maxTransit) }
+func defaultTransit() int64 { return min(max(machine.Memory()/8, minTransit), maxTransit) }
 
 // transit bounds the memory of bodies on their way through the node: requests
 // that are still coming in or wait for their function, and answers that their

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/machine"
 )
 
 // WorkerCommand is the hidden subcommand with which picloud itself serves as the
@@ -87,7 +88,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Sandbox = cmp.Or(o.Sandbox, defaultSandbox)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
 	o.MaxWorkers = cmp.Or(o.MaxWorkers, min(runtime.NumCPU(), 4))
-	o.MemoryCap = cmp.Or(o.MemoryCap, machineMemory()/2)
+	o.MemoryCap = cmp.Or(o.MemoryCap, machine.Memory()/2)
 	o.QueueTimeout = cmp.Or(o.QueueTimeout, 30*time.Second)
 	o.LoadTimeout = cmp.Or(o.LoadTimeout, 2*time.Second)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 10*time.Second)

@@ -3,7 +3,6 @@ package executor
 import (
 	"fmt"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -16,15 +15,6 @@ func imagePath(name string) string {
 		return name
 	}
 	return fmt.Sprintf("/proc/self/fd/%d", sandbox.ImageFD)
-}
-
-// machineMemory is the machine's memory in bytes.
-func machineMemory() int64 {
-	var info syscall.Sysinfo_t
-	if err := syscall.Sysinfo(&info); err != nil {
-		return 2 << 30
-	}
-	return int64(uint64(info.Totalram) * uint64(info.Unit))
 }
 
 // mayChangeUser says whether root has the capabilities to start a process as

@@ -7,6 +7,3 @@ func imagePath(name string) string { return name }
 
 // mayChangeUser: root may.
 func mayChangeUser() bool { return true }
-
-// machineMemory is what a development machine is taken to have, in bytes.
-func machineMemory() int64 { return 8 << 30 }

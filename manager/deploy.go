@@ -15,7 +15,7 @@ type DeployRequest struct {
 	Source   []byte
 	Create   bool   // make the function when there is none; for admins the app too
 	Deploy   bool   // make the version live
-	Wait     string // which nodes to wait for: "all", "quorum" or "none"
+	Wait     picloud.Wait
 }
 
 // Deployed is what a deploy led to.

@@ -130,8 +130,8 @@ func (w *world) Draft(_ context.Context, f picloud.Function, _ []byte, most time
 	return picloud.Response{}, []picloud.LogRecord{{Message: "x"}}, w.draft
 }
 
-func (w *world) Await(ctx context.Context, rev int64, mode string) (picloud.Acks, error) {
-	w.note("await " + mode)
+func (w *world) Await(ctx context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error) {
+	w.note("await " + string(mode))
 	select {
 	case <-time.After(w.wait):
 		return picloud.Acks{Rev: rev, Nodes: []string{"pi-1"}, Complete: true}, nil

@@ -16,20 +16,20 @@ type Rollout struct {
 }
 
 // Activate makes an existing version live and waits for the nodes as wait says.
-func (m *Manager) Activate(ctx context.Context, actor picloud.Actor, app, function string, version int, wait string) (Rollout, error) {
+func (m *Manager) Activate(ctx context.Context, actor picloud.Actor, app, function string, version int, wait picloud.Wait) (Rollout, error) {
 	return m.rollOut(ctx, wait, func() (picloud.Deployment, error) {
 		return m.o.Deployments.Deploy(ctx, actor, app, function, version)
 	})
 }
 
 // Rollback makes version to live; 0: the one that was live before.
-func (m *Manager) Rollback(ctx context.Context, actor picloud.Actor, app, function string, to int, wait string) (Rollout, error) {
+func (m *Manager) Rollback(ctx context.Context, actor picloud.Actor, app, function string, to int, wait picloud.Wait) (Rollout, error) {
 	return m.rollOut(ctx, wait, func() (picloud.Deployment, error) {
 		return m.o.Deployments.Rollback(ctx, actor, app, function, to)
 	})
 }
 
-func (m *Manager) rollOut(ctx context.Context, wait string, commit func() (picloud.Deployment, error)) (Rollout, error) {
+func (m *Manager) rollOut(ctx context.Context, wait picloud.Wait, commit func() (picloud.Deployment, error)) (Rollout, error) {
 	start := time.Now()
 	d, err := commit()
 	if err != nil {
@@ -51,12 +51,12 @@ func (m *Manager) Settle(ctx context.Context) {
 		m.log.Warn("the catalog's revision could not be read to wait for it", slog.Any("error", err))
 		return
 	}
-	m.await(ctx, rev, "all")
+	m.await(ctx, rev, picloud.WaitAll)
 }
 
 // await says who serves rev. What is committed stays committed, so a fleet that
 // cannot say is an incomplete acknowledgement and never an error.
-func (m *Manager) await(ctx context.Context, rev int64, wait string) picloud.Acks {
+func (m *Manager) await(ctx context.Context, rev int64, wait picloud.Wait) picloud.Acks {
 	ctx, cancel := context.WithTimeout(ctx, m.o.AwaitTimeout)
 	defer cancel()
 	acks, err := m.o.Fleet.Await(ctx, rev, wait)

@@ -64,5 +64,5 @@ type Fleet interface {
 	// Await returns when the nodes that mode asks for ("all", "quorum", "none")
 	// serve rev, or when ctx ends, and says in either case who serves it. An
 	// error means that it does not know.
-	Await(ctx context.Context, rev int64, mode string) (picloud.Acks, error)
+	Await(ctx context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error)
 }

@@ -147,7 +147,7 @@ type fleet struct {
 	missing []string
 }
 
-func (f *fleet) Await(_ context.Context, rev int64, mode string) (picloud.Acks, error) {
+func (f *fleet) Await(_ context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error) {
 	if mode == "none" {
 		return picloud.Acks{Rev: rev}, nil
 	}

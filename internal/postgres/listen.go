@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/picloud/picloud/internal/backoff"
 )
 
 // Listener hears notifications on one connection of its own, which it opens
@@ -28,9 +29,6 @@ const (
 	// quiet is how long a connection may say nothing before it is asked for a
 	// sign of life: a server that is gone without a word says nothing for ever.
 	quiet = time.Minute
-
-	backoffMin = 250 * time.Millisecond
-	backoffMax = 15 * time.Second
 
 	// sqlListenerReady refuses a standby, which never notifies.
 	sqlListenerReady = `SELECT pg_is_in_recovery()`
@@ -75,7 +73,7 @@ func (l *Listener) Stop() {
 // run keeps a connection until ctx ends.
 func (l *Listener) run(ctx context.Context) {
 	defer close(l.done)
-	pause := backoffMin
+	pause := backoff.New(backoff.First, backoff.Last)
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := l.session(ctx)
@@ -83,11 +81,10 @@ func (l *Listener) run(ctx context.Context) {
 			return
 		}
 		if time.Since(began) > quiet {
-			pause = backoffMin
+			pause.Reset()
 		}
-		wait := pause/2 + rand.N(pause)
+		wait := pause.NextBackOff()
 		l.db.log.WarnContext(ctx, "database notifications are interrupted", slog.Any("error", err), slog.Duration("retry_in", wait))
-		pause = min(2*pause, backoffMax)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):

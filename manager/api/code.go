@@ -73,12 +73,12 @@ func readSource(contentType string, body io.Reader) ([]byte, error) {
 // publicPath is where a function answers on the public listener.
 func publicPath(app, function string) string { return "/fn/" + app + "/" + function }
 
-func waitMode(w *Wait) (string, error) {
+func waitMode(w *Wait) (picloud.Wait, error) {
 	switch {
 	case w == nil:
-		return string(WaitAll), nil
+		return picloud.WaitAll, nil
 	case w.Valid():
-		return string(*w), nil
+		return picloud.Wait(*w), nil
 	default:
 		return "", invalid("wait", "must be all, quorum or none")
 	}

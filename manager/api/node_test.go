@@ -229,10 +229,10 @@ func (f *fakeAgent) Draft(_ context.Context, _ picloud.Function, source []byte, 
 	return picloud.Response{Status: 200, Header: http.Header{"X-Hi": {"1"}}, Body: req.Body}, logs, nil
 }
 
-func (f *fakeAgent) Await(_ context.Context, rev int64, mode string) (picloud.Acks, error) {
+func (f *fakeAgent) Await(_ context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.waited = append(f.waited, mode)
+	f.waited = append(f.waited, string(mode))
 	if f.awaitErr != nil {
 		return picloud.Acks{}, f.awaitErr
 	}
