@@ -6,10 +6,9 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,10 +16,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/gateway"
+	"github.com/picloud/picloud/agent/invoke"
+	"github.com/picloud/picloud/agent/replica"
 	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/internal/budget"
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/egress"
-	"github.com/picloud/picloud/internal/problem"
+	"github.com/picloud/picloud/internal/logbook"
+	"github.com/picloud/picloud/internal/redact"
+	"github.com/picloud/picloud/internal/service"
 )
 
 // Agent is one node. Make it with New, then Start it once; Stop ends it for good.
@@ -28,19 +33,17 @@ type Agent struct {
 	opts      Options
 	log       *slog.Logger
 	started   time.Time
-	ids       *callIDs
-	rings     rings
-	transit   transit
-	hidden    redactions
+	secrets   redact.Secrets
 	tenancies tenancies
 	vault     *vault
 	host      *host
-	trouble   trouble
-	metrics   *metrics
 	execStats *executor.Metrics
 
-	logs    *logs
-	catalog *catalog
+	bodies  *budget.Budget // memory for large bodies on their way
+	logs    *logbook.Book
+	invoker *invoke.Invoker
+	gateway *gateway.Gateway
+	replica *replica.Replica
 
 	state    atomic.Int32  // of type state
 	ready    chan struct{} // closed when the node serves for the first time
@@ -53,9 +56,12 @@ type Agent struct {
 	identity identity
 	executor *executor.Executor
 	database *database
-	cancel   context.CancelFunc
-	running  sync.WaitGroup
 	lock     *datadir.Lock
+
+	// The node's services: those that always run, those that run once the database
+	// was reached, and those that run while this node leads. A cluster of one leads as
+	// long as it is connected.
+	always, connected, leading service.Stack
 }
 
 // state is where a node is in its life; it only goes forward.
@@ -77,17 +83,16 @@ func New(opts Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		opts: opts, log: opts.Logger, started: time.Now(), ids: newCallIDs(),
+		opts: opts, log: opts.Logger, started: time.Now(),
 		ready: make(chan struct{}), hopeless: make(chan error, 1), execStats: executor.NewMetrics(),
-		logs: newLogs(opts.DataDir, opts.NodeName, opts.Logger),
+		vault: newVault(opts.DataDir, opts.Logger),
 	}
-	a.transit.limit, a.trouble.log = opts.TransitMemory, a.log
-	a.logs.hidden = &a.hidden
-	a.vault = newVault(opts.DataDir, opts.Logger)
-	a.catalog = newCatalog(a)
-	a.metrics = newMetrics(a.catalog.age, func() float64 { return float64(a.logs.dropped.Load()) },
-		func() float64 { return float64(a.transit.used.Load()) })
-	a.host = newHost(a.vault, &a.hidden, egress.New(egress.Options{Reserved: opts.reserved, Memory: bodyMemory{&a.transit}}), a.metrics)
+	a.bodies = budget.New(opts.TransitMemory)
+	a.logs = logbook.New(opts.DataDir, opts.NodeName, &a.secrets, opts.Logger)
+	a.invoker = invoke.New(invoke.Options{Logs: a.logs, Secrets: &a.secrets, Grants: a.grants, Node: opts.NodeName, Logger: opts.Logger})
+	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
+	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
+	a.host = newHost(a.vault, &a.secrets, egress.New(egress.Options{Reserved: opts.reserved, Memory: a.bodies}))
 	return a, nil
 }
 
@@ -113,7 +118,10 @@ func (a *Agent) failed(err error) {
 
 // Collectors returns the node's metrics, always the same ones.
 func (a *Agent) Collectors() []prometheus.Collector {
-	return append(a.metrics.collectors(), a.execStats.Collectors()...)
+	return slices.Concat(
+		a.invoker.Collectors(), a.gateway.Collectors(), a.replica.Collectors(), a.logs.Collectors(),
+		[]prometheus.Collector{a.host.calls, a.host.outbound}, a.execStats.Collectors(),
+	)
 }
 
 // Start brings the node up: it serves what the disk copy holds at once, and
@@ -133,24 +141,46 @@ func (a *Agent) Start() error {
 	return nil
 }
 
-// start is the way from nothing to serving, top to bottom.
+// start is the way from nothing to serving, top to bottom. The order is the
+// promise: the node serves what its disk holds before it looks for anybody else.
 func (a *Agent) start() error {
+	return a.always.Up([]service.Service{
+		{Name: "data folder", Start: a.openData, Stop: a.closeData},
+		{Name: "logs", Start: a.logs.Start, Stop: a.logs.Stop},
+		{Name: "outbound requests", Stop: a.host.egress.Close},
+		{Name: "executor", Start: a.startExecutor, Stop: func() { a.executor.Stop() }},
+		{Name: "catalog copy", Start: a.replica.Boot}, // from here on the node serves
+		{Name: "control API", Start: a.openControl},
+		{Name: "database", Start: a.startConnecting, Stop: func() { a.database.connecting.Stop() }},
+	}...)
+}
+
+// openData makes the data folder this process's own, and finds out who the node is.
+func (a *Agent) openData() (err error) {
 	if err := datadir.Prepare(a.opts.DataDir); err != nil {
 		return err
 	}
-	var err error
 	if a.lock = a.opts.Lock; a.lock == nil {
 		if a.lock, err = datadir.Acquire(a.opts.DataDir); err != nil {
 			return err
 		}
 	}
 	if a.identity, err = loadIdentity(a.opts.DataDir); err != nil {
+		a.closeData()
 		return err
 	}
 	a.vault.look()
-	if err := a.logs.start(); err != nil {
-		return err
+	return nil
+}
+
+// closeData gives the data folder back, unless the caller of New holds it.
+func (a *Agent) closeData() {
+	if a.opts.Lock == nil {
+		a.lock.Release()
 	}
+}
+
+func (a *Agent) startExecutor() (err error) {
 	a.executor, err = executor.New(executor.Options{
 		WorkerPath: a.opts.WorkerPath, Sandbox: a.opts.Sandbox, Logger: a.log, Logs: a.logs, Host: a.host, Metrics: a.execStats,
 		IdleTimeout: a.opts.ExecutorIdle, MemoryCap: a.opts.ExecutorMemory, MaxWorkers: a.opts.ExecutorWorkers,
@@ -158,44 +188,15 @@ func (a *Agent) start() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	a.cancel = cancel
-	if err := a.executor.Start(ctx); err != nil {
-		return err
-	}
-	disk, err := newSnapshot(a.opts.DataDir, a.log)
-	if err != nil {
-		return err
-	}
-	a.catalog.boot(disk)
-	if a.database, err = newDatabase(a); err != nil {
-		return err
-	}
-	handler, err := a.newControl(a.database)
-	if err != nil {
-		return err
-	}
-	a.control.Store(&control{handler, a.database})
-	a.running.Go(func() { a.database.run(ctx) })
-	return nil
-}
-
-// serving notes that requests see a new table.
-func (a *Agent) serving(t *table) {
-	if a.state.CompareAndSwap(int32(stateStarting), int32(stateServing)) {
-		close(a.ready)
-	}
-	a.metrics.catalogRev.Set(float64(t.rev))
-	a.metrics.functions.Set(float64(len(t.endpoints)))
-	a.executor.Retain(t.apps())
-	a.hidden.retain(t.knows)
+	a.invoker.UseExecutor(a.executor)
+	return a.executor.Start(context.Background())
 }
 
 // BeginDrain makes the node answer 503 to health checks, so that balancers turn
 // away, while calls are still served.
 func (a *Agent) BeginDrain() {
 	a.state.CompareAndSwap(int32(stateServing), int32(stateDraining))
-	a.logs.endFollowers()
+	a.logs.EndFollowers()
 }
 
 // Stop ends the node: calls in flight get a bounded time, then everything is
@@ -211,46 +212,14 @@ func (a *Agent) stop() {
 		return
 	}
 	if a.executor != nil {
-		a.executor.Stop()
+		a.executor.Stop() // calls that end in time may still use the database
 	}
-	if a.cancel != nil {
-		a.cancel()
-	}
-	a.running.Wait()
-	if a.database != nil {
-		a.database.stop()
-	}
-	a.host.egress.Close()
-	a.logs.stop()
-	if a.opts.Lock == nil {
-		a.lock.Release()
-	}
+	a.always.Down()
 }
 
 // ServeFunction answers r if it is for a function, and reports whether it was.
-// This is the hot path: one atomic load, then the endpoint.
 func (a *Agent) ServeFunction(w http.ResponseWriter, r *http.Request, clientIP string) bool {
-	t := a.catalog.table.Load()
-	if t == nil {
-		if _, _, ok := (&table{}).match(r.URL.Path); !ok {
-			return false
-		}
-		problem.WriteFunction(w, a.Unready(), a.ids.id())
-		return true
-	}
-	ep, rest, ok := t.match(r.URL.Path)
-	switch {
-	case !ok:
-		return false
-	case ep == nil:
-		problem.WriteFunction(w, &picloud.Error{
-			Code: picloud.CodeFunctionNotFound, Op: "call function", Resource: picloud.Shorten(r.URL.Path, 200),
-			Detail: "no function is deployed here", Hint: "`picloud ls` lists the functions; a path is /fn/{app}/{function}",
-		}, a.ids.id())
-	default:
-		ep.serve(w, r, rest, clientIP)
-	}
-	return true
+	return a.gateway.Serve(w, r, clientIP)
 }
 
 // Unready says why the node cannot serve, or nil if it can.
@@ -267,52 +236,15 @@ func (a *Agent) Unready() error {
 
 // self is the node as it reports itself.
 func (a *Agent) self() picloud.Node {
-	_, rev := a.catalog.have()
 	return picloud.Node{
 		ID: a.identity.ID, Name: a.opts.NodeName, Version: a.opts.Version,
-		Rev: rev, StartedAt: a.started, SeenAt: time.Now(),
+		Rev: a.replica.Durable(), StartedAt: a.started, SeenAt: time.Now(),
 	}
 }
 
-// endpoint builds the endpoint of a route; nothing is started.
-func (a *Agent) endpoint(r picloud.Route, source []byte, app picloud.AppConfig, node picloud.Limits) *endpoint {
-	limits := effective(r.Settings, app, node)
-	g := newGrants(r.Function, r.Settings, app)
-	g.tenancy = a.tenancies.of(r.App)
-	return &endpoint{
-		route: r, grants: g, node: node, limits: limits, methods: r.Settings.Methods, cors: newCORS(r.Settings.CORS, r.Settings.Methods),
-		function: a.executor.Function(executor.Program{
-			App: r.App, Function: r.Function, Version: r.Version, Digest: r.Digest, Source: source, Limits: limits,
-			Env: merged(app.Env, r.Settings.Env), Grants: g,
-		}),
-		gauge: a.metrics.gauge(r.Key(), picloud.TriggerHTTP), ring: a.rings.of(r.Key()), logs: a.logs, transit: &a.transit, trouble: &a.trouble,
-		ids: a.ids, hidden: &a.hidden, nodeName: a.opts.NodeName,
-		versionValue: []string{fmt.Sprintf("v%d", r.Version)}, nodeValue: []string{a.opts.NodeName},
-	}
-}
-
-// effective are the limits of a function: its own, then its app's, then the
-// node's, then the built-in ones.
-func effective(s picloud.Settings, app picloud.AppConfig, node picloud.Limits) picloud.Limits {
-	return s.Limits.Or(app.Settings.Limits).Or(node).WithDefaults()
-}
-
-// merged are the variables of a function: its own before its app's.
-func merged(app, function picloud.Env) picloud.Env {
-	if len(app) == 0 {
-		return function
-	}
-	env := maps.Clone(app)
-	maps.Copy(env, function)
-	return env
-}
-
-// forget drops what the node kept about a function that is gone.
-func (a *Agent) forget(key picloud.RouteKey, last *endpoint) {
-	last.function.Release()
-	a.metrics.forget(key)
-	a.rings.forget(key)
-	if _, more := a.catalog.table.Load().apps()[key.App]; !more {
-		a.logs.forget(key.App)
-	}
+// grants are what a function may ask of this node.
+func (a *Agent) grants(function string, settings picloud.Settings, app picloud.AppConfig) any {
+	g := newGrants(function, settings, app)
+	g.tenancy = a.tenancies.of(app.App)
+	return g
 }

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
@@ -34,12 +33,16 @@ type testAgent struct {
 }
 
 // startAgent starts a node and stops it when the test ends.
-func startAgent(t *testing.T, dataDir, dsn string) *testAgent {
+func startAgent(t *testing.T, dataDir, dsn string, change ...func(*Options)) *testAgent {
 	t.Helper()
-	a, err := New(Options{
+	opts := Options{
 		DataDir: dataDir, NodeName: "pi-1", DatabaseURL: dsn, WorkerPath: testworker.Path(t), Version: "test",
 		Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
-	})
+	}
+	for _, c := range change {
+		c(&opts)
+	}
+	a, err := New(opts)
 	require.NoError(t, err)
 	ta := &testAgent{Agent: a, t: t}
 	ta.functions = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -220,9 +223,8 @@ func TestFailuresAreTypedAndLogged(t *testing.T) {
 			status, answer := a.api(http.MethodPatch, "/apps/default/functions/"+name, `{"settings":{"limits":{"timeout":"300ms"}}}`)
 			require.Equal(t, http.StatusOK, status, answer)
 			require.Eventually(t, func() bool {
-				t := a.catalog.table.Load()
-				ep, _, _ := t.match("/fn/default/" + name)
-				return ep != nil && ep.limits.Timeout == picloud.Duration(300*time.Millisecond)
+				ep := a.gateway.Endpoint(picloud.RouteKey{App: "default", Function: name})
+				return ep != nil && ep.Function().Limits.Timeout == picloud.Duration(300*time.Millisecond)
 			}, 5*time.Second, time.Millisecond)
 			resp, body := a.do(http.MethodGet, a.functions.URL+"/fn/default/"+name, "")
 			require.Equal(t, c.status, resp.StatusCode, body)
@@ -307,9 +309,7 @@ func TestALostDatabaseIsNoticedAtOnce(t *testing.T) {
 	server := testdb.Server(t)
 	a := startAgent(t, testdb.Dir(t), server.DSN()).ready()
 	up := func() float64 {
-		var m dto.Metric
-		require.NoError(t, a.metrics.dbUp.Write(&m))
-		return m.GetGauge().GetValue()
+		return sample(t, a.Agent, "picloud_database_up")
 	}
 	require.Eventually(t, func() bool { return up() == 1 }, 10*time.Second, time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

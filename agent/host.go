@@ -15,6 +15,7 @@ import (
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/internal/egress"
 	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/redact"
 )
 
 // The codes of host calls' errors, which scripts can catch; those of http.fetch
@@ -72,8 +73,9 @@ type host struct {
 	functions map[string]*hostFunction
 	unknown   *hostFunction
 	vault     *vault
-	hidden    *redactions
+	secrets   *redact.Secrets
 	egress    *egress.Client
+	calls     *prometheus.CounterVec
 	outbound  *prometheus.CounterVec
 	// database is the store of keys; nil until the node reached the database.
 	database atomic.Pointer[postgres.DB]
@@ -88,12 +90,20 @@ type hostFunction struct {
 // hostOutcomes are the values of a metric's label.
 var hostOutcomes = [...]string{"ok", "refused", "unavailable", "error"}
 
-func newHost(v *vault, hidden *redactions, client *egress.Client, m *metrics) *host {
-	h := &host{vault: v, hidden: hidden, egress: client, outbound: m.outbound, functions: map[string]*hostFunction{}}
+func newHost(v *vault, secrets *redact.Secrets, client *egress.Client) *host {
+	h := &host{vault: v, secrets: secrets, egress: client, functions: map[string]*hostFunction{}}
+	h.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "picloud_host_calls_total",
+		Help: "What functions asked of the node, by host function and outcome: ok, refused, unavailable or error.",
+	}, []string{"call", "outcome"})
+	h.outbound = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "picloud_outbound_requests_total",
+		Help: "Requests of functions to other servers by outcome: ok, or the code of the error.",
+	}, []string{"outcome"})
 	add := func(name string, run func(context.Context, *grants, *executor.HostCall) (any, error)) *hostFunction {
 		f := &hostFunction{run: run}
 		for i, outcome := range hostOutcomes {
-			f.outcomes[i] = m.hostCalls.WithLabelValues(name, outcome)
+			f.outcomes[i] = h.calls.WithLabelValues(name, outcome)
 		}
 		h.functions[name] = f
 		return f
@@ -185,7 +195,7 @@ func (h *host) secret(_ context.Context, g *grants, call *executor.HostCall) (an
 		return nil, refuse(hostSecretUnavailable, "the secret %s is damaged; set it again", name)
 	}
 	text := string(value)
-	h.hidden.learn(g.app.App, name, text)
+	h.secrets.Learn(g.app.App, name, text)
 	if utf8.ValidString(text) {
 		return text, nil
 	}

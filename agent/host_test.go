@@ -20,6 +20,7 @@ import (
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/executor/wire"
 	"github.com/picloud/picloud/internal/egress"
+	"github.com/picloud/picloud/internal/redact"
 	"github.com/picloud/picloud/internal/testdb"
 )
 
@@ -44,7 +45,7 @@ func (ta *testAgent) settings(function string, s picloud.Settings) {
 // serves waits until the node serves a revision.
 func (ta *testAgent) serves(rev int64) {
 	ta.t.Helper()
-	require.Eventually(ta.t, func() bool { _, have := ta.catalog.have(); return have >= rev }, 5*time.Second, time.Millisecond)
+	require.Eventually(ta.t, func() bool { s := ta.replica.State(); return s != nil && s.Rev >= rev }, 5*time.Second, time.Millisecond)
 }
 
 // answers calls the function until it answers so, for 2 s.
@@ -107,8 +108,7 @@ func TestVariablesAndLimitsOfAppAndNode(t *testing.T) {
 	a.answers("f", "appown")
 
 	limits := func() picloud.Limits {
-		ep, _, _ := a.catalog.table.Load().match("/fn/default/f")
-		return ep.function.Program().Limits
+		return a.gateway.Endpoint(picloud.RouteKey{App: "default", Function: "f"}).Function().Limits
 	}
 	_, err = a.database.Nodes().ChangeLimits(t.Context(), testAdmin, "pi-1", to(picloud.Limits{Queue: 1, Concurrency: 2, HostCalls: 3}))
 	require.NoError(t, err)
@@ -246,8 +246,7 @@ func TestDraftsHaveWhatTheirFunctionHas(t *testing.T) {
 	a.setSecret("default", "TOKEN", "a-secret-value")
 	a.settings("f", picloud.Settings{Env: picloud.Env{"A": "own"}})
 	require.Eventually(t, func() bool {
-		c, _ := a.catalog.config("default")
-		return c.Secrets["TOKEN"] != nil
+		return a.replica.State().App("default").Secrets["TOKEN"] != nil
 	}, 2*time.Second, time.Millisecond)
 	draft := func(source string) string {
 		body, err := json.Marshal(map[string]any{"source": source, "request": map[string]any{"method": "GET", "path": "/"}})
@@ -316,7 +315,7 @@ func FuzzHostCall(f *testing.F) {
 	v := newVault(f.TempDir(), slog.New(slog.DiscardHandler))
 	client := egress.New(egress.Options{})
 	f.Cleanup(client.Close)
-	h := newHost(v, newRedactions(), client, newMetrics(func() float64 { return 0 }, func() float64 { return 0 }, func() float64 { return 0 }))
+	h := newHost(v, new(redact.Secrets), client)
 	g := newGrants("f", picloud.Settings{}, picloud.AppConfig{App: "shop", Secrets: map[string][]byte{"TOKEN": []byte("no seal")}})
 	names := slices.Sorted(maps.Keys(h.functions))
 	for i, args := range [][]any{
@@ -350,7 +349,7 @@ func FuzzHostCall(f *testing.F) {
 // TestWithoutGrantsNothingIsDone: what has none, such as a compile run, can ask
 // for nothing.
 func TestWithoutGrantsNothingIsDone(t *testing.T) {
-	h := newHost(newVault(t.TempDir(), slog.New(slog.DiscardHandler)), newRedactions(), nil, newMetrics(func() float64 { return 0 }, func() float64 { return 0 }, func() float64 { return 0 }))
+	h := newHost(newVault(t.TempDir(), slog.New(slog.DiscardHandler)), new(redact.Secrets), nil)
 	for _, name := range []string{"secrets.get", "kv.get", "http.fetch", "unknown", "nope"} {
 		_, err := h.Call(t.Context(), executor.HostCall{App: "shop", Function: "f", Name: name, Args: []any{"TOKEN"}})
 		var known *executor.HostError

@@ -12,6 +12,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/internal/egress"
+	"github.com/picloud/picloud/internal/redact"
 	"github.com/picloud/picloud/internal/seal"
 	"github.com/picloud/picloud/internal/testdb"
 )
@@ -25,7 +26,7 @@ func BenchmarkHost(b *testing.B) {
 	v.key.Store(key)
 	client := egress.New(egress.Options{})
 	defer client.Close()
-	h := newHost(v, newRedactions(), client, newMetrics(func() float64 { return 0 }, func() float64 { return 0 }, func() float64 { return 0 }))
+	h := newHost(v, new(redact.Secrets), client)
 	db := testdb.New(b)
 	testdb.AddRoot(b, db)
 	_, err := db.Apps().Create(b.Context(), testdb.Root, "shop")

@@ -117,12 +117,3 @@ func (a *arguments) headers(v any) []egress.Field {
 	}
 	return out
 }
-
-// bodyMemory counts the bodies of responses with those of calls.
-type bodyMemory struct{ *transit }
-
-// Take implements egress.Memory.
-func (m bodyMemory) Take(n int64) bool { return m.take(n) }
-
-// Give implements egress.Memory.
-func (m bodyMemory) Give(n int64) { m.give(n) }

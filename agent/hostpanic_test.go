@@ -11,8 +11,7 @@ import (
 
 // A panic of a host function is an error of one call, and not the end of the node.
 func TestAHostFunctionMayPanic(t *testing.T) {
-	zero := func() float64 { return 0 }
-	h := newHost(nil, nil, nil, newMetrics(zero, zero, zero))
+	h := newHost(nil, nil, nil)
 	h.functions["kv.get"].run = func(context.Context, *grants, *executor.HostCall) (any, error) { panic("at the disco") }
 	value, err := h.Call(t.Context(), executor.HostCall{Name: "kv.get", Grants: &grants{}})
 	require.Nil(t, value)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/machine"
 )
 
 // Options say what a node is. They are fixed for the life of the process;
@@ -60,6 +61,13 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// The default of Options.TransitMemory is an eighth of the machine's memory between
+// these.
+const (
+	minTransit = 64 << 20 // holds the largest body that a function can allow
+	maxTransit = 1 << 30
+)
+
 // complete checks the options and fills in the defaults.
 func (o Options) complete() (Options, error) {
 	if o.DataDir == "" {
@@ -86,7 +94,7 @@ func (o Options) complete() (Options, error) {
 		o.AdminPort = 8081
 	}
 	if o.TransitMemory == 0 {
-		o.TransitMemory = defaultTransit()
+		o.TransitMemory = min(max(machine.Memory()/8, minTransit), maxTransit)
 	}
 	if o.Version == "" {
 		o.Version = "dev"

@@ -72,7 +72,7 @@ func TestNoPlaintextOfSecretsIsKept(t *testing.T) {
 		}
 		return err
 	}))
-	manifest := string(texts[filepath.Join(dir, "catalog", manifestFile)])
+	manifest := string(texts[filepath.Join(dir, "catalog", "manifest.json")])
 	require.Contains(t, manifest, "a-variable-is-readable")
 	require.Contains(t, manifest, "TOKEN")
 	require.Contains(t, string(texts[filepath.Join(dir, "logs", "default.log")]), "[secret TOKEN]")

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
-	"os"
-	"path/filepath"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -15,7 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/replica"
 	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/internal/service"
 )
 
 // fakeStore is a catalog with one function, and the nodes that reported.
@@ -49,50 +50,29 @@ func (f *fakeStore) Report(_ context.Context, n picloud.Node) error {
 func (f *fakeStore) List(context.Context) ([]picloud.Node, error) { return f.others, nil }
 
 // newSyncer returns the syncer of a node that never started.
-func newSyncer(t *testing.T, dir string) (*syncer, *Agent, *fakeStore) {
+func newSyncer(t *testing.T, dir string) (*replica.Syncer, *Agent, *fakeStore) {
 	t.Helper()
 	a, err := New(Options{DataDir: dir, NodeName: "pi-1", Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	a.identity.ID = "self"
 	a.executor, err = executor.New(executor.Options{})
 	require.NoError(t, err)
+	a.invoker.UseExecutor(a.executor)
 	source := []byte(helloSource)
 	store := &fakeStore{source: source, delta: picloud.Delta{
 		Incarnation: "one", Rev: 7, Full: true,
 		Routes: []picloud.Route{{App: "default", Function: "hello", Version: 1, Digest: picloud.DigestOf(source), Rev: 7}},
 	}}
-	disk, err := newSnapshot(dir, a.log)
-	require.NoError(t, err)
-	a.catalog.boot(disk)
-	return &syncer{
-		catalog: a.catalog, store: store, nodes: store, self: a.self, metrics: a.metrics,
-		log: a.log, wakeup: make(chan struct{}, 1),
-	}, a, store
+	require.NoError(t, a.replica.Boot())
+	return replica.NewSyncer(a.replica, store, store, a.self), a, store
 }
 
-// TestADiskCopyThatFailedIsWrittenAgain: a node reports a revision only when it
-// is on its disk, and does not wait for the next deploy to bring it there.
-func TestADiskCopyThatFailedIsWrittenAgain(t *testing.T) {
-	dir := t.TempDir()
-	s, a, store := newSyncer(t, dir)
-	manifest := filepath.Join(dir, "catalog", manifestFile)
-	require.NoError(t, os.MkdirAll(filepath.Join(manifest, "in the way"), 0o700)) // no file can be renamed to this
-
-	require.Error(t, s.pull(t.Context()))
-	_, rev := a.catalog.have()
-	require.Equal(t, int64(7), rev, "it is served all the same")
-	require.Error(t, s.pull(t.Context()), "nothing new in the database, and still not on disk")
-	require.Equal(t, []int64{0}, store.reported, "the node is known, but what would not survive a power cut is not acknowledged")
-
-	require.NoError(t, os.RemoveAll(manifest))
-	require.NoError(t, s.pull(t.Context()))
-	require.Equal(t, []int64{0, 7}, store.reported)
-	again, err := newSnapshot(dir, a.log)
-	require.NoError(t, err)
-	m, sources, damaged := again.load()
-	require.Zero(t, damaged)
-	require.Equal(t, int64(7), m.Rev)
-	require.Equal(t, store.source, sources[picloud.DigestOf(store.source)])
+// runUntil runs a syncer until something holds.
+func runUntil(t *testing.T, s *replica.Syncer, until func() bool) {
+	t.Helper()
+	task := service.Go(t.Context(), s.Run)
+	defer task.Stop()
+	require.Eventually(t, until, 5*time.Second, time.Millisecond)
 }
 
 // sample reads a metric as /metrics shows it: its first series whose label
@@ -126,14 +106,7 @@ func sample(t *testing.T, a *Agent, name string, labels ...string) float64 {
 func TestMetricsOfTheCatalog(t *testing.T) {
 	s, a, store := newSyncer(t, t.TempDir())
 	require.Equal(t, float64(-1), sample(t, a, "picloud_catalog_age_seconds"), "never compared")
-	run := func(until func() bool) {
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); s.run(ctx) }()
-		require.Eventually(t, until, 5*time.Second, time.Millisecond)
-		cancel()
-		<-done
-	}
+	run := func(until func() bool) { t.Helper(); runUntil(t, s, until) }
 	run(func() bool { return sample(t, a, "picloud_database_up") == 1 })
 	require.Equal(t, float64(7), sample(t, a, "picloud_catalog_revision"))
 	require.Equal(t, float64(1), sample(t, a, "picloud_functions"))
@@ -144,61 +117,30 @@ func TestMetricsOfTheCatalog(t *testing.T) {
 	store.down = false
 
 	key := picloud.RouteKey{App: "default", Function: "hello"}
-	g := a.metrics.gauge(key, picloud.TriggerHTTP)
 	for _, status := range []int{200, 204, 404, 500, 504, 0} {
-		g.observe(status, time.Millisecond)
+		call := a.gateway.Endpoint(key).Function().Begin()
+		call.End(picloud.TriggerHTTP, http.MethodGet, "/", status, nil)
 	}
 	for class, n := range map[string]float64{"2xx": 2, "3xx": 0, "4xx": 1, "5xx": 2, "other": 1} {
 		require.Equal(t, n, sample(t, a, "picloud_invocations_total", "default", class, "hello", "http"), class)
 	}
-	a.rings.of(key).add(picloud.Invocation{ID: "1"})
+	require.Len(t, a.invoker.Records().Invocations("default", "hello", 10), 6)
 	store.delta = picloud.Delta{Incarnation: "one", Rev: 8, Gone: []picloud.RouteKey{key}}
 	run(func() bool { return sample(t, a, "picloud_catalog_revision") == 8 })
 	for _, name := range []string{"picloud_invocations_total", "picloud_invocation_duration_seconds", "picloud_invocations_in_flight"} {
 		require.True(t, math.IsNaN(sample(t, a, name)), "the series of a function go with it: %s", name)
 	}
-	require.Empty(t, a.rings.Invocations("default", "hello", 10), "and its records")
-}
-
-// TestAwaitNamesWhoIsMissing covers the modes of a deploy's wait.
-func TestAwaitNamesWhoIsMissing(t *testing.T) {
-	s, a, store := newSyncer(t, t.TempDir())
-	require.NoError(t, s.pull(t.Context()))
-	now := time.Now()
-	store.others = []picloud.Node{
-		{ID: "self", Name: "pi-1", SeenAt: now},
-		{ID: "b", Name: "pi-2", Rev: 7, SeenAt: now},
-		{ID: "c", Name: "pi-3", Rev: 6, SeenAt: now},
-		{ID: "d", Name: "pi-4", Rev: 7, SeenAt: now.Add(-10 * time.Minute)},
-		{ID: "e", Name: "pi-5", Rev: 1, SeenAt: now.Add(-48 * time.Hour)},
-	}
-	f := &fleet{self: a.self, nodes: store, catalog: a.catalog, wake: s.wake, changed: make(chan struct{})}
-	soon, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	for mode, want := range map[picloud.Wait]picloud.Acks{
-		"none":   {Rev: 7, Nodes: []string{"pi-1"}, Complete: true},
-		"quorum": {Rev: 7, Nodes: []string{"pi-1", "pi-2"}, Missing: []string{"pi-3", "pi-4"}, Complete: true},
-		"all":    {Rev: 7, Nodes: []string{"pi-1", "pi-2"}, Missing: []string{"pi-3", "pi-4"}},
-	} {
-		got, err := f.Await(soon, 7, mode)
-		require.NoError(t, err)
-		require.Equal(t, want, got, mode)
-	}
-	got, err := f.Await(soon, 8, "none")
-	require.NoError(t, err)
-	require.Equal(t, []string{"pi-1"}, got.Missing, "this node itself does not serve it yet")
-	require.False(t, got.Complete)
+	require.Empty(t, a.invoker.Records().Invocations("default", "hello", 10), "and its records")
 }
 
 // TestADrainingNodeSaysSo turns balancers away before it stops.
 func TestADrainingNodeSaysSo(t *testing.T) {
 	s, a, _ := newSyncer(t, t.TempDir())
-	require.NoError(t, a.logs.start())
-	defer a.logs.stop()
+	require.NoError(t, a.logs.Start())
+	defer a.logs.Stop()
 	a.state.Store(int32(stateStarting))
 	require.Equal(t, picloud.CodeStarting, picloud.CodeOf(a.Unready()))
-	require.NoError(t, s.pull(t.Context()))
-	require.NoError(t, a.Unready())
+	runUntil(t, s, func() bool { return a.Unready() == nil })
 	feed, err := a.logs.Follow(t.Context(), "default", "hello")
 	require.NoError(t, err)
 	a.BeginDrain()

@@ -8,6 +8,17 @@ import (
 	"sync"
 )
 
+// Service is a part of a node that is started once and stopped once.
+type Service struct {
+	// Name says what it is, in errors.
+	Name string
+	// Start brings it up. Nil: there is nothing to do.
+	Start func() error
+	// Stop ends it and blocks until it has ended, in bounded time. Nil: there is
+	// nothing to end. It is only called when Start succeeded.
+	Stop func()
+}
+
 // Stack is a list of running services, the newest last. The zero value is empty
 // and ready. It is safe for concurrent use: Up and Down exclude each other.
 //
@@ -15,29 +26,22 @@ import (
 // its stop stands beside its start.
 type Stack struct {
 	mu   sync.Mutex
-	list []running
+	list []Service
 }
 
-// running is a service that was started.
-type running struct {
-	name string
-	stop func()
-}
-
-// Up starts a service and remembers how to stop it. A nil start does nothing; a
-// nil stop says that there is nothing to end. When start fails, the error says
-// which service it was, nothing is remembered, and what was started before runs
-// on: the caller decides whether to call Down.
-func (s *Stack) Up(name string, start func() error, stop func()) error {
+// Up starts services one after the other. When a service does not start, the error
+// names it, the services behind it are not started, and those before it run on:
+// the caller decides whether to call Down.
+func (s *Stack) Up(services ...Service) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if start != nil {
-		if err := start(); err != nil {
-			return fmt.Errorf("start %s: %w", name, err)
+	for _, one := range services {
+		if one.Start != nil {
+			if err := one.Start(); err != nil {
+				return fmt.Errorf("start %s: %w", one.Name, err)
+			}
 		}
-	}
-	if stop != nil {
-		s.list = append(s.list, running{name, stop})
+		s.list = append(s.list, one)
 	}
 	return nil
 }
@@ -49,9 +53,11 @@ func (s *Stack) Down() {
 	defer s.mu.Unlock()
 	for len(s.list) > 0 {
 		last := len(s.list) - 1
-		stop := s.list[last].stop
+		stop := s.list[last].Stop
 		s.list = s.list[:last]
-		stop()
+		if stop != nil {
+			stop()
+		}
 	}
 }
 
@@ -61,7 +67,7 @@ func (s *Stack) Names() []string {
 	defer s.mu.Unlock()
 	names := make([]string, len(s.list))
 	for i, r := range s.list {
-		names[i] = r.name
+		names[i] = r.Name
 	}
 	return names
 }

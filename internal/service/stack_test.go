@@ -15,7 +15,7 @@ func TestDownStopsTheNewestFirst(t *testing.T) {
 	var s Stack
 	var said []string
 	for _, name := range []string{"logs", "executor", "replica"} {
-		require.NoError(t, s.Up(name, func() error { said = append(said, "+"+name); return nil }, func() { said = append(said, "-"+name) }))
+		require.NoError(t, s.Up(Service{name, func() error { said = append(said, "+"+name); return nil }, func() { said = append(said, "-"+name) }}))
 	}
 	require.Equal(t, []string{"logs", "executor", "replica"}, s.Names())
 	s.Down()
@@ -27,9 +27,9 @@ func TestDownStopsTheNewestFirst(t *testing.T) {
 func TestAFailedServiceIsNamedAndNotStopped(t *testing.T) {
 	var s Stack
 	stopped := ""
-	require.NoError(t, s.Up("logs", nil, func() { stopped += "logs" }))
+	require.NoError(t, s.Up(Service{Name: "logs", Stop: func() { stopped += "logs" }}, Service{Name: "nothing"}))
 	cause := errors.New("disk full")
-	err := s.Up("executor", func() error { return cause }, func() { stopped += "executor" })
+	err := s.Up(Service{"executor", func() error { return cause }, func() { stopped += "executor" }}, Service{"replica", func() error { stopped += "replica"; return nil }, nil})
 	require.ErrorIs(t, err, cause)
 	require.ErrorContains(t, err, "start executor")
 	s.Down()

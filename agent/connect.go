@@ -1,0 +1,206 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/replica"
+	"github.com/picloud/picloud/internal/backoff"
+	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/managed"
+	"github.com/picloud/picloud/internal/service"
+)
+
+const (
+	// connectTimeout bounds one attempt to bring the database up: a first
+	// initdb on an SD card takes tens of seconds.
+	connectTimeout = 2 * time.Minute
+	// stopDatabaseTimeout bounds the clean stop of a managed server.
+	stopDatabaseTimeout = 15 * time.Second
+)
+
+// database is the node's way to PostgreSQL. The node serves without it.
+type database struct {
+	*postgres.DB
+	server   *managed.Server // nil: a DSN is set
+	syncer   *replica.Syncer
+	fleet    *replica.Fleet
+	listener *postgres.Listener
+
+	open       atomic.Bool   // this node leads: the control API may use the database
+	connecting *service.Task // brings everything up, and down again
+
+	mu      sync.Mutex
+	waiting error // why it is not open yet
+}
+
+// openDatabase prepares the way to the database; nothing is touched yet.
+func (a *Agent) openDatabase() error {
+	d := &database{}
+	dsn := a.opts.DatabaseURL
+	if dsn == "" {
+		var err error
+		d.server, err = managed.New(managed.Options{DataDir: a.opts.DataDir, BinDir: a.opts.PostgresBin, Lock: a.lock, Logger: a.log})
+		if err != nil {
+			return err
+		}
+		dsn = d.server.DSN()
+	}
+	var err error
+	if d.DB, err = postgres.Open(postgres.Options{DSN: dsn, Version: a.opts.Version, Logger: a.log}); err != nil {
+		return err
+	}
+	d.syncer = replica.NewSyncer(a.replica, d.Catalog(), d.Nodes(), a.self)
+	d.fleet = replica.NewFleet(d.syncer)
+	a.database = d
+	return nil
+}
+
+// startConnecting goes on to the database in the background, for as long as that takes.
+func (a *Agent) startConnecting() error {
+	a.database.connecting = service.Go(context.Background(), a.connect)
+	return nil
+}
+
+// connect brings up what needs the database, keeps it up until ctx ends, and
+// brings it down again.
+func (a *Agent) connect(ctx context.Context) {
+	d := a.database
+	defer d.Close()
+	defer a.connected.Down()
+	if !a.reach(ctx) {
+		return
+	}
+	err := a.connected.Up(
+		service.Service{Name: "connections", Stop: d.Close},
+		service.Service{Name: "key-value store", Start: a.useKeys},
+		service.Service{Name: "listener", Start: func() error { return a.listen(ctx) }, Stop: func() { d.listener.Stop() }},
+		service.Service{Name: "leader's duties", Start: a.lead, Stop: a.leading.Down},
+	)
+	if err != nil {
+		a.log.Error("not all services run on this node", slog.Any("error", err))
+	}
+	d.syncer.Run(ctx)
+}
+
+// useKeys lets functions reach the key-value store.
+func (a *Agent) useKeys() error {
+	a.host.database.Store(a.database.DB)
+	return nil
+}
+
+// listen hears of changes at once. Without it the node compares once a minute.
+func (a *Agent) listen(ctx context.Context) error {
+	d := a.database
+	d.listener = d.Listen([]string{postgres.CatalogChannel, postgres.NodeChannel}, d.notified)
+	return d.listener.Start(ctx)
+}
+
+// lead brings up what only the leader does. A cluster of one leads as long as it
+// is connected.
+func (a *Agent) lead() error {
+	open := &a.database.open
+	return a.leading.Up(service.Service{
+		Name:  "manager",
+		Start: func() error { open.Store(true); return nil },
+		Stop:  func() { open.Store(false) },
+	})
+}
+
+// reach makes attempts until the database is ready for work, or ctx ends.
+func (a *Agent) reach(ctx context.Context) bool {
+	d := a.database
+	for pause := backoff.New(backoff.First, backoff.Last); ; {
+		err := a.attempt(ctx)
+		if ctx.Err() != nil {
+			return false
+		}
+		if err == nil {
+			return true
+		}
+		a.failed(err)
+		d.mu.Lock()
+		again := d.waiting != nil && d.waiting.Error() == err.Error()
+		d.waiting = err
+		d.mu.Unlock()
+		if !again {
+			a.log.Warn("the database cannot be reached yet; the node goes on trying", slog.Any("error", err))
+		}
+		select {
+		case <-time.After(pause.NextBackOff()):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// attempt makes one attempt: server, schema, first user, the cluster's key.
+func (a *Agent) attempt(ctx context.Context) error {
+	d := a.database
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if d.server != nil && len(a.connected.Names()) == 0 {
+		if err := a.connected.Up(service.Service{Name: "postgres", Start: func() error { return d.server.Start(ctx) }, Stop: a.stopServer}); err != nil {
+			return err
+		}
+	}
+	if err := d.Migrate(ctx); err != nil {
+		return err
+	}
+	urls := Credentials{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL()}
+	path, created, err := bootstrap(ctx, d.Users(), a.opts.DataDir, urls)
+	if created {
+		a.credentials.Store(&path)
+	}
+	if err != nil {
+		return err
+	}
+	return a.vault.settle(ctx, d.Cluster())
+}
+
+// stopServer ends the managed server.
+func (a *Agent) stopServer() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopDatabaseTimeout)
+	defer cancel()
+	if err := a.database.server.Stop(ctx); err != nil {
+		a.log.Warn("stop managed database", slog.Any("error", err))
+	}
+}
+
+// notified is called by the listener; an empty channel means that something
+// may have been missed.
+func (d *database) notified(channel, _ string) {
+	switch channel {
+	case "":
+		d.syncer.Interrupted()
+	case postgres.CatalogChannel:
+		d.syncer.Wake()
+	}
+	if channel != postgres.CatalogChannel {
+		d.fleet.Reported()
+	}
+}
+
+// closed says why the control API has to wait, or nil.
+func (d *database) closed() error {
+	if d.open.Load() {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e := &picloud.Error{
+		Code: picloud.CodeDatabaseDown, Op: "use database", RetryAfter: 2 * time.Second,
+		Detail: "the node has not reached it since it started",
+	}
+	var cause *picloud.Error
+	if errors.As(d.waiting, &cause) {
+		e.Detail, e.Hint = cause.Detail, cause.Hint
+	}
+	e.Err = d.waiting
+	return e
+}

@@ -1,0 +1,102 @@
+// Package gateway is the public HTTP of a node: it finds the function for a
+// request, answers CORS, reads the body, and writes what the function answered.
+package gateway
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/invoke"
+	"github.com/picloud/picloud/internal/budget"
+	"github.com/picloud/picloud/internal/problem"
+)
+
+// Options are what a Gateway works with. All are required.
+type Options struct {
+	// Bodies bounds the memory of all large bodies on their way: requests that are
+	// still coming in or wait for their function, and answers that their clients
+	// have not taken yet. How many there are is up to clients, and a slow client can
+	// keep its body here for a minute.
+	Bodies *budget.Budget
+	// Node is the name of this node, for X-PiCloud-Node.
+	Node string
+	// NewID makes ids for answers that no function gave.
+	NewID func() string
+	// Unready says why the node cannot serve.
+	Unready func() error
+}
+
+// Gateway serves functions over HTTP. It is safe for concurrent use.
+type Gateway struct {
+	opts      Options
+	table     atomic.Pointer[Table] // nil until the node has something to serve
+	nodeValue []string              // a header value, shared by all answers
+	bodies    prometheus.GaugeFunc
+}
+
+// New returns a Gateway that answers that the node is not ready, until Swap.
+func New(o Options) *Gateway {
+	return &Gateway{opts: o, nodeValue: []string{o.Node}, bodies: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "picloud_bodies_bytes",
+		Help: "Memory that large request and response bodies hold now.",
+	}, func() float64 { return float64(o.Bodies.Used()) })}
+}
+
+// Collectors returns the gateway's metrics, always the same ones.
+func (g *Gateway) Collectors() []prometheus.Collector { return []prometheus.Collector{g.bodies} }
+
+// Swap makes requests see another table, and returns the one before. Calls that
+// began on it end on it.
+func (g *Gateway) Swap(t Table) (last Table) {
+	if old := g.table.Swap(&t); old != nil {
+		last = *old
+	}
+	return last
+}
+
+// Endpoint returns what serves a function now; nil: nothing.
+func (g *Gateway) Endpoint(key picloud.RouteKey) *Endpoint {
+	t := g.table.Load()
+	if t == nil {
+		return nil
+	}
+	return (*t)[key]
+}
+
+// Serve answers r if it is for a function, and reports whether it was. This is
+// the hot path: one atomic load, one lookup, then the endpoint.
+func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, clientIP string) bool {
+	key, rest, ok := split(r.URL.Path)
+	if !ok {
+		return false
+	}
+	t := g.table.Load()
+	if t == nil {
+		problem.WriteFunction(w, g.opts.Unready(), g.opts.NewID())
+		return true
+	}
+	ep := (*t)[key]
+	if ep == nil {
+		problem.WriteFunction(w, &picloud.Error{
+			Code: picloud.CodeFunctionNotFound, Op: "call function", Resource: picloud.Shorten(r.URL.Path, 200),
+			Detail: "no function is deployed here", Hint: "`picloud ls` lists the functions; a path is /fn/{app}/{function}",
+		}, g.opts.NewID())
+		return true
+	}
+	ep.serve(w, r, rest, clientIP)
+	return true
+}
+
+// full is the error of a call whose body does not fit into the node's memory for
+// bodies: backpressure, which large calls feel and small ones do not.
+func (g *Gateway) full(f *invoke.Function, detail string) error {
+	return &picloud.Error{
+		Code: picloud.CodeOverload, Op: "call function", Resource: f.Resource(),
+		Detail: detail + ": those of other calls fill the " + picloud.Size(g.opts.Bodies.Limit()).String() + " that this node has for bodies",
+		Hint:   "try again; large bodies of slow clients hold memory until they are through", RetryAfter: time.Second,
+	}
+}

@@ -1,0 +1,39 @@
+package invoke
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/picloud/picloud/executor"
+)
+
+// SessionCookie is the dashboard's cookie. A function never sees it and cannot
+// set it, so that a function can never act as the dashboard.
+const SessionCookie = "picloud_session"
+
+// CopyHeader copies the header that a function answered, except for what belongs to
+// the connection, to the platform or to the dashboard. Where the function's
+// settings decide about CORS, its code does not.
+func CopyHeader(h http.Header, pairs []executor.HeaderField, corsDecides bool) {
+	for _, p := range pairs {
+		name := http.CanonicalHeaderKey(p.Name)
+		switch name {
+		case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer",
+			"Transfer-Encoding", "Upgrade", "Content-Length", "Date", "X-Call-Id", "X-Picloud-Version",
+			"X-Picloud-Node", "X-Picloud-Error", "X-Picloud-Leader":
+			continue
+		case "Set-Cookie":
+			if cookie, _, _ := strings.Cut(p.Value, "="); strings.TrimSpace(cookie) == SessionCookie {
+				continue
+			}
+			h[name] = append(h[name], p.Value)
+		case "Server":
+			h[name] = []string{p.Value}
+		default:
+			if corsDecides && strings.HasPrefix(name, "Access-Control-") {
+				continue
+			}
+			h[name] = append(h[name], p.Value)
+		}
+	}
+}

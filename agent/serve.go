@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/gateway"
+	"github.com/picloud/picloud/agent/replica"
+)
+
+// serve makes callers see a new state of the catalog. It is where the wings meet:
+// the replica says what changed, the invoker and the gateway make it callable.
+func (a *Agent) serve(c replica.Change) {
+	for app := range c.Ended {
+		a.endApp(app)
+	}
+	if len(c.Ended) > 0 {
+		a.executor.Retain(without(c.Old.Serving(), c.Ended))
+		a.forget(c.Old, func(key picloud.RouteKey) bool { return c.Ended[key.App] })
+	}
+	table := make(gateway.Table, len(c.New.Routes))
+	for key, r := range c.New.Routes {
+		if c.Same(key) {
+			table[key] = a.gateway.Endpoint(key) // and with it the fairness among its waiting calls
+			continue
+		}
+		table[key] = a.gateway.NewEndpoint(a.invoker.Function(r, c.New.Sources[r.Digest], c.New.App(r.App), c.New.Limits))
+	}
+	last := a.gateway.Swap(table)
+	if a.state.CompareAndSwap(int32(stateStarting), int32(stateServing)) {
+		close(a.ready)
+	}
+	serving := c.New.Serving()
+	a.executor.Retain(serving)
+	a.secrets.Retain(c.New.Knows)
+	for key, ep := range last {
+		if _, stays := c.New.Routes[key]; stays || c.Ended[key.App] {
+			continue
+		}
+		a.invoker.Forget(ep.Function())
+		if _, more := serving[key.App]; !more {
+			a.logs.Forget(key.App)
+		}
+	}
+}
+
+// endApp ends the life of an app: its calls that still run can ask for nothing more
+// and write no more log records. It comes before endpoints of an app of the same
+// name, which may belong to somebody else.
+func (a *Agent) endApp(app string) {
+	a.tenancies.end(app)
+	a.logs.EndApp(app, a.invoker.NewID())
+}
+
+// forget drops what the node keeps about functions of a state that are gone.
+func (a *Agent) forget(s *replica.State, gone func(picloud.RouteKey) bool) {
+	for key := range s.Routes {
+		if gone(key) {
+			a.invoker.Forget(a.gateway.Endpoint(key).Function())
+		}
+	}
+}
+
+// without returns the apps that are not in gone.
+func without(apps map[string]struct{}, gone map[string]bool) map[string]struct{} {
+	for app := range gone {
+		delete(apps, app)
+	}
+	return apps
+}
+
+// drafter tries scripts that have no version yet. It implements manager.Drafter.
+type drafter struct{ a *Agent }
+
+// Draft runs a script with what the catalog says of its app now.
+func (d drafter) Draft(ctx context.Context, f picloud.Function, source []byte, most time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+	s := d.a.replica.State()
+	var limits picloud.Limits
+	if s != nil {
+		limits = s.Limits
+	}
+	return d.a.invoker.Draft(ctx, f, source, s.App(f.App), limits, most, req)
+}
