@@ -93,7 +93,8 @@ func TestSecretsReachTheirFunctionOnly(t *testing.T) {
 	require.Eventually(t, func() bool { return other() == "of-the-other" }, 2*time.Second, time.Millisecond)
 	require.Equal(t, "second-value", get("TOKEN"))
 
-	require.NoError(t, a.database.Secrets().Delete(t.Context(), testAdmin, "default", "TOKEN"))
+	_, err := a.database.Secrets().Delete(t.Context(), testAdmin, "default", "TOKEN")
+	require.NoError(t, err)
 	a.answers("f", "error secret_not_found")
 }
 
@@ -110,7 +111,7 @@ func TestVariablesAndLimitsOfAppAndNode(t *testing.T) {
 	limits := func() picloud.Limits {
 		return a.gateway.Endpoint(picloud.RouteKey{App: "default", Function: "f"}).Function().Limits
 	}
-	_, err = a.database.Nodes().ChangeLimits(t.Context(), testAdmin, "pi-1", to(picloud.Limits{Queue: 1, Concurrency: 2, HostCalls: 3}))
+	_, _, err = a.database.Nodes().ChangeLimits(t.Context(), testAdmin, "pi-1", to(picloud.Limits{Queue: 1, Concurrency: 2, HostCalls: 3}))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return limits().HostCalls == 3 }, 2*time.Second, time.Millisecond)
 	_, err = a.database.Apps().UpdateSettings(t.Context(), testAdmin, "default", picloud.AppSettings{Limits: picloud.Limits{Queue: 4, Concurrency: 5}}, 0)

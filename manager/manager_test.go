@@ -99,16 +99,19 @@ func (w secrets) DataKey(_ context.Context, _ picloud.Actor, _ string, fresh []b
 	return []byte(w.dataKeys[0]), nil
 }
 
-func (w secrets) Put(_ context.Context, _ picloud.Actor, app, name string, sealed, wrapped []byte) error {
+// secretRev is the revision of each secret that is put.
+const secretRev = 11
+
+func (w secrets) Put(_ context.Context, _ picloud.Actor, app, name string, sealed, wrapped []byte) (int64, error) {
 	w.note("put")
 	if len(w.dataKeys) > 1 { // it is replaced just now
 		w.dataKeys = w.dataKeys[1:]
 	}
 	if string(wrapped) != w.dataKeys[0] {
-		return &picloud.Error{Code: picloud.CodeConflict}
+		return 0, &picloud.Error{Code: picloud.CodeConflict}
 	}
 	w.kept = append(w.kept, app+"/"+name+"="+string(sealed))
-	return nil
+	return secretRev, nil
 }
 
 func (w *world) FreshKey(app string) ([]byte, error) {

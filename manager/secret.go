@@ -16,8 +16,9 @@ type Secrets interface {
 	// DataKey returns the data key in effect, wrapped: fresh, when the app has none yet.
 	DataKey(ctx context.Context, actor picloud.Actor, app string, fresh []byte) (wrapped []byte, err error)
 	// Put keeps a value that was sealed with the data key wrapped; when that is
-	// not the app's any more, it fails with CodeConflict.
-	Put(ctx context.Context, actor picloud.Actor, app, name string, sealed, wrapped []byte) error
+	// not the app's any more, it fails with CodeConflict. It returns the catalog's
+	// revision that has the secret.
+	Put(ctx context.Context, actor picloud.Actor, app, name string, sealed, wrapped []byte) (rev int64, err error)
 }
 
 // Sealer makes values unreadable for all but the nodes of the cluster. Its
@@ -39,36 +40,37 @@ func (noSealer) FreshKey(string) ([]byte, error) { return nil, errNoSealer }
 func (noSealer) Seal(string, string, []byte, []byte) ([]byte, error) { return nil, errNoSealer }
 
 // SetSecret seals a value and keeps it as a secret of the app. It does not hold
-// on to the value, which the caller clears.
-func (m *Manager) SetSecret(ctx context.Context, actor picloud.Actor, app, name string, value []byte) error {
+// on to the value, which the caller clears. It returns the catalog's revision
+// that has the secret.
+func (m *Manager) SetSecret(ctx context.Context, actor picloud.Actor, app, name string, value []byte) (rev int64, err error) {
 	const op = "set secret"
 	if err := checkSecret(op, app, name, value); err != nil {
-		return err
+		return 0, err
 	}
 	// Who may not write learns nothing about the state of the node's key.
 	if err := m.checkDeveloper(ctx, op, actor, app); err != nil {
-		return err
+		return 0, err
 	}
 	for attempt := 1; ; attempt++ {
-		err := m.putSecret(ctx, actor, app, name, value)
+		rev, err := m.putSecret(ctx, actor, app, name, value)
 		if picloud.CodeOf(err) != picloud.CodeConflict || attempt == sealAttempts {
-			return err
+			return rev, err
 		}
 	}
 }
 
-func (m *Manager) putSecret(ctx context.Context, actor picloud.Actor, app, name string, value []byte) error {
+func (m *Manager) putSecret(ctx context.Context, actor picloud.Actor, app, name string, value []byte) (rev int64, err error) {
 	fresh, err := m.o.Sealer.FreshKey(app)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	wrapped, err := m.o.Secrets.DataKey(ctx, actor, app, fresh)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	sealed, err := m.o.Sealer.Seal(app, name, wrapped, value)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	return m.o.Secrets.Put(ctx, actor, app, name, sealed, wrapped)
 }

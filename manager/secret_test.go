@@ -39,9 +39,10 @@ func TestSetSecretGoesStepByStep(t *testing.T) {
 			if tt.value != "" {
 				value = strings.TrimPrefix(tt.value, "-")
 			}
-			err := w.manager(t).SetSecret(t.Context(), picloud.Actor{}, "shop", cmp.Or(tt.name, "KEY"), []byte(value))
+			rev, err := w.manager(t).SetSecret(t.Context(), picloud.Actor{}, "shop", cmp.Or(tt.name, "KEY"), []byte(value))
 			if tt.code == "" {
 				require.NoError(t, err)
+				require.EqualValues(t, secretRev, rev)
 			} else {
 				require.Equal(t, tt.code, picloud.CodeOf(err))
 				require.NotContains(t, err.Error(), "hunter2")
@@ -58,7 +59,7 @@ func TestSealingIsNotTriedForEver(t *testing.T) {
 		keys[i] = strings.Repeat("k", i+1)
 	}
 	w := &world{role: picloud.RoleDeveloper, dataKeys: keys}
-	err := w.manager(t).SetSecret(t.Context(), picloud.Actor{}, "shop", "KEY", []byte("x"))
+	_, err := w.manager(t).SetSecret(t.Context(), picloud.Actor{}, "shop", "KEY", []byte("x"))
 	require.ErrorIs(t, err, picloud.ErrConflict)
 	require.Len(t, w.noted, 1+3*sealAttempts)
 	require.Empty(t, w.kept)
@@ -71,5 +72,6 @@ func TestWithoutASealerNothingIsSet(t *testing.T) {
 		Secrets: secrets{w}, Compiler: w, Drafter: w, Fleet: w, Catalog: w,
 	})
 	require.NoError(t, err)
-	require.Equal(t, picloud.CodeSecrets, picloud.CodeOf(m.SetSecret(t.Context(), picloud.Actor{}, "shop", "KEY", []byte("x"))))
+	_, err = m.SetSecret(t.Context(), picloud.Actor{}, "shop", "KEY", []byte("x"))
+	require.Equal(t, picloud.CodeSecrets, picloud.CodeOf(err))
 }

@@ -33,7 +33,7 @@ func adminWrites(db *postgres.DB) map[string]struct {
 			return err
 		}},
 		"delete app": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
-			return db.Apps().Delete(ctx, a, "blog")
+			return errOf(db.Apps().Delete(ctx, a, "blog"))
 		}},
 		"create user": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
 			_, err := db.Users().Create(ctx, a, "fresh", true, newToken())
@@ -81,7 +81,7 @@ func adminWrites(db *postgres.DB) map[string]struct {
 			return err
 		}},
 		"delete function": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
-			return db.Functions().Delete(ctx, a, "blog", "hello", 0)
+			return errOf(db.Functions().Delete(ctx, a, "blog", "hello", 0))
 		}},
 		"change app": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
 			_, err := db.Apps().UpdateSettings(ctx, a, "blog", picloud.AppSettings{KV: picloud.KVQuota{Keys: 1}}, 0)
@@ -96,10 +96,10 @@ func adminWrites(db *postgres.DB) map[string]struct {
 			return err
 		}},
 		"set secret": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
-			return db.Secrets().Put(ctx, a, "blog", "A", []byte("sealed"), []byte("key"))
+			return errOf(db.Secrets().Put(ctx, a, "blog", "A", []byte("sealed"), []byte("key")))
 		}},
 		"delete secret": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
-			return db.Secrets().Delete(ctx, a, "blog", "OLD")
+			return errOf(db.Secrets().Delete(ctx, a, "blog", "OLD"))
 		}},
 		"set key": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
 			_, err := db.KV().Put(ctx, a, "blog", picloud.KVEntry{Key: "k", Value: []byte{1}, Version: -1})
@@ -109,7 +109,7 @@ func adminWrites(db *postgres.DB) map[string]struct {
 			return db.KV().Delete(ctx, a, "blog", "old", 0)
 		}},
 		"change node": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
-			_, err := db.Nodes().ChangeLimits(ctx, a, "pi-1", to(picloud.Limits{Queue: 3}))
+			_, _, err := db.Nodes().ChangeLimits(ctx, a, "pi-1", to(picloud.Limits{Queue: 3}))
 			return err
 		}},
 	}
@@ -141,7 +141,7 @@ func house(t *testing.T) (*postgres.DB, *pgx.Conn) {
 	app(t, db, "bare")
 	_, err := db.Secrets().DataKey(t.Context(), root, "blog", []byte("key"))
 	require.NoError(t, err)
-	require.NoError(t, db.Secrets().Put(t.Context(), root, "blog", "OLD", []byte("sealed"), []byte("key")))
+	require.NoError(t, errOf(db.Secrets().Put(t.Context(), root, "blog", "OLD", []byte("sealed"), []byte("key"))))
 	_, err = db.KV().Put(t.Context(), root, "blog", picloud.KVEntry{Key: "old", Value: []byte{1}})
 	require.NoError(t, err)
 	require.NoError(t, db.Nodes().Report(t.Context(), picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1"}))

@@ -70,7 +70,7 @@ func (a Apps) Create(ctx context.Context, actor picloud.Actor, name string) (out
 	if err := picloud.CheckName("name", name); err != nil {
 		return out, err
 	}
-	err = a.db.changeAsAdmin(ctx, s, actor, func(ctx context.Context, c *change) error {
+	_, err = a.db.changeAsAdmin(ctx, s, actor, func(ctx context.Context, c *change) error {
 		out, err = c.createApp(ctx, name)
 		return err
 	})
@@ -101,7 +101,7 @@ func (a Apps) UpdateSettings(ctx context.Context, actor picloud.Actor, app strin
 	if err != nil {
 		return out, fmt.Errorf("write settings: %w", err)
 	}
-	err = a.db.change(ctx, s, actor, app, picloud.RoleAdmin, false, func(ctx context.Context, c *change) error {
+	_, err = a.db.change(ctx, s, actor, app, picloud.RoleAdmin, false, func(ctx context.Context, c *change) error {
 		out, err = queryOne(ctx, c.tx, appRow, sqlAppGet, app)
 		switch {
 		case err != nil:
@@ -162,8 +162,8 @@ func (a Apps) List(ctx context.Context, actor picloud.Actor, page picloud.Page) 
 }
 
 // Delete removes an app with all its functions, versions, members, secrets and
-// keys. Its owners may.
-func (a Apps) Delete(ctx context.Context, actor picloud.Actor, name string) error {
+// keys. It returns the catalog's revision without the app. Its owners may.
+func (a Apps) Delete(ctx context.Context, actor picloud.Actor, name string) (rev int64, err error) {
 	s := subject{"delete app", name}
 	return a.db.change(ctx, s, actor, name, picloud.RoleOwner, false, func(ctx context.Context, c *change) error {
 		if err := a.db.bury(ctx, c, name, ""); err != nil {

@@ -74,10 +74,12 @@ func TestDeletingAnApp(t *testing.T) {
 	publish(t, db, "shop", "cart", "1")
 	before := head(t, db)
 
-	requireCode(t, picloud.CodeNotFound, db.Apps().Delete(t.Context(), people[""], "blog"))
-	requireCode(t, picloud.CodeForbidden, db.Apps().Delete(t.Context(), people[admin], "blog"))
-	require.NoError(t, db.Apps().Delete(t.Context(), people[owner], "blog"))
-	requireCode(t, picloud.CodeNotFound, db.Apps().Delete(t.Context(), root, "blog"))
+	requireCode(t, picloud.CodeNotFound, errOf(db.Apps().Delete(t.Context(), people[""], "blog")))
+	requireCode(t, picloud.CodeForbidden, errOf(db.Apps().Delete(t.Context(), people[admin], "blog")))
+	rev, err := db.Apps().Delete(t.Context(), people[owner], "blog")
+	require.NoError(t, err)
+	require.Equal(t, before+1, rev)
+	requireCode(t, picloud.CodeNotFound, errOf(db.Apps().Delete(t.Context(), root, "blog")))
 
 	d, err := db.Catalog().Delta(t.Context(), "", incarnation(t, db), before)
 	require.NoError(t, err)
@@ -91,10 +93,10 @@ func TestDeletingAnApp(t *testing.T) {
 		require.Equal(t, want, n, table)
 	}
 
-	require.NoError(t, db.Apps().Delete(t.Context(), root, "shop"))
+	require.NoError(t, errOf(db.Apps().Delete(t.Context(), root, "shop")))
 	at := head(t, db)
 	app(t, db, "empty")
 	require.Equal(t, at+1, head(t, db), "nodes learn of apps without functions")
-	require.NoError(t, db.Apps().Delete(t.Context(), root, "empty"))
+	require.NoError(t, errOf(db.Apps().Delete(t.Context(), root, "empty")))
 	require.Equal(t, at+2, head(t, db))
 }

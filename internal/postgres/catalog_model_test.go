@@ -70,7 +70,7 @@ func write(ctx context.Context, db *postgres.DB, kind, app, function, n int) err
 	default:
 		_, err = db.Versions().Publish(ctx, root, picloud.Publication{App: a, Function: f, Source: fmt.Appendf(nil, "%d", n), Create: true, Deploy: n%4 != 0})
 	case 1:
-		err = db.Functions().Delete(ctx, root, a, f, 0)
+		err = errOf(db.Functions().Delete(ctx, root, a, f, 0))
 	case 2:
 		_, err = db.Deployments().Rollback(ctx, root, a, f, 0)
 	case 3:
@@ -79,7 +79,7 @@ func write(ctx context.Context, db *postgres.DB, kind, app, function, n int) err
 		_, err = db.Functions().UpdateSettings(ctx, root, a, f, picloud.Settings{Limits: picloud.Limits{Concurrency: 1 + n}}, 0)
 	case 5:
 		if n%4 == 0 {
-			err = db.Apps().Delete(ctx, root, a)
+			err = errOf(db.Apps().Delete(ctx, root, a))
 		}
 	case 8:
 		_, err = db.Apps().UpdateSettings(ctx, root, a, picloud.AppSettings{Limits: picloud.Limits{Concurrency: 1 + n}}, 0)
@@ -88,10 +88,10 @@ func write(ctx context.Context, db *postgres.DB, kind, app, function, n int) err
 	case 10:
 		var key []byte
 		if key, err = db.Secrets().DataKey(ctx, root, a, fmt.Appendf(nil, "key %d", n)); err == nil {
-			err = db.Secrets().Put(ctx, root, a, fmt.Sprintf("S%d", function), fmt.Appendf(nil, "sealed %d", n), key)
+			err = errOf(db.Secrets().Put(ctx, root, a, fmt.Sprintf("S%d", function), fmt.Appendf(nil, "sealed %d", n), key))
 		}
 	case 11:
-		err = db.Secrets().Delete(ctx, root, a, fmt.Sprintf("S%d", function))
+		err = errOf(db.Secrets().Delete(ctx, root, a, fmt.Sprintf("S%d", function)))
 	}
 	if errors.Is(err, picloud.ErrNotFound) || picloud.CodeOf(err) == picloud.CodeConflict {
 		return nil

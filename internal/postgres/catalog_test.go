@@ -74,7 +74,7 @@ func TestTombstonesArePrunedUnderAFloor(t *testing.T) {
 	}
 	start := head(t, db)
 	for _, name := range []string{"a", "b", "c", "d"} {
-		require.NoError(t, db.Functions().Delete(t.Context(), root, "blog", name, 0))
+		require.NoError(t, errOf(db.Functions().Delete(t.Context(), root, "blog", name, 0)))
 	}
 	d, err := db.Catalog().Delta(t.Context(), "", id, start)
 	require.NoError(t, err)

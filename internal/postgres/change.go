@@ -35,16 +35,22 @@ type change struct {
 	actor picloud.Actor
 	admin bool // the actor is a cluster admin, and stays one until the end
 	tx    pgx.Tx
+	head  int64 // the catalog's revision when the change began, if it holds the catalog's lock
 	rev   int64 // the revision of this change; 0: nothing has changed yet
 }
 
+// stands returns the revision at which the change stands: its own, or when it
+// changed nothing the one before it. A node that serves it serves the change.
+func (c *change) stands() int64 { return cmp.Or(c.rev, c.head) }
+
 // change runs fn in a transaction that holds the catalog's lock and the app's,
 // after it has made sure that the actor has the role need there. Statements of
-// fn see everything that was committed before. When mayCreate is set, an app
-// that does not exist is created for a cluster admin.
-func (d *DB) change(ctx context.Context, s subject, actor picloud.Actor, app string, need picloud.Role, mayCreate bool, fn func(context.Context, *change) error) error {
+// fn see everything that was committed before. It returns the revision at which
+// the change stands. When mayCreate is set, an app that does not exist is
+// created for a cluster admin.
+func (d *DB) change(ctx context.Context, s subject, actor picloud.Actor, app string, need picloud.Role, mayCreate bool, fn func(context.Context, *change) error) (rev int64, err error) {
 	if !picloud.ValidName(app) {
-		return s.notFound()
+		return 0, s.notFound()
 	}
 	return d.transact(ctx, s, actor, func(ctx context.Context, c *change) error {
 		err := c.enter(ctx, app, need, true)
@@ -64,19 +70,20 @@ func (d *DB) act(ctx context.Context, s subject, actor picloud.Actor, app string
 	if !picloud.ValidName(app) {
 		return s.notFound()
 	}
-	return d.transact(ctx, s, actor, func(ctx context.Context, c *change) error {
+	_, err := d.transact(ctx, s, actor, func(ctx context.Context, c *change) error {
 		if err := c.enter(ctx, app, need, false); err != nil {
 			return err
 		}
 		return fn(ctx, c)
 	})
+	return err
 }
 
 // changeAsAdmin is change for what belongs to no app: the actor must be a
 // cluster admin.
-func (d *DB) changeAsAdmin(ctx context.Context, s subject, actor picloud.Actor, fn func(context.Context, *change) error) error {
+func (d *DB) changeAsAdmin(ctx context.Context, s subject, actor picloud.Actor, fn func(context.Context, *change) error) (rev int64, err error) {
 	if !actor.Admin {
-		return s.adminsOnly()
+		return 0, s.adminsOnly()
 	}
 	return d.transact(ctx, s, actor, func(ctx context.Context, c *change) error {
 		if err := c.enterAsAdmin(ctx); err != nil {
@@ -86,9 +93,10 @@ func (d *DB) changeAsAdmin(ctx context.Context, s subject, actor picloud.Actor, 
 	})
 }
 
-// transact runs fn in a transaction and commits it.
-func (d *DB) transact(ctx context.Context, s subject, actor picloud.Actor, fn func(context.Context, *change) error) error {
-	return d.run(ctx, d.api, s, func(ctx context.Context) error {
+// transact runs fn in a transaction and commits it. It returns the revision at
+// which the change stands.
+func (d *DB) transact(ctx context.Context, s subject, actor picloud.Actor, fn func(context.Context, *change) error) (rev int64, err error) {
+	err = d.run(ctx, d.api, s, func(ctx context.Context) error {
 		tx, err := d.api.Begin(ctx)
 		if err != nil {
 			return err
@@ -98,8 +106,13 @@ func (d *DB) transact(ctx context.Context, s subject, actor picloud.Actor, fn fu
 		if err := fn(ctx, c); err != nil {
 			return err
 		}
+		rev = c.stands()
 		return c.unknown(tx.Commit(ctx))
 	})
+	if err != nil {
+		return 0, err
+	}
+	return rev, nil
 }
 
 // enter takes the locks, the catalog's when asked to, and checks the actor's
@@ -116,7 +129,7 @@ func (c *change) enter(ctx context.Context, app string, need picloud.Role, catal
 	defer results.Close()
 	var headErr error
 	if catalog {
-		_, headErr = results.Exec()
+		headErr = results.QueryRow().Scan(&c.head)
 	}
 	admin, adminErr := results.Exec()
 	_, appErr := results.Exec()
@@ -135,7 +148,7 @@ func (c *change) enterAsAdmin(ctx context.Context) error {
 	batch.Queue(sqlAdminHold, actingAdmin(c.actor))
 	results := c.tx.SendBatch(ctx, batch)
 	defer results.Close()
-	if _, err := results.Exec(); err != nil {
+	if err := results.QueryRow().Scan(&c.head); err != nil {
 		return err
 	}
 	if err := scanAdmin(c.s, results.QueryRow()); err != nil {

@@ -130,10 +130,10 @@ func TestSecrets(t *testing.T) {
 	for role, code := range map[picloud.Role]picloud.Code{"": picloud.CodeNotFound, viewer: picloud.CodeForbidden} {
 		_, err := key(people[role], "one")
 		requireCode(t, code, err)
-		requireCode(t, code, db.Secrets().Put(t.Context(), people[role], "blog", "TOKEN", []byte("sealed"), []byte("one")))
-		requireCode(t, code, db.Secrets().Delete(t.Context(), people[role], "blog", "TOKEN"))
+		requireCode(t, code, errOf(db.Secrets().Put(t.Context(), people[role], "blog", "TOKEN", []byte("sealed"), []byte("one"))))
+		requireCode(t, code, errOf(db.Secrets().Delete(t.Context(), people[role], "blog", "TOKEN")))
 	}
-	requireCode(t, picloud.CodeConflict, db.Secrets().Put(t.Context(), root, "blog", "TOKEN", []byte("sealed"), nil))
+	requireCode(t, picloud.CodeConflict, errOf(db.Secrets().Put(t.Context(), root, "blog", "TOKEN", []byte("sealed"), nil)))
 	_, err := key(people[developer], "")
 	requireCode(t, picloud.CodeInvalid, err)
 	_, err = key(people[developer], strings.Repeat("k", 257))
@@ -148,19 +148,27 @@ func TestSecrets(t *testing.T) {
 	})
 
 	put := func(name, sealed string) error {
-		return db.Secrets().Put(t.Context(), people[developer], "blog", name, []byte(sealed), one)
+		before := head(t, db)
+		rev, err := db.Secrets().Put(t.Context(), people[developer], "blog", name, []byte(sealed), one)
+		if err == nil {
+			require.Equal(t, before+1, rev)
+			require.Equal(t, rev, head(t, db))
+		} else {
+			require.Zero(t, rev)
+		}
+		return err
 	}
 	require.NoError(t, put("TOKEN", "first"))
 	require.NoError(t, put("TOKEN", "second"))
 	require.NoError(t, put("ANOTHER", "third"))
 	unchanged(t, db, func() {
-		requireCode(t, picloud.CodeConflict, db.Secrets().Put(t.Context(), people[developer], "blog", "TOKEN", []byte("x"), []byte("two")))
-		requireCode(t, picloud.CodeConflict, db.Secrets().Put(t.Context(), people[developer], "blog", "TOKEN", []byte("x"), nil))
+		requireCode(t, picloud.CodeConflict, errOf(db.Secrets().Put(t.Context(), people[developer], "blog", "TOKEN", []byte("x"), []byte("two"))))
+		requireCode(t, picloud.CodeConflict, errOf(db.Secrets().Put(t.Context(), people[developer], "blog", "TOKEN", []byte("x"), nil)))
 		requireCode(t, picloud.CodeInvalid, put("no name", "x"))
 		requireCode(t, picloud.CodeInvalid, put("TOKEN", ""))
 		requireCode(t, picloud.CodeTooLarge, put("TOKEN", strings.Repeat("x", picloud.MaxSecretSize+257)))
-		requireCode(t, picloud.CodeNotFound, db.Secrets().Delete(t.Context(), people[developer], "blog", "NOPE"))
-		requireCode(t, picloud.CodeNotFound, db.Secrets().Delete(t.Context(), people[developer], "blog", "no name"))
+		requireCode(t, picloud.CodeNotFound, errOf(db.Secrets().Delete(t.Context(), people[developer], "blog", "NOPE")))
+		requireCode(t, picloud.CodeNotFound, errOf(db.Secrets().Delete(t.Context(), people[developer], "blog", "no name")))
 	})
 	list, err := db.Secrets().List(t.Context(), people[viewer], "blog")
 	require.NoError(t, err)
@@ -176,12 +184,14 @@ func TestSecrets(t *testing.T) {
 	}, config(t, db, "blog"))
 
 	before := head(t, db)
-	require.NoError(t, db.Secrets().Delete(t.Context(), people[developer], "blog", "TOKEN"))
-	require.Equal(t, before+1, head(t, db))
+	rev, err := db.Secrets().Delete(t.Context(), people[developer], "blog", "TOKEN")
+	require.NoError(t, err)
+	require.Equal(t, before+1, rev)
+	require.Equal(t, rev, head(t, db))
 	require.Equal(t, map[string][]byte{"ANOTHER": []byte("third")}, config(t, db, "blog").Secrets)
 
 	// An app that comes back has nothing of what it was.
-	require.NoError(t, db.Apps().Delete(t.Context(), root, "blog"))
+	require.NoError(t, errOf(db.Apps().Delete(t.Context(), root, "blog")))
 	app(t, db, "blog")
 	require.Equal(t, picloud.AppConfig{App: "blog", Rev: head(t, db)}, config(t, db, "blog"))
 }
@@ -192,7 +202,7 @@ func TestSecretsHaveAQuota(t *testing.T) {
 	key, err := db.Secrets().DataKey(t.Context(), root, "blog", []byte("key"))
 	require.NoError(t, err)
 	put := func(name string, size int) error {
-		return db.Secrets().Put(t.Context(), root, "blog", name, bytes.Repeat([]byte{1}, size+seal.Overhead), key)
+		return errOf(db.Secrets().Put(t.Context(), root, "blog", name, bytes.Repeat([]byte{1}, size+seal.Overhead), key))
 	}
 	for i := range picloud.MaxSecretsSize / picloud.MaxSecretSize {
 		require.NoError(t, put(fmt.Sprintf("BIG%d", i), picloud.MaxSecretSize))
@@ -210,7 +220,7 @@ func TestSecretsHaveAQuota(t *testing.T) {
 	errs := make([]error, picloud.MaxSecrets+5)
 	for i := range errs {
 		wg.Go(func() {
-			errs[i] = db.Secrets().Put(t.Context(), root, "shop", fmt.Sprintf("S%d", i), make([]byte, seal.Overhead+1), key)
+			errs[i] = errOf(db.Secrets().Put(t.Context(), root, "shop", fmt.Sprintf("S%d", i), make([]byte, seal.Overhead+1), key))
 		})
 	}
 	wg.Wait()
@@ -241,20 +251,22 @@ func TestNodesHaveLimits(t *testing.T) {
 	limits := picloud.Limits{Memory: 32 << 20, Concurrency: 4}
 	before, id := head(t, db), incarnation(t, db)
 
-	_, err := db.Nodes().ChangeLimits(t.Context(), picloud.Actor{User: "boss"}, "pi-1", to(limits))
+	_, _, err := db.Nodes().ChangeLimits(t.Context(), picloud.Actor{User: "boss"}, "pi-1", to(limits))
 	requireCode(t, picloud.CodeForbidden, err)
-	_, err = db.Nodes().ChangeLimits(t.Context(), boss, "pi-2", to(limits))
+	_, _, err = db.Nodes().ChangeLimits(t.Context(), boss, "pi-2", to(limits))
 	requireCode(t, picloud.CodeNotFound, err)
-	_, err = db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(picloud.Limits{Queue: -1}))
+	_, _, err = db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(picloud.Limits{Queue: -1}))
 	requireCode(t, picloud.CodeInvalid, err)
-	set, err := db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(limits))
+	set, rev, err := db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(limits))
 	require.NoError(t, err)
+	require.Equal(t, before+1, rev)
 	require.Equal(t, limits, set.Limits)
 	require.Equal(t, node.ID, set.ID)
 	require.Equal(t, before+1, head(t, db), "the node is woken")
 	unchanged(t, db, func() {
-		same, err := db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(limits))
+		same, rev, err := db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(limits))
 		require.NoError(t, err)
+		require.Equal(t, head(t, db), rev, "a change of nothing stands at the present revision")
 		require.Equal(t, set, same)
 	})
 	d, err := db.Catalog().Delta(t.Context(), node.ID, id, before)
@@ -281,7 +293,7 @@ func TestNodesHaveLimits(t *testing.T) {
 		return len(nodes)
 	}
 	require.Equal(t, 2, silence(), "a node that has limits is kept")
-	_, err = db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(picloud.Limits{}))
+	_, _, err = db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", to(picloud.Limits{}))
 	require.NoError(t, err)
 	require.Equal(t, 1, silence())
 }

@@ -62,7 +62,7 @@ func (s Deployments) Deploy(ctx context.Context, actor picloud.Actor, app, funct
 	if !picloud.ValidName(function) {
 		return out, sub.notFound()
 	}
-	err = s.db.change(ctx, sub, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	_, err = s.db.change(ctx, sub, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
 		out, err = s.db.deploy(ctx, c, app, function, version, false)
 		return err
 	})
@@ -76,7 +76,7 @@ func (s Deployments) Rollback(ctx context.Context, actor picloud.Actor, app, fun
 	if !picloud.ValidName(function) {
 		return out, sub.notFound()
 	}
-	err = s.db.change(ctx, sub, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	_, err = s.db.change(ctx, sub, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
 		version := to
 		if version == 0 {
 			if version, err = c.before(ctx, app, function); err != nil {

@@ -71,7 +71,7 @@ func (f Functions) Create(ctx context.Context, actor picloud.Actor, app, name st
 	if err != nil {
 		return out, err
 	}
-	err = f.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	_, err = f.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
 		if err := c.bump(ctx); err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func (f Functions) UpdateSettings(ctx context.Context, actor picloud.Actor, app,
 	if !picloud.ValidName(name) {
 		return out, s.notFound()
 	}
-	err = f.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	_, err = f.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
 		if err := c.bump(ctx); err != nil {
 			return err
 		}
@@ -130,11 +130,12 @@ func (f Functions) UpdateSettings(ctx context.Context, actor picloud.Actor, app,
 }
 
 // Delete removes a function with its versions and deployments when its
-// revision is ifRev, 0 standing for any. Developers may.
-func (f Functions) Delete(ctx context.Context, actor picloud.Actor, app, name string, ifRev int64) error {
+// revision is ifRev, 0 standing for any. It returns the catalog's revision
+// without the function: the present one when no node had it. Developers may.
+func (f Functions) Delete(ctx context.Context, actor picloud.Actor, app, name string, ifRev int64) (rev int64, err error) {
 	s := subject{"delete function", resource(app, name)}
 	if !picloud.ValidName(name) {
-		return s.notFound()
+		return 0, s.notFound()
 	}
 	return f.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
 		present, err := queryOne(ctx, c.tx, functionRow, sqlFunctionGet, app, name)

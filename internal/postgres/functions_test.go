@@ -114,10 +114,20 @@ func TestDeletingAFunction(t *testing.T) {
 	f, err := db.Functions().Get(t.Context(), root, "blog", "hello")
 	require.NoError(t, err)
 
-	requireCode(t, picloud.CodeForbidden, db.Functions().Delete(t.Context(), people[viewer], "blog", "hello", 0))
-	requireCode(t, picloud.CodePrecondition, db.Functions().Delete(t.Context(), people[developer], "blog", "hello", f.Rev-1))
-	require.NoError(t, db.Functions().Delete(t.Context(), people[developer], "blog", "hello", f.Rev))
-	requireCode(t, picloud.CodeNotFound, db.Functions().Delete(t.Context(), people[developer], "blog", "hello", 0))
+	requireCode(t, picloud.CodeForbidden, errOf(db.Functions().Delete(t.Context(), people[viewer], "blog", "hello", 0)))
+	requireCode(t, picloud.CodePrecondition, errOf(db.Functions().Delete(t.Context(), people[developer], "blog", "hello", f.Rev-1)))
+	rev, err := db.Functions().Delete(t.Context(), people[developer], "blog", "hello", f.Rev)
+	require.NoError(t, err)
+	require.Equal(t, before+1, rev)
+	requireCode(t, picloud.CodeNotFound, errOf(db.Functions().Delete(t.Context(), people[developer], "blog", "hello", 0)))
+
+	_, err = db.Functions().Create(t.Context(), root, "blog", "idle", picloud.Settings{})
+	require.NoError(t, err)
+	at := head(t, db)
+	rev, err = db.Functions().Delete(t.Context(), root, "blog", "idle", 0)
+	require.NoError(t, err)
+	require.Equal(t, at, rev, "no node had it: it is gone at the present revision")
+	require.Equal(t, at, head(t, db))
 
 	var code []string
 	rows, err := connect(t, dsn).Query(t.Context(), `SELECT convert_from(source, 'UTF8') FROM code`)

@@ -509,7 +509,7 @@ func TestDeletingAnAppDeletesItsKeys(t *testing.T) {
 	end := sync.OnceFunc(func() { close(stop); wg.Wait() })
 	defer end()
 	for range 20 {
-		require.NoError(t, db.Apps().Delete(t.Context(), root, "shop"))
+		require.NoError(t, errOf(db.Apps().Delete(t.Context(), root, "shop")))
 		var left int
 		require.NoError(t, conn.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM kv) + (SELECT count(*) FROM kv_usage)`).Scan(&left))
 		require.Zero(t, left)

@@ -110,6 +110,9 @@ func publish(t testing.TB, db *postgres.DB, app, function, source string) piclou
 	return p
 }
 
+// errOf is the error of a change whose revision does not matter.
+func errOf(_ int64, err error) error { return err }
+
 func requireCode(t testing.TB, code picloud.Code, err error) {
 	t.Helper()
 	require.Error(t, err)

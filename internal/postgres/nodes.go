@@ -79,10 +79,11 @@ func (n Nodes) List(ctx context.Context) ([]picloud.Node, error) {
 // ChangeLimits replaces the default limits of the functions on the nodes of a
 // name by what edit makes of the present ones, and nobody else's change comes
 // between; it must not wait for anything. The nodes are woken, unless they have
-// those limits already. It returns the one that was seen last. Cluster admins may.
-func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name string, edit func(picloud.Limits) (picloud.Limits, error)) (out picloud.Node, err error) {
+// those limits already. It returns the one that was seen last, and the catalog's
+// revision that has the limits. Cluster admins may.
+func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name string, edit func(picloud.Limits) (picloud.Limits, error)) (out picloud.Node, rev int64, err error) {
 	s := subject{"change node", name}
-	err = n.db.changeAsAdmin(ctx, s, actor, func(ctx context.Context, c *change) error {
+	rev, err = n.db.changeAsAdmin(ctx, s, actor, func(ctx context.Context, c *change) error {
 		found, _ := c.tx.Query(ctx, sqlNodeByName, name) // its error is that of the rows
 		nodes, err := pgx.CollectRows(found, nodeRow)
 		if err != nil {
@@ -113,7 +114,7 @@ func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name strin
 		return c.exec(ctx, sqlNodeLimits, name, text)
 	})
 	if err != nil {
-		return picloud.Node{}, err
+		return picloud.Node{}, 0, err
 	}
-	return out, nil
+	return out, rev, nil
 }

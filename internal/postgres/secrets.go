@@ -79,7 +79,7 @@ func (x Secrets) DataKey(ctx context.Context, actor picloud.Actor, app string, f
 	if len(fresh) == 0 || len(fresh) > maxWrapped {
 		return nil, s.fail(picloud.CodeInvalid, fmt.Sprintf("the wrapped key has %d bytes, not 1 to %d", len(fresh), maxWrapped), "")
 	}
-	err = x.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	_, err = x.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
 		if err := c.tx.QueryRow(ctx, sqlDataKeyGet, app).Scan(&wrapped); err != nil || wrapped != nil {
 			return err
 		}
@@ -98,17 +98,18 @@ func (x Secrets) DataKey(ctx context.Context, actor picloud.Actor, app string, f
 // Put sets a secret to a value that was sealed by the data key that wrapped
 // holds. It fails with CodeConflict when the app has another key by now, and
 // with CodeQuota when the app would have more than MaxSecrets secrets or
-// MaxSecretsSize bytes of them. Developers may.
-func (x Secrets) Put(ctx context.Context, actor picloud.Actor, app, name string, sealed, wrapped []byte) error {
+// MaxSecretsSize bytes of them. It returns the catalog's revision that has the
+// secret. Developers may.
+func (x Secrets) Put(ctx context.Context, actor picloud.Actor, app, name string, sealed, wrapped []byte) (rev int64, err error) {
 	s := subject{"set secret", resource(app, name)}
 	if err := picloud.CheckVariable("name", name); err != nil {
-		return err
+		return 0, err
 	}
 	if len(sealed) == 0 {
-		return s.fail(picloud.CodeInvalid, "the secret is not sealed", "")
+		return 0, s.fail(picloud.CodeInvalid, "the secret is not sealed", "")
 	}
 	if len(sealed) > maxSealed {
-		return s.fail(picloud.CodeTooLarge, fmt.Sprintf("a secret has at most %s", picloud.Size(picloud.MaxSecretSize)), "")
+		return 0, s.fail(picloud.CodeTooLarge, fmt.Sprintf("a secret has at most %s", picloud.Size(picloud.MaxSecretSize)), "")
 	}
 	return x.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
 		if err := c.bump(ctx); err != nil {
@@ -132,11 +133,12 @@ func (x Secrets) Put(ctx context.Context, actor picloud.Actor, app, name string,
 	})
 }
 
-// Delete removes a secret. Developers may.
-func (x Secrets) Delete(ctx context.Context, actor picloud.Actor, app, name string) error {
+// Delete removes a secret. It returns the catalog's revision without it.
+// Developers may.
+func (x Secrets) Delete(ctx context.Context, actor picloud.Actor, app, name string) (rev int64, err error) {
 	s := subject{"delete secret", resource(app, name)}
 	if !picloud.ValidVariable(name) {
-		return s.notFound()
+		return 0, s.notFound()
 	}
 	return x.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
 		if err := c.bump(ctx); err != nil {

@@ -63,7 +63,7 @@ func (v Versions) Publish(ctx context.Context, actor picloud.Actor, p picloud.Pu
 	if err := checkPublication(s, p); err != nil {
 		return out, err
 	}
-	err = v.db.change(ctx, s, actor, p.App, picloud.RoleDeveloper, p.Create, func(ctx context.Context, c *change) error {
+	_, err = v.db.change(ctx, s, actor, p.App, picloud.RoleDeveloper, p.Create, func(ctx context.Context, c *change) error {
 		if out, err = c.version(ctx, p); err != nil || !p.Deploy {
 			return err
 		}

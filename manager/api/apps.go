@@ -24,7 +24,8 @@ type AppWriter interface {
 	Create(ctx context.Context, actor picloud.Actor, name string) (picloud.App, error)
 	// UpdateSettings fails with ErrPrecondition when the app's revision is not ifRev.
 	UpdateSettings(ctx context.Context, actor picloud.Actor, app string, settings picloud.AppSettings, ifRev int64) (picloud.App, error)
-	Delete(ctx context.Context, actor picloud.Actor, name string) error
+	// Delete returns the catalog's revision without the app.
+	Delete(ctx context.Context, actor picloud.Actor, name string) (rev int64, err error)
 }
 
 func appPath(app string) string { return "/api/v1/apps/" + app }
@@ -100,7 +101,7 @@ func appDetail(app picloud.App, role picloud.Role) AppDetail {
 
 // DeleteApp answers DELETE /apps/{app}.
 func (s *server) DeleteApp(ctx context.Context, r DeleteAppRequestObject) (DeleteAppResponseObject, error) {
-	if err := s.o.Apps.Delete(ctx, actor(ctx), r.App); err != nil {
+	if _, err := s.o.Apps.Delete(ctx, actor(ctx), r.App); err != nil {
 		return nil, err
 	}
 	s.o.Manager.Settle(ctx)

@@ -23,7 +23,8 @@ type FunctionReader interface {
 type FunctionWriter interface {
 	Create(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings) (picloud.Function, error)
 	UpdateSettings(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings, ifRev int64) (picloud.Function, error)
-	Delete(ctx context.Context, actor picloud.Actor, app, name string, ifRev int64) error
+	// Delete returns the catalog's revision without the function.
+	Delete(ctx context.Context, actor picloud.Actor, app, name string, ifRev int64) (rev int64, err error)
 }
 
 // ListFunctions answers GET /apps/{app}/functions.
@@ -103,7 +104,7 @@ func (s *server) DeleteFunction(ctx context.Context, r DeleteFunctionRequestObje
 		}
 		rev = f.Rev
 	}
-	if err := s.o.Functions.Delete(ctx, actor(ctx), r.App, r.Function, rev); err != nil {
+	if _, err := s.o.Functions.Delete(ctx, actor(ctx), r.App, r.Function, rev); err != nil {
 		return nil, err
 	}
 	s.o.Manager.Settle(ctx)

@@ -12,8 +12,9 @@ import (
 type NodeStore interface {
 	List(ctx context.Context) ([]picloud.Node, error)
 	// ChangeLimits replaces the limits that a node gives by what change makes of
-	// them, and nobody else's change comes between. Only cluster admins may.
-	ChangeLimits(ctx context.Context, actor picloud.Actor, name string, change func(picloud.Limits) (picloud.Limits, error)) (picloud.Node, error)
+	// them, and nobody else's change comes between. It returns the catalog's
+	// revision that has the limits. Only cluster admins may.
+	ChangeLimits(ctx context.Context, actor picloud.Actor, name string, change func(picloud.Limits) (picloud.Limits, error)) (n picloud.Node, rev int64, err error)
 }
 
 // ListNodes answers GET /nodes.
@@ -46,7 +47,7 @@ func (s *server) UpdateNode(ctx context.Context, r UpdateNodeRequestObject) (Upd
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.o.Nodes.ChangeLimits(ctx, actor(ctx), r.Node, func(present picloud.Limits) (picloud.Limits, error) {
+	n, _, err := s.o.Nodes.ChangeLimits(ctx, actor(ctx), r.Node, func(present picloud.Limits) (picloud.Limits, error) {
 		limits, err := apply(present, patch["limits"])
 		if err == nil {
 			err = within("", limits.Check())

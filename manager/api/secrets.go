@@ -15,7 +15,8 @@ import (
 type SecretStore interface {
 	// List returns the secrets by name, without their values.
 	List(ctx context.Context, actor picloud.Actor, app string) ([]picloud.Secret, error)
-	Delete(ctx context.Context, actor picloud.Actor, app, name string) error
+	// Delete returns the catalog's revision without the secret.
+	Delete(ctx context.Context, actor picloud.Actor, app, name string) (rev int64, err error)
 }
 
 // ListSecrets answers GET /apps/{app}/secrets.
@@ -37,7 +38,7 @@ func (s *server) PutSecret(ctx context.Context, r PutSecretRequestObject) (PutSe
 	if err != nil {
 		return nil, err
 	}
-	if err := s.o.Manager.SetSecret(ctx, actor(ctx), r.App, r.Secret, value); err != nil {
+	if _, err := s.o.Manager.SetSecret(ctx, actor(ctx), r.App, r.Secret, value); err != nil {
 		return nil, err
 	}
 	s.o.Manager.Settle(ctx)
@@ -49,7 +50,7 @@ func (s *server) DeleteSecret(ctx context.Context, r DeleteSecretRequestObject) 
 	if !picloud.ValidVariable(r.Secret) {
 		return nil, &picloud.Error{Code: picloud.CodeNotFound, Detail: fmt.Sprintf("there is no secret %q", picloud.Shorten(r.Secret, 80))}
 	}
-	if err := s.o.Secrets.Delete(ctx, actor(ctx), r.App, r.Secret); err != nil {
+	if _, err := s.o.Secrets.Delete(ctx, actor(ctx), r.App, r.Secret); err != nil {
 		return nil, err
 	}
 	s.o.Manager.Settle(ctx)
