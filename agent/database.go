@@ -34,6 +34,7 @@ type database struct {
 	vault     *vault
 	host      *host
 	failed    func(error) // told about each failed attempt
+	settled   func()      // told about each failed attempt, and about success
 	log       *slog.Logger
 	running   bool // server is; only run and stop touch it
 
@@ -45,7 +46,7 @@ type database struct {
 
 // newDatabase prepares the way to the database; nothing is touched yet.
 func newDatabase(a *Agent) (*database, error) {
-	d := &database{log: a.log, failed: a.failed, vault: a.vault, host: a.host}
+	d := &database{log: a.log, failed: a.failed, settled: sync.OnceFunc(func() { close(a.settled) }), vault: a.vault, host: a.host}
 	dsn := a.opts.DatabaseURL
 	if dsn == "" {
 		var err error
@@ -90,6 +91,7 @@ func (d *database) run(ctx context.Context) {
 		again := d.waiting != nil && d.waiting.Error() == err.Error()
 		d.waiting = err
 		d.mu.Unlock()
+		d.settled()
 		if !again {
 			d.log.Warn("database is not there yet; trying on", slog.Any("error", err))
 		}
@@ -106,6 +108,7 @@ func (d *database) run(ctx context.Context) {
 	defer d.listener.Stop()
 	d.open.Store(true)
 	d.host.database.Store(d.DB)
+	d.settled()
 	d.sync.run(ctx)
 }
 
