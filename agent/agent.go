@@ -48,6 +48,7 @@ type Agent struct {
 	state    atomic.Int32  // of type state
 	ready    chan struct{} // closed when the node serves for the first time
 	hopeless chan error    // see Hopeless
+	settled  chan struct{} // see DatabaseSettled; the database closes it
 	control  atomic.Pointer[control]
 	// credentials is the path of a token that this start saved; nil: none.
 	credentials atomic.Pointer[string]
@@ -78,13 +79,13 @@ const (
 // New checks the options. It touches neither disk nor network, since Caddy
 // makes a node to validate a configuration too.
 func New(opts Options) (*Agent, error) {
-	opts, err := opts.complete()
+	opts, err := opts.Complete()
 	if err != nil {
 		return nil, err
 	}
 	a := &Agent{
 		opts: opts, log: opts.Logger, started: time.Now(),
-		ready: make(chan struct{}), hopeless: make(chan error, 1), execStats: executor.NewMetrics(),
+		ready: make(chan struct{}), hopeless: make(chan error, 1), settled: make(chan struct{}), execStats: executor.NewMetrics(),
 		vault: newVault(opts.DataDir, opts.Logger),
 	}
 	a.bodies = budget.New(opts.TransitMemory)

@@ -68,7 +68,7 @@ func (ta *testAgent) ready() *testAgent {
 	select {
 	case <-ta.Ready():
 	case <-time.After(30 * time.Second):
-		ta.t.Fatal("not ready: " + ta.Waiting())
+		ta.t.Fatalf("not ready: %+v", ta.Status().Database)
 	}
 	require.Eventually(ta.t, func() bool { return ta.database.closed() == nil }, 30*time.Second, time.Millisecond)
 	raw, err := os.ReadFile(filepath.Join(ta.opts.DataDir, "credentials"))

@@ -34,6 +34,7 @@ type database struct {
 
 	open       atomic.Bool   // this node leads: the control API may use the database
 	connecting *service.Task // brings everything up, and down again
+	settled    func()        // after the first attempt, and after success
 
 	mu      sync.Mutex
 	waiting error // why it is not open yet
@@ -41,7 +42,7 @@ type database struct {
 
 // openDatabase prepares the way to the database; nothing is touched yet.
 func (a *Agent) openDatabase() error {
-	d := &database{}
+	d := &database{settled: sync.OnceFunc(func() { close(a.settled) })}
 	dsn := a.opts.DatabaseURL
 	if dsn == "" {
 		var err error
@@ -85,6 +86,7 @@ func (a *Agent) connect(ctx context.Context) {
 	if err != nil {
 		a.log.Error("not all services run on this node", slog.Any("error", err))
 	}
+	d.settled()
 	d.syncer.Run(ctx)
 }
 
@@ -128,6 +130,7 @@ func (a *Agent) reach(ctx context.Context) bool {
 		again := d.waiting != nil && d.waiting.Error() == err.Error()
 		d.waiting = err
 		d.mu.Unlock()
+		d.settled()
 		if !again {
 			a.log.Warn("the database cannot be reached yet; the node goes on trying", slog.Any("error", err))
 		}

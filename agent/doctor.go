@@ -27,7 +27,7 @@ type Finding struct {
 // Doctor examines what a node with these options would meet on this machine,
 // whether it runs or not. It leaves nothing behind.
 func Doctor(ctx context.Context, opts Options) []Finding {
-	opts, err := opts.complete()
+	opts, err := opts.Complete()
 	if err != nil {
 		return []Finding{finding("settings", "", err)}
 	}

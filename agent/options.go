@@ -30,8 +30,8 @@ type Options struct {
 	// newest found on this machine.
 	PostgresBin string
 	// HTTPPort and AdminPort are where functions and the control API are
-	// served. They only appear in URLs: Caddy owns the listeners. Defaults 8080
-	// and 8081.
+	// served. They only appear in URLs: Caddy owns the listeners. Defaults:
+	// picloud.DefaultHTTPPort and picloud.DefaultAdminPort.
 	HTTPPort, AdminPort int
 	// Reserved says which other ports are the node's own, so that no function
 	// reaches them on an address of this machine, whatever its egress rules say.
@@ -68,8 +68,9 @@ const (
 	maxTransit = 1 << 30
 )
 
-// complete checks the options and fills in the defaults.
-func (o Options) complete() (Options, error) {
+// Complete checks the options and fills in the defaults that do not depend on
+// the state of the machine. It touches neither disk nor network.
+func (o Options) Complete() (Options, error) {
 	if o.DataDir == "" {
 		return o, &picloud.Error{
 			Code: picloud.CodeInvalid, Op: "start node", Detail: "no data folder is set",
@@ -88,10 +89,10 @@ func (o Options) complete() (Options, error) {
 		return o, err
 	}
 	if o.HTTPPort == 0 {
-		o.HTTPPort = 8080
+		o.HTTPPort = picloud.DefaultHTTPPort
 	}
 	if o.AdminPort == 0 {
-		o.AdminPort = 8081
+		o.AdminPort = picloud.DefaultAdminPort
 	}
 	if o.TransitMemory == 0 {
 		o.TransitMemory = min(max(machine.Memory()/8, minTransit), maxTransit)

@@ -1,72 +1,58 @@
 package agent
 
 import (
-	"fmt"
 	"path/filepath"
-	"strings"
-	"time"
 
-	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/seal"
 )
 
-// Banner is what `picloud run` prints once the node serves.
-func (a *Agent) Banner(took time.Duration) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "PiCloud node %s ready in %.1f s    functions %s/fn/…    control %s\n",
-		a.opts.NodeName, took.Seconds(), a.opts.FunctionsURL(), a.opts.ControlURL())
-	fmt.Fprintf(&b, "database: %s", a.describeDatabase())
-	if path := a.credentials.Load(); path != nil {
-		fmt.Fprintf(&b, "          first-run admin token saved to %s (0600)", datadir.Shorten(*path))
-	}
-	b.WriteByte('\n')
-	switch made, trouble := a.vault.state(); {
-	case trouble != nil:
-		fmt.Fprintf(&b, "secrets:  not available on this node; `picloud doctor` says what to do\n")
-	case made:
-		fmt.Fprintf(&b, "secrets:  sealed with %s; keep a copy of it elsewhere: without it nobody can read them\n", datadir.Shorten(seal.Path(a.opts.DataDir)))
-	}
-	return b.String()
+// Status says where a node stands. It is a snapshot, made for whoever tells
+// people about the node.
+type Status struct {
+	NodeName                 string
+	FunctionsURL, ControlURL string
+	// Database is the node's way to its database; nil before Start.
+	Database *DatabaseStatus
+	// Credentials is the path of a token that this start saved; empty: none.
+	Credentials string
+	// ClusterKey is the path of the key for secrets if this process made it;
+	// empty: it did not.
+	ClusterKey string
+	// Secrets says why the node can give no secrets to functions, or is nil.
+	Secrets error
 }
 
-func (a *Agent) describeDatabase() string {
-	a.mu.Lock()
-	d := a.database
-	a.mu.Unlock()
-	switch {
-	case d == nil:
-		return "none"
-	case d.closed() != nil:
-		return "not reached yet; serving the copy on disk"
-	case d.server != nil:
-		return fmt.Sprintf("managed PostgreSQL %s in %s", d.server.Version(), datadir.Shorten(filepath.Join(a.opts.DataDir, "postgres")))
-	default:
-		return "PostgreSQL at the configured DSN"
-	}
+// DatabaseStatus says which database a node uses and whether it reached it.
+type DatabaseStatus struct {
+	// Err says why the node has not reached the database since it started, or
+	// is nil.
+	Err error
+	// Folder and Version are those of the managed server; empty: a DSN is set.
+	Folder, Version string
 }
 
-// Waiting says what keeps the node from being ready, for people.
-func (a *Agent) Waiting() string {
+// Status returns where the node stands at this moment.
+func (a *Agent) Status() Status {
+	s := Status{NodeName: a.opts.NodeName, FunctionsURL: a.opts.FunctionsURL(), ControlURL: a.opts.ControlURL()}
 	a.mu.Lock()
 	d := a.database
 	a.mu.Unlock()
 	if d != nil {
-		if err := d.closed(); err != nil {
-			return err.Error()
+		s.Database = &DatabaseStatus{Err: d.closed()}
+		if d.server != nil {
+			s.Database.Folder, s.Database.Version = filepath.Join(a.opts.DataDir, "postgres"), d.server.Version()
 		}
 	}
-	return "loading the catalog"
+	if path := a.credentials.Load(); path != nil {
+		s.Credentials = *path
+	}
+	made, trouble := a.vault.state()
+	if s.Secrets = trouble; made && trouble == nil {
+		s.ClusterKey = seal.Path(a.opts.DataDir)
+	}
+	return s
 }
 
-// DatabaseSettled says that the database is reached, or that an attempt failed.
-func (a *Agent) DatabaseSettled() bool {
-	a.mu.Lock()
-	d := a.database
-	a.mu.Unlock()
-	if d == nil || d.open.Load() {
-		return d != nil
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.waiting != nil
-}
+// DatabaseSettled returns a channel that is closed when the node has reached
+// its database, or when the first attempt to reach it has failed.
+func (a *Agent) DatabaseSettled() <-chan struct{} { return a.settled }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -104,44 +105,10 @@ func run(out io.Writer, configFlag string) error {
 			Hint:   "start from `picloud config show`",
 		}
 	}
-	if err := announce(out, node, begun); err != nil {
+	if err := announce(context.Background(), out, node, begun); err != nil {
 		return errors.Join(err, caddy.Stop())
 	}
 	select {} // a signal ends the process through Caddy
-}
-
-// announce says that the node is ready, or what it waits for. An error means
-// that waiting is no use.
-func announce(out io.Writer, node *agent.Agent, begun time.Time) error {
-	wait := time.NewTicker(5 * time.Second)
-	defer wait.Stop()
-	said := ""
-	for {
-		select {
-		case <-node.Ready():
-			took := time.Since(begun)
-			awaitDatabase(node)
-			_, err := fmt.Fprint(out, node.Banner(took))
-			return err
-		case err := <-node.Hopeless():
-			return err
-		case <-wait.C:
-			if why := node.Waiting(); why != said {
-				said = why
-				fmt.Fprintf(out, "PiCloud node %s waits: %s\n", node.Options().NodeName, why)
-			}
-		}
-	}
-}
-
-// awaitDatabase gives a node that serves from disk a moment to reach its
-// database, so that what is announced is not about the first milliseconds.
-func awaitDatabase(node *agent.Agent) {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(3 * time.Second); !node.DatabaseSettled() && time.Now().Before(deadline); {
-		<-tick.C
-	}
 }
 
 // completeEnvironment fills in the settings that the configuration reads and
