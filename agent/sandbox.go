@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/picloud/picloud/executor"
@@ -37,13 +36,13 @@ func sandboxFindings(ctx context.Context, opts Options) []Finding {
 
 // layerFinding is "fail" where strict needs the layer, and "warn" where it would
 // only add to what is on.
-func layerFinding(l executor.SandboxLayer, mode string, lacks []string) Finding {
+func layerFinding(l executor.SandboxLayer, mode string, lacks [][]string) Finding {
 	f := Finding{Part: "sandbox: " + l.Name, State: "ok", Detail: l.Meaning}
 	if l.On {
 		return f
 	}
 	f.State, f.Detail, f.Remedy = "warn", "off: "+l.Reason, l.Remedy
-	needed := slices.ContainsFunc(lacks, func(lack string) bool { return slices.Contains(strings.Split(lack, " or "), l.Name) })
+	needed := slices.ContainsFunc(lacks, func(either []string) bool { return slices.Contains(either, l.Name) })
 	if needed && mode == executor.SandboxStrict {
 		f.State = "fail"
 	}

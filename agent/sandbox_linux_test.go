@@ -45,7 +45,7 @@ func TestLayerFinding(t *testing.T) {
 	off := executor.SandboxLayer{Name: sandbox.Landlock, Reason: "the kernel has none (ENOSYS)", Remedy: "another kernel"}
 	enough := layerFinding(off, executor.SandboxStrict, nil)
 	require.Equal(t, Finding{"sandbox: landlock", "warn", "off: the kernel has none (ENOSYS)", "another kernel"}, enough)
-	lacks := []string{"landlock or empty_root"}
+	lacks := [][]string{{"landlock", "empty_root"}}
 	require.Equal(t, "fail", layerFinding(off, executor.SandboxStrict, lacks).State)
 	require.Equal(t, "warn", layerFinding(off, executor.SandboxBestEffort, lacks).State)
 	require.Equal(t, "warn", layerFinding(executor.SandboxLayer{Name: sandbox.NetNamespace}, executor.SandboxStrict, lacks).State)

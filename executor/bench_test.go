@@ -13,6 +13,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/sandbox"
+	"github.com/picloud/picloud/internal/hook"
 	"github.com/picloud/picloud/internal/testworker"
 )
 
@@ -21,7 +22,7 @@ import (
 func BenchmarkEcho(b *testing.B) {
 	for _, callers := range []int{1, 32} {
 		b.Run(map[int]string{1: "1", 32: "32"}[callers], func(b *testing.B) {
-			e, err := New(Options{WorkerPath: self(b), WorkerArgs: []string{actorArg}, Layers: []string{}, MemoryCap: 1 << 30})
+			e, err := NewHooked(Options{WorkerPath: self(b), WorkerArgs: []string{actorArg}, MemoryCap: 1 << 30}, hook.Executor{Spawn: hook.Spawn{Layers: []string{}}})
 			require.NoError(b, err)
 			require.NoError(b, e.Start(context.Background()))
 			defer e.Stop()
@@ -44,7 +45,7 @@ func BenchmarkHello(b *testing.B) {
 		{"resource limits only", append(append(sandbox.Own()[1:], sandbox.Namespaces()...), sandbox.OwnUID)},
 	} {
 		b.Run(v.name, func(b *testing.B) {
-			e, err := New(Options{WorkerPath: testworker.Path(b), MemoryCap: 1 << 30, Sandbox: SandboxBestEffort, Without: v.without})
+			e, err := NewHooked(Options{WorkerPath: testworker.Path(b), MemoryCap: 1 << 30, Sandbox: SandboxBestEffort}, hook.Executor{Spawn: hook.Spawn{Without: v.without}})
 			require.NoError(b, err)
 			require.NoError(b, e.Start(context.Background()))
 			defer e.Stop()

@@ -14,7 +14,7 @@ import (
 )
 
 func TestIdleReaping(t *testing.T) {
-	e := launch(t, func(o *Options) { o.IdleTimeout = 50 * time.Millisecond })
+	e := launch(t, func(o *testOptions) { o.IdleTimeout = 50 * time.Millisecond })
 	f := function(e, "shop", "f", nil)
 	pid := must(t, f, "/pid")
 	require.Equal(t, "done", must(t, f, "/slow/200"), "a busy worker is not idle")
@@ -26,7 +26,7 @@ func TestIdleReaping(t *testing.T) {
 }
 
 func TestMemoryCap(t *testing.T) {
-	e := launch(t, func(o *Options) { o.MemoryCap = 150 << 20 }) // two workers of 64 MiB
+	e := launch(t, func(o *testOptions) { o.MemoryCap = 150 << 20 }) // two workers of 64 MiB
 	a, b, c := function(e, "a", "f", nil), function(e, "b", "f", nil), function(e, "c", "f", nil)
 	pidA, pidB := must(t, a, "/pid"), must(t, b, "/pid")
 	require.Equal(t, pidA, must(t, a, "/pid"))
@@ -59,7 +59,7 @@ func TestMemoryCap(t *testing.T) {
 // TestManyAppsOverTheCap has more apps call at once than fit: each call is
 // answered or refused with a typed error, and none is lost.
 func TestManyAppsOverTheCap(t *testing.T) {
-	e := launch(t, func(o *Options) { o.MemoryCap = 200 << 20 })
+	e := launch(t, func(o *testOptions) { o.MemoryCap = 200 << 20 })
 	var wg sync.WaitGroup
 	for i := range 12 {
 		f := function(e, fmt.Sprintf("app%d", i), "f"+strconv.Itoa(i), nil)
@@ -78,7 +78,7 @@ func TestManyAppsOverTheCap(t *testing.T) {
 
 // TestScaling gives an app another worker when calls wait, and takes it back.
 func TestScaling(t *testing.T) {
-	e := launch(t, func(o *Options) { o.MaxWorkers, o.IdleTimeout = 3, 300*time.Millisecond })
+	e := launch(t, func(o *testOptions) { o.MaxWorkers, o.IdleTimeout = 3, 300*time.Millisecond })
 	f := function(e, "shop", "f", nil)
 	must(t, f, "/echo")
 	var wg sync.WaitGroup

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud/executor/sandbox"
+	"github.com/picloud/picloud/internal/hook"
 	"github.com/picloud/picloud/internal/testworker"
 )
 
@@ -19,7 +20,7 @@ func BenchmarkColdStartLayers(b *testing.B) {
 		without []string
 	}{{"all", nil}, {"plain", sandbox.Namespaces()}, {"none", none}} {
 		b.Run(c.name, func(b *testing.B) {
-			e, err := New(Options{WorkerPath: testworker.Path(b), MemoryCap: 1 << 30, Sandbox: SandboxBestEffort, Without: c.without})
+			e, err := NewHooked(Options{WorkerPath: testworker.Path(b), MemoryCap: 1 << 30, Sandbox: SandboxBestEffort}, hook.Executor{Spawn: hook.Spawn{Without: c.without}})
 			require.NoError(b, err)
 			require.NoError(b, e.Start(context.Background()))
 			defer e.Stop()

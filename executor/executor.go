@@ -7,6 +7,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -14,23 +15,24 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/spawn"
+	"github.com/picloud/picloud/internal/hook"
 )
 
 // Executor runs the functions of one node. Make it with New, then Start it; Stop
 // ends it for good.
 type Executor struct {
 	opts     Options
+	hooks    hook.Executor // the timeouts are completed
 	log      *slog.Logger
 	metrics  *Metrics
 	epoch    time.Time
 	watch    *watch
 	budget   budget
 	hosts    hostLoad
-	uids     *uidRange
-	image    *image
-	launcher *launcher
-	places   chan struct{} // throw-away workers that may run at once
-	mayRaise bool          // the priority of a worker whose was lowered
+	spawner  *spawn.Spawner // nil before Start
+	places   chan struct{}  // throw-away workers that may run at once
+	mayRaise bool           // the priority of a worker whose was lowered
 
 	state   atomic.Int32 // of type state
 	calls   atomic.Int64 // between enter and leave
@@ -53,13 +55,16 @@ const (
 )
 
 // New checks and completes the options. It starts nothing.
-func New(opts Options) (*Executor, error) {
+func New(opts Options) (*Executor, error) { return NewHooked(opts, hook.Executor{}) }
+
+// NewHooked is New for tests: hooks change what production code must not.
+func NewHooked(opts Options, hooks hook.Executor) (*Executor, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	e := &Executor{
-		opts: opts, log: opts.Logger, metrics: opts.Metrics, epoch: time.Now(),
+		opts: opts, hooks: withDefaults(hooks), log: opts.Logger, metrics: opts.Metrics, epoch: time.Now(),
 		places: make(chan struct{}, maxThrowaway), drained: make(chan struct{}, 1),
 		pools: map[string]*pool{}, workers: map[*worker]struct{}{}, mayRaise: os.Geteuid() == 0,
 	}
@@ -70,12 +75,15 @@ func New(opts Options) (*Executor, error) {
 
 // Start opens the worker's binary, finds out which sandbox this machine permits by
 // starting a worker for a moment, and is then ready for calls. Where the sandbox is
-// not enough, calls fail with CodeExecutor and the remedy.
-func (e *Executor) Start(context.Context) error {
+// not enough, calls fail with CodeExecutor and the remedy. When ctx ends before the
+// sandbox is known, Start returns its error and may be called again.
+func (e *Executor) Start(ctx context.Context) error {
 	if !e.state.CompareAndSwap(int32(stateNew), int32(stateStarting)) {
 		return errors.New("start executor: it was started before")
 	}
-	img, err := openImage(e.opts.WorkerPath)
+	spawner, err := spawn.New(spawn.Options{
+		WorkerPath: e.opts.WorkerPath, WorkerArgs: e.opts.WorkerArgs, Sandbox: e.opts.Sandbox, MaxWorkers: e.opts.MaxWorkers, Logger: e.log,
+	}, e.hooks.Spawn)
 	if err != nil {
 		e.state.Store(int32(stateNew))
 		return &picloud.Error{
@@ -83,26 +91,29 @@ func (e *Executor) Start(context.Context) error {
 			Hint: "`make build` puts picloud-executor beside picloud",
 		}
 	}
-	e.image = img
-	e.uids = newUIDRange(e.opts.UIDBase, e.log)
-	e.launcher = newLauncher(img, e.uids, e.opts)
-	if _, err := e.launcher.choose(); err != nil {
-		e.log.Error("no function can run on this node", "error", err, "see", "picloud doctor")
+	if err := spawner.Probe(ctx); err != nil {
+		if ctx.Err() != nil {
+			spawner.Close()
+			e.state.Store(int32(stateNew))
+			return fmt.Errorf("start executor: %w", err)
+		}
+		e.log.Error("no function can run on this node", slog.Any("error", err), slog.String("see", "picloud doctor"))
 	}
+	e.spawner = spawner
 	e.state.Store(int32(stateRunning))
 	return nil
 }
 
-// Sandbox tells what the workers of this node are kept in, as found when the last
-// one was started to find out. It is empty before Start.
+// Sandbox returns what the workers of this node are kept in, as the last probe found
+// it. It is empty before Start.
 func (e *Executor) Sandbox() Sandbox {
-	if e.launcher == nil {
+	if e.spawner == nil {
 		return Sandbox{Mode: e.opts.Sandbox}
 	}
-	return e.launcher.sandbox()
+	return e.spawner.Sandbox()
 }
 
-// Stop refuses new calls, gives those under way Options.DrainTimeout to end, and
+// Stop refuses new calls, gives those under way 10 s to end, and
 // ends all workers. It returns when every process is reaped and every goroutine
 // has ended. Further calls return at once.
 func (e *Executor) Stop() {
@@ -110,7 +121,7 @@ func (e *Executor) Stop() {
 		e.state.CompareAndSwap(int32(stateNew), int32(stateStopped))
 		return
 	}
-	patience := time.NewTimer(e.opts.DrainTimeout)
+	patience := time.NewTimer(e.hooks.DrainTimeout)
 	defer patience.Stop()
 	if e.calls.Load() > 0 {
 		select {
@@ -126,7 +137,7 @@ func (e *Executor) Stop() {
 	e.mu.Unlock()
 	e.running.Wait()
 	e.watch.stop()
-	e.image.close()
+	e.spawner.Close()
 }
 
 // enter counts a call in, unless the executor does not run.

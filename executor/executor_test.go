@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/hook"
 )
 
 // value reads a metric.
@@ -30,16 +31,22 @@ func value(m prometheus.Metric) float64 {
 // patience bounds every wait of these tests.
 const patience = 20 * time.Second
 
+// testOptions are options and what only tests change.
+type testOptions struct {
+	Options
+	hook.Executor
+}
+
 // launch runs an executor whose workers are actors, and stops it with the test.
-func launch(t *testing.T, change func(*Options)) *Executor {
-	opts := Options{
-		WorkerPath: self(t), WorkerArgs: []string{actorArg}, Layers: []string{}, MemoryCap: 1 << 30, MaxWorkers: 1,
-		Logger: testLogger(t),
+func launch(t *testing.T, change func(*testOptions)) *Executor {
+	opts := testOptions{
+		Options: Options{WorkerPath: self(t), WorkerArgs: []string{actorArg}, MemoryCap: 1 << 30, MaxWorkers: 1, Logger: testLogger(t)},
 	}
+	opts.Layers = []string{}
 	if change != nil {
 		change(&opts)
 	}
-	e, err := New(opts)
+	e, err := NewHooked(opts.Options, opts.Executor)
 	require.NoError(t, err)
 	require.NoError(t, e.Start(context.Background()))
 	t.Cleanup(func() {

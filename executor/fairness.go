@@ -1,6 +1,9 @@
 package executor
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // How a worker that spins is told from one that is only busy, and what becomes
 // of it.
@@ -81,7 +84,7 @@ func (w *worker) police(now int64) (next int64) {
 		return next
 	}
 	rested := w.running() <= 0 || w.rested >= s.at
-	switch s.look(now, w.process.cpu(), w.oldest(now), rested) {
+	switch s.look(now, w.process.CPU(), w.oldest(now), rested) {
 	case +1:
 		w.lower(now)
 	case -1:
@@ -114,20 +117,20 @@ func (w *worker) oldest(now int64) int64 {
 
 // lower gives the worker the lowest priority: it gets what nobody else wants.
 func (w *worker) lower(now int64) {
-	if err := w.process.renice(lowest); err != nil {
-		w.exec.log.Warn("an executor spins, and its priority cannot be lowered", "app", w.app, "pid", w.process.pid, "error", err)
+	if err := w.process.Renice(lowest); err != nil {
+		w.exec.log.Warn("an executor spins, and its priority cannot be lowered", slog.String("app", w.app), slog.Int("pid", w.process.PID()), slog.Any("error", err))
 		w.share.hot = now // and again in a while
 		return
 	}
 	w.share.low, w.share.calm = true, 0
 	w.exec.metrics.low.Inc()
-	w.exec.log.Info("an executor spins: its priority is lowered", "app", w.app, "pid", w.process.pid)
+	w.exec.log.Info("an executor spins: its priority is lowered", slog.String("app", w.app), slog.Int("pid", w.process.PID()))
 }
 
 // raise takes that back. Who may not, ends the worker when it is idle: the next
 // call gets a fresh one.
 func (w *worker) raise() {
-	if w.exec.mayRaise && w.process.renice(0) == nil {
+	if w.exec.mayRaise && w.process.Renice(0) == nil {
 		w.share.low, w.share.calm = false, 0
 		w.exec.metrics.low.Dec()
 		return

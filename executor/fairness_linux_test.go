@@ -53,21 +53,21 @@ func TestSpinningWorker(t *testing.T) {
 	}
 	spin(60_000)
 	first := e.live("shop")
-	require.True(t, all(nices(t, first.process.pid), 0))
-	eventually(t, "its priority is the lowest", func() bool { return all(nices(t, first.process.pid), lowest) })
+	require.True(t, all(nices(t, first.process.PID()), 0))
+	eventually(t, "its priority is the lowest", func() bool { return all(nices(t, first.process.PID()), lowest) })
 	require.EqualValues(t, 1, value(e.metrics.low))
-	require.True(t, all(nices(t, e.live("good").process.pid), 0))
+	require.True(t, all(nices(t, e.live("good").process.PID()), 0))
 
-	require.NoError(t, syscall.Kill(first.process.pid, syscall.SIGKILL))
+	require.NoError(t, syscall.Kill(first.process.PID(), syscall.SIGKILL))
 	wg.Wait()
 	require.Zero(t, value(e.metrics.low))
 	spin(1200)
 	second := e.live("shop")
-	require.NotEqual(t, first.process.pid, second.process.pid)
-	require.True(t, all(nices(t, second.process.pid), lowest), "a fresh one does not begin all over")
+	require.NotEqual(t, first.process.PID(), second.process.PID())
+	require.True(t, all(nices(t, second.process.PID()), lowest), "a fresh one does not begin all over")
 	wg.Wait()
 	if os.Geteuid() == 0 {
-		eventually(t, "raised again", func() bool { return all(nices(t, second.process.pid), 0) })
+		eventually(t, "raised again", func() bool { return all(nices(t, second.process.PID()), 0) })
 		require.Same(t, second, e.live("shop"))
 		require.Zero(t, e.kills(causeReplaced))
 	} else {

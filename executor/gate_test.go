@@ -154,27 +154,3 @@ func TestWatch(t *testing.T) {
 		require.Empty(t, scans)
 	})
 }
-
-func TestUIDs(t *testing.T) {
-	r := &uidRange{base: 1000, taken: map[int]bool{}}
-	seen := map[int]bool{}
-	for range uidCount {
-		uid, ok := r.take()
-		require.True(t, ok)
-		require.False(t, seen[uid])
-		seen[uid] = true
-	}
-	_, ok := r.take()
-	require.False(t, ok, "never the agent's own")
-	r.give(1234)
-	uid, ok := r.take()
-	require.True(t, ok)
-	require.Equal(t, 1234, uid)
-	for _, base := range []int{noUID, nobody} {
-		r = &uidRange{base: base, taken: map[int]bool{}}
-		uid, ok = r.take()
-		require.True(t, ok)
-		require.Equal(t, base, uid)
-		r.give(uid)
-	}
-}

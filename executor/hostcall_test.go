@@ -28,7 +28,7 @@ func (g *gated) Call(ctx context.Context, _ HostCall) (any, error) {
 // no worker look slow and start no other one, but they do keep their places.
 func TestHostWait(t *testing.T) {
 	host := &gated{open: make(chan struct{})}
-	e := launch(t, func(o *Options) { o.Host, o.MaxWorkers = host, 3 })
+	e := launch(t, func(o *testOptions) { o.Host, o.MaxWorkers = host, 3 })
 	f := function(e, "shop", "f", func(l *picloud.Limits) { l.Concurrency, l.Queue = 8, 1 })
 	quick := function(e, "shop", "quick", nil)
 	must(t, quick, "/echo")
@@ -69,7 +69,7 @@ func TestHostWait(t *testing.T) {
 
 // TestHostUnawaited answers a call whose host call is still under way.
 func TestHostUnawaited(t *testing.T) {
-	e := launch(t, func(o *Options) { o.Host = &gated{open: make(chan struct{})} })
+	e := launch(t, func(o *testOptions) { o.Host = &gated{open: make(chan struct{})} })
 	f := function(e, "shop", "f", nil)
 	pid := must(t, f, "/pid")
 	for range 50 {
@@ -95,7 +95,7 @@ func (r redirecting) Call(_ context.Context, c HostCall) (any, error) {
 
 func TestOutboundCalls(t *testing.T) {
 	run := func(redirects int, path string) string {
-		e := launch(t, func(o *Options) { o.Host = redirecting(redirects) })
+		e := launch(t, func(o *testOptions) { o.Host = redirecting(redirects) })
 		defer e.Stop()
 		f := function(e, "shop", "f", func(l *picloud.Limits) { l.OutboundCalls = 3 })
 		first := must(t, f, path)
@@ -112,7 +112,7 @@ func TestOutboundCalls(t *testing.T) {
 // TestHostMemory asks with more arguments than the node has room for.
 func TestHostMemory(t *testing.T) {
 	host := &gated{open: make(chan struct{})}
-	e := launch(t, func(o *Options) { o.Host = host })
+	e := launch(t, func(o *testOptions) { o.Host = host })
 	f := function(e, "shop", "f", nil)
 	pid := must(t, f, "/pid")
 	require.Equal(t, "1 host_busy <nil>", must(t, f, "/ask-much/0"))

@@ -151,7 +151,7 @@ type arena struct {
 func newArena(t *testing.T) *arena {
 	t.Helper()
 	path := testworker.Path(t)
-	a := &arena{e: launch(t, func(o *Options) {
+	a := &arena{e: launch(t, func(o *testOptions) {
 		o.WorkerPath, o.WorkerArgs, o.Layers, o.MaxWorkers = path, nil, nil, 2
 		o.Host, o.LoadTimeout = redirecting(0), time.Second
 	})}
@@ -263,7 +263,7 @@ func TestHostileFloods(t *testing.T) {
 				if picloud.CodeOf(err) != timeout {
 					t.Errorf("flood %d: %v", i, err)
 				}
-				if over := time.Since(begun) - attackMax; over > a.e.opts.LoadTimeout+time.Second { // they load one behind the other
+				if over := time.Since(begun) - attackMax; over > a.e.hooks.LoadTimeout+time.Second { // they load one behind the other
 					t.Errorf("flood %d ended %v late", i, over)
 				}
 			})

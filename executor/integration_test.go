@@ -26,7 +26,7 @@ import (
 // launchReal runs an executor with the real worker and everything it insists on.
 func launchReal(t *testing.T) *Executor {
 	path := testworker.Path(t)
-	return launch(t, func(o *Options) { o.WorkerPath, o.WorkerArgs, o.Layers = path, nil, nil })
+	return launch(t, func(o *testOptions) { o.WorkerPath, o.WorkerArgs, o.Layers = path, nil, nil })
 }
 
 func script(e *Executor, source string, change func(*picloud.Limits)) *Function {
@@ -36,7 +36,7 @@ func script(e *Executor, source string, change func(*picloud.Limits)) *Function 
 func TestRealCall(t *testing.T) {
 	logs := &sink{}
 	path := testworker.Path(t)
-	e := launch(t, func(o *Options) { o.WorkerPath, o.WorkerArgs, o.Layers, o.Logs = path, nil, nil, logs })
+	e := launch(t, func(o *testOptions) { o.WorkerPath, o.WorkerArgs, o.Layers, o.Logs = path, nil, nil, logs })
 	f := script(e, `function handle(req) {
 		log.info("called", {by: req.headers["x-by"]})
 		return {status: 201, headers: {"x-hi": "1"}, body: {hello: req.query.name, path: req.path, got: req.text()}}
@@ -63,7 +63,7 @@ func TestRealSandbox(t *testing.T) {
 	w := e.live("shop")
 	require.Empty(t, sandbox.Lacks(w.layers))
 	read := func(name string) string {
-		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(w.process.pid), name))
+		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(w.process.PID()), name))
 		require.NoError(t, err)
 		return string(b)
 	}
@@ -81,13 +81,13 @@ func TestRealSandbox(t *testing.T) {
 	require.Contains(t, limits, "Max core file size 0 0")
 	require.Contains(t, limits, "Max file size 0 0")
 	require.Contains(t, limits, "Max open files 16 16")
-	cwd, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(w.process.pid), "cwd"))
+	cwd, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(w.process.PID()), "cwd"))
 	require.NoError(t, err)
 	require.Equal(t, "/", cwd)
-	fds, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(w.process.pid), "fd"))
+	fds, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(w.process.PID()), "fd"))
 	require.NoError(t, err)
 	for _, fd := range fds {
-		target, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(w.process.pid), "fd", fd.Name()))
+		target, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(w.process.PID()), "fd", fd.Name()))
 		require.NoError(t, err)
 		require.True(t, target == os.DevNull || strings.HasPrefix(target, "socket:") || strings.HasPrefix(target, "pipe:") || strings.HasPrefix(target, "anon_inode:"), target)
 	}
@@ -98,7 +98,7 @@ func TestRealHarm(t *testing.T) {
 	e := launchReal(t)
 	good := version(e, "other", "good", `function handle(req) { return "fine" }`, 1, nil)
 	must(t, good, "/")
-	pid := e.live("other").process.pid
+	pid := e.live("other").process.PID()
 	for name, c := range map[string]struct {
 		source string
 		want   picloud.Code
@@ -115,7 +115,7 @@ func TestRealHarm(t *testing.T) {
 		require.Equal(t, c.want, picloud.CodeOf(err), "%s: %v", name, err)
 		require.Equal(t, "fine", must(t, good, "/"))
 	}
-	require.Equal(t, pid, e.live("other").process.pid)
+	require.Equal(t, pid, e.live("other").process.PID())
 }
 
 func TestRealCompile(t *testing.T) {
@@ -182,7 +182,7 @@ func TestRealLoad(t *testing.T) {
 	}
 	for range 3 {
 		eventually(t, "works", func() bool { w := e.live("shop"); return w.process != nil && w.busy.Load() > 4 })
-		require.NoError(t, syscall.Kill(e.live("shop").process.pid, syscall.SIGKILL))
+		require.NoError(t, syscall.Kill(e.live("shop").process.PID(), syscall.SIGKILL))
 	}
 	wg.Wait()
 }
@@ -204,7 +204,7 @@ func actAsAgent(worker string) {
 	if _, err := f.Invoke(context.Background(), &Call{Path: "/"}); err != nil {
 		panic(err)
 	}
-	fmt.Println(e.live("shop").process.pid)
+	fmt.Println(e.live("shop").process.PID())
 	_, _ = f.Invoke(context.Background(), &Call{Path: "/spin", Deadline: time.Now().Add(time.Hour)})
 }
 

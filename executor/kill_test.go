@@ -141,7 +141,7 @@ func TestCrash(t *testing.T) {
 // TestKilledUnderLoad kills workers at random moments while many callers run:
 // every call ends, and each answer is the call's own.
 func TestKilledUnderLoad(t *testing.T) {
-	e := launch(t, func(o *Options) { o.MaxWorkers = 2 })
+	e := launch(t, func(o *testOptions) { o.MaxWorkers = 2 })
 	f := function(e, "shop", "f", nil)
 	must(t, f, "/echo")
 	done := make(chan struct{})
@@ -184,7 +184,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	for range 8 {
 		eventually(t, "a worker works", func() bool {
 			w := e.live("shop")
-			return w.process != nil && w.busy.Load() > 8 && syscall.Kill(w.process.pid, syscall.SIGKILL) == nil
+			return w.process != nil && w.busy.Load() > 8 && syscall.Kill(w.process.PID(), syscall.SIGKILL) == nil
 		})
 		mu.Lock()
 		before := answered

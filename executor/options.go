@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/spawn"
+	"github.com/picloud/picloud/internal/hook"
 	"github.com/picloud/picloud/internal/machine"
 )
 
@@ -18,6 +20,19 @@ import (
 const WorkerCommand = "executor-worker"
 
 const workerName = "picloud-executor"
+
+// The modes of the sandbox, and what it is made of; see package spawn.
+const (
+	SandboxStrict     = spawn.Strict
+	SandboxBestEffort = spawn.BestEffort
+)
+
+type (
+	// Sandbox describes what the workers of this node are kept in.
+	Sandbox = spawn.Sandbox
+	// SandboxLayer is one layer of the sandbox.
+	SandboxLayer = spawn.Layer
+)
 
 // Options configure an Executor. The zero value of a field means its default.
 type Options struct {
@@ -33,7 +48,7 @@ type Options struct {
 	Logs LogSink
 	// Host answers host calls. Default: there is no host function.
 	Host Host
-	// Metrics are counted into. Default: some that nobody sees.
+	// Metrics are counted into. Default: metrics that nobody reads.
 	Metrics *Metrics
 	// IdleTimeout is how long a worker without calls stays. Default 60 s.
 	IdleTimeout time.Duration
@@ -42,27 +57,26 @@ type Options struct {
 	// MemoryCap bounds the sum of the memory limits of all workers, in bytes.
 	// Default: half of the machine's memory.
 	MemoryCap int64
-	// QueueTimeout is how long a call waits for one of its function's places. Default 30 s.
-	QueueTimeout time.Duration
-	// LoadTimeout is how long a worker may take to load a program. Default 2 s.
-	LoadTimeout time.Duration
-	// DrainTimeout is how long Stop waits for calls under way. Default 10 s.
-	DrainTimeout time.Duration
-	// CompileWait is how long Compile and Draft wait for a place. Default 5 s.
-	CompileWait time.Duration
 	// Sandbox is SandboxStrict or SandboxBestEffort. Default: strict on Linux, best
 	// effort elsewhere.
 	Sandbox string
-	// Without are layers of the sandbox to leave out, so that tests see what
-	// carries when a system lacks them.
-	Without []string
-	// Layers are the layers that a worker must have, for tests whose workers have
-	// none: they are started without namespaces. Nil: what Sandbox asks for;
-	// empty: none.
-	Layers []string
-	// UIDBase is the first of 4,096 user and group ids that workers get when the
-	// agent is root, one per live app. Default 70000.
-	UIDBase int
+}
+
+// The timeouts of an executor. Only tests shorten them; see hook.Executor.
+const (
+	queueTimeout = 30 * time.Second // a call waits for one of its function's places
+	loadTimeout  = 2 * time.Second  // a worker loads a program
+	drainTimeout = 10 * time.Second // Stop waits for calls under way
+	compileWait  = 5 * time.Second  // Compile and Draft wait for a place
+)
+
+// withDefaults completes the timeouts.
+func withDefaults(h hook.Executor) hook.Executor {
+	h.QueueTimeout = cmp.Or(h.QueueTimeout, queueTimeout)
+	h.LoadTimeout = cmp.Or(h.LoadTimeout, loadTimeout)
+	h.DrainTimeout = cmp.Or(h.DrainTimeout, drainTimeout)
+	h.CompileWait = cmp.Or(h.CompileWait, compileWait)
+	return h
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -85,26 +99,21 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Host == nil {
 		o.Host = noHost{}
 	}
-	o.Sandbox = cmp.Or(o.Sandbox, defaultSandbox)
+	o.Sandbox = cmp.Or(o.Sandbox, spawn.DefaultMode)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
 	o.MaxWorkers = cmp.Or(o.MaxWorkers, min(runtime.NumCPU(), 4))
 	o.MemoryCap = cmp.Or(o.MemoryCap, machine.Memory()/2)
-	o.QueueTimeout = cmp.Or(o.QueueTimeout, 30*time.Second)
-	o.LoadTimeout = cmp.Or(o.LoadTimeout, 2*time.Second)
-	o.DrainTimeout = cmp.Or(o.DrainTimeout, 10*time.Second)
-	o.CompileWait = cmp.Or(o.CompileWait, 5*time.Second)
-	o.UIDBase = cmp.Or(o.UIDBase, 70_000)
 	if o.Sandbox != SandboxStrict && o.Sandbox != SandboxBestEffort {
 		return o, &picloud.Error{
 			Code: picloud.CodeInvalid, Op: "configure executor", Detail: fmt.Sprintf("sandbox is %q", o.Sandbox),
 			Hint: "it is " + SandboxStrict + " or " + SandboxBestEffort,
 		}
 	}
-	if o.MaxWorkers < 0 || o.MemoryCap < int64(picloud.DefaultLimits().Memory) || o.UIDBase < 1 {
+	if o.MaxWorkers < 0 || o.MemoryCap < int64(picloud.DefaultLimits().Memory) {
 		return o, &picloud.Error{
 			Code: picloud.CodeInvalid, Op: "configure executor",
-			Detail: fmt.Sprintf("max_workers %d, memory cap %d, first uid %d", o.MaxWorkers, o.MemoryCap, o.UIDBase),
-			Hint:   "the memory cap holds at least one worker of 64 MiB; the others are positive",
+			Detail: fmt.Sprintf("max_workers %d, memory cap %d", o.MaxWorkers, o.MemoryCap),
+			Hint:   "the memory cap holds at least one worker of 64 MiB; max_workers is positive",
 		}
 	}
 	return o, nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/spawn"
 )
 
 // scaleAfter is how long a call may have to wait in the least busy worker
@@ -37,7 +38,7 @@ type pool struct {
 	growing   bool
 	growAfter int64
 	breaker   breaker
-	uid       int // of the live workers; noUID: none
+	uid       int // of the live workers; spawn.NoUID: none
 }
 
 // start is one attempt to get the first worker of a pool.
@@ -47,7 +48,7 @@ type start struct {
 }
 
 func newPool(e *Executor, app string) *pool {
-	p := &pool{exec: e, app: app, functions: map[string]*Function{}, uid: noUID}
+	p := &pool{exec: e, app: app, functions: map[string]*Function{}, uid: spawn.NoUID}
 	p.workers.Store(new([]*worker))
 	return p
 }
@@ -60,7 +61,7 @@ func (p *pool) define(program Program) *Function {
 	if old != nil && old.program.same(program) {
 		return old
 	}
-	f := newFunction(p, program, p.exec.opts.QueueTimeout)
+	f := newFunction(p, program, p.exec.hooks.QueueTimeout)
 	p.functions[program.Function] = f
 	if old != nil {
 		p.retire(old)
@@ -293,9 +294,9 @@ func (p *pool) start() error {
 	w.pool = p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	uid, ok := p.uid, p.uid != noUID
+	uid, ok := p.uid, p.uid != spawn.NoUID
 	if !ok {
-		uid, ok = e.uids.take()
+		uid, ok = e.spawner.AcquireUID()
 	}
 	if !ok {
 		e.budget.give(memory)
@@ -333,8 +334,8 @@ func (p *pool) remove(w *worker, c cause) {
 
 // settle gives the uid back when nobody uses it. The caller holds mu.
 func (p *pool) settle() {
-	if len(p.live()) == 0 && p.uid != noUID {
-		p.exec.uids.give(p.uid)
-		p.uid = noUID
+	if len(p.live()) == 0 && p.uid != spawn.NoUID {
+		p.exec.spawner.ReleaseUID(p.uid)
+		p.uid = spawn.NoUID
 	}
 }

@@ -133,7 +133,7 @@ func TestLargerMemory(t *testing.T) {
 
 // TestLoadFails invokes programs that passed compiling elsewhere and do not load.
 func TestLoadFails(t *testing.T) {
-	e := launch(t, func(o *Options) { o.LoadTimeout = 600 * time.Millisecond })
+	e := launch(t, func(o *testOptions) { o.LoadTimeout = 600 * time.Millisecond })
 	bad := version(e, "shop", "f", "bad", 1, nil)
 	for range 2 {
 		_, err := invoke(t, bad, "/echo")
@@ -158,7 +158,7 @@ func TestLoadFails(t *testing.T) {
 }
 
 func TestCompile(t *testing.T) {
-	e := launch(t, func(o *Options) { o.LoadTimeout = 600 * time.Millisecond })
+	e := launch(t, func(o *testOptions) { o.LoadTimeout = 600 * time.Millisecond })
 	compile := func(source string) (picloud.Compiled, error) {
 		return e.Compile(context.Background(), []byte(source), "hello")
 	}
@@ -188,7 +188,7 @@ func TestCompile(t *testing.T) {
 
 // TestCompilePlaces fills both places: the third waits, and is turned away.
 func TestCompilePlaces(t *testing.T) {
-	e := launch(t, func(o *Options) { o.LoadTimeout, o.CompileWait = 600*time.Millisecond, 50*time.Millisecond })
+	e := launch(t, func(o *testOptions) { o.LoadTimeout, o.CompileWait = 600*time.Millisecond, 50*time.Millisecond })
 	var wg sync.WaitGroup
 	for range maxThrowaway {
 		wg.Go(func() {
@@ -205,7 +205,7 @@ func TestCompilePlaces(t *testing.T) {
 }
 
 func TestDraft(t *testing.T) {
-	e := launch(t, func(o *Options) { o.LoadTimeout = 600 * time.Millisecond })
+	e := launch(t, func(o *testOptions) { o.LoadTimeout = 600 * time.Millisecond })
 	draft := func(source, path string) (string, []picloud.LogRecord, error) {
 		r, logs, err := e.Draft(context.Background(), Program{Source: []byte(source), Limits: picloud.Limits{Timeout: picloud.Duration(100 * time.Millisecond)}},
 			&Call{ID: "d1", Path: path, Trigger: picloud.TriggerDraft})
@@ -258,7 +258,7 @@ func (s *sink) Log(app string, rec picloud.LogRecord) {
 
 func TestLogs(t *testing.T) {
 	logs := &sink{}
-	e := launch(t, func(o *Options) { o.Logs = logs })
+	e := launch(t, func(o *testOptions) { o.Logs = logs })
 	f := function(e, "shop", "f", func(l *picloud.Limits) { l.LogBytes = 80 }) // a line takes 8 bytes
 	must(t, f, "/log/1000")
 	require.Equal(t, "shop", logs.app)
@@ -306,7 +306,7 @@ func TestHostCalls(t *testing.T) {
 	e.Stop()
 
 	host := &broker{}
-	e = launch(t, func(o *Options) { o.Host = host })
+	e = launch(t, func(o *testOptions) { o.Host = host })
 	f = function(e, "shop", "f", func(l *picloud.Limits) { l.HostCalls = 2 })
 	require.Equal(t, "1  map[key:k];2  map[key:k];3 host_call_limit <nil>", must(t, f, "/host/3"))
 	require.Equal(t, HostCall{"shop", "f", 1, "call-1", nil, "kv.get", []any{"k", int64(1)}, nil}, host.calls[1])

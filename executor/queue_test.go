@@ -12,7 +12,7 @@ import (
 )
 
 func TestQueue(t *testing.T) {
-	e := launch(t, func(o *Options) { o.QueueTimeout = 300 * time.Millisecond })
+	e := launch(t, func(o *testOptions) { o.QueueTimeout = 300 * time.Millisecond })
 	f := function(e, "shop", "f", func(l *picloud.Limits) { l.Concurrency, l.Queue = 2, 2 })
 	must(t, f, "/pid")
 	ctx, cancel := context.WithCancel(context.Background())

@@ -1,10 +1,14 @@
 package executor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 
+	"github.com/picloud/picloud/executor/sandbox"
+	"github.com/picloud/picloud/executor/spawn"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -172,9 +176,9 @@ func (w *worker) greet(payload []byte) error {
 		w.kill(causeSandbox)
 		return fmt.Errorf("the worker speaks version %d of the protocol, not %d", hello.Version, wire.Version)
 	}
-	if lacks := w.exec.launcher.lacks(hello.Layers); len(lacks) > 0 {
+	if lacks := w.exec.spawner.Lacks(hello.Layers); len(lacks) > 0 {
 		w.kill(causeSandbox)
-		return fmt.Errorf("the worker runs without %v of its sandbox", lacks)
+		return fmt.Errorf("the worker runs without %s of its sandbox", sandbox.DescribeLacks(lacks))
 	}
 	w.hello, w.layers = true, hello.Layers
 	return nil
@@ -236,14 +240,14 @@ func (w *worker) bury(err error) {
 	w.mu.Unlock()
 	w.cancel()
 	w.frames.Close(errEnded)
-	end := w.process.reap()
+	death := w.process.Reap()
 	_ = w.socket.Close()
 	w.mu.Lock()
 	if byItself {
 		switch {
 		case errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLong):
 			w.why = causeProtocol
-		case end.outOfMemory(w.memory):
+		case death.OutOfMemory(w.memory):
 			w.why = causeMemory
 		case !w.hello:
 			w.why = causeSandbox
@@ -280,7 +284,7 @@ func (w *worker) bury(err error) {
 		fl.drop()
 	}
 	w.hosts.Wait()
-	w.report(why, end, err)
+	w.report(why, death, err)
 	if p := w.pool; p != nil {
 		p.mu.Lock()
 		p.settle()
@@ -290,18 +294,18 @@ func (w *worker) bury(err error) {
 }
 
 // report writes to the node's log how a worker ended.
-func (w *worker) report(why cause, end end, err error) {
-	args := []any{"app", w.app, "cause", why.String(), "pid", w.process.pid}
+func (w *worker) report(why cause, death spawn.Death, err error) {
+	attrs := []slog.Attr{slog.String("app", w.app), slog.String("cause", why.String()), slog.Int("pid", w.process.PID())}
 	if !why.counts() && why != causeTimeout {
-		w.exec.log.Debug("executor ended", args...)
+		w.exec.log.LogAttrs(context.Background(), slog.LevelDebug, "executor ended", attrs...)
 		return
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		args = append(args, "error", err)
+		attrs = append(attrs, slog.Any("error", err))
 	}
-	args = append(args, "status", end.String())
-	if end.stderr != "" {
-		args = append(args, "stderr", end.stderr)
+	attrs = append(attrs, slog.String("status", death.String()))
+	if death.Stderr != "" {
+		attrs = append(attrs, slog.String("stderr", death.Stderr))
 	}
-	w.exec.log.Warn("executor ended", args...)
+	w.exec.log.LogAttrs(context.Background(), slog.LevelWarn, "executor ended", attrs...)
 }

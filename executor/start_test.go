@@ -13,7 +13,7 @@ import (
 )
 
 func TestStartFailures(t *testing.T) {
-	try := func(name string, want picloud.Code, change func(*Options)) {
+	try := func(name string, want picloud.Code, change func(*testOptions)) {
 		t.Run(name, func(t *testing.T) {
 			e := launch(t, change)
 			_, err := invoke(t, function(e, "shop", "f", nil), "/pid")
@@ -25,12 +25,12 @@ func TestStartFailures(t *testing.T) {
 			require.Equal(t, 1, e.kills(causeSandbox)+e.kills(causeLoadTimeout)+e.kills(causeProtocol))
 		})
 	}
-	try("dies", picloud.CodeExecutor, func(o *Options) { o.WorkerArgs = append(o.WorkerArgs, "die") })
-	try("other version", picloud.CodeExecutor, func(o *Options) { o.WorkerArgs = append(o.WorkerArgs, "old") })
-	try("layer missing", picloud.CodeExecutor, func(o *Options) { o.Layers = []string{"seccomp"} })
-	try("layer there", "", func(o *Options) { o.Layers = []string{"pretended"} })
-	try("no hello", picloud.CodeFunctionCrash, func(o *Options) { o.WorkerArgs = append(o.WorkerArgs, "rude") })
-	try("silent", picloud.CodeFunctionTimeout, func(o *Options) {
+	try("dies", picloud.CodeExecutor, func(o *testOptions) { o.WorkerArgs = append(o.WorkerArgs, "die") })
+	try("other version", picloud.CodeExecutor, func(o *testOptions) { o.WorkerArgs = append(o.WorkerArgs, "old") })
+	try("layer missing", picloud.CodeExecutor, func(o *testOptions) { o.Layers = []string{"seccomp"} })
+	try("layer there", "", func(o *testOptions) { o.Layers = []string{"pretended"} })
+	try("no hello", picloud.CodeFunctionCrash, func(o *testOptions) { o.WorkerArgs = append(o.WorkerArgs, "rude") })
+	try("silent", picloud.CodeFunctionTimeout, func(o *testOptions) {
 		o.WorkerArgs = append(o.WorkerArgs, "silent")
 		o.LoadTimeout = 50 * time.Millisecond
 	})
@@ -39,15 +39,32 @@ func TestStartFailures(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, picloud.CodeExecutor, picloud.CodeOf(broken.Start(context.Background())))
 	broken.Stop()
-	_, err = New(Options{MemoryCap: 1})
-	require.ErrorIs(t, err, picloud.ErrInvalid)
+	for _, opts := range []Options{{MemoryCap: 1}, {Sandbox: "none"}} {
+		_, err = New(opts)
+		require.ErrorIs(t, err, picloud.ErrInvalid)
+	}
+}
+
+// TestStartEndsWithItsContext probes a worker that says nothing, and gives up when
+// the caller does. The executor can be started again.
+func TestStartEndsWithItsContext(t *testing.T) {
+	e, err := New(Options{WorkerPath: self(t), WorkerArgs: []string{actorArg, "silent"}, MemoryCap: 1 << 30})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	require.ErrorIs(t, e.Start(ctx), context.DeadlineExceeded)
+	require.Less(t, time.Since(begun), patience)
+	require.Equal(t, stateNew, state(e.state.Load()))
+	require.Empty(t, children(t), "processes left")
+	e.Stop()
 }
 
 // TestUnexecutable starts a file that is no program for the system.
 func TestUnexecutable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "worker")
 	require.NoError(t, os.WriteFile(path, []byte("not a program"), 0o755))
-	e := launch(t, func(o *Options) { o.WorkerPath = path })
+	e := launch(t, func(o *testOptions) { o.WorkerPath = path })
 	f := function(e, "shop", "f", nil)
 	for range breakerCrashes {
 		_, err := invoke(t, f, "/pid")
@@ -70,7 +87,7 @@ func TestUnreachableWorker(t *testing.T) {
 	require.NoError(t, err)
 	path := filepath.Join(dir, "worker")
 	require.NoError(t, os.WriteFile(path, binary, 0o755))
-	e := launch(t, func(o *Options) { o.WorkerPath = path })
+	e := launch(t, func(o *testOptions) { o.WorkerPath = path })
 	require.NoError(t, os.Remove(path)) // nor does a removed file matter
 	require.Contains(t, must(t, function(e, "shop", "f", nil), "/whoami"), "70000 70000")
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func TestStopWithCallsInFlight(t *testing.T) {
-	e := launch(t, func(o *Options) { o.DrainTimeout = 400 * time.Millisecond })
+	e := launch(t, func(o *testOptions) { o.DrainTimeout = 400 * time.Millisecond })
 	f := function(e, "shop", "f", nil)
 	must(t, f, "/pid")
 	var short, long error
@@ -38,7 +38,7 @@ func TestStopWithCallsInFlight(t *testing.T) {
 
 // TestStopWaitsNoLonger stops as soon as the last call has ended.
 func TestStopWaitsNoLonger(t *testing.T) {
-	e := launch(t, func(o *Options) { o.DrainTimeout = time.Hour })
+	e := launch(t, func(o *testOptions) { o.DrainTimeout = time.Hour })
 	f := function(e, "shop", "f", nil)
 	must(t, f, "/pid")
 	var wg sync.WaitGroup

@@ -97,13 +97,13 @@ func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work
 		return err
 	}
 	defer e.leave()
-	patience := time.NewTimer(e.opts.CompileWait)
+	patience := time.NewTimer(e.hooks.CompileWait)
 	defer patience.Stop()
 	select {
 	case e.places <- struct{}{}:
 		defer func() { <-e.places }()
 	case <-patience.C:
-		return &picloud.Error{Code: picloud.CodeBusy, Detail: "waited " + e.opts.CompileWait.String() + " for a place", RetryAfter: time.Second}
+		return &picloud.Error{Code: picloud.CodeBusy, Detail: "waited " + e.hooks.CompileWait.String() + " for a place", RetryAfter: time.Second}
 	case <-ctx.Done():
 		return cancelled(ctx)
 	}
@@ -111,12 +111,12 @@ func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work
 	if err := e.reserve(memory); err != nil {
 		return err
 	}
-	uid, ok := e.uids.take()
+	uid, ok := e.spawner.AcquireUID()
 	if !ok {
 		e.budget.give(memory)
 		return e.noMemory(memory)
 	}
-	defer e.uids.give(uid)
+	defer e.spawner.ReleaseUID(uid)
 	w := newWorker(e, p.App, memory)
 	w.uid, w.sink, w.loads = uid, sink, make(chan wire.Loaded, 1)
 	if err := w.start(); err != nil {
@@ -142,7 +142,7 @@ func (w *worker) causeOf(err error) error {
 	switch {
 	case why == causeLoadTimeout:
 		return &picloud.Error{
-			Code: picloud.CodeCompileBudget, Detail: "compiling and loading took longer than " + w.exec.opts.LoadTimeout.String(),
+			Code: picloud.CodeCompileBudget, Detail: "compiling and loading took longer than " + w.exec.hooks.LoadTimeout.String(),
 			Hint: "make the script smaller, or move work from the top level into the handler",
 		}
 	case loading && (why == causeMemory || why == causeCrash):

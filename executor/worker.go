@@ -3,11 +3,13 @@ package executor
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/spawn"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -30,7 +32,7 @@ type worker struct {
 	sink   LogSink
 	loads  chan wire.Loaded // throw-away workers only: takes what was loaded
 
-	process *process
+	process *spawn.Process
 	socket  *wire.Socket
 	frames  *wire.Writer
 	ctx     context.Context // of host calls; ends with the worker
@@ -91,7 +93,7 @@ const (
 
 func newWorker(e *Executor, app string, memory int64) *worker {
 	return &worker{
-		exec: e, app: app, memory: memory, uid: noUID, sink: e.opts.Logs,
+		exec: e, app: app, memory: memory, uid: spawn.NoUID, sink: e.opts.Logs,
 		ended: make(chan struct{}), programs: make([]loaded, 0, 4),
 	}
 }
@@ -100,7 +102,7 @@ func newWorker(e *Executor, app string, memory int64) *worker {
 // waits for the first call's write.
 func (w *worker) start() error {
 	e := w.exec
-	process, socket, err := e.launcher.run(w.memory, w.uid)
+	process, socket, err := e.spawner.Start(w.memory, w.uid)
 	if known := (*picloud.Error)(nil); errors.As(err, &known) {
 		return known
 	}
@@ -119,7 +121,7 @@ func (w *worker) start() error {
 	w.open.Store(true)
 	if !e.adopt(w) { // others see the worker from here on
 		w.cancel()
-		process.reap()
+		process.Reap()
 		_ = socket.Close()
 		return &picloud.Error{Code: picloud.CodeDraining}
 	}
@@ -153,12 +155,12 @@ func (w *worker) send(fl *flight, slot uint32, mode wire.Mode, now int64) bool {
 	}
 	fl.deadline = now + fl.timeout
 	if fl.loading = !w.programs[slot].ready; fl.loading {
-		fl.deadline += int64(w.exec.opts.LoadTimeout)
+		fl.deadline += int64(w.exec.hooks.LoadTimeout)
 	}
 	at := fl.deadline
 	w.place(fl)
 	if w.busy.Add(1) == 1 {
-		w.share.wake(now, w.process.cpu)
+		w.share.wake(now, w.process.CPU)
 		at = min(at, now+lookPause)
 	}
 	if w.running() == 1 {
@@ -180,13 +182,13 @@ func (w *worker) load(f *Function, slot uint32, mode wire.Mode, now int64) {
 		w.frames.Queue(wire.TypeUnload, uint64(slot), nil)
 	}
 	w.programs[slot] = loaded{function: f}
-	deadline := now + int64(w.exec.opts.LoadTimeout)
+	deadline := now + int64(w.exec.hooks.LoadTimeout)
 	w.loading = append(w.loading, load{slot, f, deadline})
 	w.exec.watch.arm(deadline)
 	p, l := &f.program, &f.program.Limits
 	w.frames.Queue(wire.TypeLoad, uint64(slot), &wire.Load{
 		Mode: mode, Function: p.Function, Version: p.Version, Digest: p.Digest, Source: p.Source,
-		Timeout: w.exec.opts.LoadTimeout, ResponseBody: int(l.ResponseBody), LogBytes: int(l.LogBytes), HostCalls: l.HostCalls, Env: f.env,
+		Timeout: w.exec.hooks.LoadTimeout, ResponseBody: int(l.ResponseBody), LogBytes: int(l.LogBytes), HostCalls: l.HostCalls, Env: f.env,
 	})
 }
 
@@ -268,7 +270,7 @@ func (w *worker) conclude(fl *flight) (*Result, error) {
 
 // misbehaved ends the worker for what it answered, and returns the call's error.
 func (w *worker) misbehaved(err error) error {
-	w.exec.log.Warn("executor broke the protocol", "app", w.app, "error", err)
+	w.exec.log.Warn("executor broke the protocol", slog.String("app", w.app), slog.Any("error", err))
 	w.kill(causeProtocol)
 	return obituary{cause: causeProtocol, limit: picloud.Size(w.memory)}.guilty()
 }
@@ -413,7 +415,7 @@ func (w *worker) end(c cause) {
 	w.clear()
 	w.why = c
 	w.frames.Close(errEnded)
-	w.process.kill()
+	w.process.Kill()
 	// Answers that were sent before may still be in the socket. Its end comes
 	// with the process's, unless a child of it lives on: hence the deadline.
 	_ = w.socket.SetReadDeadline(time.Now().Add(lastWords))

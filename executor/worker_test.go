@@ -31,10 +31,6 @@ func TestMain(m *testing.M) {
 		actAsAgent(os.Args[2])
 		return
 	}
-	if len(os.Args) > 2 && os.Args[1] == kennelArg {
-		actAsKennel(os.Args[2])
-		return
-	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -3,6 +3,8 @@ package sandbox
 import (
 	"strconv"
 	"strings"
+
+	"github.com/picloud/picloud/internal/hook"
 )
 
 // The arguments that carry options to the process.
@@ -10,8 +12,6 @@ const (
 	argBestEffort = "--sandbox=best_effort"
 	argNamespace  = "--namespace"
 	argThreads    = "--threads="
-	argWithout    = "--without="
-	argKill       = "--kill"
 )
 
 // Args are the options as arguments of the process, without Memory.
@@ -26,31 +26,21 @@ func (o Options) Args() []string {
 	if o.Threads > 0 {
 		args = append(args, argThreads+strconv.Itoa(o.Threads))
 	}
-	if len(o.Without) > 0 {
-		args = append(args, argWithout+strings.Join(o.Without, ","))
-	}
-	if o.Kill {
-		args = append(args, argKill)
-	}
-	return args
+	return append(args, o.hooks.Args()...)
 }
 
-// ParseArgs reads the options from the arguments that the agent gave. Others are
-// not its business.
+// ParseArgs reads the options from the arguments that the agent gave, and ignores
+// all other arguments.
 func ParseArgs(args []string) Options {
-	var o Options
+	o := Options{hooks: hook.ParseSandbox(args)}
 	for _, arg := range args {
 		switch {
 		case arg == argBestEffort:
 			o.BestEffort = true
 		case arg == argNamespace:
 			o.Namespace = true
-		case arg == argKill:
-			o.Kill = true
 		case strings.HasPrefix(arg, argThreads):
 			o.Threads, _ = strconv.Atoi(strings.TrimPrefix(arg, argThreads)) // the agent wrote it
-		case strings.HasPrefix(arg, argWithout):
-			o.Without = strings.Split(strings.TrimPrefix(arg, argWithout), ",")
 		}
 	}
 	return o

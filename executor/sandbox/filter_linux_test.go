@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"github.com/picloud/picloud/internal/hook"
 )
 
 const refusalOfTests = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
@@ -155,7 +157,7 @@ func (a allow) holds(args [6]uint64) bool {
 }
 
 func TestArgs(t *testing.T) {
-	for _, o := range []Options{{}, {BestEffort: true}, {Namespace: true, Threads: 64, Kill: true, Without: []string{Landlock, Seccomp}}} {
+	for _, o := range []Options{{}, {BestEffort: true}, {Namespace: true, Threads: 64, hooks: hook.Sandbox{Kill: true, Without: []string{Landlock, Seccomp}}}} {
 		require.Equal(t, o, ParseArgs(append([]string{"executor-worker"}, o.Args()...)))
 	}
 	order := Launch{Flags: 0x7e020000, UID: 70000, GID: 70001, Groups: true}

@@ -1,6 +1,9 @@
 package sandbox
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // The layers that a worker puts on itself, as Hello names them.
 const (
@@ -47,21 +50,34 @@ func Namespaces() []string {
 	return []string{UserNamespace, MountNamespace, NetNamespace, PIDNamespace, IPCNamespace, UTSNamespace}
 }
 
-const orEither = " or "
-
-// Lacks returns what strict needs beside the layers that are on: each of four,
-// and one that keeps files away. No single one of those exists everywhere.
-func Lacks(on []string) []string {
-	var out []string
+// Lacks returns what strict requires beside the layers that are on. Each inner list
+// holds alternatives, of which strict requires one: each layer of Required stands
+// alone; Landlock and EmptyRoot both keep files away, and neither exists everywhere.
+func Lacks(on []string) [][]string {
+	var out [][]string
 	for _, name := range Required() {
 		if !slices.Contains(on, name) {
-			out = append(out, name)
+			out = append(out, []string{name})
 		}
 	}
 	if !slices.Contains(on, Landlock) && !slices.Contains(on, EmptyRoot) {
-		out = append(out, Landlock+orEither+EmptyRoot)
+		out = append(out, []string{Landlock, EmptyRoot})
 	}
 	return out
+}
+
+// Needs reports whether a layer is among the alternatives that Lacks returned.
+func Needs(lacks [][]string, layer string) bool {
+	return slices.ContainsFunc(lacks, func(either []string) bool { return slices.Contains(either, layer) })
+}
+
+// DescribeLacks says for people what Lacks returned: "seccomp, landlock or empty_root".
+func DescribeLacks(lacks [][]string) string {
+	texts := make([]string, len(lacks))
+	for i, either := range lacks {
+		texts[i] = strings.Join(either, " or ")
+	}
+	return strings.Join(texts, ", ")
 }
 
 // Meaning says in a few words what a layer takes from a worker.

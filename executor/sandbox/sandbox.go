@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/picloud/picloud/internal/hook"
 )
 
 // What the agent hands to a worker, besides stdio.
@@ -43,12 +45,8 @@ type Options struct {
 	// Threads is RLIMIT_NPROC, where that counts this worker's threads and those
 	// of no other program. Default 0: unbounded.
 	Threads int
-	// Without are layers that Apply leaves out, so that tests see what carries
-	// when they are missing.
-	Without []string
-	// Kill ends the process at a system call that is refused, instead of telling
-	// it EPERM, so that tests see that a worker needs none of those.
-	Kill bool
+
+	hooks hook.Sandbox // from the arguments of a test's worker only
 }
 
 // Apply puts the layers on in this process, for good, closes every descriptor
@@ -101,17 +99,17 @@ func (r Report) Off() []Layer {
 	return off
 }
 
-// Lacks returns what strict needs and the report has not.
-func (r Report) Lacks() []string { return Lacks(r.On()) }
+// Lacks returns what strict requires and the report does not have; see Lacks.
+func (r Report) Lacks() [][]string { return Lacks(r.On()) }
 
 // Refusal says what strict needs and is missing, with the reasons.
 func (r Report) Refusal() error {
 	lacks := r.Lacks()
 	texts := make([]string, len(lacks))
-	for i, lack := range lacks {
-		texts[i] = lack
+	for i, either := range lacks {
+		texts[i] = DescribeLacks([][]string{either})
 		for _, l := range r.Off() {
-			if slices.Contains(strings.Split(lack, orEither), l.Name) && l.Reason != "" {
+			if slices.Contains(either, l.Name) && l.Reason != "" {
 				texts[i] += " (" + l.Name + ": " + l.Reason + ")"
 			}
 		}

@@ -27,7 +27,7 @@ func apply(opts Options) (Report, error) {
 	// Without /proc it stays as it is, which weakens the node, not the sandbox.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 
-	b := builder{without: opts.Without}
+	b := builder{without: opts.hooks.Without}
 	b.try(Rlimits, func() error { return setLimits(opts) })
 	b.try(NoNewPrivs, setNoNewPrivs)
 	b.try(EmptyRoot, func() error {
@@ -41,7 +41,7 @@ func apply(opts Options) (Report, error) {
 	b.check(NoNewPrivs, err, threads.noNewPrivs)
 	b.check(Capabilities, err, threads.powerless)
 	b.try(Landlock, landlock)
-	b.try(Seccomp, func() error { return filterCalls(opts.Kill) })
+	b.try(Seccomp, func() error { return filterCalls(opts.hooks.Kill) })
 	return b.report, nil
 }
 

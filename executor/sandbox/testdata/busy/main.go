@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud/executor/sandbox"
+	"github.com/picloud/picloud/internal/hook"
 )
 
 const memory = 64 << 20
@@ -25,7 +26,9 @@ func main() {
 	check(err)
 	kept = r
 	_ = w.Close()
-	report, err := sandbox.Apply(sandbox.Options{Memory: memory, Kill: true})
+	opts := sandbox.ParseArgs(hook.Sandbox{Kill: true}.Args())
+	opts.Memory = memory
+	report, err := sandbox.Apply(opts)
 	check(err)
 	if lacks := report.Lacks(); len(lacks) > 0 {
 		check(fmt.Errorf("lacks %v", lacks))

@@ -10,13 +10,15 @@ import (
 	"syscall"
 
 	"github.com/picloud/picloud/executor/sandbox"
+	"github.com/picloud/picloud/internal/hook"
 )
 
 const memory = 16 << 20
 
 func main() {
 	signal.Ignore(syscall.SIGXFSZ)
-	opts := sandbox.Options{Memory: memory, BestEffort: true, Without: []string{sandbox.Landlock, sandbox.Seccomp}}
+	opts := sandbox.ParseArgs(hook.Sandbox{Without: []string{sandbox.Landlock, sandbox.Seccomp}}.Args())
+	opts.Memory, opts.BestEffort = memory, true
 	var layers []string
 	if os.Args[1] != "none" {
 		report, err := sandbox.Apply(opts)

@@ -1,4 +1,4 @@
-package executor
+package spawn
 
 import (
 	"errors"
@@ -36,7 +36,7 @@ func (i *image) launch(argv []string, attr *syscall.ProcAttr) (pid int, err erro
 		reapLauncher(group)
 		return pid, nil
 	}
-	// Whatever it started, or not, ends with it.
+	// End the launcher, and the worker if it started one.
 	_ = syscall.Kill(-group, syscall.SIGKILL)
 	reapLauncher(group)
 	for {
@@ -50,7 +50,7 @@ func (i *image) launch(argv []string, attr *syscall.ProcAttr) (pid int, err erro
 	return 0, fmt.Errorf("the launcher did not answer: %w", readErr)
 }
 
-// reapLauncher waits for a launcher, which has nothing left to do.
+// reapLauncher waits for the end of a launcher, which exits as soon as it answered.
 func reapLauncher(pid int) {
 	for {
 		if _, err := syscall.Wait4(pid, nil, 0, nil); !errors.Is(err, syscall.EINTR) {
@@ -59,10 +59,10 @@ func reapLauncher(pid int) {
 	}
 }
 
-// order is what a launcher is asked under a plan.
+// order returns what a launcher is to do under a plan.
 func (p plan) order(uid int) sandbox.Launch {
-	l := sandbox.Launch{UID: uid, GID: uid, Groups: uid != noUID}
-	if uid == noUID {
+	l := sandbox.Launch{UID: uid, GID: uid, Groups: uid != NoUID}
+	if uid == NoUID {
 		l.UID, l.GID = os.Geteuid(), os.Getegid()
 	}
 	for _, name := range p.namespaces {

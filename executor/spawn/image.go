@@ -1,6 +1,6 @@
 //go:build unix
 
-package executor
+package spawn
 
 import (
 	"fmt"
@@ -24,7 +24,7 @@ func openImage(name string) (*image, error) {
 	}
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
 		_ = file.Close()
-		return nil, fmt.Errorf("open %q: it is no program", name)
+		return nil, fmt.Errorf("open %q: it is not an executable file", name)
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -39,8 +39,8 @@ func (i *image) close() {
 	_ = i.null.Close()
 }
 
-// quietPipe returns a pipe that never blocks: what the writer has too much is
-// lost, and the reader takes what is there.
+// quietPipe returns a pipe that never blocks: the kernel drops what the writer adds
+// to a full pipe, and the reader gets what the pipe holds.
 func quietPipe() (r, w int, err error) {
 	var p [2]int
 	syscall.ForkLock.RLock()

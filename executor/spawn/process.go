@@ -1,6 +1,6 @@
 //go:build unix
 
-package executor
+package spawn
 
 import (
 	"fmt"
@@ -14,12 +14,12 @@ import (
 	"github.com/picloud/picloud/executor/wire"
 )
 
-// maxStderr is how much of a worker's last words is kept, in bytes. What the
-// runtime says first and last counts.
+// maxStderr is how much of a worker's stderr is kept, in bytes: the beginning and
+// the end, where the Go runtime says why it ends the process.
 const maxStderr = 4 << 10
 
-// process is a worker's process. It is killed and reaped once.
-type process struct {
+// Process is a worker's process. Kill may be called at any time; Reap once.
+type Process struct {
 	pid    int
 	stderr int // read end of a pipe that never blocks the worker
 
@@ -27,12 +27,8 @@ type process struct {
 	reaped bool
 }
 
-// end is how a process ended.
-type end struct {
-	status syscall.WaitStatus
-	usage  syscall.Rusage
-	stderr string
-}
+// processName is the name of the process, for people who list processes.
+const processName = "picloud-executor"
 
 // environment is all that a worker gets. One thread runs Go code: more would let
 // one app take more than its share, and a hot app gets more workers instead. A
@@ -47,9 +43,9 @@ func environment(memory int64) []string {
 	}
 }
 
-// run starts a worker as planned, under the uid unless that is noUID, and returns
+// run starts a worker as planned, under the uid unless that is NoUID, and returns
 // it with the agent's end of its socket.
-func (i *image) run(args []string, memory int64, uid int, p plan) (*process, *wire.Socket, error) {
+func (i *image) run(args []string, memory int64, uid int, p plan) (*Process, *wire.Socket, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, nil, err
@@ -71,7 +67,7 @@ func (i *image) run(args []string, memory int64, uid int, p plan) (*process, *wi
 		Files: []uintptr{i.null.Fd(), i.null.Fd(), uintptr(theirStderr), sandbox.SocketFD: uintptr(theirs), sandbox.ImageFD: i.file.Fd()},
 		Sys:   p.attributes(uid),
 	}
-	argv := append([]string{workerName}, args...)
+	argv := append([]string{processName}, args...)
 	var pid int
 	if p.launches() {
 		pid, err = i.launch(append(argv, p.order(uid).Arg()), attr)
@@ -83,25 +79,28 @@ func (i *image) run(args []string, memory int64, uid int, p plan) (*process, *wi
 		_ = syscall.Close(stderr)
 		return nil, nil, fmt.Errorf("execute %q: %w", i.name, err)
 	}
-	return &process{pid: pid, stderr: stderr}, socket, nil
+	return &Process{pid: pid, stderr: stderr}, socket, nil
 }
 
-// kill ends the process and its children at once.
-func (p *process) kill() {
+// PID returns the number of the process, by which people find it.
+func (p *Process) PID() int { return p.pid }
+
+// Kill ends the process and its children at once. After Reap it does nothing.
+func (p *Process) Kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.reaped { // else the number may be somebody else's
+	if !p.reaped { // afterwards the kernel may give the number to another process
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
 }
 
-// reap ends the process, if it has not ended, and returns how it did.
-func (p *process) reap() end {
-	// A worker that closed its socket before it said why gets no more time.
+// Reap ends the process, unless it has ended already, and returns how it ended. A
+// worker that closed its socket gets no time to explain itself.
+func (p *Process) Reap() Death {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out end
+	var out Death
 	for {
 		pid, err := syscall.Wait4(p.pid, &out.status, syscall.WNOHANG, &out.usage)
 		if err == syscall.EINTR {
@@ -120,13 +119,13 @@ func (p *process) reap() end {
 		break
 	}
 	p.reaped = true
-	out.stderr = p.lastWords()
+	out.Stderr = p.readStderr()
 	_ = syscall.Close(p.stderr)
 	return out
 }
 
-// lastWords reads what the pipe holds, and keeps the first and the last of it.
-func (p *process) lastWords() string {
+// readStderr reads what the pipe holds, and keeps the first and the last of it.
+func (p *Process) readStderr() string {
 	var all []byte
 	chunk := make([]byte, maxStderr)
 	for len(all) < 64<<10 {
@@ -143,12 +142,4 @@ func (p *process) lastWords() string {
 		all = append(append(all[:maxStderr/2:maxStderr/2], "\n…\n"...), all[len(all)-maxStderr/2:]...)
 	}
 	return strings.TrimSpace(strings.ToValidUTF8(string(all), "\uFFFD"))
-}
-
-// String says how the process ended.
-func (e end) String() string {
-	if e.status.Signaled() {
-		return "signal: " + e.status.Signal().String()
-	}
-	return fmt.Sprintf("exit status %d", e.status.ExitStatus())
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package executor
+package spawn
 
 import (
 	"slices"
@@ -8,32 +8,31 @@ import (
 	"github.com/picloud/picloud/executor/sandbox"
 )
 
-// plan is a way to start a worker. Which one a machine permits is found by trying.
+// plan is a way to start a worker. The Spawner tries which plans a machine permits.
 type plan struct {
 	name       string
 	namespaces []string // layers that the agent gives it
-	powers     bool     // it starts with the capabilities that it needs to take the others away
+	powers     bool     // it starts with the capabilities that it needs to drop all others
 }
 
 // launches reports whether a launcher starts the worker; see sandbox.Launch.
 func (p plan) launches() bool { return slices.Contains(p.namespaces, sandbox.UserNamespace) }
 
 // options returns the options of a worker's sandbox under a plan.
-func (l *launcher) options(p plan, uid int) sandbox.Options {
+func (s *Spawner) options(p plan, uid int) sandbox.Options {
 	o := sandbox.Options{
-		BestEffort: l.opts.Sandbox == SandboxBestEffort || l.opts.Layers != nil,
+		BestEffort: s.opts.Sandbox == BestEffort || s.hooks.Layers != nil,
 		Namespace:  slices.Contains(p.namespaces, sandbox.MountNamespace),
-		Without:    l.opts.Without,
 	}
 	switch {
 	case slices.Contains(p.namespaces, sandbox.UserNamespace) && countsByNamespace():
 		o.Threads = maxThreads
-	case uid != noUID && uid != nobody: // an app's workers share a uid
-		o.Threads = maxThreads * l.opts.MaxWorkers
+	case uid != NoUID && uid != nobody: // an app's workers share a uid
+		o.Threads = maxThreads * s.opts.MaxWorkers
 	}
 	return o
 }
 
 // maxThreads is how many threads a worker may have, where that can be bounded.
-// One that runs Go code, some that collect garbage, and as many that wait.
+// One thread runs Go code, some collect garbage, and the others wait.
 const maxThreads = 64

@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package executor
+package spawn
 
 // imagePath is the worker's program: there is no /proc to find it by descriptor.
 func imagePath(name string) string { return name }

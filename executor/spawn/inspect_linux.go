@@ -1,4 +1,4 @@
-package executor
+package spawn
 
 import (
 	"fmt"
@@ -19,24 +19,24 @@ func inspect(pid int, s *Sandbox, uid int) {
 		file := filepath.Join("ns", cloneFlags[name].file)
 		theirs, err := os.Readlink(filepath.Join(dir, file))
 		ours, ownErr := os.Readlink(filepath.Join("/proc/self", file))
-		l := SandboxLayer{Name: name}
+		l := Layer{Name: name}
 		switch {
 		case err != nil || ownErr != nil:
 			l.Reason = fmt.Sprintf("it cannot be looked at: %v", err)
 		case theirs != ours:
 			l.On = true
 		}
-		if name == sandbox.UserNamespace && !l.On && s.on(sandbox.MountNamespace) {
+		if name == sandbox.UserNamespace && !l.On && s.On(sandbox.MountNamespace) {
 			continue // the means for the others, which root has without
 		}
 		s.Layers = append(s.Layers, l)
 	}
-	own := SandboxLayer{Name: sandbox.OwnUID}
+	own := Layer{Name: sandbox.OwnUID}
 	threads, err := statuses(dir)
 	switch {
 	case err != nil:
 		own.Reason = err.Error()
-	case uid == noUID:
+	case uid == NoUID:
 		own.Reason = "the node is not root, or its user namespace has no other uid"
 	case uid == nobody:
 		own.Reason = "the user namespace of the node has no uids for apps: they share one"
@@ -50,7 +50,7 @@ func inspect(pid int, s *Sandbox, uid int) {
 	}
 	s.Layers = append(s.Layers, own)
 	deny := func(name string, holds bool) {
-		i := slices.IndexFunc(s.Layers, func(l SandboxLayer) bool { return l.Name == name })
+		i := slices.IndexFunc(s.Layers, func(l Layer) bool { return l.Name == name })
 		if i >= 0 && s.Layers[i].On && (err != nil || !holds) {
 			s.Layers[i].On, s.Layers[i].Reason = false, "the executor claims it, the kernel denies it"
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/internal/hook"
 )
 
 // patience bounds every wait of these tests.
@@ -33,11 +34,17 @@ type node struct {
 	ends    ends
 }
 
-func newNode(t *testing.T, change func(*executor.Options)) *node {
+// options are those of a node, and what only tests change.
+type options struct {
+	executor.Options
+	hook.Executor
+}
+
+func newNode(t *testing.T, change func(*options)) *node {
 	n := &node{metrics: executor.NewMetrics(), ends: ends{how: map[string]string{}}}
-	opts := executor.Options{MaxWorkers: 1, Logger: slog.New(&n.ends), Metrics: n.metrics}
+	opts := options{Options: executor.Options{MaxWorkers: 1, Logger: slog.New(&n.ends), Metrics: n.metrics}}
 	change(&opts)
-	e, err := executor.New(opts)
+	e, err := executor.NewHooked(opts.Options, opts.Executor)
 	require.NoError(t, err)
 	require.NoError(t, e.Start(t.Context()))
 	t.Cleanup(e.Stop)
@@ -115,7 +122,7 @@ type neighbour struct {
 
 func newNeighbour(t *testing.T, honest string) *neighbour {
 	n := &neighbour{done: make(chan struct{})}
-	n.node = newNode(t, func(o *executor.Options) { o.WorkerPath, o.UIDBase = honest, 80_000 })
+	n.node = newNode(t, func(o *options) { o.WorkerPath, o.UIDBase = honest, 80_000 })
 	n.f = n.function("neighbour", 10*time.Second)
 	n.mustAnswer(t)
 	n.ended.Go(func() {

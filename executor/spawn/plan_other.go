@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package executor
+package spawn
 
 import (
 	"syscall"
@@ -8,14 +8,14 @@ import (
 	"github.com/picloud/picloud/executor/sandbox"
 )
 
-// defaultSandbox is what a node insists on here: other systems are for development.
-const defaultSandbox = SandboxBestEffort
+// DefaultMode is the mode of the sandbox here: other systems are for development.
+const DefaultMode = BestEffort
 
 func plans([]string, bool) []plan { return []plan{{name: "without namespaces"}} }
 
 func (plan) attributes(uid int) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true} // signals to the agent's terminal are not for workers
-	if uid != noUID {
+	if uid != NoUID {
 		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
 	}
 	return attr

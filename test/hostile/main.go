@@ -1,11 +1,5 @@
 //go:build linux && (amd64 || arm64)
 
-// Command hostile is the worker of the hostile-worker suite: a process that
-// enters the sandbox exactly as picloud-executor does, and then tries, as native
-// code, whatever the path of a call names. Its answer is what the kernel said.
-//
-// Run plainly, `hostile -probe NAME,… QUERY`, it tries the same outside the
-// sandbox, which proves that the attempts are some. Only tests build it.
 package main
 
 import (

@@ -1,4 +1,4 @@
-package executor
+package spawn
 
 import (
 	"os"
@@ -13,12 +13,12 @@ import (
 	"github.com/picloud/picloud/executor/sandbox"
 )
 
-// defaultSandbox is what a node insists on here.
-const defaultSandbox = SandboxStrict
+// DefaultMode is the mode of the sandbox on Linux.
+const DefaultMode = Strict
 
-// plans lists the ways to start a worker, the best first. Root that has other uids
-// to give needs no user namespace to make the others, and starts a worker in half
-// the time without.
+// plans lists the ways to start a worker, the best first. Root with other uids for
+// its workers makes the other namespaces without a user namespace, and starts a
+// worker in half the time.
 func plans(without []string, uids bool) []plan {
 	all := except(sandbox.Namespaces(), without)
 	var list []plan
@@ -54,9 +54,9 @@ var cloneFlags = map[string]struct {
 	sandbox.UTSNamespace:   {unix.CLONE_NEWUTS, "uts"},
 }
 
-// attributes are what the process is started with. A launcher gets nothing: what
-// it starts runs as uid 0 of its user namespace, which out here is the app's or
-// the agent's own, and has capabilities, but only there.
+// attributes are what the process is started with. A launcher gets no attributes:
+// the worker that it starts runs as uid 0 of its user namespace, which is the app's
+// or the agent's own uid outside. Its capabilities hold inside that namespace only.
 func (p plan) attributes(uid int) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true} // signals to the agent's terminal are not for workers
 	if p.launches() {
@@ -65,7 +65,7 @@ func (p plan) attributes(uid int) *syscall.SysProcAttr {
 	for _, name := range p.namespaces {
 		attr.Cloneflags |= cloneFlags[name].flag
 	}
-	if uid != noUID {
+	if uid != NoUID {
 		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
 		attr.AmbientCaps = p.capabilities()
 	}
@@ -73,7 +73,7 @@ func (p plan) attributes(uid int) *syscall.SysProcAttr {
 }
 
 // capabilities are those that a worker of a root agent starts with under another
-// uid, and drops: to empty its root and its bounding set.
+// uid. The worker uses them to empty its root and its bounding set, and drops them.
 func (p plan) capabilities() []uintptr {
 	if !p.powers || os.Geteuid() != 0 {
 		return nil
@@ -90,9 +90,10 @@ func (p plan) capabilities() []uintptr {
 	return slices.DeleteFunc(want, func(c uintptr) bool { return have[0].Permitted&(1<<c) == 0 })
 }
 
-// fork starts a process. What a worker needs not even for a moment is not in its
-// bounding set from the start: to drop that later costs it a stop of all threads
-// for each capability. The set belongs to a thread, so that one is spent on it.
+// fork starts a process whose bounding set holds only the capabilities that the
+// worker needs at its start: to drop the others later would stop all of its threads
+// once for each capability. A bounding set belongs to a thread, so fork uses up one
+// thread of the agent.
 func (p plan) fork(path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 	keep := attr.Sys.AmbientCaps
 	if len(keep) == 0 {
@@ -101,12 +102,12 @@ func (p plan) fork(path string, argv []string, attr *syscall.ProcAttr) (pid int,
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		for c := uintptr(0); c < 64; c++ {
 			if slices.Contains(keep, c) {
 				continue
 			}
-			if unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0) != nil { // behind the last one, or not allowed: the worker tries itself
+			if unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0) != nil { // past the last capability, or not allowed: the worker drops the rest itself
 				break
 			}
 		}

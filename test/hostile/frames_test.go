@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/executor"
 )
 
 // verdict is how the agent takes a forgery.
@@ -54,7 +53,7 @@ func TestForgeries(t *testing.T) {
 	hostile, honest := binaries(t)
 	descriptors := openDescriptors(t)
 	good := newNeighbour(t, honest)
-	bad := newNode(t, func(o *executor.Options) { o.WorkerPath = hostile })
+	bad := newNode(t, func(o *options) { o.WorkerPath = hostile })
 	require.Len(t, verdicts, len(forgeries))
 	for name := range forgeries {
 		t.Run(name, func(t *testing.T) {

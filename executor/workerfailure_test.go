@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -12,43 +11,6 @@ import (
 
 	"github.com/picloud/picloud"
 )
-
-func TestOutOfMemory(t *testing.T) {
-	const limit = 1 << 40 // more than any agent has
-	const segv = "SIGSEGV: segmentation violation\nPC=0x43783d m=0 sigcode=1 addr=0x0\n\ngoroutine 0 gp=0x981fe0 m=0 mp=0x982da0 [idle]:"
-	killed := syscall.WaitStatus(syscall.SIGKILL)
-	for name, c := range map[string]struct {
-		end  end
-		used int64
-		want bool
-	}{
-		"the runtime's words":      {end{stderr: "runtime: x\nfatal error: runtime: out of memory\n\nruntime stack:"}, 0, true},
-		"in one line of it":        {end{stderr: "fatal error: out of memory allocating heap arena metadata"}, 0, true},
-		"no memory":                {end{stderr: "fatal error: runtime: cannot allocate memory"}, 0, true},
-		"a script's words":         {end{stderr: "picloud-executor: internal error: fatal error: out of memory"}, limit, false},
-		"another fatal error":      {end{stderr: "fatal error: stack overflow"}, limit, false},
-		"a panic":                  {end{stderr: "panic: out of memory"}, limit, false},
-		"fault at the limit":       {end{stderr: segv}, limit, true},
-		"fault below the limit":    {end{stderr: segv}, limit / 4, false},
-		"fault of the collector":   {end{stderr: segv + "\nruntime.(*spanQueue).tryDrain(0x7ffc00000400?, 0x43f74f?, 0x9bbb6598?)"}, limit / 4, true},
-		"fault of a goroutine":     {end{stderr: "SIGSEGV: segmentation violation\n\ngoroutine 7 [running]:"}, limit, false},
-		"thread at the limit":      {end{stderr: "runtime: failed to create new OS thread (have 4 already; errno=12)\nfatal error: newosproc"}, limit, true},
-		"thread below the limit":   {end{stderr: "runtime: failed to create new OS thread (have 4 already; errno=11)\nfatal error: newosproc"}, limit / 4, false},
-		"killed at the limit":      {end{status: killed}, limit, true},
-		"killed below the limit":   {end{status: killed}, limit / 4, false},
-		"another signal":           {end{status: syscall.WaitStatus(syscall.SIGTERM)}, limit, false},
-		"an end without any words": {end{}, limit, false},
-	} {
-		kilobytes(&c.end.usage.Maxrss, c.used)
-		require.Equal(t, c.want, c.end.outOfMemory(limit), name)
-	}
-	agent := end{status: killed}
-	kilobytes(&agent.usage.Maxrss, inherited())
-	require.False(t, agent.outOfMemory(16<<20), "it was the agent that had as much")
-}
-
-// kilobytes sets a field that has another size on other machines.
-func kilobytes[T int32 | int64](field *T, bytes int64) { *field = T(bytes >> 10) }
 
 // TestFaultAtTheLimit measures what a process used.
 func TestFaultAtTheLimit(t *testing.T) {
@@ -64,7 +26,7 @@ func TestFaultAtTheLimit(t *testing.T) {
 // others: what had not begun is answered by another worker, what waited for the
 // host is told that it was not its fault.
 func TestOthersOfAWorker(t *testing.T) {
-	e := launch(t, func(o *Options) { o.Host = &gated{open: make(chan struct{})} })
+	e := launch(t, func(o *testOptions) { o.Host = &gated{open: make(chan struct{})} })
 	f := function(e, "shop", "f", nil)
 	must(t, f, "/pid")
 	errs := map[string]error{}

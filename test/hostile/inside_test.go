@@ -36,7 +36,7 @@ var plans = []plan{
 	{name: "no seccomp", without: []string{sandbox.Seccomp}, weak: true},
 }
 
-func (p plan) apply(o *executor.Options) {
+func (p plan) apply(o *options) {
 	o.Without = p.without
 	if p.weak {
 		o.Sandbox = executor.SandboxBestEffort
@@ -49,7 +49,7 @@ func (s *scene) inside(t *testing.T, p plan, honest string) {
 	descriptors := openDescriptors(t)
 	visitors := s.visitors.Load()
 	good := newNeighbour(t, honest)
-	bad := newNode(t, func(o *executor.Options) { o.WorkerPath = s.hostile; p.apply(o) })
+	bad := newNode(t, func(o *options) { o.WorkerPath = s.hostile; p.apply(o) })
 	t.Logf("workers are started as %q, without %v", bad.Sandbox().Plan, bad.off())
 	if !p.weak {
 		require.Empty(t, bad.Sandbox().Lacks())

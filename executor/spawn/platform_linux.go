@@ -1,4 +1,4 @@
-package executor
+package spawn
 
 import (
 	"fmt"
@@ -17,13 +17,13 @@ func imagePath(name string) string {
 	return fmt.Sprintf("/proc/self/fd/%d", sandbox.ImageFD)
 }
 
-// mayChangeUser says whether root has the capabilities to start a process as
-// somebody else; in a container it may not.
+// mayChangeUser reports whether root has the capabilities to start a process under
+// another uid. In a container root may lack them.
 func mayChangeUser() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {
-		return true // then the start of a worker will tell
+		return true // the start of a worker will show it
 	}
 	const need = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
 	return data[0].Effective&need == need

@@ -1,9 +1,10 @@
-package executor
+package spawn_test
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,29 +19,44 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/executor/sandbox"
+	"github.com/picloud/picloud/executor/spawn"
+	"github.com/picloud/picloud/internal/hook"
 	"github.com/picloud/picloud/internal/testworker"
 )
 
-// kennelArg makes the test binary an agent that runs one worker and tells what
-// the kernel says of it: as another user than the test's own, which a process
-// cannot become and stop being.
-const kennelArg = "act-as-kennel"
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == agentArg {
+		actAsAgent(os.Args[2])
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
-// kennelOrder is what such an agent is asked.
-type kennelOrder struct {
+// patience bounds the run of an agent.
+const patience = 20 * time.Second
+
+// agentArg makes the test binary an agent that runs one worker and reports what the
+// kernel says of it. The agent runs as another user than the test, because a process
+// cannot become that user and change back.
+const agentArg = "act-as-agent"
+
+// order is what such an agent is asked.
+type order struct {
 	Worker  string
 	Mode    string
 	Without []string
 	Starve  string // "first": user namespaces are used up; "later": once the agent runs
 }
 
-// kennelView is what it saw.
-type kennelView struct {
-	Sandbox    Sandbox
+// report is what it saw.
+type report struct {
+	Sandbox    spawn.Sandbox
 	Error      string // of the call; empty: it answered
 	Code       picloud.Code
 	Logs       string
@@ -51,12 +67,12 @@ type kennelView struct {
 	FDs        []string
 }
 
-// actAsKennel runs an order and writes what it saw to stdout.
-func actAsKennel(text string) {
-	var order kennelOrder
-	view, err := kennelView{}, json.Unmarshal([]byte(text), &order)
+// actAsAgent runs an order and writes what it saw to stdout.
+func actAsAgent(text string) {
+	var asked order
+	view, err := report{}, json.Unmarshal([]byte(text), &asked)
 	if err == nil {
-		view, err = runKennel(order)
+		view, err = runAgent(asked)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -65,17 +81,17 @@ func actAsKennel(text string) {
 	_ = json.NewEncoder(os.Stdout).Encode(view) // the test misses what is not written
 }
 
-func runKennel(order kennelOrder) (kennelView, error) {
+func runAgent(asked order) (report, error) {
 	var logs bytes.Buffer
-	view := kennelView{Namespaces: map[string]bool{}}
-	e, err := New(Options{
-		WorkerPath: order.Worker, Sandbox: order.Mode, Without: order.Without, MemoryCap: 1 << 30,
+	view := report{Namespaces: map[string]bool{}}
+	e, err := executor.NewHooked(executor.Options{
+		WorkerPath: asked.Worker, Sandbox: asked.Mode, MemoryCap: 1 << 30,
 		Logger: slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	}, hook.Executor{Spawn: hook.Spawn{Without: asked.Without}})
 	if err != nil {
 		return view, err
 	}
-	if order.Starve == "first" {
+	if asked.Starve == "first" {
 		if err := starve(); err != nil {
 			return view, err
 		}
@@ -84,30 +100,33 @@ func runKennel(order kennelOrder) (kennelView, error) {
 		return view, err
 	}
 	defer e.Stop()
-	if order.Starve == "later" {
+	if asked.Starve == "later" {
 		if err := starve(); err != nil {
 			return view, err
 		}
 	}
 	source := []byte(`function handle(req) { return "x" }`)
-	f := e.Function(Program{App: "shop", Function: "f", Source: source, Digest: picloud.DigestOf(source), Limits: picloud.DefaultLimits()})
-	r, err := f.Invoke(context.Background(), &Call{Path: "/"})
+	f := e.Function(executor.Program{App: "shop", Function: "f", Source: source, Digest: picloud.DigestOf(source), Limits: picloud.DefaultLimits()})
+	r, err := f.Invoke(context.Background(), &executor.Call{Path: "/"})
 	view.Sandbox, view.Logs = e.Sandbox(), logs.String()
 	if err != nil {
 		view.Error, view.Code = err.Error(), picloud.CodeOf(err)
 		return view, nil
 	}
 	r.Release()
-	dir := filepath.Join("/proc", strconv.Itoa(e.live("shop").process.pid))
-	if view.Threads, err = statuses(dir); err != nil {
+	dir, err := child()
+	if err != nil {
+		return view, err
+	}
+	if view.Threads, err = spawn.Statuses(dir); err != nil {
 		return view, err
 	}
 	for _, name := range sandbox.Namespaces() {
-		theirs, err := os.Readlink(filepath.Join(dir, "ns", cloneFlags[name].file))
+		theirs, err := os.Readlink(filepath.Join(dir, "ns", spawn.NamespaceFile(name)))
 		if err != nil {
 			return view, err
 		}
-		ours, err := os.Readlink(filepath.Join("/proc/self/ns", cloneFlags[name].file))
+		ours, err := os.Readlink(filepath.Join("/proc/self/ns", spawn.NamespaceFile(name)))
 		if err != nil {
 			return view, err
 		}
@@ -142,6 +161,31 @@ func runKennel(order kennelOrder) (kennelView, error) {
 // starve forbids further user namespaces below the process's own.
 func starve() error { return os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0) }
 
+// child returns the folder in /proc of the only process that this one started.
+func child() (dir string, err error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return "", err
+	}
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // that process ended
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
+			if dir != "" {
+				return "", fmt.Errorf("%s and %s are both children", dir, filepath.Dir(path))
+			}
+			dir = filepath.Dir(path)
+		}
+	}
+	if dir == "" {
+		return "", errors.New("no worker lives")
+	}
+	return dir, nil
+}
+
 // user is who an agent of a test is.
 type user struct {
 	uid    int // 0: as the test
@@ -150,17 +194,17 @@ type user struct {
 	inside bool      // it is root of a user namespace that has no other uid, as in some containers
 }
 
-// kennel runs an agent as a user and returns what it saw.
-func kennel(t *testing.T, as user, order kennelOrder) kennelView {
-	order.Worker = testworker.Path(t)
-	text, err := json.Marshal(order)
+// observe runs an agent as a user and returns what it saw.
+func observe(t *testing.T, as user, asked order) report {
+	asked.Worker = testworker.Path(t)
+	text, err := json.Marshal(asked)
 	require.NoError(t, err)
-	binary, err := os.Open(self(t))
+	binary, err := os.Open("/proc/self/exe")
 	require.NoError(t, err)
 	defer binary.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/fd/3", kennelArg, string(text)) // go test keeps its binary where others cannot reach it
+	cmd := exec.CommandContext(ctx, "/proc/self/fd/3", agentArg, string(text)) // go test keeps its binary where others cannot reach it
 	cmd.ExtraFiles = []*os.File{binary}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: as.caps}
@@ -175,34 +219,34 @@ func kennel(t *testing.T, as user, order kennelOrder) kennelView {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	require.NoError(t, cmd.Run(), "%s", &stderr)
-	var view kennelView
+	var view report
 	require.NoError(t, json.NewDecoder(io.LimitReader(&stdout, 1<<20)).Decode(&view))
 	return view
 }
 
 // requireTrue compares a report with what the kernel says of a live worker.
-func (v kennelView) requireTrue(t *testing.T) {
+func (v report) requireTrue(t *testing.T) {
 	require.Empty(t, v.Error)
 	require.NotEmpty(t, v.Threads)
 	for _, name := range sandbox.Namespaces() {
-		require.Equal(t, v.Namespaces[name], v.Sandbox.on(name), name)
+		require.Equal(t, v.Namespaces[name], v.Sandbox.On(name), name)
 	}
 	const none = "0000000000000000"
 	for _, status := range v.Threads {
-		require.Equal(t, v.Sandbox.on(sandbox.NoNewPrivs), status["NoNewPrivs"] == "1")
-		require.Equal(t, v.Sandbox.on(sandbox.Seccomp), status["Seccomp"] == "2")
+		require.Equal(t, v.Sandbox.On(sandbox.NoNewPrivs), status["NoNewPrivs"] == "1")
+		require.Equal(t, v.Sandbox.On(sandbox.Seccomp), status["Seccomp"] == "2")
 		powerless := status["CapEff"] == none && status["CapPrm"] == none && status["CapInh"] == none && status["CapAmb"] == none
-		require.Equal(t, v.Sandbox.on(sandbox.Capabilities), powerless, status)
-		require.Equal(t, v.Sandbox.on(sandbox.OwnUID), strings.HasPrefix(status["Uid"], "70000\t70000\t70000\t"), status["Uid"])
-		if v.Sandbox.on(sandbox.Capabilities) && (v.Sandbox.on(sandbox.UserNamespace) || v.Sandbox.on(sandbox.OwnUID)) {
+		require.Equal(t, v.Sandbox.On(sandbox.Capabilities), powerless, status)
+		require.Equal(t, v.Sandbox.On(sandbox.OwnUID), strings.HasPrefix(status["Uid"], "70000\t70000\t70000\t"), status["Uid"])
+		if v.Sandbox.On(sandbox.Capabilities) && (v.Sandbox.On(sandbox.UserNamespace) || v.Sandbox.On(sandbox.OwnUID)) {
 			require.Equal(t, none, status["CapBnd"])
 		}
-		if v.Sandbox.on(sandbox.OwnUID) {
+		if v.Sandbox.On(sandbox.OwnUID) {
 			require.Empty(t, status["Groups"])
 		}
 	}
-	require.Equal(t, v.Sandbox.on(sandbox.EmptyRoot), len(v.Root) == 0, v.Root)
-	require.Equal(t, v.Sandbox.on(sandbox.EmptyRoot), v.Mounts == 1, "the old root is gone, and not only covered")
+	require.Equal(t, v.Sandbox.On(sandbox.EmptyRoot), len(v.Root) == 0, v.Root)
+	require.Equal(t, v.Sandbox.On(sandbox.EmptyRoot), v.Mounts == 1, "the old root is gone, and not only covered")
 	for i, fd := range v.FDs {
 		number, target, _ := strings.Cut(fd, " ")
 		want := []string{os.DevNull, os.DevNull, "pipe:", "socket:"}
@@ -258,7 +302,7 @@ func TestSandboxPlans(t *testing.T) {
 	for name, as := range users {
 		try := func(what string, without, want []string) {
 			t.Run(name+"/"+what, func(t *testing.T) {
-				v := kennel(t, as, kennelOrder{Mode: SandboxStrict, Without: without})
+				v := observe(t, as, order{Mode: spawn.Strict, Without: without})
 				v.requireTrue(t)
 				if as.uid == 0 {
 					want = append(slices.Clone(want), sandbox.OwnUID)
@@ -275,17 +319,17 @@ func TestSandboxPlans(t *testing.T) {
 		}
 		most := all
 		if as.uid == 0 { // who needs no user namespace to get the others
-			most = except(all, []string{sandbox.UserNamespace})
+			most = spawn.Except(all, []string{sandbox.UserNamespace})
 		}
 		try("everything", nil, most)
-		try("no landlock", []string{sandbox.Landlock}, except(most, []string{sandbox.Landlock}))
+		try("no landlock", []string{sandbox.Landlock}, spawn.Except(most, []string{sandbox.Landlock}))
 		try("no namespaces", sandbox.Namespaces(), plain)
 		inside := plain
 		if as.uid == 0 {
 			inside = most
 		}
 		try("no user namespace", []string{sandbox.UserNamespace}, inside)
-		try("no mounts", []string{sandbox.EmptyRoot}, except(most, []string{sandbox.EmptyRoot}))
+		try("no mounts", []string{sandbox.EmptyRoot}, spawn.Except(most, []string{sandbox.EmptyRoot}))
 	}
 }
 
@@ -296,7 +340,7 @@ func TestSandboxInside(t *testing.T) {
 	needLayers(t)
 	as := user{uid: 64125, inside: true}
 	all := append(sandbox.Own(), sandbox.Namespaces()...)
-	layers := func(v kennelView) []string {
+	layers := func(v report) []string {
 		var on []string
 		for _, l := range v.Sandbox.Layers {
 			if l.On {
@@ -305,16 +349,16 @@ func TestSandboxInside(t *testing.T) {
 		}
 		return on
 	}
-	v := kennel(t, as, kennelOrder{Mode: SandboxStrict})
+	v := observe(t, as, order{Mode: spawn.Strict})
 	v.requireTrue(t)
 	require.ElementsMatch(t, all, layers(v))
 
-	v = kennel(t, as, kennelOrder{Mode: SandboxStrict, Starve: "first"})
+	v = observe(t, as, order{Mode: spawn.Strict, Starve: "first"})
 	v.requireTrue(t)
-	require.ElementsMatch(t, except(all, []string{sandbox.UserNamespace}), layers(v), v.Sandbox)
+	require.ElementsMatch(t, spawn.Except(all, []string{sandbox.UserNamespace}), layers(v), v.Sandbox)
 	require.Equal(t, "in namespaces", v.Sandbox.Plan)
 
-	v = kennel(t, as, kennelOrder{Mode: SandboxStrict, Starve: "later"})
+	v = observe(t, as, order{Mode: spawn.Strict, Starve: "later"})
 	require.Empty(t, v.Error)
 	require.Equal(t, 1, strings.Count(v.Logs, "could not be started in the chosen way"), v.Logs)
 	require.False(t, v.Namespaces[sandbox.UserNamespace])
@@ -322,7 +366,7 @@ func TestSandboxInside(t *testing.T) {
 	require.Empty(t, v.Root)
 
 	without := []string{sandbox.Landlock, sandbox.MountNamespace, sandbox.EmptyRoot}
-	v = kennel(t, as, kennelOrder{Mode: SandboxStrict, Without: without, Starve: "later"})
+	v = observe(t, as, order{Mode: spawn.Strict, Without: without, Starve: "later"})
 	require.Equal(t, picloud.CodeExecutor, v.Code)
 }
 
@@ -334,26 +378,26 @@ func TestSandboxMinimum(t *testing.T) {
 		name    string
 		as      user
 		without []string
-		lacks   string
+		lacks   []string // alternatives
 	}{
-		{"no files kept away", user{}, []string{sandbox.Landlock, sandbox.EmptyRoot}, "landlock or empty_root"},
-		{"neither landlock nor namespaces", user{uid: 64123}, append(sandbox.Namespaces(), sandbox.Landlock), "landlock or empty_root"},
-		{"no seccomp", user{uid: 64123}, []string{sandbox.Seccomp}, "seccomp"},
-		{"capabilities", user{}, []string{sandbox.Capabilities}, "capabilities"},
-		{"no rlimits", user{}, []string{sandbox.Rlimits}, "rlimits"},
+		{"no files kept away", user{}, []string{sandbox.Landlock, sandbox.EmptyRoot}, []string{"landlock", "empty_root"}},
+		{"neither landlock nor namespaces", user{uid: 64123}, append(sandbox.Namespaces(), sandbox.Landlock), []string{"landlock", "empty_root"}},
+		{"no seccomp", user{uid: 64123}, []string{sandbox.Seccomp}, []string{"seccomp"}},
+		{"capabilities", user{}, []string{sandbox.Capabilities}, []string{"capabilities"}},
+		{"no rlimits", user{}, []string{sandbox.Rlimits}, []string{"rlimits"}},
 		// Without it the kernel takes neither filter nor Landlock from a process
 		// without capabilities.
-		{"no_new_privs", user{uid: 64123}, []string{sandbox.NoNewPrivs}, "no_new_privs"},
+		{"no_new_privs", user{uid: 64123}, []string{sandbox.NoNewPrivs}, []string{"no_new_privs"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := kennel(t, c.as, kennelOrder{Mode: SandboxStrict, Without: c.without})
+			v := observe(t, c.as, order{Mode: spawn.Strict, Without: c.without})
 			require.Equal(t, picloud.CodeExecutor, v.Code, v.Error)
-			require.Contains(t, v.Error, c.lacks)
+			require.Contains(t, v.Error, "the sandbox lacks "+strings.Join(c.lacks, " or "))
 			require.Contains(t, v.Error, "left out by a test")
 			require.Contains(t, v.Logs, "no function can run on this node")
 			require.Contains(t, v.Sandbox.Lacks(), c.lacks)
 
-			v = kennel(t, c.as, kennelOrder{Mode: SandboxBestEffort, Without: c.without})
+			v = observe(t, c.as, order{Mode: spawn.BestEffort, Without: c.without})
 			require.Equal(t, 1, strings.Count(v.Logs, "less than the strict sandbox"), v.Logs)
 			require.Equal(t, 1, strings.Count(v.Logs, "\n"), v.Logs)
 			require.Empty(t, v.Error)
@@ -362,50 +406,4 @@ func TestSandboxMinimum(t *testing.T) {
 			}
 		})
 	}
-	_, err := New(Options{Sandbox: "none"})
-	require.ErrorIs(t, err, picloud.ErrInvalid)
-}
-
-// TestRealNeedsNothingRefused runs scripts in workers that end at the first
-// refused system call.
-func TestRealNeedsNothingRefused(t *testing.T) {
-	path := testworker.Path(t)
-	e := launch(t, func(o *Options) {
-		o.WorkerPath, o.WorkerArgs, o.Layers = path, sandbox.Options{Kill: true}.Args(), nil
-	})
-	quick := func(l *picloud.Limits) { l.Timeout = picloud.Duration(300 * time.Millisecond) }
-	for name, c := range map[string]struct {
-		source string
-		want   picloud.Code
-	}{
-		"json":   {`function handle(req) { log.info("x", {a: 1}); return {list: list(range(10000)).map(x => {return {n: x}})} }`, ""},
-		"crypto": {`function handle(req) { return crypto.uuid() + base64.encode(crypto.random(32)) + crypto.sha256("x") }`, ""},
-		"time":   {`function handle(req) { return "" + time.now() }`, ""},
-		"error":  {`function handle(req) { return nothing.at.all }`, picloud.CodeFunctionError},
-		"deep":   {`function f(x) { return f(x + 1) } function handle(req) { return f(0) }`, picloud.CodeFunctionError},
-		"spin":   {`function handle(req) { range(1000000000).each(x => x) }`, picloud.CodeFunctionTimeout},
-		"memory": {`function handle(req) { return list(range(1000000000)) }`, picloud.CodeFunctionMemory},
-	} {
-		change := quick
-		if c.want != picloud.CodeFunctionTimeout {
-			change = nil
-		}
-		f := version(e, name, "f", c.source, 1, change)
-		for range 20 {
-			_, err := invoke(t, f, "/")
-			if name == "crypto" || name == "time" { // what exists there is another package's to say
-				require.NotEqual(t, picloud.CodeFunctionCrash, picloud.CodeOf(err), "%v", err)
-				continue
-			}
-			if c.want == "" {
-				require.NoError(t, err, name)
-				continue
-			}
-			require.Equal(t, c.want, picloud.CodeOf(err), "%s: %v", name, err)
-			if c.want == picloud.CodeFunctionMemory || c.want == picloud.CodeFunctionTimeout {
-				break
-			}
-		}
-	}
-	require.Zero(t, e.kills(causeCrash)+e.kills(causeSandbox))
 }

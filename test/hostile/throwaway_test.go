@@ -19,7 +19,7 @@ func TestThrowaway(t *testing.T) {
 	hostile, _ := binaries(t)
 	s := newScene(t, hostile, nil)
 	visitors, descriptors := s.visitors.Load(), openDescriptors(t)
-	bad := newNode(t, func(o *executor.Options) { o.WorkerPath = hostile })
+	bad := newNode(t, func(o *options) { o.WorkerPath = hostile })
 	draft := func(path string, timeout time.Duration) (string, error) {
 		limits := picloud.Limits{Memory: 32 << 20, Timeout: picloud.Duration(timeout)}
 		r, _, err := bad.Draft(t.Context(), executor.Program{Source: []byte("draft"), Limits: limits},
@@ -51,7 +51,7 @@ func TestThrowaway(t *testing.T) {
 		require.Empty(t, children(t, s.own...), name)
 	}
 	bad.stop(t)
-	bad = newNode(t, func(o *executor.Options) { o.WorkerPath, o.LoadTimeout = hostile, 200*time.Millisecond })
+	bad = newNode(t, func(o *options) { o.WorkerPath, o.LoadTimeout = hostile, 200*time.Millisecond })
 	for name := range verdicts {
 		begun := time.Now()
 		_, err := bad.Compile(context.Background(), []byte(name), "f")

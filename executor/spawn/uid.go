@@ -1,4 +1,4 @@
-package executor
+package spawn
 
 import (
 	"bufio"
@@ -9,19 +9,23 @@ import (
 	"sync"
 )
 
-// noUID stands for the agent's own uid.
-const noUID = -1
+// NoUID stands for the agent's own uid: the worker runs as the same user.
+const NoUID = -1
 
 // nobody is the unprivileged uid that every user namespace of a container maps.
 const nobody = 65534
 
+// firstUID is the first uid that an agent that is root gives to its workers. It is
+// outside the ranges of Debian, systemd and subuid.
+const firstUID = 70_000
+
 // uidCount is how many uids an agent that is root gives to its workers.
 const uidCount = 4096
 
-// uidRange hands out uids, and the gids of the same numbers, one per live app.
-// An agent that is not root has none to give.
+// uidRange gives each live app a uid, and the gid of the same number. An agent that
+// is not root has none to give.
 type uidRange struct {
-	base int // noUID: none; nobody: one for all
+	base int // NoUID: none; nobody: all apps share it
 
 	mu    sync.Mutex
 	taken map[int]bool
@@ -31,28 +35,28 @@ type uidRange struct {
 func newUIDRange(base int, log *slog.Logger) *uidRange {
 	r := &uidRange{base: base, taken: map[int]bool{}}
 	if os.Geteuid() != 0 {
-		r.base = noUID
+		r.base = NoUID
 		return r
 	}
 	switch {
 	case !mayChangeUser():
-		r.base = noUID
+		r.base = NoUID
 		log.Warn("executors run as the node's own user: it is root without the capabilities CAP_SETUID and CAP_SETGID")
 	case !uidsMapped(nobody, 1):
-		r.base = noUID
-		log.Warn("executors run as the node's own user: this user namespace has no other", "first", base, "count", uidCount)
+		r.base = NoUID
+		log.Warn("executors run as the node's own user: this user namespace has no other", slog.Int("first", base), slog.Int("count", uidCount))
 	case !uidsMapped(base, uidCount):
 		r.base = nobody
-		log.Warn("executors share one uid: this user namespace has none for each app", "first", base, "count", uidCount)
+		log.Warn("executors share one uid: this user namespace has none for each app", slog.Int("first", base), slog.Int("count", uidCount))
 	}
 	return r
 }
 
-// take returns a uid that nobody else has. It reports false when all are taken.
-func (r *uidRange) take() (uid int, ok bool) {
+// acquire returns a uid that no other app has. It reports false when all are taken.
+func (r *uidRange) acquire() (uid int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.base == noUID || r.base == nobody {
+	if r.base == NoUID || r.base == nobody {
 		return r.base, true
 	}
 	for range uidCount {
@@ -63,15 +67,15 @@ func (r *uidRange) take() (uid int, ok bool) {
 			return r.base + n, true
 		}
 	}
-	return noUID, false
+	return NoUID, false
 }
 
-// spare returns a uid that no app has, for a moment. It leaves the order alone in
-// which apps get theirs.
-func (r *uidRange) spare() (uid int, ok bool) {
+// acquireLast returns the highest free uid, for a probe. It does not change the order
+// in which apps get theirs.
+func (r *uidRange) acquireLast() (uid int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.base == noUID || r.base == nobody {
+	if r.base == NoUID || r.base == nobody {
 		return r.base, true
 	}
 	for n := uidCount - 1; n >= 0; n-- {
@@ -80,10 +84,10 @@ func (r *uidRange) spare() (uid int, ok bool) {
 			return r.base + n, true
 		}
 	}
-	return noUID, false
+	return NoUID, false
 }
 
-func (r *uidRange) give(uid int) {
+func (r *uidRange) release(uid int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.taken, uid-r.base)
