@@ -18,12 +18,22 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files again")
 
-// TestDefaultCaddyfile pins what the embedded configuration means to Caddy.
-func TestDefaultCaddyfile(t *testing.T) {
-	t.Setenv("PICLOUD_DATA", "/srv/my data")
-	t.Setenv("PICLOUD_NODE_NAME", "pi-1")
-	t.Setenv("PICLOUD_ADMIN_SOCKET", "/run/picloud/caddy.sock")
-	got, err := adaptConfig(DefaultCaddyfile, "default.Caddyfile")
+// someHome is a home with folders below the test's own.
+func someHome(t *testing.T, values map[string]string) home {
+	t.Helper()
+	if values["data"] == "" {
+		values["data"] = t.TempDir()
+	}
+	h, err := environment{values: values, socket: "/run/picloud/caddy.sock"}.home()
+	require.NoError(t, err)
+	return h
+}
+
+// TestEmbeddedConfiguration pins what the embedded configuration means to Caddy.
+func TestEmbeddedConfiguration(t *testing.T) {
+	h := someHome(t, map[string]string{"node_name": "pi-1"})
+	h.DataDir, h.texts["data"] = "/srv/my data", "/srv/my data"
+	got, err := h.config()
 	require.NoError(t, err)
 	var pretty any
 	require.NoError(t, json.Unmarshal(got, &pretty))
@@ -40,9 +50,55 @@ func TestDefaultCaddyfile(t *testing.T) {
 		"the site of functions is not wrapped in a subroute: the hot path stays short")
 }
 
+// TestDefaultCaddyfileIsTheEmbeddedConfiguration: what `picloud config show`
+// prints is to Caddy what the node runs without a Caddyfile. Every setting takes
+// part, so one that either of them left out would be found.
+func TestDefaultCaddyfileIsTheEmbeddedConfiguration(t *testing.T) {
+	for name, values := range map[string]map[string]string{
+		"defaults": {},
+		"all": {
+			"data": filepath.Join(t.TempDir(), "my data"), "node_name": "pi-7", "bind": "127.0.0.1", "http_port": "1080", "https_port": "1443", "admin_port": "1081",
+			"log_level": "ERROR", "database_url": "postgres://db/x?sslmode=require", "postgres_bin": "/opt/pg 17/bin", "executor": "/opt/executor",
+			"sandbox": "best_effort", "executor_idle": "5m", "executor_memory": "1GiB", "executor_workers": "3",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "all" {
+				require.Len(t, values, len(table), "a new setting has a value here")
+			}
+			h := someHome(t, values)
+			env := environment{values: values}
+			text, err := DefaultCaddyfile()
+			require.NoError(t, err)
+			adapted, err := env.ofCaddyfile(h, text, "Caddyfile")
+			require.NoError(t, err)
+			embedded, err := h.config()
+			require.NoError(t, err)
+			require.JSONEq(t, bySite(t, adapted.json), bySite(t, embedded))
+		})
+	}
+}
+
+// bySite writes a configuration with its servers under the names of their
+// listeners: the Caddyfile's reader numbers them by an order of its own.
+func bySite(t *testing.T, config []byte) string {
+	t.Helper()
+	var tree map[string]any
+	require.NoError(t, json.Unmarshal(config, &tree))
+	app := tree["apps"].(map[string]any)["http"].(map[string]any)
+	named := map[string]any{}
+	for _, server := range app["servers"].(map[string]any) {
+		named[server.(map[string]any)["listen"].([]any)[0].(string)] = server
+	}
+	app["servers"] = named
+	out, err := json.Marshal(tree)
+	require.NoError(t, err)
+	return string(out)
+}
+
 func TestEverySettingIsACaddyfileOption(t *testing.T) {
 	text := "{\n\tpicloud {\n"
-	for _, s := range Settings {
+	for _, s := range table {
 		text += "\t\t" + s.Name + " value-of-" + s.Name + "\n"
 	}
 	text += "\t}\n}\n"
@@ -50,25 +106,37 @@ func TestEverySettingIsACaddyfileOption(t *testing.T) {
 	require.NoError(t, err)
 	var config struct{ Apps struct{ PiCloud App } }
 	require.NoError(t, json.Unmarshal(got, &config))
-	for _, s := range Settings {
-		require.Equal(t, "value-of-"+s.Name, s.get(&config.Apps.PiCloud))
+	for _, s := range table {
+		require.Equal(t, "value-of-"+s.Name, config.Apps.PiCloud.texts[s.Name])
 	}
 }
 
-// TestDefaultCaddyfileReadsEverySetting: flags and variables reach a node
-// through the embedded Caddyfile, so a setting that it leaves out does nothing.
-func TestDefaultCaddyfileReadsEverySetting(t *testing.T) {
-	for i, s := range Settings {
-		t.Setenv(s.Env, strconv.Itoa(4000+i))
+// TestEverySettingReachesTheNode: flags and variables are worth nothing if the
+// embedded configuration leaves them out.
+func TestEverySettingReachesTheNode(t *testing.T) {
+	values := map[string]string{
+		"data": t.TempDir(), "node_name": "pi-8", "log_level": "ERROR", "sandbox": "strict", "executor_idle": "1h", "executor_memory": "1GiB", "executor_workers": "9",
 	}
-	t.Setenv("PICLOUD_LOG_LEVEL", "ERROR")
-	got, err := adaptConfig(DefaultCaddyfile, "default.Caddyfile")
+	for i, s := range table {
+		if values[s.Name] == "" {
+			values[s.Name] = strconv.Itoa(4000 + i)
+		}
+	}
+	env := readEnvironment(func(name string) string {
+		for _, s := range table {
+			if s.Env() == name {
+				return values[s.Name]
+			}
+		}
+		return ""
+	})
+	h, err := env.home()
+	require.NoError(t, err)
+	got, err := h.config()
 	require.NoError(t, err)
 	var config struct{ Apps struct{ PiCloud App } }
 	require.NoError(t, json.Unmarshal(got, &config))
-	for _, s := range Settings {
-		require.Equal(t, os.Getenv(s.Env), s.get(&config.Apps.PiCloud), s.Name)
-	}
+	require.Equal(t, texts(values), config.Apps.PiCloud.texts)
 }
 
 func TestCaddyfileErrorsNameTheWayOut(t *testing.T) {
@@ -88,27 +156,26 @@ func TestCaddyfileErrorsNameTheWayOut(t *testing.T) {
 	}
 }
 
-// TestSettingsAloneAreEnough: every setting works as a Caddyfile option.
+// TestSettingsAloneAreEnough: every setting works as a Caddyfile option, and wins
+// over the environment.
 func TestSettingsAloneAreEnough(t *testing.T) {
-	for _, s := range Settings {
-		t.Setenv(s.Env, "")
-	}
-	t.Setenv("PICLOUD_ADMIN_SOCKET", "/somewhere/else.sock")
 	data := t.TempDir()
 	path := filepath.Join(t.TempDir(), "Caddyfile")
 	text := "{\n\tpicloud {\n\t\tdata " + data + "\n\t\tnode_name pi-9\n\t\tbind 127.0.0.1\n\t\thttp_port 1080\n\t\thttps_port 1443\n" +
 		"\t\tadmin_port 1081\n\t\tlog_level ERROR\n\t\tdatabase_url postgres://db/x\n\t}\n}\n"
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	adapted, from, err := loadConfig(path)
+	env := environment{values: map[string]string{"data": t.TempDir(), "node_name": "pi-10", "executor_workers": "3"}, socket: "/somewhere/else.sock"}
+	config, err := env.configure(path)
 	require.NoError(t, err)
-	require.Equal(t, path, from)
+	require.Equal(t, path, config.path)
 	for _, want := range []string{
 		`"listen":["picloud/127.0.0.1:1080"]`, `"listen":["picloud/127.0.0.1:1443"]`, `"listen":["picloud/127.0.0.1:1081"]`,
 		`"pi-9.local"`, `"level":"ERROR"`, `"database_url":"postgres://db/x"`, `"data":"` + data + `"`, `"root":"` + data + `/caddy"`,
-		`"admin":{"listen":"unix/` + data + `/run/caddy.sock|0600"`,
+		`"admin":{"listen":"unix/` + data + `/run/caddy.sock|0600"`, `"executor_workers":"3"`,
 	} {
-		require.Contains(t, string(adapted), want)
+		require.Contains(t, string(config.json), want)
 	}
+	require.Equal(t, data, config.home.DataDir)
 }
 
 // TestHTTP2IsSpokenOverTLS: the options of Caddy's servers apply by the exact
@@ -121,7 +188,7 @@ func TestHTTP2IsSpokenOverTLS(t *testing.T) {
 		ForceAttemptHTTP2: true,
 	}
 	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Get("https://127.0.0.1:" + os.Getenv("PICLOUD_HTTPS_PORT") + "/fn/default/hello")
+	resp, err := (&http.Client{Transport: transport}).Get("https://127.0.0.1:" + n.https + "/fn/default/hello")
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	require.Equal(t, http.StatusOK, resp.StatusCode)

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"errors"
 	"net/http"
-	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -25,40 +24,11 @@ func (Admin) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{{Pattern: reloadPath, Handler: caddy.AdminHandlerFunc(serveReload)}}
 }
 
-// source is where the running configuration came from. The process itself reads
-// it again, since its placeholders stand for the process's own environment.
-var source struct {
-	mu   sync.Mutex // one reload at a time
-	read func() ([]byte, error)
-}
-
-// setSource remembers how to read the configuration again.
-func setSource(read func() ([]byte, error)) {
-	source.mu.Lock()
-	defer source.mu.Unlock()
-	source.read = read
-}
-
-// reload reads the configuration again and applies it. An error means that the
-// present one goes on.
-func reload() error {
-	source.mu.Lock()
-	defer source.mu.Unlock()
-	if source.read == nil {
-		return errors.New("reload: this process was not started by `picloud run`")
-	}
-	adapted, err := source.read()
-	if err != nil {
-		return err
-	}
-	return caddy.Load(adapted, true)
-}
-
 func serveReload(_ http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodPost {
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("POST reloads")}
 	}
-	if err := reload(); err != nil {
+	if err := launched.Load().reload(); err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
 	}
 	return nil

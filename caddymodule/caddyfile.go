@@ -7,38 +7,31 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// UnmarshalCaddyfile reads the global option:
+// UnmarshalCaddyfile reads the global option. Each setting is an option of its
+// block:
 //
 //	picloud {
-//		data         <folder>
-//		node_name    <name>
-//		bind         <address>
-//		http_port    <port>
-//		https_port   <port>
-//		admin_port   <port>
-//		log_level    <level>
-//		database_url <dsn>
-//		postgres_bin <folder>
-//		executor     <path>
+//		http_port 80
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
 	if d.NextArg() {
 		return d.ArgErr()
 	}
+	a.texts = texts{}
 	for d.NextBlock(0) {
 		setting, err := settingNamed(d.Val())
 		if err != nil {
 			return d.Err(err.Error())
 		}
-		if setting.get(a) != "" {
+		if a.texts[setting.Name] != "" {
 			return d.Errf("%s is set twice", setting.Name)
 		}
 		args := d.RemainingArgs()
 		switch len(args) {
 		case 0: // an unset environment variable: the default
 		case 1:
-			setting.set(a, args[0])
+			a.texts[setting.Name] = args[0]
 		default:
 			return d.ArgErr()
 		}

@@ -2,16 +2,28 @@ package caddymodule
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
 
+// Options are what the commands get of their process.
+type Options struct {
+	// Version is the version of the binary. Default "dev".
+	Version string
+	// Getenv looks an environment variable up. Default: os.Getenv.
+	Getenv func(string) string
+}
+
 // Commands returns the commands that need the node itself: run, reload,
 // config, doctor and caddy. cmd/picloud adds them to those of the CLI.
-func Commands() []*cobra.Command {
-	return []*cobra.Command{runCommand(), reloadCommand(), configCommand(), doctorCommand(), caddyCommand()}
+func Commands(opts Options) []*cobra.Command {
+	if opts.Getenv == nil {
+		opts.Getenv = os.Getenv
+	}
+	return []*cobra.Command{runCommand(opts), reloadCommand(opts), configCommand(), doctorCommand(opts), caddyCommand()}
 }
 
 func configCommand() *cobra.Command {
@@ -25,7 +37,11 @@ func configCommand() *cobra.Command {
 		Long:  "Print the Caddyfile that `picloud run` uses when there is none of your own.\n`picloud config show > Caddyfile` makes it yours.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := cmd.OutOrStdout().Write(DefaultCaddyfile)
+			text, err := DefaultCaddyfile()
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(text)
 			return err
 		},
 	}, &cobra.Command{
@@ -33,8 +49,8 @@ func configCommand() *cobra.Command {
 		Short: "List the settings: Caddyfile option, flag and environment variable",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, s := range Settings {
-				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%-13s --%-13s %-21s %s (default: %s)\n", s.Name, s.Flag(), s.Env, s.Doc, s.Default); err != nil {
+			for _, s := range table {
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%-13s --%-13s %-21s %s (default: %s)\n", s.Name, s.Flag(), s.Env(), s.Doc, s.Shown()); err != nil {
 					return err
 				}
 			}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,7 +16,7 @@ import (
 // doctorTimeout bounds the whole examination.
 const doctorTimeout = 30 * time.Second
 
-func doctorCommand() *cobra.Command {
+func doctorCommand(opts Options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Examine what a node meets on this machine",
@@ -28,18 +27,14 @@ func doctorCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 			defer cancel()
-			if err := useFoundDataDir(); err != nil {
-				return err
-			}
-			app := &App{}
-			for _, s := range Settings {
-				s.set(app, os.Getenv(s.Env))
-			}
-			opts, err := app.options()
+			env := readEnvironment(opts.Getenv)
+			env.useFoundData()
+			app := App{texts: literal(env.values)}
+			s, err := app.settings()
 			if err != nil {
 				return err
 			}
-			findings := agent.Doctor(ctx, opts)
+			findings := agent.Doctor(ctx, s.Options)
 			if f := cmd.Flag("output"); f != nil && f.Value.String() != "table" { // the CLI's own; JSON is YAML too
 				return writeFindings(cmd.OutOrStdout(), findings)
 			}

@@ -28,9 +28,9 @@ func TestFindings(t *testing.T) {
 }
 
 func TestSandboxSetting(t *testing.T) {
-	opts, err := (&App{Data: t.TempDir(), Sandbox: "best_effort"}).options()
+	opts, err := (&App{texts: texts{"data": t.TempDir(), "sandbox": "best_effort"}}).settings()
 	require.NoError(t, err)
 	require.Equal(t, "best_effort", opts.Sandbox)
-	_, err = (&App{Data: t.TempDir(), Sandbox: "none"}).options()
+	_, err = (&App{texts: texts{"data": t.TempDir(), "sandbox": "none"}}).settings()
 	require.ErrorContains(t, err, `sandbox is "none"`)
 }

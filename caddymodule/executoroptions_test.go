@@ -8,20 +8,20 @@ import (
 )
 
 func TestExecutorSettings(t *testing.T) {
-	opts, err := (&App{Data: t.TempDir(), ExecutorIdle: "5m", ExecutorMemory: "1GiB", ExecutorWorkers: "2"}).options()
+	opts, err := texts{"executor_idle": "5m", "executor_memory": "1GiB", "executor_workers": "2"}.read()
 	require.NoError(t, err)
 	require.Equal(t, 5*time.Minute, opts.ExecutorIdle)
 	require.EqualValues(t, 1<<30, opts.ExecutorMemory)
 	require.Equal(t, 2, opts.ExecutorWorkers)
-	for want, app := range map[string]App{
-		"executor_idle is \"0s\"":       {ExecutorIdle: "0s"},
-		"executor_idle is \"soon\"":     {ExecutorIdle: "soon"},
-		"executor_memory is \"63MiB\"":  {ExecutorMemory: "63MiB"},
-		"executor_memory is \"much\"":   {ExecutorMemory: "much"},
-		"executor_workers is \"0\"":     {ExecutorWorkers: "0"},
-		"executor_workers is \"70000\"": {ExecutorWorkers: "70000"},
+	for want, wrong := range map[string]texts{
+		"executor_idle is \"0s\"":       {"executor_idle": "0s"},
+		"executor_idle is \"soon\"":     {"executor_idle": "soon"},
+		"executor_memory is \"63MiB\"":  {"executor_memory": "63MiB"},
+		"executor_memory is \"much\"":   {"executor_memory": "much"},
+		"executor_workers is \"0\"":     {"executor_workers": "0"},
+		"executor_workers is \"70000\"": {"executor_workers": "70000"},
 	} {
-		_, err := app.options()
+		_, err := wrong.read()
 		require.ErrorContains(t, err, want)
 	}
 }

@@ -13,7 +13,6 @@ import (
 func TestAPasswordIsRefusedOnTheCommandLine(t *testing.T) {
 	setting, err := settingNamed("database_url")
 	require.NoError(t, err)
-	t.Setenv(setting.Env, "")
 	for dsn, refused := range map[string]bool{
 		"postgres://me:secret@db/picloud":       true,
 		"host=db password=secret user=me":       true,
@@ -21,9 +20,11 @@ func TestAPasswordIsRefusedOnTheCommandLine(t *testing.T) {
 		"postgres://me@db/picloud":              false,
 		"host=/var/run/postgresql user=picloud": false,
 	} {
-		err := useFlag(setting, dsn)
+		env := environment{values: map[string]string{}}
+		err := env.useFlag(setting, dsn)
 		if !refused {
 			require.NoError(t, err, dsn)
+			require.Equal(t, dsn, env.values["database_url"])
 			continue
 		}
 		require.ErrorIs(t, err, picloud.ErrInvalid, dsn)
@@ -36,9 +37,9 @@ func TestATakenPortIsNamedWithTheWayOut(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	t.Setenv("PICLOUD_BIND", "127.0.0.1")
-	t.Setenv("PICLOUD_HTTP_PORT", port)
-	err = probePorts()
+	s, err := whereabouts(texts{"bind": "127.0.0.1", "http_port": port}, t.TempDir())
+	require.NoError(t, err)
+	err = s.probePorts()
 	var e *picloud.Error
 	require.ErrorAs(t, err, &e)
 	require.Contains(t, e.Error(), port)
@@ -47,27 +48,26 @@ func TestATakenPortIsNamedWithTheWayOut(t *testing.T) {
 }
 
 func TestPortsThatCannotBeAreExplained(t *testing.T) {
-	for name, c := range map[string]struct{ env, value, want, hint string }{
-		"no number":       {"PICLOUD_HTTP_PORT", "http", `"http" is not a port`, "between 1 and 65535"},
-		"zero":            {"PICLOUD_HTTPS_PORT", "0", `"0" is not a port`, "between 1 and 65535"},
-		"too large":       {"PICLOUD_ADMIN_PORT", "65536", `"65536" is not a port`, "between 1 and 65535"},
-		"the same twice":  {"PICLOUD_HTTP_PORT", "8081", "port 8081 is that of PICLOUD_HTTP_PORT too", "a port of its own"},
-		"written another": {"PICLOUD_HTTP_PORT", "08081", "port 8081 is that of PICLOUD_HTTP_PORT too", "a port of its own"},
+	for name, c := range map[string]struct{ setting, value, want, hint string }{
+		"no number":       {"http_port", "http", `"http" is not a port`, "between 1 and 65535"},
+		"zero":            {"https_port", "0", `"0" is not a port`, "between 1 and 65535"},
+		"too large":       {"admin_port", "65536", `"65536" is not a port`, "between 1 and 65535"},
+		"the same twice":  {"http_port", "8081", "port 8081 is that of PICLOUD_HTTP_PORT too", "a port of its own"},
+		"written another": {"http_port", "08081", "port 8081 is that of PICLOUD_HTTP_PORT too", "a port of its own"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, env := range []string{"PICLOUD_HTTP_PORT", "PICLOUD_HTTPS_PORT", "PICLOUD_ADMIN_PORT"} {
-				t.Setenv(env, "")
-			}
-			require.NoError(t, checkPorts())
-			t.Setenv(c.env, c.value)
+			_, err := whereabouts(texts{}, t.TempDir())
+			require.NoError(t, err)
+			_, err = whereabouts(texts{c.setting: c.value}, t.TempDir())
 			var e *picloud.Error
-			require.ErrorAs(t, checkPorts(), &e)
+			require.ErrorAs(t, err, &e)
 			require.Contains(t, e.Error(), c.want)
 			require.Contains(t, e.Hint, c.hint)
 		})
 	}
-	t.Setenv("PICLOUD_BIND", "203.0.113.1") // reserved for documentation: no machine has it
+	s, err := whereabouts(texts{"bind": "203.0.113.1"}, t.TempDir()) // reserved for documentation: no machine has it
+	require.NoError(t, err)
 	var e *picloud.Error
-	require.ErrorAs(t, probePorts(), &e)
+	require.ErrorAs(t, s.probePorts(), &e)
 	require.Contains(t, e.Hint, "PICLOUD_BIND")
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -31,8 +32,8 @@ func (h *handover) add(l *sharedListener) {
 	h.listeners = append(h.listeners, l)
 }
 
-// begin hands over; it takes handoverTime.
-func (h *handover) begin() {
+// begin hands over; it takes handoverTime, or less when ctx ends.
+func (h *handover) begin(ctx context.Context) {
 	h.mu.Lock()
 	listeners := h.listeners
 	h.mu.Unlock()
@@ -43,7 +44,12 @@ func (h *handover) begin() {
 		l.pause()
 	}
 	h.leaving.Store(true)
-	time.Sleep(handoverTime)
+	wait := time.NewTimer(handoverTime)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+	}
 }
 
 // tell makes the answer the last one on its connection when the configuration

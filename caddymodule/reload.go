@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +17,7 @@ import (
 // reloadTimeout bounds a reload, the handover of connections included.
 const reloadTimeout = 30 * time.Second
 
-func reloadCommand() *cobra.Command {
+func reloadCommand(opts Options) *cobra.Command {
 	var data string
 	cmd := &cobra.Command{
 		Use:   "reload",
@@ -28,23 +27,21 @@ func reloadCommand() *cobra.Command {
 			"dropped, and a configuration that does not load changes nothing.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			env := readEnvironment(opts.Getenv)
 			if data != "" {
-				if err := os.Setenv("PICLOUD_DATA", data); err != nil {
-					return err
-				}
+				env.values["data"] = data
 			}
-			if err := useFoundDataDir(); err != nil {
-				return err
-			}
-			if err := completeEnvironment(); err != nil {
+			env.useFoundData()
+			home, err := env.home()
+			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), reloadTimeout)
 			defer cancel()
-			if err := askReload(ctx, os.Getenv("PICLOUD_ADMIN_SOCKET")); err != nil {
+			if err := askReload(ctx, home.socket); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "configuration reloaded")
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "configuration reloaded")
 			return err
 		},
 	}

@@ -27,8 +27,8 @@ import (
 // testNode is a whole node inside the test's process: Caddy with the embedded
 // Caddyfile, managed PostgreSQL, executors.
 type testNode struct {
-	functions, control, token string
-	config                    []byte
+	functions, control, https, token, socket string
+	config                                   []byte
 }
 
 // startNode brings a node up and stops it when the test ends.
@@ -38,26 +38,24 @@ func startNode(t *testing.T) *testNode {
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	require.NoError(t, os.Chmod(dir, 0o711))
-	t.Setenv("PICLOUD_DATA", filepath.Join(dir, "data"))
-	t.Setenv("PICLOUD_NODE_NAME", "pi-1")
-	t.Setenv("PICLOUD_BIND", "127.0.0.1")
-	t.Setenv("PICLOUD_DATABASE_URL", "")
-	t.Setenv("PICLOUD_ADMIN_SOCKET", "")
-	t.Setenv("PICLOUD_EXECUTOR", testworker.Path(t))
 	n := &testNode{}
 	ports := freePorts(t, 3)
-	t.Setenv("PICLOUD_HTTP_PORT", ports[0])
-	t.Setenv("PICLOUD_HTTPS_PORT", ports[1])
-	t.Setenv("PICLOUD_ADMIN_PORT", ports[2])
-	n.functions, n.control = "http://127.0.0.1:"+ports[0], "http://127.0.0.1:"+ports[2]
-	require.NoError(t, completeEnvironment())
-	n.config, err = adaptConfig(DefaultCaddyfile, "default.Caddyfile")
+	n.functions, n.https, n.control = "http://127.0.0.1:"+ports[0], ports[1], "http://127.0.0.1:"+ports[2]
+	h, err := environment{values: map[string]string{
+		"data": filepath.Join(dir, "data"), "node_name": "pi-1", "bind": "127.0.0.1", "executor": testworker.Path(t),
+		"http_port": ports[0], "https_port": ports[1], "admin_port": ports[2],
+	}}.home()
+	require.NoError(t, err)
+	n.socket = h.socket
+	t.Setenv("XDG_DATA_HOME", os.Getenv("XDG_DATA_HOME")) // furnish sets it: give it back
+	require.NoError(t, h.furnish())
+	n.config, err = h.config()
 	require.NoError(t, err)
 	require.NoError(t, caddy.Load(n.config, true))
 	t.Cleanup(func() { require.NoError(t, caddy.Stop()) })
 	select {
-	case <-running.Load().Ready():
-	case err := <-running.Load().Hopeless():
+	case <-activeNode().Ready():
+	case err := <-activeNode().Hopeless():
 		require.NoError(t, err)
 	case <-time.After(time.Minute):
 		t.Fatal("the node did not become ready")
@@ -119,7 +117,7 @@ func TestMain(m *testing.M) {
 func TestReloadChangesNothingOfTheRuntime(t *testing.T) {
 	n := startNode(t)
 	n.deploy(t, "hello", `function handle(req) { return {hello: req.query.name ?? "world"} }`)
-	node := running.Load()
+	node := activeNode()
 	before := metric(t, n, "picloud_invocations_total")
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -168,7 +166,7 @@ func TestReloadChangesNothingOfTheRuntime(t *testing.T) {
 		case i%5 == 3: // one that changes a hard setting
 			changed := strings.Replace(string(n.config), `"node_name":"pi-1"`, `"node_name":"pi-2"`, 1)
 			require.NotEqual(t, string(n.config), changed)
-			require.ErrorContains(t, caddy.Load([]byte(changed), true), "restart required")
+			require.ErrorContains(t, caddy.Load([]byte(changed), true), "picloud: node_name changed; a reload cannot apply that: restart required")
 		case i%5 == 4: // one that fails after our app is provisioned
 			broken := strings.Replace(string(n.config), `"apps":{`, `"apps":{"no_such_app":{},`, 1)
 			require.Error(t, caddy.Load([]byte(broken), true))
@@ -181,7 +179,7 @@ func TestReloadChangesNothingOfTheRuntime(t *testing.T) {
 	cancel()
 	callers.Wait()
 	require.Zero(t, failures.Load(), "of %d requests", calls.Load())
-	require.Same(t, node, running.Load(), "the same runtime")
+	require.Same(t, node, activeNode(), "the same runtime")
 	require.Subset(t, executors(t), started, "no executor was restarted")
 	require.GreaterOrEqual(t, metric(t, n, "picloud_invocations_total"), before+float64(calls.Load())-4, "counters go on")
 }
@@ -239,11 +237,10 @@ func TestAdminIsNeverOpenToTheMachine(t *testing.T) {
 
 	_, err = net.Dial("tcp", "localhost:2019")
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-	socket := os.Getenv("PICLOUD_ADMIN_SOCKET")
-	info, err := os.Stat(socket)
+	info, err := os.Stat(n.socket)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-	conn, err := net.Dial("unix", socket)
+	conn, err := net.Dial("unix", n.socket)
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,11 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/agent"
 	"github.com/picloud/picloud/internal/datadir"
 )
 
-func runCommand() *cobra.Command {
+func runCommand(opts Options) *cobra.Command {
 	var config string
 	values := map[string]*string{}
 	cmd := &cobra.Command{
@@ -30,25 +27,26 @@ func runCommand() *cobra.Command {
 			"variable and a Caddyfile option; flags win over the environment.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, s := range Settings {
+			env := readEnvironment(opts.Getenv)
+			for _, s := range table {
 				if cmd.Flags().Changed(s.Flag()) {
-					if err := useFlag(s, *values[s.Name]); err != nil {
+					if err := env.useFlag(s, *values[s.Name]); err != nil {
 						return err
 					}
 				}
 			}
-			return run(cmd.OutOrStdout(), config)
+			return run(cmd.Context(), cmd.OutOrStdout(), opts.Version, env, config)
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "Caddyfile (default: ./Caddyfile, /etc/picloud/Caddyfile, else the embedded one)")
-	for _, s := range Settings {
-		values[s.Name] = cmd.Flags().String(s.Flag(), "", fmt.Sprintf("%s (default: %s) [$%s]", s.Doc, s.Default, s.Env))
+	for _, s := range table {
+		values[s.Name] = cmd.Flags().String(s.Flag(), "", fmt.Sprintf("%s (default: %s) [$%s]", s.Doc, s.Shown(), s.Env()))
 	}
 	return cmd
 }
 
-// useFlag hands a flag's value to the configuration, which reads the environment.
-func useFlag(s Setting, value string) error {
+// useFlag sets a setting to the value of its flag.
+func (e environment) useFlag(s setting, value string) error {
 	if s.Name == "database_url" && hasPassword(value) {
 		return &picloud.Error{
 			Code: picloud.CodeInvalid, Op: "read --database-url",
@@ -56,7 +54,8 @@ func useFlag(s Setting, value string) error {
 			Hint:   "set PICLOUD_DATABASE_URL instead",
 		}
 	}
-	return os.Setenv(s.Env, value)
+	e.values[s.Name] = value
+	return nil
 }
 
 // hasPassword reports whether a DSN, as URL or as key=value list, holds a password.
@@ -69,102 +68,46 @@ func hasPassword(dsn string) bool {
 }
 
 // run starts a node and stays until a signal ends it.
-func run(out io.Writer, configFlag string) error {
+func run(ctx context.Context, out io.Writer, version string, env environment, configFlag string) error {
 	begun := time.Now()
-	if err := completeEnvironment(); err != nil {
-		return err
-	}
-	adapted, path, err := loadConfig(configFlag)
+	conf, err := env.configure(configFlag)
 	if err != nil {
 		return err
 	}
 	// The lock comes before Caddy, which would replace a running node's admin socket.
-	if dataLock, err = datadir.Acquire(os.Getenv("PICLOUD_DATA")); err != nil {
+	lock, err := datadir.Acquire(conf.home.DataDir)
+	if err != nil {
 		return err
 	}
-	defer dataLock.Release()
-	if path == "" {
-		if err := probePorts(); err != nil {
+	defer lock.Release()
+	if conf.path == "" {
+		if err := conf.home.probePorts(); err != nil {
 			return err
 		}
 	}
+	if err := conf.home.furnish(); err != nil {
+		return err
+	}
+	start := &launch{
+		version: version, lock: lock, defaultData: env.data,
+		configure: func() (config, error) { return env.configure(configFlag) },
+	}
+	launched.Store(start)
 	caddy.TrapSignals()
-	if err := caddy.Load(adapted, true); err != nil {
+	if err := caddy.Load(conf.json, true); err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
-	setSource(func() ([]byte, error) {
-		adapted, _, err := loadConfig(configFlag)
-		return adapted, err
-	})
-	caddy.SetLastConfig(path, "caddyfile", func(string, string) error { return reload() }) // SIGUSR1
-	node := running.Load()
+	caddy.SetLastConfig(conf.path, "caddyfile", func(string, string) error { return start.reload() }) // SIGUSR1
+	node := activeNode()
 	if node == nil {
 		return &picloud.Error{
-			Code: picloud.CodeInvalid, Op: "start node", Resource: path,
+			Code: picloud.CodeInvalid, Op: "start node", Resource: conf.path,
 			Detail: "the configuration has no picloud directive",
 			Hint:   "start from `picloud config show`",
 		}
 	}
-	if err := announce(context.Background(), out, node, begun); err != nil {
+	if err := announce(ctx, out, node, begun); err != nil {
 		return errors.Join(err, caddy.Stop())
 	}
 	select {} // a signal ends the process through Caddy
-}
-
-// completeEnvironment fills in the settings that the configuration reads and
-// that have no constant default, and makes the folders that Caddy needs.
-func completeEnvironment() error {
-	data := os.Getenv("PICLOUD_DATA")
-	if data == "" {
-		data = DefaultDataDir()
-	}
-	data, err := filepath.Abs(data)
-	if err != nil {
-		return fmt.Errorf("resolve data folder: %w", err)
-	}
-	if err := datadir.Prepare(data); err != nil {
-		return err
-	}
-	runDir, err := datadir.RunDir(data)
-	if err != nil {
-		return err
-	}
-	if name := os.Getenv("PICLOUD_NODE_NAME"); name != "" {
-		if err := picloud.CheckName("node_name", name); err != nil {
-			return err
-		}
-	}
-	if err := checkPorts(); err != nil {
-		return err
-	}
-	defaults := map[string]string{
-		"PICLOUD_DATA":         data,
-		"PICLOUD_NODE_NAME":    agent.DefaultNodeName(),
-		"PICLOUD_ADMIN_SOCKET": filepath.Join(runDir, "caddy.sock"),
-	}
-	for name, value := range defaults {
-		if os.Getenv(name) == "" || name == "PICLOUD_DATA" {
-			if err := os.Setenv(name, value); err != nil {
-				return err
-			}
-		}
-	}
-	// A configuration without an admin line would open Caddy's admin API, which
-	// owns the node, to every process of the machine: localhost:2019.
-	caddy.DefaultAdminListen = "unix/" + os.Getenv("PICLOUD_ADMIN_SOCKET") + "|0600"
-	// Nothing of Caddy's may land in a Caddy of the same user.
-	caddy.ConfigAutosavePath = filepath.Join(data, "caddy", "autosave.json")
-	return os.Setenv("XDG_DATA_HOME", data)
-}
-
-// useFoundDataDir makes commands about a running node look where `make run`
-// keeps its data, unless a folder is named.
-func useFoundDataDir() error {
-	if os.Getenv("PICLOUD_DATA") != "" {
-		return nil
-	}
-	if _, err := os.Stat(filepath.Join("data", "node.json")); err != nil {
-		return nil //nolint:nilerror // no node keeps its data here: the default folder
-	}
-	return os.Setenv("PICLOUD_DATA", "data")
 }

@@ -15,10 +15,10 @@ func TestTheLockIsThatOfTheFolder(t *testing.T) {
 	locked, other := t.TempDir(), t.TempDir()
 	lock, err := datadir.Acquire(locked)
 	require.NoError(t, err)
-	dataLock = lock
-	t.Cleanup(func() { dataLock = nil; lock.Release() })
+	launched.Store(&launch{lock: lock})
+	t.Cleanup(func() { launched.Store(nil); lock.Release() })
 	for dir, want := range map[string]*datadir.Lock{locked: lock, other: nil} {
-		r, err := acquireRuntime(agent.Options{DataDir: dir, NodeName: "pi-1"})
+		r, err := acquireRuntime(settings{Options: agent.Options{DataDir: dir, NodeName: "pi-1"}})
 		require.NoError(t, err)
 		require.Same(t, want, r.agent.Options().Lock, dir)
 		require.NoError(t, releaseRuntime())

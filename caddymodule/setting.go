@@ -2,107 +2,175 @@ package caddymodule
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent"
 )
 
-// Setting is one setting of a node. It exists under one name as Caddyfile
-// option (name), flag (--name with hyphens) and environment variable.
-type Setting struct {
-	Name    string // "http_port"
-	Env     string // "PICLOUD_HTTP_PORT"
-	Default string // as documented; the empty string has a meaning that Doc tells
-	Doc     string
-	set     func(*App, string)
-	get     func(*App) string
+// setting is one setting of a node: an entry of the table in settings.go. Its
+// name is that of the Caddyfile option and of the JSON field; flag and
+// environment variable derive from it.
+type setting struct {
+	Name string // "http_port"
+	Doc  string
+	// Default is the value when nothing is set. Empty: there is no constant one,
+	// and Otherwise says for people what the node does.
+	Default, Otherwise string
+	// Live says that the setting is Caddy's, so that a reload applies it. The
+	// others are fixed while the node runs.
+	Live  bool
+	field field
 }
 
 // Flag returns the name of the command line flag, without hyphens in front.
-func (s Setting) Flag() string { return strings.ReplaceAll(s.Name, "_", "-") }
+func (s setting) Flag() string { return strings.ReplaceAll(s.Name, "_", "-") }
 
-//go:generate go test -run=^TestConfigDoc$ -count=1 . -update
+// Env returns the name of the environment variable.
+func (s setting) Env() string { return "PICLOUD_" + strings.ToUpper(s.Name) }
 
-// Settings lists every setting, in the order of documentation.
-var Settings = []Setting{
-	{
-		"data", "PICLOUD_DATA", "/var/lib/picloud as root, else ~/.local/share/picloud",
-		"folder that holds everything the node keeps",
-		func(a *App, v string) { a.Data = v }, func(a *App) string { return a.Data },
-	},
-	{
-		"node_name", "PICLOUD_NODE_NAME", "host name",
-		"name of the node, for people",
-		func(a *App, v string) { a.NodeName = v }, func(a *App) string { return a.NodeName },
-	},
-	{
-		"bind", "PICLOUD_BIND", "all addresses",
-		"address that functions are served on",
-		func(a *App, v string) { a.Bind = v }, func(a *App) string { return a.Bind },
-	},
-	{
-		"http_port", "PICLOUD_HTTP_PORT", "8080",
-		"port of functions over HTTP",
-		func(a *App, v string) { a.HTTPPort = v }, func(a *App) string { return a.HTTPPort },
-	},
-	{
-		"https_port", "PICLOUD_HTTPS_PORT", "8443",
-		"port of functions over HTTPS, with certificates of the node's own CA",
-		func(a *App, v string) { a.HTTPSPort = v }, func(a *App) string { return a.HTTPSPort },
-	},
-	{
-		"admin_port", "PICLOUD_ADMIN_PORT", "8081",
-		"port of the control API, on loopback only",
-		func(a *App, v string) { a.AdminPort = v }, func(a *App) string { return a.AdminPort },
-	},
-	{
-		"log_level", "PICLOUD_LOG_LEVEL", "WARN",
-		"level of the node's own log: DEBUG, INFO, WARN or ERROR",
-		func(a *App, v string) { a.LogLevel = v }, func(a *App) string { return a.LogLevel },
-	},
-	{
-		"database_url", "PICLOUD_DATABASE_URL", "managed PostgreSQL below data",
-		"DSN of a PostgreSQL 15 or newer",
-		func(a *App, v string) { a.DatabaseURL = v }, func(a *App) string { return a.DatabaseURL },
-	},
-	{
-		"postgres_bin", "PICLOUD_POSTGRES_BIN", "newest found on this machine",
-		"folder of the PostgreSQL binaries for the managed server",
-		func(a *App, v string) { a.PostgresBin = v }, func(a *App) string { return a.PostgresBin },
-	},
-	{
-		"executor", "PICLOUD_EXECUTOR", "picloud-executor beside the binary",
-		"path of the executor binary",
-		func(a *App, v string) { a.Executor = v }, func(a *App) string { return a.Executor },
-	},
-	{
-		"sandbox", "PICLOUD_SANDBOX", "strict on Linux, else best_effort",
-		"strict runs no function when this machine cannot keep it in, best_effort warns and runs it",
-		func(a *App, v string) { a.Sandbox = v }, func(a *App) string { return a.Sandbox },
-	},
-	{
-		"executor_idle", "PICLOUD_EXECUTOR_IDLE", "1m",
-		"how long an executor without calls stays, 1s to 24h",
-		func(a *App, v string) { a.ExecutorIdle = v }, func(a *App) string { return a.ExecutorIdle },
-	},
-	{
-		"executor_memory", "PICLOUD_EXECUTOR_MEMORY", "half of the machine's",
-		"sum of the memory limits of all executors",
-		func(a *App, v string) { a.ExecutorMemory = v }, func(a *App) string { return a.ExecutorMemory },
-	},
-	{
-		"executor_workers", "PICLOUD_EXECUTOR_WORKERS", "one per core, at most 4",
-		"executors of one app at once, 1 to 256",
-		func(a *App, v string) { a.ExecutorWorkers = v }, func(a *App) string { return a.ExecutorWorkers },
-	},
+// Shown returns the default as people read it.
+func (s setting) Shown() string {
+	if s.Default != "" {
+		return s.Default
+	}
+	return s.Otherwise
 }
 
-// settingNamed finds a setting by its Caddyfile option; the error lists all.
-func settingNamed(name string) (Setting, error) {
-	names := make([]string, 0, len(Settings))
-	for _, s := range Settings {
+// Written returns the setting's value as the printed Caddyfile writes it: a
+// reference to the environment variable.
+func (s setting) Written() string {
+	if s.Default != "" {
+		return "{$" + s.Env() + ":" + s.Default + "}"
+	}
+	return `"{$` + s.Env() + `}"`
+}
+
+// settings are the values of all settings of a node, read and checked. Lock,
+// Logger, Reserved and Version of the options belong to no setting.
+type settings struct {
+	agent.Options
+	Bind      string // address that functions are served on; empty: all
+	HTTPSPort int
+	LogLevel  string
+}
+
+// field is where a setting's value goes.
+type field interface {
+	// read parses a text that is not empty into its place.
+	read(to *settings, text string) *misfit
+	// same reports whether two nodes have the same value.
+	same(a, b *settings) bool
+}
+
+// misfit says what a text should have been: "a port", "between 1 and 65535".
+type misfit struct{ noun, bounds string }
+
+// in is a field of type T. parse reports whether the text fits.
+type in[T comparable] struct {
+	place func(*settings) *T
+	parse func(text string) (value T, ok bool)
+	want  misfit
+}
+
+func (f in[T]) read(to *settings, text string) *misfit {
+	value, ok := f.parse(text)
+	if !ok {
+		return &f.want
+	}
+	*f.place(to) = value
+	return nil
+}
+
+func (f in[T]) same(a, b *settings) bool { return *f.place(a) == *f.place(b) }
+
+// texts are settings as a configuration writes them, by name. Caddy's
+// placeholders such as {env.X} and {file.X} stand for what they name; a brace
+// after a backslash is a brace.
+type texts map[string]string
+
+// literal returns values that mean themselves, from flags and environment, in
+// the form of a configuration.
+func literal(values map[string]string) texts {
+	t := texts{}
+	for name, value := range values {
+		t[name] = escape(value)
+	}
+	return t
+}
+
+// escape writes a value so that Caddy finds no placeholder in it.
+func escape(value string) string {
+	return strings.NewReplacer("{", `\{`, "}", `\}`).Replace(value)
+}
+
+// read replaces placeholders, parses and checks the settings with these names;
+// none means all. It fills in the constant defaults. The error is of type
+// *invalidSetting.
+func (t texts) read(names ...string) (settings, error) {
+	repl := caddy.NewReplacer()
+	var out settings
+	for _, s := range table {
+		if len(names) > 0 && !slices.Contains(names, s.Name) {
+			continue
+		}
+		text := repl.ReplaceKnown(t[s.Name], "")
+		if text == "" {
+			text = s.Default
+		}
+		if text == "" {
+			continue
+		}
+		if wrong := s.field.read(&out, text); wrong != nil {
+			return out, &invalidSetting{s, text, *wrong}
+		}
+	}
+	return out, nil
+}
+
+// invalidSetting says that a text is not a value of its setting.
+type invalidSetting struct {
+	setting setting
+	text    string
+	want    misfit
+}
+
+// Error speaks to the author of a configuration.
+func (e *invalidSetting) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("picloud: %s is %q, not %s %s", e.setting.Name, picloud.Shorten(e.text, 40), e.want.noun, e.want.bounds))
+}
+
+// explain speaks to whoever sets flags and environment variables.
+func (e *invalidSetting) explain() error {
+	return &picloud.Error{
+		Code: picloud.CodeInvalid, Op: "read " + e.setting.Env(),
+		Detail: fmt.Sprintf("%q is not %s", picloud.Shorten(e.text, 40), e.want.noun),
+		Hint:   strings.TrimSpace("use " + e.want.noun + " " + e.want.bounds),
+	}
+}
+
+// changed returns the names of the fixed settings in which b differs from a.
+func changed(a, b *settings) []string {
+	var names []string
+	for _, s := range table {
+		if !s.Live && !s.field.same(a, b) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// settingNamed finds a setting by its name; the error lists all.
+func settingNamed(name string) (setting, error) {
+	names := make([]string, 0, len(table))
+	for _, s := range table {
 		if s.Name == name {
 			return s, nil
 		}
 		names = append(names, s.Name)
 	}
-	return Setting{}, fmt.Errorf("unknown option %q; picloud has %s", name, strings.Join(names, ", "))
+	return setting{}, fmt.Errorf("unknown option %q; picloud has %s", name, strings.Join(names, ", "))
 }

@@ -22,8 +22,7 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == executor.WorkerCommand {
 		os.Exit(worker.Main())
 	}
-	caddymodule.Version = version
 	root := cli.New(cli.Options{Version: version})
-	root.AddCommand(caddymodule.Commands()...)
+	root.AddCommand(caddymodule.Commands(caddymodule.Options{Version: version, Getenv: os.Getenv})...)
 	os.Exit(cli.Execute(root))
 }

@@ -47,18 +47,30 @@ func Acquire(dir string) (*Lock, error) {
 	return &Lock{file}, nil
 }
 
-// patience is how long a lock is waited for. A process that was killed while it
-// started another leaves the lock to that one until it executes its program.
-const patience = 500 * time.Millisecond
+const (
+	// patience is how long Acquire waits for the lock. A process that was killed
+	// while it started another leaves the lock to that one until it executes its
+	// program.
+	patience = 500 * time.Millisecond
+	// lockRetry is how often Acquire tries meanwhile: the kernel tells nobody
+	// that a lock is free.
+	lockRetry = patience / 20
+)
 
 func flock(file *os.File) error {
-	deadline := time.Now().Add(patience)
+	deadline, retry := time.NewTimer(patience), time.NewTicker(lockRetry)
+	defer deadline.Stop()
+	defer retry.Stop()
 	for {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(deadline) {
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return err
 		}
-		time.Sleep(patience / 20)
+		select {
+		case <-retry.C:
+		case <-deadline.C:
+			return err
+		}
 	}
 }
 

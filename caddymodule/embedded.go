@@ -1,0 +1,114 @@
+package caddymodule
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"text/template"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddypki"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"github.com/caddyserver/caddy/v2/modules/filestorage"
+
+	"github.com/picloud/picloud/internal/datadir"
+)
+
+// gracePeriod is how long requests may take to end when their server stops.
+// Without one Caddy waits for ever.
+const gracePeriod = 10 * time.Second
+
+// config makes the embedded configuration as Caddy's JSON. A setting is never
+// text that somebody parses again, so every value arrives as it is.
+// default.Caddyfile says the same for owners; a test compares the two.
+func (h home) config() ([]byte, error) {
+	s, err := h.texts.read()
+	if err != nil {
+		return nil, err
+	}
+	var warnings []caddyconfig.Warning
+	object := func(v any) json.RawMessage { return caddyconfig.JSON(v, &warnings) }
+	module := func(v any, key, name string) json.RawMessage {
+		return caddyconfig.JSONModuleObject(v, key, name, &warnings)
+	}
+	no := false
+	config := caddy.Config{
+		Admin: &caddy.AdminConfig{Listen: escape(h.adminAddress()), Config: &caddy.ConfigSettings{Persist: &no}},
+		Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {
+			BaseLog: caddy.BaseLog{Level: h.texts["log_level"]},
+			Exclude: []string{"admin", "http.auto_https"}, // they tell of each start what is meant to be so
+		}}},
+		StorageRaw: module(filestorage.FileStorage{Root: h.storage()}, "module", "file_system"),
+		AppsRaw: caddy.ModuleMap{
+			"picloud": object(App{texts: h.texts}),
+			"http":    object(h.httpApp(s, module)),
+			"tls": object(caddytls.TLS{Automation: &caddytls.AutomationConfig{Policies: []*caddytls.AutomationPolicy{{
+				SubjectsRaw: h.hosts(), IssuersRaw: []json.RawMessage{module(caddytls.InternalIssuer{}, "module", "internal")},
+			}}}}),
+			"pki": object(caddypki.PKI{CAs: map[string]*caddypki.CA{caddypki.DefaultCAID: {InstallTrust: &no}}}),
+		},
+	}
+	made, err := json.Marshal(config)
+	if err == nil && len(warnings) > 0 {
+		err = fmt.Errorf("%v", warnings)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make configuration: %w", err)
+	}
+	return made, nil
+}
+
+// hosts are the names of the node on its network.
+func (h home) hosts() []string { return []string{"localhost", h.NodeName + ".local"} }
+
+// httpApp has three sites, each alone on a listener of the network "picloud",
+// which keeps its sockets through reloads. The two over plain HTTP match every
+// host, so that no subroute stands before the handler.
+func (h home) httpApp(s settings, module func(v any, key, name string) json.RawMessage) caddyhttp.App {
+	server := func(host string, port int, route caddyhttp.Route, protocols ...string) *caddyhttp.Server {
+		return &caddyhttp.Server{
+			Listen:    []string{escape(caddy.JoinNetworkAddress(Network, host, strconv.Itoa(port)))},
+			Routes:    caddyhttp.RouteList{route},
+			AutoHTTPS: &caddyhttp.AutoHTTPSConfig{DisableRedir: true},
+			Protocols: protocols,
+		}
+	}
+	handle := func(handler json.RawMessage) caddyhttp.Route {
+		return caddyhttp.Route{HandlersRaw: []json.RawMessage{handler}}
+	}
+	functions := handle(module(Handler{}, "handler", "picloud"))
+	secure := handle(module(caddyhttp.Subroute{Routes: caddyhttp.RouteList{functions}}, "handler", "subroute"))
+	secure.MatcherSetsRaw = caddyhttp.RawMatcherSets{{"host": caddyconfig.JSON(caddyhttp.MatchHost(h.hosts()), nil)}}
+	secure.Terminal = true
+	return caddyhttp.App{
+		HTTPPort: s.HTTPPort, HTTPSPort: s.HTTPSPort, GracePeriod: caddy.Duration(gracePeriod),
+		Servers: map[string]*caddyhttp.Server{
+			// The control API is plain HTTP, so on loopback only.
+			"srv0": server(adminHost, s.AdminPort, handle(module(ManagerHandler{}, "handler", "picloud_manager")), "h1"),
+			"srv1": server(s.Bind, s.HTTPPort, functions, "h1"),
+			"srv2": server(s.Bind, s.HTTPSPort, secure, "h1", "h2"),
+		},
+	}
+}
+
+//go:embed default.Caddyfile
+var caddyfileTemplate string
+
+// DefaultCaddyfile is the embedded configuration as a Caddyfile, for owners who
+// want to make it theirs. Its variables are the node's settings.
+func DefaultCaddyfile() ([]byte, error) {
+	t, err := template.New("default.Caddyfile").Funcs(template.FuncMap{"setting": settingNamed}).Parse(caddyfileTemplate)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = t.Execute(&out, map[string]any{
+		"Settings": table, "DataDir": datadir.Service, "GracePeriod": gracePeriod, "AdminHost": adminHost, "Network": Network, "AdminSocket": adminSocketEnv,
+	})
+	return out.Bytes(), err
+}

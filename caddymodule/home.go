@@ -1,0 +1,128 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
+
+	"github.com/picloud/picloud/internal/datadir"
+)
+
+// adminSocketEnv names the variable with the path of Caddy's admin socket. It is
+// not a setting: it exists for the printed Caddyfile and for tests.
+const adminSocketEnv = "PICLOUD_ADMIN_SOCKET"
+
+// environment is what the process was started with: flags and environment, read
+// once. A configuration is made from it, at the start and on each reload.
+type environment struct {
+	values map[string]string // settings that are set, by name; a flag wins over a variable
+	set    map[string]string // those of values that a variable has set
+	socket string            // of Caddy's admin API; empty: below the data folder
+	data   string            // the data folder when nothing names one
+}
+
+// readEnvironment reads the settings from environment variables.
+func readEnvironment(getenv func(string) string) environment {
+	e := environment{values: map[string]string{}, set: map[string]string{}, socket: getenv(adminSocketEnv), data: datadir.Default(getenv)}
+	for _, s := range table {
+		if v := getenv(s.Env()); v != "" {
+			e.values[s.Name], e.set[s.Name] = v, v
+		}
+	}
+	return e
+}
+
+// useFoundData makes commands about a running node look where `make run` keeps
+// its data, unless a folder is named.
+func (e environment) useFoundData() {
+	if e.values["data"] != "" {
+		return
+	}
+	if _, err := os.Stat(filepath.Join("data", "node.json")); err == nil {
+		e.values["data"] = "data"
+	}
+}
+
+// home is what has to be known of a node before its configuration is made: where
+// it keeps its data, who it is and where it listens.
+type home struct {
+	settings        // of those that a home has; see homely
+	texts    texts  // all settings, with the data folder and the node's name filled in
+	socket   string // of Caddy's admin API
+}
+
+// homely are the settings that a home reads.
+var homely = []string{"data", "node_name", "bind", "http_port", "https_port", "admin_port"}
+
+// whereabouts reads and checks the settings of a home. It does no I/O.
+func whereabouts(t texts, defaultData string) (settings, error) {
+	s, err := t.read(homely...)
+	if invalid := (*invalidSetting)(nil); errors.As(err, &invalid) {
+		return s, invalid.explain()
+	}
+	if s.DataDir == "" {
+		s.DataDir = defaultData
+	}
+	if s.Options, err = s.Options.Complete(); err != nil {
+		return s, err
+	}
+	return s, s.checkPorts()
+}
+
+// newHome finds a node's home and makes its folders. An empty socket is one below
+// the data folder.
+func newHome(t texts, socket, defaultData string) (home, error) {
+	s, err := whereabouts(t, defaultData)
+	if err != nil {
+		return home{}, err
+	}
+	if err := datadir.Prepare(s.DataDir); err != nil {
+		return home{}, err
+	}
+	runDir, err := datadir.RunDir(s.DataDir)
+	if err != nil {
+		return home{}, err
+	}
+	if socket == "" {
+		socket = filepath.Join(runDir, "caddy.sock")
+	}
+	h := home{settings: s, texts: texts{}, socket: socket}
+	for _, s := range table {
+		if h.texts[s.Name] = t[s.Name]; h.texts[s.Name] == "" {
+			h.texts[s.Name] = s.Default
+		}
+	}
+	h.texts["data"], h.texts["node_name"] = escape(s.DataDir), escape(s.NodeName)
+	return h, nil
+}
+
+// home finds the home that flags and environment name.
+func (e environment) home() (home, error) { return newHome(literal(e.values), e.socket, e.data) }
+
+// adminAddress is where Caddy's admin API listens: whoever speaks to it owns the
+// node, so the socket is the user's alone.
+func (h home) adminAddress() string { return "unix/" + h.socket + "|0600" }
+
+// storage is the folder of Caddy's certificates.
+func (h home) storage() string { return filepath.Join(h.DataDir, "caddy") }
+
+// furnish points what Caddy keeps outside of its configuration at the node's own
+// folder. It runs once, before Caddy starts.
+func (h home) furnish() error {
+	// A configuration without an admin line would open Caddy's admin API to every
+	// process of the machine: localhost:2019.
+	caddy.DefaultAdminListen = h.adminAddress()
+	caddy.DefaultStorage = &certmagic.FileStorage{Path: h.storage()}
+	caddy.ConfigAutosavePath = filepath.Join(h.storage(), "autosave.json")
+	// caddy.InstanceID and the ACME server of Caddy's pki keep files below
+	// caddy.AppDataDir, which reads this variable and nothing else. Without it
+	// they would land in the folder of a Caddy of the same user.
+	if err := os.Setenv("XDG_DATA_HOME", h.DataDir); err != nil {
+		return fmt.Errorf("set folder of Caddy's files: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package caddymodule
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/picloud/picloud/internal/datadir"
+)
+
+// launch is what `picloud run` hands to the modules that Caddy makes. The nil
+// launch is that of a process which another command started.
+type launch struct {
+	version     string
+	lock        *datadir.Lock
+	defaultData string
+	// configure makes the configuration again, from where it came from. The
+	// process itself does it, since the Caddyfile's variables stand for its own
+	// flags and environment.
+	configure func() (config, error)
+	reloading sync.Mutex // one reload at a time
+}
+
+// launched is the launch of this process. Caddy makes modules itself, from types
+// that init registers, and SIGUSR1 and the admin API reach the process and not a
+// module: so this is a variable of the package. It is set once, before Caddy
+// starts.
+var launched atomic.Pointer[launch]
+
+// dataDir is the data folder when no setting names one.
+func (l *launch) dataDir() string {
+	if l == nil {
+		return datadir.Default(os.Getenv)
+	}
+	return l.defaultData
+}
+
+// equip adds what the process has to the settings of its node.
+func (l *launch) equip(s *settings) {
+	if l == nil {
+		return
+	}
+	s.Version = l.version
+	if l.lock.Dir() == s.DataDir { // else the configuration names another folder than the environment
+		s.Lock = l.lock
+	}
+}
+
+// reload makes the configuration again and applies it. An error means that the
+// present one goes on.
+func (l *launch) reload() error {
+	if l == nil {
+		return errors.New("reload: this process was not started by `picloud run`")
+	}
+	l.reloading.Lock()
+	defer l.reloading.Unlock()
+	config, err := l.configure()
+	if err != nil {
+		return err
+	}
+	return caddy.Load(config.json, true)
+}

@@ -1,0 +1,129 @@
+package caddymodule
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/internal/datadir"
+)
+
+//go:generate go test -run=^TestConfigDoc$ -count=1 . -update
+
+// table lists every setting, in the order of documentation. It is the one place
+// where a setting is declared: flags, environment variables, the Caddyfile
+// option, the JSON field, the printed Caddyfile, docs/config.md and the check on
+// a reload derive from it.
+var table = []setting{
+	{
+		Name: "data", Otherwise: datadir.Service + " as root, else ~/.local/share/picloud",
+		Doc:   "folder that holds everything the node keeps",
+		field: text(func(s *settings) *string { return &s.DataDir }),
+	},
+	{
+		Name: "node_name", Otherwise: "host name",
+		Doc:   "name of the node, for people",
+		field: text(func(s *settings) *string { return &s.NodeName }),
+	},
+	{
+		Name: "bind", Otherwise: "all addresses", Live: true,
+		Doc:   "address that functions are served on",
+		field: text(func(s *settings) *string { return &s.Bind }),
+	},
+	{
+		Name: "http_port", Default: strconv.Itoa(picloud.DefaultHTTPPort),
+		Doc:   "port of functions over HTTP",
+		field: port(func(s *settings) *int { return &s.HTTPPort }),
+	},
+	{
+		Name: "https_port", Default: strconv.Itoa(picloud.DefaultHTTPSPort), Live: true,
+		Doc:   "port of functions over HTTPS, with certificates of the node's own CA",
+		field: port(func(s *settings) *int { return &s.HTTPSPort }),
+	},
+	{
+		Name: "admin_port", Default: strconv.Itoa(picloud.DefaultAdminPort),
+		Doc:   "port of the control API, on loopback only",
+		field: port(func(s *settings) *int { return &s.AdminPort }),
+	},
+	{
+		Name: "log_level", Default: "WARN", Live: true,
+		Doc:   "level of the node's own log: DEBUG, INFO, WARN or ERROR",
+		field: text(func(s *settings) *string { return &s.LogLevel }), // Caddy checks it
+	},
+	{
+		Name: "database_url", Otherwise: "managed PostgreSQL below data",
+		Doc:   "DSN of a PostgreSQL 15 or newer",
+		field: text(func(s *settings) *string { return &s.DatabaseURL }),
+	},
+	{
+		Name: "postgres_bin", Otherwise: "newest found on this machine",
+		Doc:   "folder of the PostgreSQL binaries for the managed server",
+		field: text(func(s *settings) *string { return &s.PostgresBin }),
+	},
+	{
+		Name: "executor", Otherwise: "picloud-executor beside the binary",
+		Doc:   "path of the executor binary",
+		field: text(func(s *settings) *string { return &s.WorkerPath }),
+	},
+	{
+		Name: "sandbox", Otherwise: "strict on Linux, else best_effort",
+		Doc:   "strict runs no function when this machine cannot keep it in, best_effort warns and runs it",
+		field: either(executor.SandboxStrict, executor.SandboxBestEffort, func(s *settings) *string { return &s.Sandbox }),
+	},
+	{
+		Name: "executor_idle", Otherwise: "1m",
+		Doc:   "how long an executor without calls stays, 1s to 24h",
+		field: duration(time.Second, 24*time.Hour, "between 1s and 24h", func(s *settings) *time.Duration { return &s.ExecutorIdle }),
+	},
+	{
+		Name: "executor_memory", Otherwise: "half of the machine's",
+		Doc:   "sum of the memory limits of all executors",
+		field: size(picloud.DefaultLimits().Memory, func(s *settings) *int64 { return &s.ExecutorMemory }),
+	},
+	{
+		Name: "executor_workers", Otherwise: "one per core, at most 4",
+		Doc:   "executors of one app at once, 1 to 256",
+		field: number("a number", 1, 256, func(s *settings) *int { return &s.ExecutorWorkers }),
+	},
+}
+
+// text is a field that takes everything.
+func text(place func(*settings) *string) field {
+	return in[string]{place, func(text string) (string, bool) { return text, true }, misfit{}}
+}
+
+// either is a field that takes one of two words.
+func either(a, b string, place func(*settings) *string) field {
+	return in[string]{place, func(text string) (string, bool) { return text, text == a || text == b }, misfit{noun: a + " or " + b}}
+}
+
+// port is a field that takes the number of a TCP port.
+func port(place func(*settings) *int) field { return number("a port", 1, 65535, place) }
+
+// number is a field that takes a number of at least low and at most high.
+func number(noun string, low, high int, place func(*settings) *int) field {
+	return in[int]{place, func(text string) (int, bool) {
+		n, err := strconv.ParseUint(text, 10, 16)
+		return int(n), err == nil && int(n) >= low && int(n) <= high
+	}, misfit{noun, fmt.Sprintf("between %d and %d", low, high)}}
+}
+
+// duration is a field that takes a duration of at least low and at most high.
+func duration(low, high time.Duration, bounds string, place func(*settings) *time.Duration) field {
+	return in[time.Duration]{place, func(text string) (time.Duration, bool) {
+		d, err := caddy.ParseDuration(text)
+		return d, err == nil && d >= low && d <= high
+	}, misfit{"a duration", bounds}}
+}
+
+// size is a field that takes a number of bytes, such as 1GiB, of at least low.
+func size(low picloud.Size, place func(*settings) *int64) field {
+	return in[int64]{place, func(text string) (int64, bool) {
+		n, err := picloud.ParseSize(text)
+		return int64(n), err == nil && n >= low
+	}, misfit{"a size", fmt.Sprintf("of at least %s", low)}}
+}
