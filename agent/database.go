@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
 )
@@ -65,7 +66,7 @@ func newDatabase(a *Agent) (*database, error) {
 	}
 	d.fleet = &fleet{self: a.self, nodes: d.Nodes(), catalog: a.catalog, wake: d.sync.wake, changed: make(chan struct{})}
 	d.bootstrap = func(ctx context.Context) error {
-		path, created, err := bootstrap(ctx, d.Users(), a.opts.DataDir, Credentials{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL()})
+		path, created, err := bootstrap(ctx, d.Users(), a.opts.DataDir, credentials.File{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL()})
 		if created {
 			a.credentials.Store(&path)
 		}
