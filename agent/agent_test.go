@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/internal/testdb"
 	"github.com/picloud/picloud/internal/testworker"
 )
@@ -73,7 +74,7 @@ func (ta *testAgent) ready() *testAgent {
 	require.Eventually(ta.t, func() bool { return ta.database.closed() == nil }, 30*time.Second, time.Millisecond)
 	raw, err := os.ReadFile(filepath.Join(ta.opts.DataDir, "credentials"))
 	require.NoError(ta.t, err)
-	var c Credentials
+	var c credentials.File
 	require.NoError(ta.t, json.Unmarshal(raw, &c))
 	ta.token = c.Token
 	return ta

@@ -11,6 +11,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent/replica"
 	"github.com/picloud/picloud/internal/backoff"
+	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
 	"github.com/picloud/picloud/internal/service"
@@ -155,7 +156,7 @@ func (a *Agent) attempt(ctx context.Context) error {
 	if err := d.Migrate(ctx); err != nil {
 		return err
 	}
-	urls := Credentials{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL()}
+	urls := credentials.File{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL()}
 	path, created, err := bootstrap(ctx, d.Users(), a.opts.DataDir, urls)
 	if created {
 		a.credentials.Store(&path)

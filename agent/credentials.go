@@ -2,28 +2,19 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/manager"
 )
 
 // FirstUser is the cluster admin that the first start creates.
 const FirstUser = "admin"
-
-// Credentials are what the CLI needs to reach this node: data/credentials, 0600.
-type Credentials struct {
-	Server    string `json:"server"`    // URL of the control API
-	Functions string `json:"functions"` // URL that functions are below
-	User      string `json:"user"`
-	Token     string `json:"token"`
-}
 
 // firstUsers creates the first user, if there is none at all.
 type firstUsers interface {
@@ -36,8 +27,8 @@ type firstUsers interface {
 // so that a crash in between loses nothing: the next start offers the same one.
 // urls are where this node is reached; its user and token are not looked at.
 // created says that a token was saved for the first time, at path.
-func bootstrap(ctx context.Context, users firstUsers, dataDir string, urls Credentials) (path string, created bool, err error) {
-	path = filepath.Join(dataDir, "credentials")
+func bootstrap(ctx context.Context, users firstUsers, dataDir string, urls credentials.File) (path string, created bool, err error) {
+	path = credentials.Path(dataDir)
 	creds, err := readCredentials(path)
 	if err == nil {
 		if _, err := users.Bootstrap(ctx, creds.User, manager.HashToken(creds.Token)); err != nil {
@@ -47,13 +38,13 @@ func bootstrap(ctx context.Context, users firstUsers, dataDir string, urls Crede
 			return path, false, nil
 		}
 		creds.Server, creds.Functions = urls.Server, urls.Functions // a port has changed since
-		return path, false, writeCredentials(path, creds)
+		return path, false, credentials.Write(path, creds)
 	}
 	pending := path + ".new"
 	if creds, err = readCredentials(pending); errors.Is(err, fs.ErrNotExist) {
 		token, _ := manager.NewToken()
-		creds = Credentials{Server: urls.Server, Functions: urls.Functions, User: FirstUser, Token: token}
-		err = writeCredentials(pending, creds)
+		creds = credentials.File{Server: urls.Server, Functions: urls.Functions, User: FirstUser, Token: token}
+		err = credentials.Write(pending, creds)
 	}
 	if err != nil {
 		return path, false, fmt.Errorf("prepare first-run credentials: %w", err)
@@ -77,22 +68,12 @@ func bootstrap(ctx context.Context, users firstUsers, dataDir string, urls Crede
 	return path, true, datadir.SyncDir(dataDir)
 }
 
-func readCredentials(path string) (Credentials, error) {
-	var c Credentials
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return c, err
+// readCredentials reads a credentials file. One that a crash has torn counts as
+// not there: nobody has seen its token.
+func readCredentials(path string) (credentials.File, error) {
+	c, _, err := credentials.Read(path)
+	if errors.Is(err, credentials.ErrFormat) || errors.Is(err, credentials.ErrNoToken) {
+		return credentials.File{}, fs.ErrNotExist
 	}
-	if err := json.Unmarshal(raw, &c); err != nil || c.Token == "" {
-		return c, fs.ErrNotExist // torn by a crash: nobody has seen this token
-	}
-	return c, nil
-}
-
-func writeCredentials(path string, c Credentials) error {
-	raw, err := json.MarshalIndent(c, "", "  ")
-	if err != nil {
-		return err
-	}
-	return datadir.WriteFile(path, append(raw, '\n'))
+	return c, err
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/manager"
 )
 
@@ -39,11 +39,11 @@ func (f *fakeUsers) ByToken(_ context.Context, hash []byte) (picloud.User, error
 func TestBootstrapSurvivesALostAnswer(t *testing.T) {
 	dir := t.TempDir()
 	users := &fakeUsers{failOnce: errors.New("connection lost after the commit")}
-	_, _, err := bootstrap(t.Context(), users, dir, Credentials{Server: "http://localhost:8081"})
+	_, _, err := bootstrap(t.Context(), users, dir, credentials.File{Server: "http://localhost:8081"})
 	require.Error(t, err)
-	require.NoFileExists(t, filepath.Join(dir, "credentials"))
+	require.NoFileExists(t, credentials.Path(dir))
 
-	path, created, err := bootstrap(t.Context(), users, dir, Credentials{Server: "http://localhost:8081"})
+	path, created, err := bootstrap(t.Context(), users, dir, credentials.File{Server: "http://localhost:8081"})
 	require.NoError(t, err)
 	require.True(t, created)
 	c, err := readCredentials(path)
@@ -53,7 +53,7 @@ func TestBootstrapSurvivesALostAnswer(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 
-	_, created, err = bootstrap(t.Context(), users, dir, Credentials{Server: "http://localhost:9091"})
+	_, created, err = bootstrap(t.Context(), users, dir, credentials.File{Server: "http://localhost:9091"})
 	require.NoError(t, err)
 	require.False(t, created)
 	moved, err := readCredentials(path)
@@ -64,7 +64,7 @@ func TestBootstrapSurvivesALostAnswer(t *testing.T) {
 
 func TestBootstrapLeavesAnExistingAdminAlone(t *testing.T) {
 	dir := t.TempDir()
-	_, created, err := bootstrap(t.Context(), &fakeUsers{hash: []byte("somebody")}, dir, Credentials{Server: "http://localhost:8081"})
+	_, created, err := bootstrap(t.Context(), &fakeUsers{hash: []byte("somebody")}, dir, credentials.File{Server: "http://localhost:8081"})
 	require.NoError(t, err)
 	require.False(t, created)
 	entries, err := os.ReadDir(dir)
@@ -74,9 +74,9 @@ func TestBootstrapLeavesAnExistingAdminAlone(t *testing.T) {
 
 func TestATornPendingTokenIsMadeAgain(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "credentials.new"), []byte(`{"token":`), 0o600))
+	require.NoError(t, os.WriteFile(credentials.Path(dir)+".new", []byte(`{"token":`), 0o600))
 	users := &fakeUsers{}
-	path, created, err := bootstrap(t.Context(), users, dir, Credentials{Server: "http://localhost:8081"})
+	path, created, err := bootstrap(t.Context(), users, dir, credentials.File{Server: "http://localhost:8081"})
 	require.NoError(t, err)
 	require.True(t, created)
 	c, err := readCredentials(path)

@@ -14,6 +14,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/cli/command"
+	"github.com/picloud/picloud/internal/cli/config"
+	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/cli/function"
+	"github.com/picloud/picloud/internal/cli/node"
+	"github.com/picloud/picloud/internal/cli/output"
+	"github.com/picloud/picloud/internal/cli/people"
+	"github.com/picloud/picloud/internal/cli/target"
 )
 
 // Options configure the commands. The zero value serves a real terminal.
@@ -32,17 +40,6 @@ type Options struct {
 	Now func() time.Time
 }
 
-// cli is what the commands share: the options, completed, and the global flags.
-type cli struct {
-	Options
-
-	server    string // --server
-	functions string // --functions-url
-	tokenFile string // --token-file
-	app       string // --app
-	output    format // --output
-}
-
 // The groups that the help lists commands under.
 const (
 	groupFunctions = "functions"
@@ -55,7 +52,8 @@ const (
 // New returns the root command `picloud` with every command that speaks to the
 // control API. Add commands of the node itself and run it with Execute.
 func New(o Options) *cobra.Command {
-	c := &cli{Options: o.withDefaults()}
+	o = o.withDefaults()
+	c := o.base()
 	root := &cobra.Command{
 		Use:   "picloud",
 		Short: "A script becomes a URL, on hardware you own",
@@ -63,7 +61,7 @@ func New(o Options) *cobra.Command {
 			"Deploy a script and call it:\n\n" +
 			"  picloud deploy hello.risor\n" +
 			"  picloud invoke hello --query name=Ada",
-		Args:              noSuchCommand,
+		Args:              command.NoSuchCommand,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -72,8 +70,8 @@ func New(o Options) *cobra.Command {
 	root.SetIn(c.Stdin)
 	root.SetOut(c.Stdout)
 	root.SetErr(c.Stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd, err.Error()} })
-	c.addGlobalFlags(root)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return failure.Usagef(cmd, "%s", err.Error()) })
+	addGlobalFlags(c, root)
 
 	root.AddGroup(&cobra.Group{ID: groupFunctions, Title: "Functions:"},
 		&cobra.Group{ID: groupConfig, Title: "What functions are given:"},
@@ -87,11 +85,10 @@ func New(o Options) *cobra.Command {
 		}
 		root.AddCommand(commands...)
 	}
-	add(groupFunctions, c.deployCommand(), c.invokeCommand(), c.logsCommand(), c.lsCommand(), c.rmCommand(),
-		c.versionsCommand(), c.rollbackCommand(), c.validateCommand(), c.testCommand(), c.functionCommand())
-	add(groupConfig, c.envCommand(), c.secretCommand(), c.kvCommand(), c.egressCommand())
-	add(groupPeople, c.appCommand(), c.memberCommand(), c.userCommand())
-	add(groupOther, c.nodeCommand(), c.loginCommand(), c.versionCommand())
+	add(groupFunctions, function.Commands(c)...)
+	add(groupConfig, config.Commands(c)...)
+	add(groupPeople, people.Commands(c)...)
+	add(groupOther, node.Command(c), loginCommand(c), versionCommand(c, o.Version))
 	return root
 }
 
@@ -111,17 +108,17 @@ func Execute(root *cobra.Command) int {
 		defer stop()
 	}
 	cmd, err := root.ExecuteContextC(ctx)
-	if out, ok := root.OutOrStdout().(*outlet); ok && err == nil && out.err != nil {
-		err = fmt.Errorf("write output: %w", out.err)
+	if out, ok := root.OutOrStdout().(*output.Outlet); ok && err == nil && out.Err() != nil {
+		err = fmt.Errorf("write output: %w", out.Err())
 	}
 	if err == nil {
-		return exitOK
+		return 0
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = errInterrupted
+		err = failure.ErrInterrupted
 	}
-	printError(root.ErrOrStderr(), cmd, err)
-	return ExitCode(err)
+	failure.Print(root.ErrOrStderr(), cmd, err)
+	return failure.ExitCode(err)
 }
 
 // groupNodeCommands gives commands that others added a group of their own.
@@ -147,20 +144,31 @@ func ofClient(cmd *cobra.Command) bool {
 	return false
 }
 
-func (c *cli) addGlobalFlags(root *cobra.Command) {
+func addGlobalFlags(c *command.Base, root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
-	app := c.Getenv("PICLOUD_APP")
+	app := c.Target.Getenv("PICLOUD_APP")
 	if app == "" {
 		app = picloud.DefaultApp
 	}
-	flags.StringVar(&c.app, "app", app, "app to work on (env PICLOUD_APP)")
-	flags.VarP(&c.output, "output", "o", "output: table, json or yaml")
-	flags.StringVar(&c.server, "server", "", "control API of a node (env PICLOUD_SERVER)")
-	flags.StringVar(&c.tokenFile, "token-file", "", "file that holds the API token, - for standard input (env PICLOUD_TOKEN holds the token itself)")
-	flags.StringVar(&c.functions, "functions-url", "", "where functions are served, if not on port 8080 of the server (env PICLOUD_FUNCTIONS_URL)")
+	flags.StringVar(&c.App, "app", app, "app to work on (env PICLOUD_APP)")
+	flags.VarP(&c.Format, "output", "o", "output: table, json or yaml")
+	flags.StringVar(&c.Target.Server, "server", "", "control API of a node (env PICLOUD_SERVER)")
+	flags.StringVar(&c.Target.TokenFile, "token-file", "", "file that holds the API token, - for standard input (env PICLOUD_TOKEN holds the token itself)")
+	flags.StringVar(&c.Target.Functions, "functions-url", "", "where functions are served, if not on port 8080 of the server (env PICLOUD_FUNCTIONS_URL)")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = root.RegisterFlagCompletionFunc("app", c.completeApps)
+	_ = root.RegisterFlagCompletionFunc("app", c.CompleteApps)
+}
+
+// base is what every command is given.
+func (o Options) base() *command.Base {
+	printer := &output.Printer{Stdout: o.Stdout, Stderr: o.Stderr, Now: o.Now}
+	return &command.Base{
+		Printer:   printer,
+		Target:    target.Finder{Getenv: o.Getenv, Stdin: o.Stdin, Warnf: printer.Warnf},
+		Stdin:     o.Stdin,
+		Transport: o.Transport,
+	}
 }
 
 func (o Options) withDefaults() Options {
@@ -173,7 +181,7 @@ func (o Options) withDefaults() Options {
 	if o.Stdout == nil {
 		o.Stdout = os.Stdout
 	}
-	o.Stdout = &outlet{Writer: o.Stdout}
+	o.Stdout = &output.Outlet{Writer: o.Stdout}
 	if o.Stderr == nil {
 		o.Stderr = os.Stderr
 	}
@@ -181,7 +189,7 @@ func (o Options) withDefaults() Options {
 		o.Getenv = os.Getenv
 	}
 	if o.Transport == nil {
-		o.Transport = newTransport()
+		o.Transport = command.NewTransport()
 	}
 	if o.Now == nil {
 		o.Now = time.Now

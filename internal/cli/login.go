@@ -3,16 +3,18 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"github.com/picloud/picloud/internal/cli/command"
+	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/cli/output"
+	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
-func (c *cli) loginCommand() *cobra.Command {
+func loginCommand(c *command.Base) *cobra.Command {
 	var token string
 	cmd := &cobra.Command{
 		Use:   "login",
@@ -23,44 +25,46 @@ func (c *cli) loginCommand() *cobra.Command {
 		Example: "  picloud login --server http://pi-1.local:8081\n" +
 			"  picloud login --token-file ada.token\n" +
 			"  pass show picloud | picloud login --token -",
-		Args: args(0, 0),
+		Args: command.Args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if token != "" && token != "-" {
-				return usagef(cmd, "--token takes only -, for standard input: every user of this machine can read arguments")
+				return failure.Usagef(cmd, "--token takes only -, for standard input: every user of this machine can read arguments")
 			}
-			return c.login(cmd, token == "-")
+			return login(c, cmd, token == "-")
 		},
 	}
 	cmd.Flags().StringVar(&token, "token", "", "- reads the token from standard input")
 	return cmd
 }
 
-func (c *cli) login(cmd *cobra.Command, fromStdin bool) error {
-	server := strings.TrimRight(firstOf(c.server, c.Getenv("PICLOUD_SERVER"), defaultServer), "/")
-	token, err := c.newToken(cmd, server, fromStdin)
+func login(c *command.Base, cmd *cobra.Command, fromStdin bool) error {
+	server := c.Target.ServerOrDefault()
+	token, err := newToken(c, cmd, server, fromStdin)
 	if err != nil {
 		return err
 	}
-	functions := firstOf(c.functions, c.Getenv("PICLOUD_FUNCTIONS_URL"))
-	t, err := c.newTarget(server, token, functions)
+	functions := c.Target.FunctionsURL()
+	t, err := c.Target.New(server, token, functions)
 	if err != nil {
 		return err
 	}
-	node, err := c.connectTo(t)
+	node, err := c.ConnectTo(t)
 	if err != nil {
 		return err
 	}
-	session, err := node.session(cmd.Context())
+	session, err := command.Ask(cmd.Context(), node, "sign in at", server, func(ctx context.Context, node *command.Node) (client.Session, error) {
+		return client.Read[client.Session](node.GetSession(ctx))
+	})
 	if err != nil {
-		return node.fail(err, "sign in at", server)
+		return err
 	}
-	saved := credentials{Server: server, User: session.User.Name, Token: token, Functions: functions}
-	if err := saveCredentials(c.configPath(), saved); err != nil {
+	saved := credentials.File{Server: server, User: session.User.Name, Token: token, Functions: functions}
+	if err := credentials.Write(c.Target.ConfigPath(), saved); err != nil {
 		return fmt.Errorf("save credentials: %w", err)
 	}
-	result := signedIn{server, session.User.Name, session.Node, c.configPath()}
-	return c.print(result, func() {
-		c.printf("signed in at %s as %s (node %s)\nsaved to %s\n", server, clean(result.User), clean(result.Node), result.Saved)
+	result := signedIn{server, session.User.Name, session.Node, c.Target.ConfigPath()}
+	return c.Print(result, func() {
+		c.Printf("signed in at %s as %s (node %s)\nsaved to %s\n", server, output.Clean(result.User), output.Clean(result.Node), result.Saved)
 	})
 }
 
@@ -72,34 +76,26 @@ type signedIn struct {
 	Saved  string `json:"saved"`
 }
 
-func (n *connection) session(ctx context.Context) (client.Session, error) {
-	ctx, cancel := deadline(ctx)
-	defer cancel()
-	return client.Read[client.Session](n.GetSession(ctx))
-}
-
 // newToken gets the token to save: from a file, the environment, standard
 // input, or a person.
-func (c *cli) newToken(cmd *cobra.Command, server string, fromStdin bool) (string, error) {
+func newToken(c *command.Base, cmd *cobra.Command, server string, fromStdin bool) (string, error) {
 	switch {
 	case fromStdin:
-		return c.readToken("-")
-	case c.tokenFile != "":
-		return c.readToken(c.tokenFile)
-	case c.Getenv("PICLOUD_TOKEN") != "":
-		return c.Getenv("PICLOUD_TOKEN"), nil
-	case !terminal(c.Stdin):
-		return c.readToken("-")
+		return c.Target.ReadToken("-")
+	case c.Target.TokenFile != "":
+		return c.Target.ReadToken(c.Target.TokenFile)
+	case c.Target.Getenv("PICLOUD_TOKEN") != "":
+		return c.Target.Getenv("PICLOUD_TOKEN"), nil
+	case !output.Terminal(c.Stdin):
+		return c.Target.ReadToken("-")
 	}
-	c.question("API token for %s: ", server)
-	typed, err := term.ReadPassword(int(c.Stdin.(*os.File).Fd()))
-	c.notef("")
+	typed, err := c.ReadHidden("API token for %s: ", server)
 	if err != nil {
 		return "", fmt.Errorf("read token: %w", err)
 	}
 	token := strings.TrimSpace(string(typed))
 	if token == "" {
-		return "", usagef(cmd, "no token was given")
+		return "", failure.Usagef(cmd, "no token was given")
 	}
 	return token, nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/picloud/picloud/internal/cli"
+	"github.com/picloud/picloud/internal/cli/target"
 	"github.com/picloud/picloud/internal/testdb"
 )
 
@@ -13,7 +14,7 @@ import (
 // the test binary through a link, as a process of its own.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "picloud" {
-		*cli.ServiceCredentials = filepath.Join(os.Getenv("HOME"), "service", "credentials")
+		target.ServiceCredentials = filepath.Join(os.Getenv("HOME"), "service", "credentials")
 		os.Exit(cli.Execute(cli.New(cli.Options{Version: "v0.0.0-test"})))
 	}
 	testdb.Main(m)

@@ -4,6 +4,8 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/internal/cli/command"
 )
 
 // build is what `picloud version` prints for programs.
@@ -13,14 +15,14 @@ type build struct {
 	Platform string `json:"platform"`
 }
 
-func (c *cli) versionCommand() *cobra.Command {
+func versionCommand(c *command.Base, version string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of this binary",
-		Args:  args(0, 0),
+		Args:  command.Args(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			b := build{c.Version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-			return c.print(b, func() { c.printf("picloud %s (%s, %s)\n", b.Version, b.Go, b.Platform) })
+			b := build{version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+			return c.Print(b, func() { c.Printf("picloud %s (%s, %s)\n", b.Version, b.Go, b.Platform) })
 		},
 	}
 }

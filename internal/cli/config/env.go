@@ -1,0 +1,212 @@
+package config
+
+import (
+	"context"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/cli/command"
+	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/manager/api/client"
+)
+
+func (c commands) envCommand() *cobra.Command {
+	var function string
+	ls := &cobra.Command{
+		Use:   "ls",
+		Short: "List the variables of the app, or of a function",
+		Args:  command.Args(0, 0),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return c.listEnv(cmd, function) },
+	}
+	set := &cobra.Command{
+		Use:   "set NAME=VALUE…",
+		Short: "Set variables of the app, or of a function",
+		Long: "Set variables, which scripts read with env.get(\"NAME\"). Others stay as they are. A function's own come\n" +
+			"before the app's. Every node applies them without a restart and without a new version. They are no place\n" +
+			"for passwords and keys, since every viewer of the app reads them: for those there is picloud secret.",
+		Example: "  picloud env set LOG_LEVEL=debug GREETING='Good morning'\n" +
+			"  picloud env set LOG_LEVEL=debug --function hello",
+		Args: command.Args(1, -1),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			changes, err := assignments(cmd, given)
+			if err != nil {
+				return err
+			}
+			c.warnOfSecrets(changes)
+			return c.changeEnv(cmd, function, changes)
+		},
+	}
+	unset := &cobra.Command{
+		Use:   "unset NAME…",
+		Short: "Take variables away from the app, or from a function",
+		Args:  command.Args(1, -1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			changes := map[string]*string{}
+			for _, name := range names {
+				changes[name] = nil
+			}
+			return c.changeEnv(cmd, function, changes)
+		},
+	}
+	for _, cmd := range []*cobra.Command{ls, set, unset} {
+		cmd.Flags().StringVarP(&function, "function", "f", "", "the function's own variables instead of the app's")
+		_ = cmd.RegisterFlagCompletionFunc("function", c.CompleteFunctions)
+	}
+	return command.Noun("env", "Variables that functions read: text by name", ls, set, unset)
+}
+
+// assignments reads NAME=VALUE….
+func assignments(cmd *cobra.Command, given []string) (map[string]*string, error) {
+	changes := map[string]*string{}
+	for _, text := range given {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, failure.Usagef(cmd, "%q is not NAME=VALUE", picloud.Shorten(text, 80))
+		}
+		if !picloud.ValidVariable(name) {
+			return nil, failure.Usagef(cmd, "%q is not a name: a letter or underscore, then letters, digits or underscores", picloud.Shorten(name, 80))
+		}
+		changes[name] = &value
+	}
+	return changes, nil
+}
+
+var secretive = regexp.MustCompile(`(?i)(SECRET|TOKEN|PASSWORD|PASSWD|API_?KEY|PRIVATE_?KEY)`)
+
+// warnOfSecrets tells somebody who is about to show a password to everybody.
+func (c commands) warnOfSecrets(changes map[string]*string) {
+	for _, name := range slices.Sorted(maps.Keys(changes)) {
+		if secretive.MatchString(name) {
+			c.Warnf("every viewer of the app can read %s; a secret is set with: picloud secret set %s", name, name)
+		}
+	}
+}
+
+func (c commands) listEnv(cmd *cobra.Command, function string) error {
+	env, err := command.Call(c.Base, cmd, "list variables of", c.owner(function), func(ctx context.Context, node *command.Node) (picloud.Env, error) {
+		if function == "" {
+			return client.Read[client.Env](node.GetEnv(ctx, c.App))
+		}
+		f, err := client.Read[client.Function](node.GetFunction(ctx, c.App, function))
+		return f.Settings.Env, err
+	})
+	if err != nil {
+		return c.noOwner(err, function)
+	}
+	return c.printEnv(env, "")
+}
+
+// printEnv prints variables; note says to people what has changed.
+func (c commands) printEnv(env picloud.Env, note string) error {
+	if env == nil {
+		env = picloud.Env{} // {} in JSON, not null
+	}
+	return c.Print(env, func() {
+		if note != "" {
+			c.Printf("%s\n", note)
+			return
+		}
+		if len(env) == 0 {
+			c.Notef("There are no variables. Set one with: %s", failure.InApp("picloud env set NAME=VALUE", c.App))
+			return
+		}
+		rows := make([][]string, 0, len(env))
+		for _, name := range slices.Sorted(maps.Keys(env)) {
+			rows = append(rows, []string{name, oneLine(env[name])})
+		}
+		c.Table("NAME VALUE", rows)
+	})
+}
+
+// changeEnv sets variables, and takes away those whose value is nil.
+func (c commands) changeEnv(cmd *cobra.Command, function string, changes map[string]*string) error {
+	resource := c.owner(function)
+	env, err := command.Call(c.Base, cmd, "change variables of", resource, func(ctx context.Context, node *command.Node) (picloud.Env, error) {
+		if function == "" {
+			return changeAppEnv(ctx, node, c.App, changes)
+		}
+		f, err := changeFunction(ctx, node, c.App, function, func(f client.Function) (any, error) {
+			return map[string]any{"env": changes}, missingVariables(f.Settings.Env, changes)
+		})
+		return f.Settings.Env, err
+	})
+	if err != nil {
+		return c.noOwner(err, function)
+	}
+	return c.printEnv(env, strings.Join(slices.Sorted(maps.Keys(changes)), ", ")+" "+verb(changes)+" for "+resource)
+}
+
+// owner is whose variables they are: a function's, or with "" the app's.
+func (c commands) owner(function string) string {
+	if function == "" {
+		return c.App
+	}
+	return c.App + "/" + function
+}
+
+// noOwner says how to get what has the variables, if it was not found.
+func (c commands) noOwner(err error, function string) error {
+	if function == "" {
+		return failure.NoApp(err, c.App)
+	}
+	return failure.NoFunction(err, c.App, function)
+}
+
+func verb(changes map[string]*string) string {
+	for _, value := range changes {
+		if value == nil {
+			return "unset"
+		}
+	}
+	return "set"
+}
+
+// changeAppEnv replaces the variables of an app by themselves with changes.
+func changeAppEnv(ctx context.Context, node *command.Node, app string, changes map[string]*string) (picloud.Env, error) {
+	return onTop(func() (picloud.Env, error) {
+		env, etag, err := readTagged[client.Env](node.GetEnv(ctx, app))
+		if err == nil {
+			err = missingVariables(env, changes)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for name, value := range changes {
+			if value == nil {
+				delete(env, name)
+			} else {
+				env[name] = *value
+			}
+		}
+		return client.Read[client.Env](node.ReplaceEnv(ctx, app, &client.ReplaceEnvParams{IfMatch: &etag}, env))
+	})
+}
+
+// missingVariables refuses to take away what is not there.
+func missingVariables(env picloud.Env, changes map[string]*string) error {
+	for _, name := range slices.Sorted(maps.Keys(changes)) {
+		if _, ok := env[name]; changes[name] == nil && !ok {
+			return &picloud.Error{
+				Code: picloud.CodeNotFound, Detail: "there is no variable " + picloud.Shorten(name, 80) + "; nothing was changed",
+				Hint: "picloud env ls lists those that there are",
+			}
+		}
+	}
+	return nil
+}
+
+// oneLine writes a value as a part of a table: quoted if it holds what a line
+// cannot.
+func oneLine(value string) string {
+	if value == "" || strings.TrimSpace(value) != value || strings.ContainsFunc(value, unicode.IsControl) {
+		return strconv.Quote(value)
+	}
+	return value
+}

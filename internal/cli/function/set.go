@@ -1,0 +1,48 @@
+package function
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/internal/cli/command"
+	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/cli/setting"
+	"github.com/picloud/picloud/manager/api/client"
+)
+
+func (c commands) functionSetCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "set FUNCTION",
+		Short: "Change a function's limits, methods and CORS",
+		Long: "Change settings of a function. What is not named stays as it is; --reset takes a setting back to its\n" +
+			"default: of a limit that is the app's, else the node's, else the one named here. Every node applies the\n" +
+			"change without a restart and without a new version. For variables there is picloud env --function, for\n" +
+			"what it may connect to picloud egress.",
+		Example: "  picloud function set hello --timeout 2s --memory 32MiB\n" +
+			"  picloud function set hello --methods GET,HEAD --cors-origins https://example.org\n" +
+			"  picloud function set hello --reset timeout,cors",
+		Args:              command.Args(1, 1),
+		ValidArgsFunction: c.CompleteFunctions,
+	}
+	flags := setting.AddFlags(cmd, setting.OfFunction(), "limits", "env", "egress", "cors")
+	ifMatch := setting.IfRevision(cmd, "function")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		settings, err := flags.Patch(cmd)
+		if err != nil {
+			return err
+		}
+		patch, err := setting.InSettings(settings)
+		if err != nil {
+			return err
+		}
+		f, err := command.Call(c.Base, cmd, "change function", c.App+"/"+names[0], func(ctx context.Context, node *command.Node) (client.Function, error) {
+			return client.Read[client.Function](node.UpdateFunction(ctx, c.App, names[0], &client.UpdateFunctionParams{IfMatch: ifMatch()}, patch))
+		})
+		if err != nil {
+			return failure.NoFunction(err, c.App, names[0])
+		}
+		return c.showFunction(cmd, f)
+	}
+	return cmd
+}

@@ -1,0 +1,111 @@
+package function
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/cli/command"
+	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/cli/setting"
+	"github.com/picloud/picloud/internal/cli/target"
+	"github.com/picloud/picloud/manager/api/client"
+)
+
+func (c commands) functionCommand() *cobra.Command {
+	ls := c.lsCommand()
+	rm := c.rmCommand()
+	return command.Noun("function", "Show and change functions: limits, methods, CORS, code",
+		ls, c.functionShowCommand(), c.functionSetCommand(), c.functionCodeCommand(), rm)
+}
+
+func (c commands) functionShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "show FUNCTION",
+		Short:             "Show a function, its live version and its settings",
+		Args:              command.Args(1, 1),
+		ValidArgsFunction: c.CompleteFunctions,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			f, err := command.Call(c.Base, cmd, "show function", c.App+"/"+names[0], func(ctx context.Context, node *command.Node) (client.Function, error) {
+				return client.Read[client.Function](node.GetFunction(ctx, c.App, names[0]))
+			})
+			if err != nil {
+				return failure.NoFunction(err, c.App, names[0])
+			}
+			return c.showFunction(cmd, f)
+		},
+	}
+}
+
+// showFunction prints a function, for people with the settings in force.
+func (c commands) showFunction(cmd *cobra.Command, f client.Function) error {
+	return c.Print(f, func() { c.printFunction(f, setting.DefaultsOf(c.Base, cmd, f.App)) })
+}
+
+// printFunction writes the settings in force: what is set, and the defaults.
+func (c commands) printFunction(f client.Function, defaults []setting.Source) {
+	version := "none is live"
+	if f.Version > 0 {
+		version = fmt.Sprintf("v%d", f.Version)
+	}
+	rows := [][]string{
+		{"version", version},
+		{"url", c.FunctionURL("/fn/" + f.App + "/" + f.Name)},
+		{"changed", c.Ago(f.UpdatedAt)},
+		{"revision", fmt.Sprint(f.Rev)},
+		{"methods", target.FirstOf(strings.Join(f.Settings.Methods, ", "), "all")},
+		{"cors", corsText(f.Settings.CORS)},
+	}
+	rows = append(rows, corsRows(f.Settings.CORS)...)
+	rows = append(rows, [][]string{
+		{"env", target.FirstOf(strings.Join(slices.Sorted(maps.Keys(f.Settings.Env)), ", "), "only the app's")},
+		{"secrets", secretsText(f.Settings.Secrets)},
+		{"egress", target.FirstOf(strings.Join(f.Settings.Egress, ", "), "nowhere")},
+	}...)
+	rows = append(rows, setting.Rows(append([]setting.Source{{Name: "function", Limits: setting.TextsOf(f.Settings.Limits)}}, defaults...)...)...)
+	c.Table("NAME "+f.App+"/"+f.Name, rows)
+}
+
+func secretsText(names []string) string {
+	if names == nil {
+		return "all of the app's"
+	}
+	return target.FirstOf(strings.Join(names, ", "), "none")
+}
+
+func corsText(cors *picloud.CORS) string {
+	if cors == nil {
+		return "off"
+	}
+	text := strings.Join(cors.Origins, ", ")
+	if cors.Credentials {
+		text += " with credentials"
+	}
+	return text
+}
+
+// corsRows are the parts of CORS that are set, under the names of their flags.
+func corsRows(cors *picloud.CORS) (rows [][]string) {
+	if cors == nil {
+		return nil
+	}
+	for _, part := range []struct {
+		name   string
+		values []string
+	}{
+		{"cors-methods", cors.Methods}, {"cors-headers", cors.Headers}, {"cors-expose", cors.Expose},
+	} {
+		if len(part.values) > 0 {
+			rows = append(rows, []string{part.name, strings.Join(part.values, ", ")})
+		}
+	}
+	if cors.MaxAge > 0 {
+		rows = append(rows, []string{"cors-max-age", cors.MaxAge.String()})
+	}
+	return rows
+}

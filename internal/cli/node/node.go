@@ -1,0 +1,110 @@
+// Package node holds the commands for the nodes of the cluster.
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/internal/cli/command"
+	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/cli/setting"
+	"github.com/picloud/picloud/manager/api/client"
+)
+
+// Command returns `picloud node`.
+func Command(base *command.Base) *cobra.Command {
+	c := commands{base}
+	return command.Noun("node", "Show nodes, and change the limits that they give to functions",
+		&cobra.Command{
+			Use:   "ls",
+			Short: "List the nodes of the cluster",
+			Args:  command.Args(0, 0),
+			RunE:  c.listNodes,
+		},
+		&cobra.Command{
+			Use:               "show NODE",
+			Short:             "Show a node and the limits that it gives to functions",
+			Args:              command.Args(1, 1),
+			ValidArgsFunction: c.CompleteNodes,
+			RunE: func(cmd *cobra.Command, names []string) error {
+				n, err := command.Call(c.Base, cmd, "show node", names[0], func(ctx context.Context, node *command.Node) (client.Node, error) {
+					return client.Read[client.Node](node.GetNode(ctx, names[0]))
+				})
+				if err != nil {
+					return failure.NoNode(err)
+				}
+				return c.Print(n, func() { c.printNode(n) })
+			},
+		},
+		c.nodeSetCommand(),
+	)
+}
+
+// commands are the commands of this package, on what all commands share.
+type commands struct{ *command.Base }
+
+func (c commands) nodeSetCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "set NODE",
+		Short: "Change the limits of functions that set none, and whose app sets none (cluster admins only)",
+		Long: "Change the limits that a node gives to functions which set none and whose app sets none. What is not named\n" +
+			"stays as it is; --reset takes a limit back to its default. The node applies the change without a restart.",
+		Example: "  picloud node set pi-zero --memory 32MiB --concurrency 8",
+		Args:    command.Args(1, 1),
+
+		ValidArgsFunction: c.CompleteNodes,
+	}
+	flags := setting.AddFlags(cmd, setting.Limits(), "limits")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		limits, err := flags.Patch(cmd)
+		if err != nil {
+			return err
+		}
+		patch, err := json.Marshal(limits)
+		if err != nil {
+			return err
+		}
+		n, err := command.Call(c.Base, cmd, "change node", names[0], func(ctx context.Context, node *command.Node) (client.Node, error) {
+			return client.Read[client.Node](node.UpdateNode(ctx, names[0], patch))
+		})
+		if err != nil {
+			return failure.NoNode(err)
+		}
+		return c.Print(n, func() { c.printNode(n) })
+	}
+	return cmd
+}
+
+func (c commands) printNode(n client.Node) {
+	rows := [][]string{
+		{"id", n.ID},
+		{"version", n.Version},
+		{"revision", fmt.Sprint(n.Rev)},
+		{"started", c.Ago(n.StartedAt)},
+		{"seen", c.Ago(n.SeenAt)},
+	}
+	c.Table("NAME "+n.Name, append(rows, setting.Rows(setting.Source{Name: "node", Limits: setting.TextsOf(n.Limits)})...))
+}
+
+func (c commands) listNodes(cmd *cobra.Command, _ []string) error {
+	nodes, err := command.Call(c.Base, cmd, "list nodes", "", func(ctx context.Context, node *command.Node) (client.NodeList, error) {
+		return client.Read[client.NodeList](node.ListNodes(ctx))
+	})
+	if err != nil {
+		return err
+	}
+	return c.Print(nodes.Items, func() {
+		rows := make([][]string, 0, len(nodes.Items))
+		for _, n := range nodes.Items {
+			state := "away"
+			if n.Alive(c.Now()) {
+				state = "alive"
+			}
+			rows = append(rows, []string{n.Name, state, n.Version, fmt.Sprint(n.Rev), c.Ago(n.SeenAt)})
+		}
+		c.Table("NAME STATE VERSION REVISION SEEN", rows)
+	})
+}

@@ -1,0 +1,36 @@
+package output
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// Outlet is standard output. It remembers that something could not be written,
+// so that no command ends well whose output is cut: on a full disk, say.
+type Outlet struct {
+	io.Writer
+	err error
+}
+
+// Err returns the first error of a write, or nil.
+func (o *Outlet) Err() error { return o.err }
+
+// Write implements io.Writer.
+func (o *Outlet) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// Terminal reports whether stream is a terminal that a person looks at.
+func Terminal(stream any) bool {
+	if o, ok := stream.(*Outlet); ok {
+		stream = o.Writer
+	}
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,63 @@
+package people
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/internal/cli/command"
+	"github.com/picloud/picloud/manager/api/client"
+)
+
+func (c commands) appCommand() *cobra.Command {
+	return command.Noun("app", "Manage apps: groups of functions that share members and executors",
+		&cobra.Command{
+			Use:   "ls",
+			Short: "List the apps that you are a member of",
+			Args:  command.Args(0, 0),
+			RunE:  func(cmd *cobra.Command, _ []string) error { return c.listApps(cmd) },
+		},
+		&cobra.Command{
+			Use:   "add APP",
+			Short: "Create an app; you become its owner",
+			Args:  command.Args(1, 1),
+			RunE: func(cmd *cobra.Command, names []string) error {
+				app, err := command.Call(c.Base, cmd, "create app", names[0], func(ctx context.Context, node *command.Node) (client.App, error) {
+					return client.Read[client.App](node.CreateApp(ctx, client.NewApp{Name: names[0]}))
+				})
+				if err != nil {
+					return err
+				}
+				return c.Print(app, func() { c.Printf("app %s created\n", app.Name) })
+			},
+		},
+		c.appShowCommand(),
+		c.appSetCommand(),
+		c.Removal("rm APP", "Delete an app with its functions and members", "app", c.CompleteApps,
+			func(ctx context.Context, node *command.Node, name string) error {
+				_, err := client.Read[client.Nothing](node.DeleteApp(ctx, name))
+				return node.Fail(err, "delete app", name)
+			}),
+	)
+}
+
+func (c commands) listApps(cmd *cobra.Command) error {
+	apps, more, err := command.List(c.Base, cmd, "list apps", "", func(ctx context.Context, node *command.Node, limit *int, cursor *string) ([]client.App, string, error) {
+		return node.Apps(ctx, limit, cursor)
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Cut(more)
+	return c.Print(apps, func() {
+		if len(apps) == 0 {
+			c.Notef("You are a member of no app. Make one with: picloud app add NAME, or let its admin add you: picloud member add USER ROLE --app APP")
+			return
+		}
+		rows := make([][]string, 0, len(apps))
+		for _, a := range apps {
+			rows = append(rows, []string{a.Name, c.Ago(a.CreatedAt)})
+		}
+		c.Table("NAME CREATED", rows)
+	})
+}

@@ -1,0 +1,102 @@
+package people
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/cli/command"
+	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/manager/api/client"
+)
+
+func (c commands) memberCommand() *cobra.Command {
+	add := &cobra.Command{
+		Use:     "add USER ROLE",
+		Short:   "Make a user a member of the app",
+		Long:    "Make a user a member of the app. A membership that exists is never changed: exit code 4.\nRoles: " + roleList() + "; each includes those before it.",
+		Example: "  picloud member add ada developer --app shop",
+		RunE: c.memberChange("add member", func(ctx context.Context, node *command.Node, user string, role picloud.Role) (client.Member, error) {
+			return client.Read[client.Member](node.AddMember(ctx, c.App, client.NewMember{User: user, Role: role}))
+		}),
+	}
+	change := &cobra.Command{
+		Use:     "role USER ROLE",
+		Short:   "Change a member's role",
+		Long:    "Change a member's role. A membership that does not exist is never created: exit code 3.\nRoles: " + roleList() + "; each includes those before it.",
+		Example: "  picloud member role ada admin --app shop",
+		RunE: c.memberChange("change member", func(ctx context.Context, node *command.Node, user string, role picloud.Role) (client.Member, error) {
+			return client.Read[client.Member](node.SetMemberRole(ctx, c.App, user, client.MemberPatch{Role: role}))
+		}),
+	}
+	for _, cmd := range []*cobra.Command{add, change} {
+		cmd.Args = command.Args(2, 2)
+		cmd.ValidArgsFunction = completeRole
+	}
+	return command.Noun("member", "Manage who may do what in an app",
+		&cobra.Command{
+			Use:   "ls",
+			Short: "List the members of the app",
+			Args:  command.Args(0, 0),
+			RunE:  func(cmd *cobra.Command, _ []string) error { return c.listMembers(cmd) },
+		},
+		add, change,
+		c.Removal("rm USER", "Remove a member from the app", "member", nil,
+			func(ctx context.Context, node *command.Node, user string) error {
+				_, err := client.Read[client.Nothing](node.RemoveMember(ctx, c.App, user))
+				return node.Fail(err, "remove member", c.App+"/"+user)
+			}),
+	)
+}
+
+// memberChange makes the RunE of a command that takes USER ROLE.
+func (c commands) memberChange(op string, send func(context.Context, *command.Node, string, picloud.Role) (client.Member, error)) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, given []string) error {
+		role := picloud.Role(given[1])
+		if !role.Valid() {
+			return failure.Usagef(cmd, "%q is not a role: %s", given[1], roleList())
+		}
+		m, err := command.Call(c.Base, cmd, op, c.App+"/"+given[0], func(ctx context.Context, node *command.Node) (client.Member, error) {
+			return send(ctx, node, given[0], role)
+		})
+		if err != nil {
+			return err
+		}
+		return c.Print(m, func() { c.Printf("%s is %s of app %s\n", m.User, m.Role, m.App) })
+	}
+}
+
+func (c commands) listMembers(cmd *cobra.Command) error {
+	members, more, err := command.List(c.Base, cmd, "list members of", c.App, func(ctx context.Context, node *command.Node, limit *int, cursor *string) ([]client.Member, string, error) {
+		page, err := client.Read[client.MemberList](node.ListMembers(ctx, c.App, &client.ListMembersParams{Limit: limit, Cursor: cursor}))
+		return page.Items, page.Next, err
+	})
+	if err != nil {
+		return failure.NoApp(err, c.App)
+	}
+	defer c.Cut(more)
+	return c.Print(members, func() {
+		rows := make([][]string, 0, len(members))
+		for _, m := range members {
+			rows = append(rows, []string{m.User, string(m.Role), m.GrantedBy, c.Ago(m.UpdatedAt)})
+		}
+		c.Table("USER ROLE BY CHANGED", rows)
+	})
+}
+
+func roleList() string {
+	names := make([]string, 0, len(picloud.Roles))
+	for _, r := range picloud.Roles {
+		names = append(names, string(r))
+	}
+	return strings.Join(names, ", ")
+}
+
+func completeRole(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(given) != 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return strings.Split(roleList(), ", "), cobra.ShellCompDirectiveNoFileComp
+}

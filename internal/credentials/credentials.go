@@ -1,0 +1,93 @@
+// Package credentials holds the file that says how to reach a node and as whom.
+// A node writes one into its data folder at its first start; `picloud login`
+// writes another into the user's configuration.
+package credentials
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/picloud/picloud/internal/datadir"
+)
+
+// Name is the name of the file in a node's data folder.
+const Name = "credentials"
+
+// MaxSize bounds what is read of a file or stream that holds a token, in bytes.
+const MaxSize = 64 << 10
+
+// Why a file that could be read holds no credentials. Neither quotes the file:
+// it may hold a token.
+var (
+	ErrFormat  = errors.New("is no JSON credentials file")
+	ErrNoToken = errors.New("holds no token")
+)
+
+// File is the content of a credentials file.
+type File struct {
+	Server string `json:"server"` // URL of the control API
+	// Functions is the URL that functions are below. Empty: port 8080 of the server.
+	Functions string `json:"functions,omitempty"`
+	User      string `json:"user,omitempty"`
+	Token     string `json:"token"`
+}
+
+// Path is where a node with that data folder keeps its file.
+func Path(dataDir string) string { return filepath.Join(dataDir, Name) }
+
+// Read reads the file at path. open says that others than its owner may read it.
+func Read(path string) (f File, open bool, err error) {
+	data, open, err := ReadSecret(path)
+	if err != nil {
+		return File{}, false, err
+	}
+	if err := json.Unmarshal(data, &f); err != nil {
+		return File{}, open, ErrFormat
+	}
+	if f.Token == "" {
+		return f, open, ErrNoToken
+	}
+	return f, open, nil
+}
+
+// Write replaces the file at path, and makes its folder if it is missing. Only
+// the owner can read the file, from its first byte on. A crash leaves either the
+// old file or the new one.
+func Write(path string, f File) error {
+	data, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return datadir.WriteFile(path, append(data, '\n'))
+}
+
+// ReadSecret reads a small file. open says that others than its owner may read it.
+func ReadSecret(path string) (data []byte, open bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	data, err = ReadSmall(f)
+	return data, info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0, err
+}
+
+// ReadSmall reads a stream of at most MaxSize bytes; a longer one is an error.
+func ReadSmall(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
+	if err == nil && len(data) > MaxSize {
+		err = fmt.Errorf("holds more than %d bytes", MaxSize)
+	}
+	return data, err
+}
