@@ -20,13 +20,13 @@ func (d *DB) Apps() Apps { return Apps{d} }
 const (
 	appColumns = `name, settings, rev, created_at`
 
-	// sqlAppCreate makes app $2, at revision $3, with its creator, a cluster
-	// admin, as owner. Nodes are no longer told that it is gone.
+	// sqlAppCreate makes app $2, at the revision of the change, with its creator,
+	// a cluster admin, as owner. Nodes are no longer told that it is gone.
 	sqlAppCreate = `
 WITH creator AS (
     SELECT name FROM usr WHERE ` + isAdmin + `
 ), created AS (
-    INSERT INTO app (name, rev) SELECT $2, $3 FROM creator ON CONFLICT DO NOTHING RETURNING ` + appColumns + `
+    INSERT INTO app (name, rev) SELECT $2, catalog_head.rev FROM creator, catalog_head ON CONFLICT DO NOTHING RETURNING ` + appColumns + `
 ), owner AS (
     INSERT INTO member (app, usr, role, granted_by)
     SELECT created.name, creator.name, 'owner', creator.name FROM created, creator
@@ -78,11 +78,11 @@ func (a Apps) Create(ctx context.Context, actor picloud.Actor, name string) (out
 }
 
 // createApp makes an app on behalf of a cluster admin.
-func (c *change) createApp(ctx context.Context, name string) (picloud.App, error) {
-	if err := c.bump(ctx); err != nil {
-		return picloud.App{}, err
-	}
-	app, err := queryOne(ctx, c.tx, appRow, sqlAppCreate, actingAdmin(c.actor), name, c.rev)
+func (c *change) createApp(ctx context.Context, name string) (app picloud.App, err error) {
+	err = c.pipeline(ctx, func(b *pgx.Batch) {
+		c.queueBump(b)
+		into(b.Queue(sqlAppCreate, actingAdmin(c.actor), name), appRow, &app)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = c.s.exists()
 	}
@@ -101,7 +101,7 @@ func (a Apps) UpdateSettings(ctx context.Context, actor picloud.Actor, app strin
 	if err != nil {
 		return out, fmt.Errorf("write settings: %w", err)
 	}
-	_, err = a.db.change(ctx, s, actor, app, picloud.RoleAdmin, false, func(ctx context.Context, c *change) error {
+	_, err = a.db.change(ctx, s, actor, app, picloud.RoleAdmin, func(ctx context.Context, c *change) error {
 		out, err = queryOne(ctx, c.tx, appRow, sqlAppGet, app)
 		switch {
 		case err != nil:
@@ -165,7 +165,7 @@ func (a Apps) List(ctx context.Context, actor picloud.Actor, page picloud.Page) 
 // keys. It returns the catalog's revision without the app. Its owners may.
 func (a Apps) Delete(ctx context.Context, actor picloud.Actor, name string) (rev int64, err error) {
 	s := subject{"delete app", name}
-	return a.db.change(ctx, s, actor, name, picloud.RoleOwner, false, func(ctx context.Context, c *change) error {
+	return a.db.change(ctx, s, actor, name, picloud.RoleOwner, func(ctx context.Context, c *change) error {
 		if err := a.db.bury(ctx, c, name, ""); err != nil {
 			return err
 		}

@@ -46,16 +46,21 @@ func (c *change) stands() int64 { return cmp.Or(c.rev, c.head) }
 // change runs fn in a transaction that holds the catalog's lock and the app's,
 // after it has made sure that the actor has the role need there. Statements of
 // fn see everything that was committed before. It returns the revision at which
-// the change stands. When mayCreate is set, an app that does not exist is
-// created for a cluster admin.
-func (d *DB) change(ctx context.Context, s subject, actor picloud.Actor, app string, need picloud.Role, mayCreate bool, fn func(context.Context, *change) error) (rev int64, err error) {
+// the change stands.
+func (d *DB) change(ctx context.Context, s subject, actor picloud.Actor, app string, need picloud.Role, fn func(context.Context, *change) error) (rev int64, err error) {
+	return d.changeOrMake(ctx, s, actor, app, need, nil, fn)
+}
+
+// changeOrMake is change that first makes an app that is missing, with makeApp,
+// when makeApp is not nil and the actor is a cluster admin.
+func (d *DB) changeOrMake(ctx context.Context, s subject, actor picloud.Actor, app string, need picloud.Role, makeApp, fn func(context.Context, *change) error) (rev int64, err error) {
 	if !picloud.ValidName(app) {
 		return 0, s.notFound()
 	}
 	return d.transact(ctx, s, actor, func(ctx context.Context, c *change) error {
 		err := c.enter(ctx, app, need, true)
-		if mayCreate && c.admin && errors.Is(err, picloud.ErrNotFound) {
-			_, err = c.createApp(ctx, app)
+		if makeApp != nil && c.admin && errors.Is(err, picloud.ErrNotFound) {
+			err = makeApp(ctx, c)
 		}
 		if err != nil {
 			return err
@@ -165,6 +170,39 @@ func (c *change) bump(ctx context.Context) error {
 		return nil
 	}
 	return c.tx.QueryRow(ctx, sqlHeadBump).Scan(&c.rev, nil)
+}
+
+// queueBump is bump as a part of a pipeline: the statements after it read the
+// change's revision from catalog_head.
+func (c *change) queueBump(b *pgx.Batch) {
+	if c.rev == 0 {
+		b.Queue(sqlHeadBump).QueryRow(func(row pgx.Row) error { return row.Scan(&c.rev, nil) })
+	}
+}
+
+// pipeline sends several statements in one round trip. Each of them sees what
+// those before it did, but their results come when all were sent: a statement
+// gets no argument from one before it.
+func (c *change) pipeline(ctx context.Context, queue func(*pgx.Batch)) error {
+	b := &pgx.Batch{}
+	queue(b)
+	return c.tx.SendBatch(ctx, b).Close() // reads the results into what was queued with them
+}
+
+// into reads the one row that a queued statement returns.
+func into[T any](q *pgx.QueuedQuery, row pgx.RowToFunc[T], to *T) {
+	q.Query(func(rows pgx.Rows) (err error) {
+		*to, err = pgx.CollectExactlyOneRow(rows, row)
+		return err
+	})
+}
+
+// allInto reads the rows that a queued statement returns.
+func allInto[T any](q *pgx.QueuedQuery, row pgx.RowToFunc[T], to *[]T) {
+	q.Query(func(rows pgx.Rows) (err error) {
+		*to, err = pgx.CollectRows(rows, row)
+		return err
+	})
 }
 
 func (c *change) exec(ctx context.Context, sql string, args ...any) error {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -19,7 +18,15 @@ func (d *DB) Deployments() Deployments { return Deployments{d} }
 const (
 	deploymentColumns = `id, app, function, version, rev, rollback, created_by, created_at`
 
-	sqlFunctionLive = `SELECT coalesce(live, 0) FROM function WHERE app = $1 AND name = $2`
+	// sqlDeployState is what making version $3 live finds: no row when there is
+	// no such function, else the live version, version $3 itself, and the one
+	// that was live before the live one; each is 0 when there is none.
+	sqlDeployState = `
+SELECT coalesce(f.live, 0), coalesce(v.number, 0), coalesce((
+    SELECT d.version FROM deployment d
+    WHERE d.app = f.app AND d.function = f.name AND d.version <> coalesce(f.live, 0) ORDER BY d.id DESC LIMIT 1), 0)
+FROM function f LEFT JOIN version v ON v.app = f.app AND v.function = f.name AND v.number = $3::bigint
+WHERE f.app = $1 AND f.name = $2`
 
 	sqlDeploymentGet = `
 SELECT ` + deploymentColumns + ` FROM deployment WHERE app = $1 AND function = $2 AND id = $3`
@@ -31,19 +38,17 @@ SELECT ` + deploymentColumns + ` FROM deployment WHERE app = $1 AND function = $
 SELECT ` + deploymentColumns + ` FROM deployment
 WHERE app = $1 AND function = $2 AND id < $3 ORDER BY id DESC LIMIT $4`
 
-	// sqlDeploymentBefore finds the version that was live before $3 became so.
-	sqlDeploymentBefore = `
-SELECT version FROM deployment WHERE app = $1 AND function = $2 AND version <> $3 ORDER BY id DESC LIMIT 1`
-
-	// sqlDeploy makes a version live: the function, its record, and no tombstone.
+	// sqlDeploy makes version $3, 0 standing for the newest, live at the revision
+	// of the change: the function, its record, and no tombstone.
 	sqlDeploy = `
 WITH live AS (
-    UPDATE function SET live = $3, rev = $4, updated_at = now() WHERE app = $1 AND name = $2
+    UPDATE function SET live = CASE WHEN $3::int = 0 THEN versions ELSE $3 END, rev = catalog_head.rev, updated_at = now()
+    FROM catalog_head WHERE app = $1 AND name = $2 RETURNING function.live, function.rev
 ), risen AS (
     DELETE FROM tombstone WHERE app = $1 AND function = $2
 )
 INSERT INTO deployment (app, function, version, rev, rollback, created_by)
-VALUES ($1, $2, $3, $4, $5, $6) RETURNING ` + deploymentColumns
+SELECT $1, $2, live, rev, $4, $5 FROM live RETURNING ` + deploymentColumns
 
 	sqlDeploymentPrune = `
 DELETE FROM deployment WHERE app = $1 AND function = $2 AND id <= (
@@ -62,7 +67,10 @@ func (s Deployments) Deploy(ctx context.Context, actor picloud.Actor, app, funct
 	if !picloud.ValidName(function) {
 		return out, sub.notFound()
 	}
-	_, err = s.db.change(ctx, sub, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	_, err = s.db.change(ctx, sub, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *change) error {
+		if version == 0 {
+			return sub.notFound() // versions count from 1
+		}
 		out, err = s.db.deploy(ctx, c, app, function, version, false)
 		return err
 	})
@@ -76,52 +84,60 @@ func (s Deployments) Rollback(ctx context.Context, actor picloud.Actor, app, fun
 	if !picloud.ValidName(function) {
 		return out, sub.notFound()
 	}
-	_, err = s.db.change(ctx, sub, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
-		version := to
-		if version == 0 {
-			if version, err = c.before(ctx, app, function); err != nil {
-				return err
-			}
-		}
-		out, err = s.db.deploy(ctx, c, app, function, version, true)
+	_, err = s.db.change(ctx, sub, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *change) error {
+		out, err = s.db.deploy(ctx, c, app, function, to, true)
 		return err
 	})
 	return out, err
 }
 
-// before finds the version that was live before the present one.
-func (c *change) before(ctx context.Context, app, function string) (version int, err error) {
-	var live int
-	if err := c.tx.QueryRow(ctx, sqlFunctionLive, app, function).Scan(&live); err != nil {
-		return 0, err
-	}
-	err = c.tx.QueryRow(ctx, sqlDeploymentBefore, app, function, live).Scan(&version)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, c.s.fail(picloud.CodeConflict, "no other version was live before", "name the version to go to")
-	}
-	return version, err
+// deployable is what making a version live finds: the live version, the wanted
+// one, and the one that was live before; each is 0 when there is none.
+type deployable struct{ live, wanted, before int }
+
+func deployableRow(row pgx.CollectableRow) (d deployable, err error) {
+	err = row.Scan(&d.live, &d.wanted, &d.before)
+	return d, err
 }
 
-// deploy makes a version live within a change.
+// deploy makes a version live within a change; version 0 is the one that was
+// live before the present one. It takes two round trips: one looks at the
+// function, and one writes.
 func (d *DB) deploy(ctx context.Context, c *change, app, function string, version int, rollback bool) (out picloud.Deployment, err error) {
-	if _, err := queryOne(ctx, c.tx, versionRow, sqlVersionGet, app, function, int64(version)); err != nil {
+	var found deployable
+	var newest []picloud.Deployment
+	err = c.pipeline(ctx, func(b *pgx.Batch) {
+		into(b.Queue(sqlDeployState, app, function, int64(version)), deployableRow, &found)
+		allInto(b.Queue(sqlDeploymentNewest, app, function), deploymentRow, &newest)
+	})
+	switch {
+	case err != nil:
 		return out, err
+	case version == 0 && found.before == 0:
+		return out, c.s.fail(picloud.CodeConflict, "no other version was live before", "name the version to go to")
+	case version == 0:
+		version = found.before
+	case found.wanted == 0:
+		return out, c.s.notFound()
 	}
-	var live int
-	if err := c.tx.QueryRow(ctx, sqlFunctionLive, app, function).Scan(&live); err != nil {
-		return out, err
+	if found.live == version {
+		if len(newest) == 0 {
+			return out, c.s.notFound()
+		}
+		return newest[0], nil
 	}
-	if live == version {
-		return queryOne(ctx, c.tx, deploymentRow, sqlDeploymentNewest, app, function)
-	}
-	if err := c.bump(ctx); err != nil {
-		return out, err
-	}
-	out, err = queryOne(ctx, c.tx, deploymentRow, sqlDeploy, app, function, version, c.rev, rollback, c.actor.User)
-	if err != nil {
-		return out, err
-	}
-	return out, c.exec(ctx, sqlDeploymentPrune, app, function, d.maxDeployments)
+	err = c.pipeline(ctx, func(b *pgx.Batch) {
+		c.queueBump(b)
+		d.queueDeploy(b, c, app, function, version, rollback, &out)
+	})
+	return out, err
+}
+
+// queueDeploy makes a version live, 0 standing for the newest, once the change
+// has its revision, and removes the records of old deployments.
+func (d *DB) queueDeploy(b *pgx.Batch, c *change, app, function string, version int, rollback bool, out *picloud.Deployment) {
+	into(b.Queue(sqlDeploy, app, function, version, rollback, c.actor.User), deploymentRow, out)
+	b.Queue(sqlDeploymentPrune, app, function, d.maxDeployments)
 }
 
 // Get returns one deployment of a function. Viewers may.

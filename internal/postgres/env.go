@@ -68,7 +68,7 @@ func (e Env) Replace(ctx context.Context, actor picloud.Actor, app string, env p
 	if err != nil {
 		return 0, fmt.Errorf("write variables: %w", err)
 	}
-	_, err = e.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	_, err = e.db.change(ctx, s, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *change) error {
 		present, err := queryOne(ctx, c.tx, envRow, sqlEnvGet, app)
 		rev = present.rev
 		switch {

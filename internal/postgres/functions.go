@@ -71,7 +71,7 @@ func (f Functions) Create(ctx context.Context, actor picloud.Actor, app, name st
 	if err != nil {
 		return out, err
 	}
-	_, err = f.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	_, err = f.db.change(ctx, s, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *change) error {
 		if err := c.bump(ctx); err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func (f Functions) UpdateSettings(ctx context.Context, actor picloud.Actor, app,
 	if !picloud.ValidName(name) {
 		return out, s.notFound()
 	}
-	_, err = f.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	_, err = f.db.change(ctx, s, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *change) error {
 		if err := c.bump(ctx); err != nil {
 			return err
 		}
@@ -137,7 +137,7 @@ func (f Functions) Delete(ctx context.Context, actor picloud.Actor, app, name st
 	if !picloud.ValidName(name) {
 		return 0, s.notFound()
 	}
-	return f.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	return f.db.change(ctx, s, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *change) error {
 		present, err := queryOne(ctx, c.tx, functionRow, sqlFunctionGet, app, name)
 		if err != nil {
 			return err

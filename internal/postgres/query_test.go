@@ -46,6 +46,9 @@ func TestQueriesAreConstants(t *testing.T) {
 			if !ok || !sends.MatchString(method.Sel.Name) || len(call.Args) == 0 {
 				return true
 			}
+			if _, reads := call.Args[0].(*ast.FuncLit); reads {
+				return true // of a queued statement's result
+			}
 			calls++
 			at := 1 // after the context
 			if method.Sel.Name == "Queue" {

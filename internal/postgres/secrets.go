@@ -79,7 +79,7 @@ func (x Secrets) DataKey(ctx context.Context, actor picloud.Actor, app string, f
 	if len(fresh) == 0 || len(fresh) > maxWrapped {
 		return nil, s.fail(picloud.CodeInvalid, fmt.Sprintf("the wrapped key has %d bytes, not 1 to %d", len(fresh), maxWrapped), "")
 	}
-	_, err = x.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	_, err = x.db.change(ctx, s, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *change) error {
 		if err := c.tx.QueryRow(ctx, sqlDataKeyGet, app).Scan(&wrapped); err != nil || wrapped != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (x Secrets) Put(ctx context.Context, actor picloud.Actor, app, name string,
 	if len(sealed) > maxSealed {
 		return 0, s.fail(picloud.CodeTooLarge, fmt.Sprintf("a secret has at most %s", picloud.Size(picloud.MaxSecretSize)), "")
 	}
-	return x.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	return x.db.change(ctx, s, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *change) error {
 		if err := c.bump(ctx); err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (x Secrets) Delete(ctx context.Context, actor picloud.Actor, app, name stri
 	if !picloud.ValidVariable(name) {
 		return 0, s.notFound()
 	}
-	return x.db.change(ctx, s, actor, app, picloud.RoleDeveloper, false, func(ctx context.Context, c *change) error {
+	return x.db.change(ctx, s, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *change) error {
 		if err := c.bump(ctx); err != nil {
 			return err
 		}

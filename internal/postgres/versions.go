@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -23,7 +22,16 @@ const (
 
 	sqlVersionGet = `SELECT ` + versionColumns + versionFrom + `AND v.number = $3::bigint`
 
-	sqlVersionByDigest = `SELECT ` + versionColumns + versionFrom + `AND v.digest = $3`
+	// sqlPublishState is what a publication of digest $3 finds: no row when there
+	// is no such function, else the number of the live version, and the version
+	// that has the code; number 0 stands for none.
+	sqlPublishState = `
+SELECT coalesce(f.live, 0), f.app, f.name, coalesce(v.number, 0), $3::bytea, coalesce(octet_length(c.source), 0),
+       coalesce(v.created_by, ''), coalesce(v.created_at, f.created_at)
+FROM function f
+LEFT JOIN version v ON v.app = f.app AND v.function = f.name AND v.digest = $3
+LEFT JOIN code c ON c.digest = v.digest
+WHERE f.app = $1 AND f.name = $2`
 
 	sqlVersionList = `
 SELECT ` + versionColumns + versionFrom + `AND v.number < $3::bigint ORDER BY v.number DESC LIMIT $4`
@@ -32,11 +40,18 @@ SELECT ` + versionColumns + versionFrom + `AND v.number < $3::bigint ORDER BY v.
 
 	sqlCodeAdd = `INSERT INTO code (digest, source) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 
+	// sqlVersionAdd makes code $3, which has $5 bytes, the next version of a
+	// function.
 	sqlVersionAdd = `
 WITH f AS (
     UPDATE function SET versions = versions + 1 WHERE app = $1 AND name = $2 RETURNING versions
 )
-INSERT INTO version (app, function, number, digest, created_by) SELECT $1, $2, versions, $3, $4 FROM f`
+INSERT INTO version (app, function, number, digest, created_by) SELECT $1, $2, versions, $3, $4 FROM f
+RETURNING app, function, number, digest, $5::int, created_by, created_at`
+
+	// sqlFunctionAdd makes a function at the revision of the change.
+	sqlFunctionAdd = `
+INSERT INTO function (app, name, settings, rev) SELECT $1, $2, '{}', rev FROM catalog_head`
 )
 
 func versionRow(row pgx.CollectableRow) (v picloud.Version, err error) {
@@ -63,12 +78,15 @@ func (v Versions) Publish(ctx context.Context, actor picloud.Actor, p picloud.Pu
 	if err := checkPublication(s, p); err != nil {
 		return out, err
 	}
-	_, err = v.db.change(ctx, s, actor, p.App, picloud.RoleDeveloper, p.Create, func(ctx context.Context, c *change) error {
-		if out, err = c.version(ctx, p); err != nil || !p.Deploy {
+	var makeApp func(context.Context, *change) error
+	if p.Create {
+		makeApp = func(ctx context.Context, c *change) error {
+			_, err := c.createApp(ctx, p.App)
 			return err
 		}
-		d, err := v.db.deploy(ctx, c, p.App, p.Function, out.Version.Number, false)
-		out.Deployment = &d
+	}
+	_, err = v.db.changeOrMake(ctx, s, actor, p.App, picloud.RoleDeveloper, makeApp, func(ctx context.Context, c *change) error {
+		out, err = v.db.publish(ctx, c, p)
 		return err
 	})
 	if err != nil {
@@ -96,43 +114,70 @@ func checkPublication(s subject, p picloud.Publication) error {
 	return nil
 }
 
-// version finds or adds the version of a publication.
-func (c *change) version(ctx context.Context, p picloud.Publication) (out picloud.Published, err error) {
-	if err := c.function(ctx, p); err != nil {
-		return out, err
-	}
-	digest := picloud.DigestOf(p.Source)
-	out.Version, err = queryOne(ctx, c.tx, versionRow, sqlVersionByDigest, p.App, p.Function, digest[:])
-	if err == nil {
-		out.Existing = true
-		return out, nil
-	}
-	if !errors.Is(err, pgx.ErrNoRows) {
-		return out, err
-	}
-	if err := c.exec(ctx, sqlCodeAdd, digest[:], p.Source); err != nil {
-		return out, err
-	}
-	if err := c.exec(ctx, sqlVersionAdd, p.App, p.Function, digest[:], c.actor.User); err != nil {
-		return out, err
-	}
-	out.Version, err = queryOne(ctx, c.tx, versionRow, sqlVersionByDigest, p.App, p.Function, digest[:])
-	return out, err
+// published is what a publication finds.
+type published struct {
+	live    int             // the live version; 0: none
+	version picloud.Version // the one that has the code; number 0: none
 }
 
-// function makes sure that a publication's function exists.
-func (c *change) function(ctx context.Context, p picloud.Publication) error {
-	var exists bool
-	if err := c.tx.QueryRow(ctx, sqlFunctionExists, p.App, p.Function).Scan(&exists); err != nil || exists {
-		return err
+func publishedRow(row pgx.CollectableRow) (p published, err error) {
+	var digest []byte
+	v := &p.version
+	if err := row.Scan(&p.live, &v.App, &v.Function, &v.Number, &digest, &v.Size, &v.CreatedBy, &v.CreatedAt); err != nil {
+		return p, err
 	}
-	if !p.Create {
-		return c.s.notFound()
+	v.Digest, err = readDigest(digest)
+	return p, err
+}
+
+// publish carries out a publication within a change, in two round trips: one
+// looks at the function, and one writes all that is missing.
+func (d *DB) publish(ctx context.Context, c *change, p picloud.Publication) (out picloud.Published, err error) {
+	digest := picloud.DigestOf(p.Source)
+	var found []published
+	var newest []picloud.Deployment
+	err = c.pipeline(ctx, func(b *pgx.Batch) {
+		allInto(b.Queue(sqlPublishState, p.App, p.Function, digest[:]), publishedRow, &found)
+		allInto(b.Queue(sqlDeploymentNewest, p.App, p.Function), deploymentRow, &newest)
+	})
+	if err != nil {
+		return out, err
 	}
-	if err := c.bump(ctx); err != nil {
-		return err
+	var present published
+	exists := len(found) > 0
+	if exists {
+		present = found[0]
+	} else if !p.Create {
+		return out, c.s.notFound()
 	}
-	return c.exec(ctx, sqlFunctionCreate, p.App, p.Function, []byte("{}"), c.rev)
+	out.Version, out.Existing = present.version, present.version.Number > 0
+	switch {
+	case out.Existing && !p.Deploy:
+		return out, nil
+	case out.Existing && present.live == out.Version.Number:
+		if len(newest) == 0 {
+			return out, c.s.notFound()
+		}
+		out.Deployment = &newest[0]
+		return out, nil
+	}
+	err = c.pipeline(ctx, func(b *pgx.Batch) {
+		if p.Deploy || !exists {
+			c.queueBump(b)
+		}
+		if !exists {
+			b.Queue(sqlFunctionAdd, p.App, p.Function)
+		}
+		if !out.Existing {
+			b.Queue(sqlCodeAdd, digest[:], p.Source)
+			into(b.Queue(sqlVersionAdd, p.App, p.Function, digest[:], c.actor.User, len(p.Source)), versionRow, &out.Version)
+		}
+		if p.Deploy {
+			out.Deployment = new(picloud.Deployment)
+			d.queueDeploy(b, c, p.App, p.Function, out.Version.Number, false, out.Deployment)
+		}
+	})
+	return out, err
 }
 
 // List returns the versions of a function, newest first. Viewers may.
