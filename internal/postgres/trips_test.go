@@ -36,7 +36,8 @@ func counted(t *testing.T, dsn string) (*postgres.DB, *atomic.Int64) {
 			if err != nil {
 				return
 			}
-			server, err := net.Dial(pgconn.NetworkAddress(conf.Host, conf.Port))
+			network, address := pgconn.NetworkAddress(conf.Host, conf.Port)
+			server, err := net.Dial(network, address)
 			if err != nil {
 				client.Close()
 				continue
