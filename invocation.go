@@ -5,15 +5,6 @@ import (
 	"time"
 )
 
-// Trigger says what started an invocation.
-type Trigger string
-
-// The triggers.
-const (
-	TriggerHTTP  Trigger = "http"
-	TriggerDraft Trigger = "draft"
-)
-
 // Invocation is the record of one finished call. Synchronous calls are kept in
 // a ring per function on the node that served them, and lost at its restart.
 type Invocation struct {

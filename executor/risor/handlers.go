@@ -1,6 +1,10 @@
 package risor
 
-import "github.com/deepnoodle-ai/risor/v2/pkg/object"
+import (
+	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud"
+)
 
 // Handler is a function that a script may define for one kind of call.
 type Handler struct {
@@ -14,7 +18,7 @@ type Handler struct {
 // Handlers are the kinds of calls, in the order in which they are shown.
 var Handlers = []Handler{
 	{
-		Name:     "handle",
+		Name:     picloud.HandlerHTTP,
 		Doc:      "function handle(req) answers HTTP requests.",
 		argument: func(c *Call) object.Object { return &request{call: c} },
 		respond:  true,

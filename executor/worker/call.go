@@ -7,12 +7,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/risor"
 	"github.com/picloud/picloud/executor/wire"
 )
 
 // handlers says which handler serves a trigger.
-var handlers = map[string]string{"http": "handle", "draft": "handle"}
+var handlers = func() map[string]string {
+	m := map[string]string{}
+	for _, t := range picloud.Triggers {
+		m[string(t.Trigger)] = t.Handler
+	}
+	return m
+}()
 
 // call is one invocation under way. Its memory is used again.
 type call struct {
