@@ -12,7 +12,8 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// TestFaultAtTheLimit measures what a process used.
+// TestFaultAtTheLimit measures what a process used. The agent must have used less than
+// half of the limit, since its own peak counts: in this file it is still young.
 func TestFaultAtTheLimit(t *testing.T) {
 	e := launch(t, nil)
 	f := function(e, "shop", "f", func(l *picloud.Limits) { l.Memory = 400 << 20 })
