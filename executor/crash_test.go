@@ -50,12 +50,12 @@ func TestOthersOfAWorker(t *testing.T) {
 	wg.Wait()
 	require.Equal(t, 1, e.kills(causeCrash))
 
-	var guilty, other *picloud.Error
-	require.ErrorAs(t, errs["/crash-in/200"], &guilty)
+	var blamed, other *picloud.Error
+	require.ErrorAs(t, errs["/crash-in/200"], &blamed)
 	require.ErrorAs(t, errs["/host/1"], &other)
-	require.Equal(t, picloud.CodeFunctionCrash, guilty.Code)
-	require.Equal(t, "the executor ended while the function ran", guilty.Detail)
-	require.Zero(t, guilty.RetryAfter)
+	require.Equal(t, picloud.CodeFunctionCrash, blamed.Code)
+	require.Equal(t, "the executor ended while the function ran", blamed.Detail)
+	require.Zero(t, blamed.RetryAfter)
 	require.Equal(t, picloud.CodeFunctionCrash, other.Code)
 	require.Equal(t, "another call of the app ended the executor: it crashed", other.Detail)
 	require.Equal(t, time.Second, other.RetryAfter)
