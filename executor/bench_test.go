@@ -134,7 +134,7 @@ func coldStarts(b *testing.B, e *Executor) {
 		require.NoError(b, err)
 		b.StopTimer()
 		w := e.live("bench")
-		w.retire(causeIdle)
+		w.killIfIdle(causeIdle)
 		<-w.ended
 		b.StartTimer()
 	}

@@ -13,9 +13,11 @@ const (
 	breakerLongest = int64(30 * time.Second)
 )
 
-// breaker keeps an app whose workers crash in a loop from starting more. Open,
-// it allows no start; after a pause one, the probe. The probe's first answer
-// closes it, its crash doubles the pause. The pool's mu guards all but success.
+// breaker is a circuit breaker: it keeps an app whose workers crash in a loop from
+// starting more. While it is open it allows no start. After a pause it is half-open
+// and allows one start, the probe. The probe's first answer closes the breaker; its
+// crash opens it again with a doubled pause (exponential back-off). The pool's mu
+// guards all fields but probing.
 type breaker struct {
 	crashes [breakerCrashes]int64 // times of the last crashes, a ring; 0: none
 	next    int
@@ -24,7 +26,7 @@ type breaker struct {
 	probing atomic.Bool
 }
 
-// allow asks for a start. When there is none it returns how long to wait.
+// allow reports whether a worker may start. If not, it returns how long to wait.
 func (b *breaker) allow(now int64) (wait int64, ok bool) {
 	switch {
 	case b.until == 0:
@@ -32,16 +34,16 @@ func (b *breaker) allow(now int64) (wait int64, ok bool) {
 	case now < b.until:
 		return b.until - now, false
 	case b.probing.CompareAndSwap(false, true):
-		b.until = now + b.pause // should the probe not answer at all
+		b.until = now + b.pause // in case the probe never answers
 		return 0, true
 	}
-	b.until, b.pause = 0, 0 // the probe stood that long
+	b.until, b.pause = 0, 0 // the probe neither crashed nor answered for that long: close
 	b.probing.Store(false)
 	b.crashes = [breakerCrashes]int64{}
 	return 0, true
 }
 
-// crash counts one.
+// crash counts a crash, and opens the breaker when there were too many.
 func (b *breaker) crash(now int64) {
 	b.crashes[b.next] = now
 	b.next = (b.next + 1) % breakerCrashes

@@ -7,7 +7,7 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// budget is the memory that the workers of a node may have together.
+// budget is a weighted semaphore over the memory limits of all workers of a node.
 type budget struct {
 	limit int64
 
@@ -15,8 +15,8 @@ type budget struct {
 	used int64
 }
 
-// take reserves n bytes, or reports that they do not fit.
-func (b *budget) take(n int64) bool {
+// reserve reserves n bytes. It reports false when they do not fit.
+func (b *budget) reserve(n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.used+n > b.limit {
@@ -26,7 +26,7 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
-func (b *budget) give(n int64) {
+func (b *budget) release(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used -= n
@@ -35,17 +35,17 @@ func (b *budget) give(n int64) {
 // evictTimeout bounds the wait for an evicted process to be gone.
 const evictTimeout = 2 * time.Second
 
-// reserve takes n bytes of the budget, and ends idle workers for it, the one
-// that was idle the longest first.
+// reserve reserves n bytes of the budget. To make room it ends idle workers, the
+// least recently used first.
 func (e *Executor) reserve(n int64) error {
 	patience := time.NewTimer(evictTimeout)
 	defer patience.Stop()
-	for !e.budget.take(n) {
+	for !e.budget.reserve(n) {
 		victim := e.idlest()
 		if victim == nil {
 			return e.noMemory(n)
 		}
-		victim.retire(causeEvicted) // unless it ends already, or got a call meanwhile
+		victim.killIfIdle(causeEvicted) // nothing, if it ends already or got a call meanwhile
 		if !victim.dead.Load() {
 			continue
 		}
@@ -58,8 +58,8 @@ func (e *Executor) reserve(n int64) error {
 	return nil
 }
 
-// idlest returns a worker whose memory is free soon: one that ends already, else
-// the one that is idle the longest. Nil: there is none.
+// idlest returns a worker whose memory is free soon: a worker that is ending, or else
+// the one that was idle the longest. Nil: every worker is busy.
 func (e *Executor) idlest() *worker {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -47,7 +47,7 @@ func TestMemoryCap(t *testing.T) {
 	eventually(t, "both busy", func() bool { return e.live("a").busy.Load() == 1 && e.live("b").busy.Load() == 1 })
 	_, err := invoke(t, c, "/pid")
 	require.Equal(t, picloud.CodeNoMemory, picloud.CodeOf(err), err)
-	e.live("a").retire(causeEvicted) // as if its call had come between choosing and ending it
+	e.live("a").killIfIdle(causeEvicted) // as if its call had come between choosing and ending it
 	require.False(t, e.live("a").dead.Load())
 	cancel()
 	wg.Wait()

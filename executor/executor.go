@@ -39,9 +39,9 @@ type Executor struct {
 	drained chan struct{}
 
 	mu      sync.Mutex       // taken after a pool's mu, before a worker's
-	pools   map[string]*pool // by app, those that Retain kept
+	pools   map[string]*pool // by app
 	workers map[*worker]struct{}
-	running sync.WaitGroup // goroutines, counted up under mu while not stopped
+	running sync.WaitGroup // goroutines; they start under mu, and none after Stop
 }
 
 type state int32
@@ -140,7 +140,7 @@ func (e *Executor) Stop() {
 	e.spawner.Close()
 }
 
-// enter counts a call in, unless the executor does not run.
+// enter counts a call in. It fails unless the executor runs.
 func (e *Executor) enter() error {
 	e.calls.Add(1)
 	if s := state(e.state.Load()); s != stateRunning {
@@ -168,9 +168,9 @@ func (e *Executor) leave() {
 func (e *Executor) now() int64 { return int64(time.Since(e.epoch)) }
 
 // Function returns the handle of a program. It is cheap and starts nothing. A
-// program that equals the present one of its name gets the same handle; another
-// one replaces it: the old handle still works, and its code leaves the workers
-// with its last call.
+// program that equals the present one of its name gets the same handle; a different
+// program replaces it: the old handle still works, and the workers unload its code
+// after its last call.
 func (e *Executor) Function(p Program) *Function {
 	e.mu.Lock()
 	owner := e.pools[p.App]
@@ -182,22 +182,22 @@ func (e *Executor) Function(p Program) *Function {
 	return owner.define(p)
 }
 
-// Retain forgets every app that is not in apps. Their workers end with the calls
-// that still run.
+// Retain removes every app that is not in apps. The workers of a removed app end with
+// the calls that still run.
 func (e *Executor) Retain(apps map[string]struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for name, p := range e.pools {
 		if _, ok := apps[name]; !ok {
 			delete(e.pools, name)
-			p.orphan()
+			p.drain()
 		}
 	}
 }
 
-// adopt makes the executor wait for a worker at Stop, and scan it. It reports
-// false when the executor has stopped.
-func (e *Executor) adopt(w *worker) bool {
+// register adds a worker and starts the goroutine that reads from it, for which Stop
+// waits. It reports false when the executor has stopped.
+func (e *Executor) register(w *worker) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if state(e.state.Load()) == stateStopped {
@@ -205,20 +205,20 @@ func (e *Executor) adopt(w *worker) bool {
 	}
 	e.workers[w] = struct{}{}
 	e.metrics.started(w)
-	e.running.Add(1)
+	e.running.Go(w.read)
 	return true
 }
 
-// disown is called by a worker's goroutine as its last act.
-func (e *Executor) disown(w *worker) {
+// unregister removes a worker. Its reading goroutine calls it last.
+func (e *Executor) unregister(w *worker) {
 	e.mu.Lock()
 	delete(e.workers, w)
 	e.mu.Unlock()
-	e.running.Done()
 }
 
-// spawn runs work in a goroutine that Stop waits for.
-func (e *Executor) spawn(work func()) bool {
+// runInBackground runs work in a goroutine for which Stop waits. It reports false when
+// the executor has stopped.
+func (e *Executor) runInBackground(work func()) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if state(e.state.Load()) == stateStopped {

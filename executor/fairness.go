@@ -5,44 +5,46 @@ import (
 	"time"
 )
 
-// How a worker that spins is told from one that is only busy, and what becomes
-// of it.
+// The bounds by which the executor tells a worker that spins from one that is only
+// busy.
 const (
-	lookPause = int64(250 * time.Millisecond) // between two looks at a busy worker
-	spinAfter = int64(time.Second)            // of burning: it spins
-	calmAfter = int64(time.Second)            // of not burning: it does not any more
-	spinMark  = int64(10 * time.Second)       // how long new workers of the app begin at low priority
-	longCall  = int64(50 * time.Millisecond)  // of wall time: not a quick one
-	longWork  = int64(5 * time.Millisecond)   // of the processor for each call
-	lowest    = 19                            // the nice value of a worker that spins
+	samplePause = int64(250 * time.Millisecond) // between two samples of a busy worker
+	spinAfter   = int64(time.Second)            // of burning, then the worker spins
+	calmAfter   = int64(time.Second)            // of not burning, then it no longer spins
+	spinMark    = int64(10 * time.Second)       // how long new workers of the app begin at low priority
+	longCall    = int64(50 * time.Millisecond)  // of wall time: not a quick one
+	longWork    = int64(5 * time.Millisecond)   // of the processor for each call
+	lowest      = 19                            // the nice value of a worker that spins
 )
 
-// share is what a worker takes of the processor. The worker's mu guards it.
+// share measures what a worker takes of the processor: a sampler with hysteresis. The
+// worker's mu guards it.
 type share struct {
-	at    int64 // of the last look; 0: none yet
-	cpu   int64 // what it had taken then
-	ended int64 // calls that ended since
-	hot   int64 // since when it burns; 0: it does not
-	calm  int64 // since when it does not, though its priority is low; 0: it does
+	at    int64 // time of the last sample; 0: none yet
+	cpu   int64 // processor time of the worker at that time
+	ended int64 // calls that ended since that time
+	hot   int64 // since when the worker burns; 0: it does not
+	calm  int64 // since when a worker of low priority does not burn; 0: it burns
 	low   bool  // its priority is the lowest
 }
 
-// wake begins a new measurement if the last look was long ago: what a worker did
-// not take while it was idle does not count.
+// wake begins a new measurement if the last sample is old: the time for which a
+// worker was idle must not count as rest.
 func (s *share) wake(now int64, cpu func() int64) {
-	if now-s.at > lookPause {
+	if now-s.at > samplePause {
 		s.at, s.cpu, s.ended = now, cpu(), 0
 	}
 }
 
-// look measures. It returns what changed: +1, the worker spins; -1, it stopped.
+// sample measures. It returns what changed: +1, the worker spins; -1, it stopped.
 //
-// oldest is how long the oldest call runs by now, and rested that there was a
-// time since the last look when none ran. A worker burns when its calls are long
-// and it takes more than half of a core; where many want the processor, also
-// when it takes less, but never rests. One of many quick calls is no harm, only
-// popular: at low priority anything else on the machine would starve it.
-func (s *share) look(now, cpu, oldest int64, rested bool) (turn int) {
+// oldest is for how long the oldest call has run, and rested reports whether at some
+// time since the last sample no call ran. A worker burns when its calls are long and
+// it takes more than half of a core. On a machine where many processes want the
+// processor it also burns when it takes less but never rests. A worker with many
+// quick calls does no harm: it serves a popular app, and at low priority every other
+// process on the machine would starve it.
+func (s *share) sample(now, cpu, oldest int64, rested bool) (turn int) {
 	begun, took, span := s.at, cpu-s.cpu, now-s.at
 	long := oldest >= longCall || took >= longWork*s.ended
 	burns := long && (2*took > span || !rested && 16*took > span)
@@ -59,7 +61,7 @@ func (s *share) look(now, cpu, oldest int64, rested bool) (turn int) {
 		if s.hot != 0 && now-s.hot >= spinAfter {
 			return 1
 		}
-	case burns, long && !rested: // kept from the processor it takes little, too
+	case burns, long && !rested: // a worker that the scheduler holds back takes little, too
 		s.calm = 0
 	case s.calm == 0:
 		s.calm = begun
@@ -70,21 +72,21 @@ func (s *share) look(now, cpu, oldest int64, rested bool) (turn int) {
 	return 0
 }
 
-// watched reports whether there is to be another look.
+// watched reports whether another sample is needed.
 func (s *share) watched(busy bool) bool { return busy || s.low || s.hot != 0 }
 
-// police looks at what the worker takes of the processor and returns when to
-// look again. The caller holds mu.
-func (w *worker) police(now int64) (next int64) {
+// checkShare samples what the worker takes of the processor, changes its priority if
+// needed, and returns when to sample again. The caller holds mu.
+func (w *worker) checkShare(now int64) (next int64) {
 	s, busy := &w.share, w.busy.Load() > 0
 	if !s.watched(busy) {
 		return never
 	}
-	if next = s.at + lookPause; now < next {
+	if next = s.at + samplePause; now < next {
 		return next
 	}
 	rested := w.running() <= 0 || w.rested >= s.at
-	switch s.look(now, w.process.CPU(), w.oldest(now), rested) {
+	switch s.sample(now, w.process.CPU(), w.oldest(now), rested) {
 	case +1:
 		w.lower(now)
 	case -1:
@@ -96,11 +98,11 @@ func (w *worker) police(now int64) (next int64) {
 	if !s.watched(busy) {
 		return never
 	}
-	return now + lookPause
+	return now + samplePause
 }
 
-// oldest is how long the longest of the calls runs that take the processor. The
-// caller holds mu.
+// oldest is for how long the oldest call has run, of those that take the processor.
+// The caller holds mu.
 func (w *worker) oldest(now int64) int64 {
 	age := int64(0)
 	for _, fl := range w.table {
@@ -115,11 +117,12 @@ func (w *worker) oldest(now int64) int64 {
 	return age
 }
 
-// lower gives the worker the lowest priority: it gets what nobody else wants.
+// lower gives the worker the lowest priority: it gets the processor time that no
+// other process wants.
 func (w *worker) lower(now int64) {
 	if err := w.process.Renice(lowest); err != nil {
 		w.exec.log.Warn("an executor spins, and its priority cannot be lowered", slog.String("app", w.app), slog.Int("pid", w.process.PID()), slog.Any("error", err))
-		w.share.hot = now // and again in a while
+		w.share.hot = now // try again after spinAfter
 		return
 	}
 	w.share.low, w.share.calm = true, 0
@@ -127,8 +130,8 @@ func (w *worker) lower(now int64) {
 	w.exec.log.Info("an executor spins: its priority is lowered", slog.String("app", w.app), slog.Int("pid", w.process.PID()))
 }
 
-// raise takes that back. Who may not, ends the worker when it is idle: the next
-// call gets a fresh one.
+// raise restores the worker's priority. An agent without the privilege for that ends
+// the worker as soon as it is idle, and the next call gets a fresh worker.
 func (w *worker) raise() {
 	if w.exec.mayRaise && w.process.Renice(0) == nil {
 		w.share.low, w.share.calm = false, 0
@@ -136,14 +139,14 @@ func (w *worker) raise() {
 		return
 	}
 	w.open.Store(false)
-	w.leaving = causeReplaced
+	w.drainCause = causeReplaced
 	w.exec.watch.arm(w.exec.now())
 }
 
-// inherit gives a fresh worker of an app that spun just now a low priority from
-// the start: else a script that is killed for it again and again would spin at
-// the common one for ever. The caller holds the pool's mu.
-func (w *worker) inherit(now int64) {
+// startLow gives a fresh worker low priority from the start when its app spun a
+// moment ago. Without it, a script that is killed for spinning again and again would
+// always spin at normal priority. The caller holds the pool's mu.
+func (w *worker) startLow(now int64) {
 	if spun := w.pool.spun.Load(); spun == 0 || now-spun > spinMark {
 		return
 	}

@@ -98,9 +98,9 @@ func TestShare(t *testing.T) {
 	var s share
 	now, cpu := int64(time.Hour), int64(0)
 	look := func(percent, oldest int64, rested bool) int {
-		now += lookPause
-		cpu += lookPause * percent / 100
-		return s.look(now, cpu, oldest, rested)
+		now += samplePause
+		cpu += samplePause * percent / 100
+		return s.sample(now, cpu, oldest, rested)
 	}
 	s.wake(now, func() int64 { return cpu })
 	for range 100 {

@@ -22,7 +22,7 @@ type Program struct {
 	// Env are the variables that the script reads.
 	Env picloud.Env
 	// Grants say what the host may do for the program. They go to Host.Call as
-	// they are; other ones, by ==, make another program. Nil: none.
+	// they are; grants that differ (by ==) make a different program. Nil: none.
 	Grants any
 }
 
@@ -66,7 +66,7 @@ func encodeEnv(env picloud.Env) []byte {
 	}
 	encoded, err := wire.Marshal(values)
 	if err != nil || len(encoded) > wire.MaxEnv {
-		return nil // Env.Check, which passed, allows no such thing
+		return nil // cannot happen: Env.Check passed
 	}
 	return encoded
 }
@@ -87,10 +87,10 @@ func (f *Function) Invoke(ctx context.Context, c *Call) (*Result, error) {
 		return nil, f.fail(err)
 	}
 	defer e.leave()
-	if err := f.gate.enter(ctx); err != nil {
+	if err := f.gate.acquire(ctx); err != nil {
 		return nil, f.fail(err)
 	}
-	defer f.leave()
+	defer f.releasePlace()
 	r, err := f.attempt(ctx, c)
 	if errors.Is(err, errNotBegun) {
 		r, err = f.attempt(ctx, c)
@@ -124,18 +124,18 @@ func (f *Function) timeout(c *Call) int64 {
 	return int64(max(timeout, time.Millisecond))
 }
 
-// Release says that no further calls are meant for the handle: the program
-// leaves the workers with its last call. A call that comes all the same works,
-// and loads it again.
+// Release tells that the handle is no longer needed: the workers unload the program
+// after its last call. A call that comes later still works, and loads it again.
 func (f *Function) Release() { f.pool.release(f) }
 
-func (f *Function) leave() {
-	if idle := f.gate.leave(); idle && f.retired.Load() {
+// releasePlace gives the call's place in the gate back.
+func (f *Function) releasePlace() {
+	if idle := f.gate.release(); idle && f.retired.Load() {
 		f.pool.vacate(f)
 	}
 }
 
-// flightNeverSent recycles a flight that no worker knows.
+// flightNeverSent recycles a flight that no worker got.
 func flightNeverSent(fl *flight) {
 	fl.drop()
 	fl.drop()

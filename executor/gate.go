@@ -10,8 +10,9 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// gate admits the calls of one function: some run, some wait in order, the rest
-// is refused.
+// gate admits the calls of one function. It is a counting semaphore with a bounded
+// first-in-first-out queue: limit calls run, room calls wait in order, and every
+// further call is refused at once, which gives callers backpressure.
 type gate struct {
 	limit   int // running at once
 	room    int // waiting at once
@@ -20,7 +21,7 @@ type gate struct {
 	mu      sync.Mutex
 	running int
 	queue   list.List   // of *waiter, oldest first
-	timer   *time.Timer // for the oldest waiter; nil until somebody waits
+	timer   *time.Timer // for the oldest waiter; nil until a call waits
 }
 
 type waiter struct {
@@ -32,8 +33,8 @@ func (g *gate) init(limit, room int, timeout time.Duration) {
 	g.limit, g.room, g.timeout = limit, room, timeout
 }
 
-// enter takes a place, and waits for one if it must.
-func (g *gate) enter(ctx context.Context) error {
+// acquire gets a place, and waits for one when all are in use.
+func (g *gate) acquire(ctx context.Context) error {
 	g.mu.Lock()
 	if g.running < g.limit && g.queue.Len() == 0 {
 		g.running++
@@ -61,10 +62,10 @@ func (g *gate) enter(ctx context.Context) error {
 	}
 	g.mu.Lock()
 	select {
-	case ok := <-w.granted: // decided meanwhile: hand the place on
+	case ok := <-w.granted: // the decision came first: give the place to the next waiter
 		g.mu.Unlock()
 		if ok {
-			g.leave()
+			g.release()
 		}
 	default:
 		g.queue.Remove(at)
@@ -73,9 +74,9 @@ func (g *gate) enter(ctx context.Context) error {
 	return cancelled(ctx)
 }
 
-// leave gives a place back, to the oldest waiter if there is one. It reports
-// whether nobody runs any more.
-func (g *gate) leave() (idle bool) {
+// release gives a place to the oldest waiter, or back to the gate. It reports whether
+// no call runs any more.
+func (g *gate) release() (idle bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if w := g.pop(); w != nil {
@@ -109,7 +110,7 @@ func (g *gate) schedule(pause time.Duration) {
 	g.timer.Reset(pause)
 }
 
-// expire turns away who waited too long. One timer serves the whole queue.
+// expire refuses the calls that waited too long. One timer serves the whole queue.
 func (g *gate) expire() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -127,7 +128,7 @@ func (g *gate) full(detail string) error {
 	return &picloud.Error{Code: picloud.CodeQueueFull, Detail: detail, RetryAfter: time.Second, Hint: "raise concurrency or queue, or call less often"}
 }
 
-// cancelled says that the caller gave up.
+// cancelled is the error of a call whose caller stopped waiting.
 func cancelled(ctx context.Context) error {
 	return &picloud.Error{Code: picloud.CodeCancelled, Err: context.Cause(ctx)}
 }

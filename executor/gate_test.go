@@ -51,7 +51,7 @@ func gateModel(t *testing.T, limit, room int, actions []int) {
 		case action < 5: // arrive
 			ctx, cancel := context.WithCancel(t.Context())
 			v := &visitor{cancel: cancel, arrived: time.Now()}
-			go func() { v.err = g.enter(ctx); v.done.Store(true) }()
+			go func() { v.err = g.acquire(ctx); v.done.Store(true) }()
 			synctest.Wait()
 			if len(running) == limit && len(waiting) == room {
 				require.True(t, v.done.Load())
@@ -65,7 +65,7 @@ func gateModel(t *testing.T, limit, room int, actions []int) {
 			running[0].cancel()
 			running = running[1:]
 			admitted()
-			require.Equal(t, len(running) == 0, g.leave())
+			require.Equal(t, len(running) == 0, g.release())
 		case action == 7 && len(waiting) > 0: // give up
 			v := waiting[len(waiting)/2]
 			waiting = slices.Delete(waiting, len(waiting)/2, len(waiting)/2+1)

@@ -236,7 +236,7 @@ func (a *arena) endure(t *testing.T, app string, c attack) (late time.Duration) 
 	a.e.mu.Lock()
 	p := a.e.pools[app]
 	a.e.mu.Unlock()
-	p.orphan()
+	p.drain()
 	return took - attackMax
 }
 

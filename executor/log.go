@@ -60,7 +60,7 @@ func (w *worker) logged(h wire.Header, payload []byte) error {
 		}
 		var ok bool
 		if rec.Fields, ok = fields.(map[string]any); !ok {
-			return foreign(h, "fields are no map")
+			return foreign(h, "fields are not a map")
 		}
 	}
 	w.sink.Log(w.app, rec)

@@ -14,20 +14,21 @@ import (
 // before the app gets another one.
 const scaleAfter = int64(5 * time.Millisecond)
 
-// scalePatience is how long that must last. A node's hiccup is no load.
+// scalePatience is for how long that must last. A short pause of the machine is not load.
 const scalePatience = int64(10 * time.Millisecond)
 
 // scalePause is how long a pool waits after it could not grow.
 const scalePause = int64(time.Second)
 
-// pool is one app: its functions and its workers.
+// pool is one app: its functions and its workers. The list of workers is
+// copy-on-write, so that calls read it without a lock.
 type pool struct {
 	exec *Executor
 	app  string
 
 	workers atomic.Pointer[[]*worker] // oldest first; replaced under mu
 	memory  atomic.Int64              // limit of new workers: that of the largest function
-	gone    atomic.Bool               // the app left the route table
+	gone    atomic.Bool               // Retain removed the app
 	crowded atomic.Int64              // since when all workers are busy; 0: they are not
 	spun    atomic.Int64              // when one of its workers was last seen to spin; 0: never
 
@@ -41,7 +42,8 @@ type pool struct {
 	uid       int // of the live workers; spawn.NoUID: none
 }
 
-// start is one attempt to get the first worker of a pool.
+// start is one attempt to get the first worker of a pool, which all waiting calls
+// share.
 type start struct {
 	done chan struct{}
 	err  error // valid when done is closed
@@ -98,15 +100,15 @@ func (p *pool) vacate(f *Function) {
 	}
 }
 
-// measure sets the memory limit of new workers. Workers with a smaller one take
-// no further calls and end with their last. The caller holds mu.
+// measure sets the memory limit of new workers. Workers with a smaller limit take no
+// further calls and end with their last one. The caller holds mu.
 func (p *pool) measure() {
 	largest := int64(0)
 	for _, f := range p.functions {
 		largest = max(largest, int64(f.program.Limits.Memory))
 	}
 	if largest == 0 {
-		return // all released: late calls still find a limit
+		return // every function is released: late calls still find a limit
 	}
 	p.memory.Store(largest)
 	for _, w := range p.live() {
@@ -116,8 +118,8 @@ func (p *pool) measure() {
 	}
 }
 
-// orphan ends the workers as they become idle, from now on.
-func (p *pool) orphan() {
+// drain ends the workers as they become idle, from now on.
+func (p *pool) drain() {
 	p.gone.Store(true)
 	p.exec.watch.arm(p.exec.now())
 }
@@ -129,9 +131,9 @@ func (p *pool) call(ctx context.Context, fl *flight) (*Result, error) {
 	f := fl.function
 	for {
 		now := p.exec.now()
-		w, doubtful := p.choose(now)
-		if w == nil && doubtful != nil {
-			if err := doubtful.settle(ctx); err != nil {
+		w, overdue := p.choose(now)
+		if w == nil && overdue != nil {
+			if err := overdue.awaitOverdue(ctx); err != nil {
 				flightNeverSent(fl)
 				return nil, err
 			}
@@ -163,15 +165,15 @@ func (p *pool) slotOf(f *Function) (uint32, bool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.slots.take(f, p.live())
+	return p.slots.assign(f, p.live())
 }
 
 // choose returns the worker for the next call: the oldest that is not busy, so
 // that frames share writes and spare workers become idle; else the one with the
-// fewest calls. Nil: there is none. One with an overdue call may soon die of it,
-// and takes no others until that is known; when there is no other one, it is
-// doubtful.
-func (p *pool) choose(now int64) (best, doubtful *worker) {
+// fewest calls. Nil: there is none. A worker with an overdue call may be killed soon,
+// and gets no other calls until that is known; it is returned as overdue, for the
+// case that there is no other worker.
+func (p *pool) choose(now int64) (best, overdue *worker) {
 	fewest := int32(0)
 	live := p.live()
 	for _, w := range live {
@@ -179,7 +181,7 @@ func (p *pool) choose(now int64) (best, doubtful *worker) {
 			continue
 		}
 		if w.overdue.Load() > 0 {
-			doubtful = w
+			overdue = w
 			continue
 		}
 		n := w.running()
@@ -196,7 +198,7 @@ func (p *pool) choose(now int64) (best, doubtful *worker) {
 	if best != nil && len(live) < p.exec.opts.MaxWorkers && p.crowded.CompareAndSwap(0, now) {
 		p.exec.watch.arm(now + scalePatience)
 	}
-	return best, doubtful
+	return best, overdue
 }
 
 // scan lets the pool grow if its workers are busy for long enough, and returns
@@ -223,7 +225,8 @@ func (p *pool) scan(now int64) (next int64) {
 	return now + scalePatience
 }
 
-// first starts a worker, or waits for the one that another call starts.
+// first starts the app's first worker. It is a singleflight: of the calls that find no
+// worker, one starts it and the others wait for the outcome.
 func (p *pool) first(ctx context.Context) error {
 	p.mu.Lock()
 	if s := p.starting; s != nil {
@@ -238,7 +241,7 @@ func (p *pool) first(ctx context.Context) error {
 	for _, w := range p.live() {
 		if w.open.Load() {
 			p.mu.Unlock()
-			return nil // started meanwhile
+			return nil // another call started it meanwhile
 		}
 	}
 	s := &start{done: make(chan struct{})}
@@ -252,7 +255,8 @@ func (p *pool) first(ctx context.Context) error {
 	return s.err
 }
 
-// grow adds a worker in the background. It reports whether that is under way.
+// grow starts one more worker in the background. It reports whether a start is under
+// way.
 func (p *pool) grow(now int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -262,7 +266,7 @@ func (p *pool) grow(now int64) bool {
 	if len(p.live()) >= p.exec.opts.MaxWorkers || now < p.growAfter {
 		return false
 	}
-	p.growing = p.exec.spawn(func() {
+	p.growing = p.exec.runInBackground(func() {
 		err := p.start()
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -274,7 +278,7 @@ func (p *pool) grow(now int64) bool {
 	return p.growing
 }
 
-// start gets one more worker into the pool, if breaker and memory allow.
+// start adds a worker to the pool, if the circuit breaker and the memory allow it.
 func (p *pool) start() error {
 	e := p.exec
 	p.mu.Lock()
@@ -299,24 +303,24 @@ func (p *pool) start() error {
 		uid, ok = e.spawner.AcquireUID()
 	}
 	if !ok {
-		e.budget.give(memory)
+		e.budget.release(memory)
 		return e.noMemory(memory)
 	}
 	p.uid, w.uid = uid, uid
 	if err := w.start(); err != nil {
 		p.breaker.crash(e.now())
-		p.settle()
-		e.budget.give(memory)
+		p.releaseUID()
+		e.budget.release(memory)
 		return err
 	}
-	w.inherit(e.now())
+	w.startLow(e.now())
 	workers := append([]*worker(nil), p.live()...)
 	workers = append(workers, w)
 	p.workers.Store(&workers)
 	return nil
 }
 
-// remove forgets a worker that ended.
+// remove takes a worker that ended out of the pool.
 func (p *pool) remove(w *worker, c cause) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -332,8 +336,8 @@ func (p *pool) remove(w *worker, c cause) {
 	}
 }
 
-// settle gives the uid back when nobody uses it. The caller holds mu.
-func (p *pool) settle() {
+// releaseUID gives the uid back when the app has no worker. The caller holds mu.
+func (p *pool) releaseUID() {
 	if len(p.live()) == 0 && p.uid != spawn.NoUID {
 		p.exec.spawner.ReleaseUID(p.uid)
 		p.uid = spawn.NoUID

@@ -19,12 +19,12 @@ const (
 	maxReply  = 32 << 10 // a Failure
 )
 
-// read takes the worker's frames until there are no more, and buries it. What it
-// is told is never believed: a frame must be of a type that workers send, about
-// a call or a load that is under way, and within its limits. Anything else ends
-// the worker.
+// read receives the worker's frames until the conversation ends, and then finishes
+// the worker. It trusts no frame: each must be of a type that workers send, about a
+// call or a load that is under way, and within its limits. Any other frame ends the
+// worker.
 func (w *worker) read() {
-	defer w.exec.disown(w)
+	defer w.exec.unregister(w)
 	reader := wire.NewReader(w.socket, w.admit)
 	for {
 		h, payload, err := reader.Next()
@@ -32,18 +32,18 @@ func (w *worker) read() {
 			err = w.receive(h, payload, reader)
 		}
 		if err != nil {
-			w.bury(err)
+			w.finish(err)
 			return
 		}
 	}
 }
 
-// foreign says what a worker did that it may not do.
+// foreign is the error of a frame that a worker may not send now.
 func foreign(h wire.Header, what string) error {
 	return fmt.Errorf("%s frame %d: %s: %w", h.Type, h.ID, what, wire.ErrMalformed)
 }
 
-// admit decides about a frame by its header, before memory is taken for it.
+// admit decides about a frame by its header, before memory is allocated for it.
 func (w *worker) admit(h wire.Header) (limit int, err error) {
 	if !w.hello && h.Type != wire.TypeHello {
 		return 0, foreign(h, "before hello")
@@ -79,8 +79,8 @@ func (w *worker) admit(h wire.Header) (limit int, err error) {
 	return int(fl.function.program.Limits.ResponseBody) + wire.MaxHeaderBytes + 4096, nil
 }
 
-// receive handles one frame. Only this goroutine takes flights out of the table
-// before the burial, so what admit found is still there.
+// receive handles one frame. Only this goroutine takes flights out of the table, so
+// the flight that admit found is still there.
 func (w *worker) receive(h wire.Header, payload []byte, reader *wire.Reader) error {
 	switch h.Type {
 	case wire.TypeResult, wire.TypeFailure:
@@ -92,7 +92,7 @@ func (w *worker) receive(h wire.Header, payload []byte, reader *wire.Reader) err
 	case wire.TypeLoaded:
 		return w.loaded(h, payload)
 	}
-	return w.greet(payload)
+	return w.checkHello(payload)
 }
 
 // answer gives a call its answer.
@@ -115,12 +115,12 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 			fl.answer, fl.payload = h.Type, reader.Take()
 		}
 	}
-	if fl.asking > 0 { // it answered without waiting for the host
+	if fl.asking > 0 { // the worker answered without waiting for the host
 		fl.asking = 0
 		w.waiting.Add(-1)
 	}
 	if fl.overdue && w.overdue.Add(-1) == 0 {
-		w.clear()
+		w.clearOverdue()
 	}
 	left := w.busy.Add(-1)
 	w.pace(now)
@@ -159,15 +159,15 @@ func (w *worker) pace(now int64) {
 // holds mu.
 func (w *worker) rest(now int64) {
 	w.last.Store(now)
-	if w.leaving != causeNone || (w.pool != nil && w.pool.gone.Load()) {
+	if w.drainCause != causeNone || (w.pool != nil && w.pool.gone.Load()) {
 		w.exec.watch.arm(now)
 		return
 	}
 	w.exec.watch.arm(now + int64(w.exec.opts.IdleTimeout))
 }
 
-// greet checks a Hello.
-func (w *worker) greet(payload []byte) error {
+// checkHello checks the worker's first frame: its protocol version and its sandbox.
+func (w *worker) checkHello(payload []byte) error {
 	var hello wire.Hello
 	if err := hello.Decode(payload); err != nil {
 		return err
@@ -211,7 +211,7 @@ func (w *worker) loaded(h wire.Header, payload []byte) error {
 			fl.deadline = now + fl.timeout
 			if fl.abandoned {
 				fl.deadline = now + cancelGrace
-				w.suspect(fl)
+				w.markOverdue(fl)
 			}
 			first = min(first, fl.deadline)
 		}
@@ -230,12 +230,12 @@ func (w *worker) loaded(h wire.Header, payload []byte) error {
 	return nil
 }
 
-// bury ends what is left of a worker whose conversation ended with err: the
-// process, its calls, and its share of the budget.
-func (w *worker) bury(err error) {
+// finish cleans up after a worker whose conversation ended with err: it reaps the
+// process, returns the reserved memory, and answers the calls that are left.
+func (w *worker) finish(err error) {
 	w.mu.Lock()
 	w.open.Store(false)
-	w.clear()
+	w.clearOverdue()
 	byItself := !w.dead.Swap(true)
 	w.mu.Unlock()
 	w.cancel()
@@ -257,12 +257,12 @@ func (w *worker) bury(err error) {
 	}
 	why := w.why
 	table := w.table
-	last := w.obituary(why)
+	last := w.failureOf(why)
 	w.table, w.free = nil, nil
 	w.mu.Unlock()
 
-	// The budget and the pool first: who hears of the end may call again at once.
-	w.exec.budget.give(w.memory)
+	// Budget and pool come first: a caller that gets its error may call again at once.
+	w.exec.budget.release(w.memory)
 	w.exec.metrics.ended(w, why)
 	if p := w.pool; p != nil {
 		if w.share.hot != 0 && (why == causeTimeout || why.counts()) {
@@ -278,7 +278,7 @@ func (w *worker) bury(err error) {
 			fl.cancel()
 		}
 		if !fl.abandoned {
-			fl.err = last.of(fl)
+			fl.err = last.errorFor(fl)
 			fl.done <- struct{}{}
 		}
 		fl.drop()
@@ -287,13 +287,13 @@ func (w *worker) bury(err error) {
 	w.report(why, death, err)
 	if p := w.pool; p != nil {
 		p.mu.Lock()
-		p.settle()
+		p.releaseUID()
 		p.mu.Unlock()
 	}
 	close(w.ended)
 }
 
-// report writes to the node's log how a worker ended.
+// report logs how a worker ended.
 func (w *worker) report(why cause, death spawn.Death, err error) {
 	attrs := []slog.Attr{slog.String("app", w.app), slog.String("cause", why.String()), slog.Int("pid", w.process.PID())}
 	if !why.counts() && why != causeTimeout {

@@ -5,16 +5,18 @@ import "slices"
 // maxPrograms is how many programs a worker holds at once.
 const maxPrograms = 256
 
-// slots are the program tables of an app's workers: the same program has the
-// same slot in each. Workers load a program with its first call. A stale slot is
-// harmless: a worker compares the program too. The pool's mu guards it.
+// slots assigns programs to places in the program tables of an app's workers: a
+// program has the same slot in each worker. When all slots are in use, the program
+// that was idle the longest loses its slot (least recently used). Workers load a
+// program with its first call. A stale slot is harmless, because a worker compares
+// the program too. The pool's mu guards the fields.
 type slots struct {
 	held []*Function // by slot; nil: free
 }
 
-// take gives f a slot, and drops the program that was idle the longest when all
-// are taken.
-func (s *slots) take(f *Function, workers []*worker) (uint32, bool) {
+// assign gives f a slot. It reports false when every slot belongs to a program with
+// calls under way.
+func (s *slots) assign(f *Function, workers []*worker) (uint32, bool) {
 	if slot := f.slot.Load(); slot != noSlot {
 		return uint32(slot), true
 	}
@@ -41,7 +43,7 @@ func (s *slots) take(f *Function, workers []*worker) (uint32, bool) {
 	return uint32(slot), true
 }
 
-// free takes the slot of f back. The workers unload it before their next call.
+// free takes the slot of f back. The workers unload the program before their next call.
 func (s *slots) free(f *Function, workers []*worker) {
 	slot := f.slot.Load()
 	if slot == noSlot {
@@ -50,6 +52,6 @@ func (s *slots) free(f *Function, workers []*worker) {
 	f.slot.Store(noSlot)
 	s.held[slot] = nil
 	for _, w := range workers {
-		w.forget(uint32(slot), f)
+		w.unloadLater(uint32(slot), f)
 	}
 }

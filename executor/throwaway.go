@@ -54,9 +54,8 @@ func (e *Executor) Compile(ctx context.Context, source []byte, name string) (pic
 }
 
 // Draft compiles a script and runs it once, in a worker of its own, as if it
-// were the program that p describes: its names, variables and grants are those
-// that the script finds. p.Digest need not be set, and what is not set of
-// p.Limits is the default. Draft returns what the script logged also when it
+// were the program that p describes: the script sees its names, variables and grants.
+// p.Digest need not be set; limits that are not set have their defaults. Draft returns what the script logged also when it
 // fails. Beside the errors of Compile there are those of Function.Invoke. The
 // caller releases the result.
 func (e *Executor) Draft(ctx context.Context, p Program, c *Call) (*Result, []picloud.LogRecord, error) {
@@ -86,12 +85,13 @@ func (e *Executor) Draft(ctx context.Context, p Program, c *Call) (*Result, []pi
 	})
 	if err != nil {
 		out.Release()
-		return nil, logs.take(), describe(err, "run draft", "")
+		return nil, logs.records(), describe(err, "run draft", "")
 	}
-	return out, logs.take(), nil
+	return out, logs.records(), nil
 }
 
-// throwaway gives work a fresh worker for the program, and ends it afterwards.
+// throwaway gives work a fresh worker for the program, and ends the worker afterwards.
+// A semaphore bounds how many run at once.
 func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work func(*worker) error) error {
 	if err := e.enter(); err != nil {
 		return err
@@ -113,14 +113,14 @@ func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work
 	}
 	uid, ok := e.spawner.AcquireUID()
 	if !ok {
-		e.budget.give(memory)
+		e.budget.release(memory)
 		return e.noMemory(memory)
 	}
 	defer e.spawner.ReleaseUID(uid)
 	w := newWorker(e, p.App, memory)
 	w.uid, w.sink, w.loads = uid, sink, make(chan wire.Loaded, 1)
 	if err := w.start(); err != nil {
-		e.budget.give(memory)
+		e.budget.release(memory)
 		return err
 	}
 	defer func() {
@@ -130,8 +130,8 @@ func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work
 	return work(w)
 }
 
-// causeOf replaces the error of a throw-away worker's work by why the worker
-// ended, if that was the script's doing.
+// causeOf returns the error of a throw-away worker's work. If the script ended the
+// worker, it returns the reason for that instead.
 func (w *worker) causeOf(err error) error {
 	if err == nil {
 		return nil
@@ -151,7 +151,7 @@ func (w *worker) causeOf(err error) error {
 			Hint: "make the script smaller, or move work from the top level into the handler",
 		}
 	case errors.Is(err, errEnded):
-		return obituary{cause: why, limit: picloud.Size(w.memory)}.of(&flight{})
+		return workerFailure{cause: why, limit: picloud.Size(w.memory)}.errorFor(&flight{})
 	}
 	return err
 }
@@ -185,7 +185,8 @@ func (l *draftLogs) Log(_ string, rec picloud.LogRecord) {
 	}
 }
 
-func (l *draftLogs) take() []picloud.LogRecord {
+// records returns what was collected.
+func (l *draftLogs) records() []picloud.LogRecord {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.list

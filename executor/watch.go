@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// never is a time that does not come.
+// never is a time in the infinite future.
 const never = math.MaxInt64
 
 // scanPause is the shortest time between two scans, and so the most that a
@@ -15,9 +15,9 @@ const never = math.MaxInt64
 const scanPause = int64(4 * time.Millisecond)
 
 // watch is the one timer of an executor. It is armed for the earliest deadline
-// that anybody announced, scans everything then, and is armed again for the
-// earliest of what is left. A call that ends in time costs no timer operation,
-// and an idle executor has no timer at all.
+// that was announced, scans everything then, and is armed again for the
+// earliest of what is left. Timers are coalesced: a call that ends in time costs no
+// timer operation, and an idle executor has no timer at all.
 type watch struct {
 	now  func() int64
 	scan func(now int64) (next int64)
@@ -37,7 +37,8 @@ func newWatch(now func() int64, scan func(int64) int64) *watch {
 	return w
 }
 
-// arm announces a deadline. What it is about must be visible to scan before.
+// arm announces a deadline. The caller first makes the thing that has the deadline
+// visible to scan.
 func (w *watch) arm(at int64) {
 	if at >= w.armed.Load() {
 		return
@@ -65,8 +66,8 @@ func (w *watch) fire() {
 	w.firing.Add(1)
 	defer w.firing.Done()
 	w.last = w.now()
-	// Off before the scan: who announces a deadline after the scan passed by
-	// finds the timer off and arms it.
+	// Mark the timer as off before the scan. A deadline that is announced after the
+	// scan passed its owner then arms the timer again.
 	w.armed.Store(never)
 	w.mu.Unlock()
 	w.arm(w.scan(w.now()))

@@ -16,13 +16,13 @@ import (
 // cancelGrace is how long a worker may take to end a call that was cancelled.
 const cancelGrace = int64(100 * time.Millisecond)
 
-// lastWords is how long the socket of a killed worker is still read.
-const lastWords = time.Second
+// socketGrace is for how long the socket of a killed worker is still read.
+const socketGrace = time.Second
 
 var errEnded = errors.New("the executor process has ended")
 
-// worker is one process and the calls in it. One goroutine reads its socket and,
-// when that ends, buries it; callers write.
+// worker is one process and the calls in it. One goroutine reads its socket and, when
+// the conversation ends, finishes the worker; callers write.
 type worker struct {
 	exec   *Executor
 	pool   *pool // nil: a throw-away worker
@@ -43,10 +43,10 @@ type worker struct {
 	open atomic.Bool  // takes further calls
 	dead atomic.Bool  // is being killed
 	busy atomic.Int32 // calls in the table
-	// Of those, the ones that wait for the host. They take no processor.
+	// Calls of busy that wait for the host. They take no processor.
 	waiting    atomic.Int32
 	consulting atomic.Int32 // host calls that the host works on
-	overdue    atomic.Int32 // calls that were given up and are to end now: unless they do, the worker dies
+	overdue    atomic.Int32 // abandoned calls that must end within cancelGrace, or the worker is killed
 	last       atomic.Int64 // when the last call ended
 
 	// How fast it works, for pool.choose.
@@ -55,17 +55,18 @@ type worker struct {
 	interval atomic.Int64 // average time between these while some run
 
 	mu         sync.Mutex
-	table      []*flight     // by the low half of a call's id; nil: free
-	free       []uint32      // free places of the table
-	generation uint32        // the high half of the next call's id
-	programs   []loaded      // by slot
-	unload     []uint32      // slots to unload before the next call
-	loading    []load        // oldest first
-	why        cause         // causeNone: it ended by itself
-	leaving    cause         // why it ends when it becomes idle; causeNone: it stays
-	share      share         // of the processor
-	rested     int64         // when no call ran, last
-	doubt      chan struct{} // closed when none is overdue any more; nil: none is
+	table      []*flight // by the low half of a call's id; nil: free
+	free       []uint32  // free places of the table
+	generation uint32    // the high half of the next call's id
+	programs   []loaded  // by slot
+	unload     []uint32  // slots to unload before the next call
+	loading    []load    // oldest first
+	why        cause     // causeNone: the agent did not end it
+	drainCause cause     // why it ends as soon as it is idle; causeNone: it stays
+	share      share     // of the processor
+	rested     int64     // the last time at which no call ran
+	// overdueEnded is closed when no call is overdue any more; nil: no call is overdue.
+	overdueEnded chan struct{}
 
 	hello  bool     // the first frame came; for the reading goroutine
 	layers []string // of its sandbox
@@ -74,11 +75,11 @@ type worker struct {
 // loaded is a place in a worker's program table.
 type loaded struct {
 	function *Function // nil: free
-	ready    bool      // the worker said so
-	failed   bool      // it said the opposite: the next call tries again
+	ready    bool      // the worker said that it is loaded
+	failed   bool      // the worker could not load it: the next call tries again
 }
 
-// load is a Load whose Loaded has not come.
+// load is a Load frame whose Loaded has not come yet.
 type load struct {
 	slot     uint32
 	function *Function
@@ -98,8 +99,8 @@ func newWorker(e *Executor, app string, memory int64) *worker {
 	}
 }
 
-// start runs the process and the goroutine that reads from it. The first frame
-// waits for the first call's write.
+// start starts the process and the goroutine that reads from it. The first frame is
+// queued, and leaves with the first call's write.
 func (w *worker) start() error {
 	e := w.exec
 	process, socket, err := e.spawner.Start(w.memory, w.uid)
@@ -119,14 +120,13 @@ func (w *worker) start() error {
 	w.last.Store(e.now())
 	w.share.at = e.now()
 	w.open.Store(true)
-	if !e.adopt(w) { // others see the worker from here on
+	if !e.register(w) { // from here on others see the worker
 		w.cancel()
 		process.Reap()
 		_ = socket.Close()
 		return &picloud.Error{Code: picloud.CodeDraining}
 	}
 	e.watch.arm(e.now() + int64(e.opts.IdleTimeout))
-	go w.read()
 	return nil
 }
 
@@ -161,7 +161,7 @@ func (w *worker) send(fl *flight, slot uint32, mode wire.Mode, now int64) bool {
 	w.place(fl)
 	if w.busy.Add(1) == 1 {
 		w.share.wake(now, w.process.CPU)
-		at = min(at, now+lookPause)
+		at = min(at, now+samplePause)
 	}
 	if w.running() == 1 {
 		w.progress.Store(now)
@@ -170,7 +170,7 @@ func (w *worker) send(fl *flight, slot uint32, mode wire.Mode, now int64) bool {
 
 	w.exec.watch.arm(at)
 	fl.invoke.Slot, fl.invoke.Timeout = slot, time.Duration(fl.timeout)
-	// An error means that the worker is ending: its burial answers the flight.
+	// An error means that the worker is ending: finish answers the flight.
 	_ = w.frames.Send(wire.TypeInvoke, fl.id, &fl.invoke)
 	return true
 }
@@ -272,30 +272,30 @@ func (w *worker) conclude(fl *flight) (*Result, error) {
 func (w *worker) misbehaved(err error) error {
 	w.exec.log.Warn("executor broke the protocol", slog.String("app", w.app), slog.Any("error", err))
 	w.kill(causeProtocol)
-	return obituary{cause: causeProtocol, limit: picloud.Size(w.memory)}.guilty()
+	return workerFailure{cause: causeProtocol, limit: picloud.Size(w.memory)}.causeError()
 }
 
-// abandon says that nobody waits for the flight any more. The worker has
-// cancelGrace to end it. It reports false when the answer is there already.
+// abandon notes that the caller of the flight no longer waits. The worker has
+// cancelGrace to end the call. It reports false when the answer is there already.
 func (w *worker) abandon(fl *flight) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if fl.abandoned || w.find(fl.id) != fl {
 		return false
 	}
-	w.leave(fl, w.exec.now())
+	w.markAbandoned(fl, w.exec.now())
 	return true
 }
 
-// leave marks a flight abandoned. The caller holds mu.
-func (w *worker) leave(fl *flight, now int64) {
+// markAbandoned does the work of abandon. The caller holds mu.
+func (w *worker) markAbandoned(fl *flight, now int64) {
 	fl.abandoned = true
 	if fl.loading { // a worker that boots or loads cannot answer yet: the load's deadline holds
 		now = max(now, fl.deadline-fl.timeout)
 	}
 	fl.deadline = now + cancelGrace
 	if !fl.loading {
-		w.suspect(fl)
+		w.markOverdue(fl)
 	}
 	if fl.cancel != nil {
 		fl.cancel()
@@ -303,32 +303,32 @@ func (w *worker) leave(fl *flight, now int64) {
 	w.exec.watch.arm(fl.deadline)
 }
 
-// suspect notes that a call is overdue. The caller holds mu.
-func (w *worker) suspect(fl *flight) {
+// markOverdue notes that a call is overdue. The caller holds mu.
+func (w *worker) markOverdue(fl *flight) {
 	fl.overdue = true
 	if w.overdue.Add(1) == 1 {
-		w.doubt = make(chan struct{})
+		w.overdueEnded = make(chan struct{})
 	}
 }
 
-// clear ends a suspicion. The caller holds mu.
-func (w *worker) clear() {
-	if w.doubt != nil {
-		close(w.doubt)
-		w.doubt = nil
+// clearOverdue wakes the calls that wait in awaitOverdue. The caller holds mu.
+func (w *worker) clearOverdue() {
+	if w.overdueEnded != nil {
+		close(w.overdueEnded)
+		w.overdueEnded = nil
 	}
 }
 
-// settle waits until the worker has ended what is overdue, or has ended.
-func (w *worker) settle(ctx context.Context) error {
+// awaitOverdue waits until the overdue calls have ended, or the worker has.
+func (w *worker) awaitOverdue(ctx context.Context) error {
 	w.mu.Lock()
-	doubt := w.doubt
+	ended := w.overdueEnded
 	w.mu.Unlock()
-	if doubt == nil {
+	if ended == nil {
 		return nil
 	}
 	select {
-	case <-doubt:
+	case <-ended:
 		return nil
 	case <-ctx.Done():
 		return cancelled(ctx)
@@ -345,7 +345,7 @@ func (w *worker) scan(now int64) (next int64) {
 	next = never
 	for _, l := range w.loading {
 		if l.deadline <= now {
-			w.end(causeLoadTimeout)
+			w.terminate(causeLoadTimeout)
 			return never
 		}
 		next = min(next, l.deadline)
@@ -356,73 +356,74 @@ func (w *worker) scan(now int64) (next int64) {
 		}
 		if fl.deadline <= now {
 			if fl.abandoned {
-				w.end(causeTimeout)
+				w.terminate(causeTimeout)
 				return never
 			}
-			w.leave(fl, now)
+			w.markAbandoned(fl, now)
 			fl.err = timedOut(fl)
 			fl.done <- struct{}{}
 		}
 		next = min(next, fl.deadline)
 	}
-	next = min(next, w.police(now))
+	next = min(next, w.checkShare(now))
 	if w.busy.Load() > 0 || w.pool == nil {
 		return next
 	}
 	idle := w.last.Load() + int64(w.exec.opts.IdleTimeout)
 	switch {
-	case w.leaving != causeNone:
-		w.end(w.leaving)
+	case w.drainCause != causeNone:
+		w.terminate(w.drainCause)
 	case idle <= now || w.pool.gone.Load():
-		w.end(causeIdle)
+		w.terminate(causeIdle)
 	default:
 		return min(next, idle)
 	}
 	return never
 }
 
-// drain ends the worker as soon as it is idle, and gives it no more calls.
+// drain gives the worker no more calls, and ends it as soon as it is idle.
 func (w *worker) drain(c cause) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.open.Store(false)
-	w.leaving = c
+	w.drainCause = c
 	w.exec.watch.arm(w.exec.now())
 }
 
-// retire ends the worker if it is idle.
-func (w *worker) retire(c cause) {
+// killIfIdle ends the worker now if no call is in it.
+func (w *worker) killIfIdle(c cause) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.busy.Load() == 0 {
-		w.end(c)
+		w.terminate(c)
 	}
 }
 
-// kill ends the worker now.
+// kill ends the worker now, with the calls in it.
 func (w *worker) kill(c cause) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.end(c)
+	w.terminate(c)
 }
 
-// end makes the process end and the reading goroutine notice. The caller holds mu.
-func (w *worker) end(c cause) {
+// terminate kills the process; the reading goroutine then sees the end of the socket
+// and finishes the worker. The caller holds mu.
+func (w *worker) terminate(c cause) {
 	if w.dead.Swap(true) {
 		return
 	}
 	w.open.Store(false)
-	w.clear()
+	w.clearOverdue()
 	w.why = c
 	w.frames.Close(errEnded)
 	w.process.Kill()
-	// Answers that were sent before may still be in the socket. Its end comes
-	// with the process's, unless a child of it lives on: hence the deadline.
-	_ = w.socket.SetReadDeadline(time.Now().Add(lastWords))
+	// The socket may still hold answers that the worker sent before. It ends with
+	// the process, unless a child process lives on: hence the deadline.
+	_ = w.socket.SetReadDeadline(time.Now().Add(socketGrace))
 }
 
-// forget unloads a program before the worker's next call.
-func (w *worker) forget(slot uint32, f *Function) {
+// unloadLater has the worker unload a program before its next call.
+func (w *worker) unloadLater(slot uint32, f *Function) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if int(slot) < len(w.programs) && w.programs[slot].function == f {
@@ -433,8 +434,8 @@ func (w *worker) forget(slot uint32, f *Function) {
 // running is how many calls take the processor, or wait for it.
 func (w *worker) running() int32 { return w.busy.Load() - w.waiting.Load() }
 
-// wait estimates how long a further call waits for n others. It is 0 while the
-// worker boots: another one would be no faster.
+// wait estimates how long a further call waits for n others. It is 0 while the worker
+// boots, because another worker would not be ready sooner.
 func (w *worker) wait(now int64, n int32) int64 {
 	if !w.warm.Load() {
 		return 0
