@@ -27,8 +27,11 @@ type DatabaseStatus struct {
 	// Err says why the node has not reached the database since it started, or
 	// is nil.
 	Err error
-	// Folder and Version are those of the managed server; empty: a DSN is set.
-	Folder, Version string
+	// Folder is that of the managed server; empty: a DSN is set.
+	Folder string
+	// Version is that of the managed server's binaries; empty before the node
+	// has reached it.
+	Version string
 }
 
 // Status returns where the node stands at this moment.
@@ -40,7 +43,10 @@ func (a *Agent) Status() Status {
 	if d != nil {
 		s.Database = &DatabaseStatus{Err: d.closed()}
 		if d.server != nil {
-			s.Database.Folder, s.Database.Version = filepath.Join(a.opts.DataDir, "postgres"), d.server.Version()
+			s.Database.Folder = filepath.Join(a.opts.DataDir, "postgres")
+			if s.Database.Err == nil { // the server answers nothing while it starts
+				s.Database.Version = d.server.Version()
+			}
 		}
 	}
 	if path := a.credentials.Load(); path != nil {

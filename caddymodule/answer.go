@@ -26,7 +26,7 @@ func serveRest(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) e
 	return nil
 }
 
-// noticed notes whether somebody answered.
+// noticed notes whether the next handler answered.
 type noticed struct {
 	caddyhttp.ResponseWriterWrapper
 	answered bool
@@ -56,10 +56,11 @@ func (n *noticed) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(n.ResponseWriter).Hijack()
 }
 
-// expect prepares the answer to a client that sends its body only when it is
-// asked to. net/http asks at the first read of the body, and knows a body that
-// nobody reads, but Caddy wraps bodies: the server would wait for this one
-// before it sends an answer that was given without it.
+// expect prepares the answer to a client that sends its body only after
+// "100 Continue". net/http sends that line at the first read of the body. It
+// recognises its own body that nobody has read, and then answers at once. Caddy
+// wraps the body, so that net/http does not recognise it and would wait for the
+// body before it sends the answer.
 func expect(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	if r.ProtoMajor != 1 || len(r.Header["Expect"]) == 0 || r.Body == nil {
 		return w
@@ -88,8 +89,9 @@ type expecting struct {
 	sent bool
 }
 
-// WriteHeader sends the status line. Without the body the connection has no
-// further use: whether the body still comes is the client's choice.
+// WriteHeader sends the status line. If the handler did not ask for the body, the
+// connection ends with this answer: the client alone knows whether the body still
+// comes.
 func (e *expecting) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		e.sent = true

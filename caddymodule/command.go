@@ -7,6 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // Options are what the commands get of their process.
@@ -23,6 +25,7 @@ func Commands(opts Options) []*cobra.Command {
 	if opts.Getenv == nil {
 		opts.Getenv = os.Getenv
 	}
+	launched.Store(&launch{version: opts.Version, defaultData: datadir.Default(opts.Getenv)}) // for Caddy's own commands; `run` knows more
 	return []*cobra.Command{runCommand(opts), reloadCommand(opts), configCommand(), doctorCommand(opts), caddyCommand()}
 }
 

@@ -11,23 +11,22 @@ import (
 	"github.com/picloud/picloud/internal/datadir"
 )
 
-// launch is what `picloud run` hands to the modules that Caddy makes. The nil
-// launch is that of a process which another command started.
+// launch is what the commands of this process hand to the modules that Caddy
+// makes. It is nil in a binary of somebody else, which has no such commands.
 type launch struct {
 	version     string
-	lock        *datadir.Lock
-	defaultData string
+	defaultData string        // the data folder when no setting names one
+	lock        *datadir.Lock // on the data folder; nil: the node takes it itself
 	// configure makes the configuration again, from where it came from. The
 	// process itself does it, since the Caddyfile's variables stand for its own
-	// flags and environment.
+	// flags and environment. It is nil when `picloud run` did not start the node.
 	configure func() (config, error)
 	reloading sync.Mutex // one reload at a time
 }
 
 // launched is the launch of this process. Caddy makes modules itself, from types
 // that init registers, and SIGUSR1 and the admin API reach the process and not a
-// module: so this is a variable of the package. It is set once, before Caddy
-// starts.
+// module: so this is a variable of the package. It is set before Caddy starts.
 var launched atomic.Pointer[launch]
 
 // dataDir is the data folder when no setting names one.
@@ -52,7 +51,7 @@ func (l *launch) equip(s *settings) {
 // reload makes the configuration again and applies it. An error means that the
 // present one goes on.
 func (l *launch) reload() error {
-	if l == nil {
+	if l == nil || l.configure == nil {
 		return errors.New("reload: this process was not started by `picloud run`")
 	}
 	l.reloading.Lock()

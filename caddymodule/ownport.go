@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// ownPortsAge is how long the ports of this process are taken for known.
+// ownPortsAge is how long the kernel's list of this process's ports is kept.
 const ownPortsAge = 10 * time.Second
 
 // ownPorts knows the ports that this process listens on, whatever configuration
-// opened them: sites, the control API, an admin API of Caddy's on TCP. Functions
-// must reach none of them.
+// opened them: sites, the control API, an admin API of Caddy's on TCP. No function
+// may reach any of them.
 type ownPorts struct {
 	mu   sync.Mutex
 	read time.Time
