@@ -37,9 +37,9 @@ const (
 )
 
 // Listen prepares a listener that calls on for each notification on the
-// channels. It also calls on("", "") after every connect, for what was notified
-// before then may have been missed, and when a connection is lost, for the
-// database may be gone. Calls come one after the other; on should
+// channels. It also calls on("", "") after every connect, because notifications
+// before then may have been missed, and whenever a connection is lost or cannot
+// be made, because the database may be gone. Calls come one after the other; on should
 // only take note and return.
 func (d *DB) Listen(channels []string, on func(channel, payload string)) *Listener {
 	return &Listener{db: d, channels: channels, on: on}
@@ -100,6 +100,11 @@ func (l *Listener) session(ctx context.Context) (err error) {
 			err = fmt.Errorf("listen to database: callback panicked: %v", r)
 		}
 	}()
+	defer func() {
+		if err != nil && ctx.Err() == nil {
+			l.on("", "")
+		}
+	}()
 	opening, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(opening, l.db.conf.Copy())
@@ -122,9 +127,6 @@ func (l *Listener) session(ctx context.Context) (err error) {
 	l.on("", "")
 	for {
 		if err := l.next(ctx, conn); err != nil {
-			if ctx.Err() == nil {
-				l.on("", "")
-			}
 			return s.wrap(err)
 		}
 	}
