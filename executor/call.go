@@ -12,8 +12,8 @@ import (
 	"github.com/picloud/picloud/executor/wire"
 )
 
-// Call is one invocation of a function. The executor reads it until Invoke
-// returns, and keeps nothing of it.
+// Call is one invocation of a function. The executor reads it until Invoke returns,
+// and keeps no reference to it.
 type Call struct {
 	ID       string // for people: logs, records
 	Method   string
@@ -27,8 +27,8 @@ type Call struct {
 	Deadline time.Time       // zero: only the function's timeout counts
 }
 
-// Result is what a function answered. Release gives its memory back; nothing of
-// it may be used after that, but strings of Header may.
+// Result is what a function answered. Release gives its memory back; after
+// that only the strings of Header may still be used.
 type Result struct {
 	Status int // 200 to 599
 	Header []HeaderField
@@ -55,7 +55,7 @@ func (r *Result) Release() {
 	results.Put(r)
 }
 
-// errUnusable says that a worker's answer is not one that may be sent to clients.
+// errUnusable is the error of an answer that must not be sent to clients.
 var errUnusable = errors.New("unusable answer")
 
 // newResult decodes the payload in buf, which it owns from now on. The error is
@@ -85,7 +85,7 @@ func newResult(buf *wire.Buffer) (*Result, error) {
 	return r, nil
 }
 
-// nameByte says which bytes a header's name is made of (RFC 9110, token).
+// nameByte holds for the bytes that may be in a header's name (RFC 9110, token).
 var nameByte = func() (t [256]bool) {
 	for c := range t {
 		switch {
@@ -117,8 +117,8 @@ func validValue(s string) bool {
 	return true
 }
 
-// flight is a call on its way through a worker. It has two owners, the caller
-// that waits and the worker's table; the last to let go recycles it.
+// flight is a call on its way through a worker. It is reference-counted with two
+// owners, the caller that waits and the worker's table; the last one recycles it.
 type flight struct {
 	owners atomic.Int32
 	done   chan struct{} // takes one value when the answer is there
@@ -132,15 +132,15 @@ type flight struct {
 	// Guarded by the worker's mu until done has its value.
 	deadline  int64
 	loading   bool // the deadline starts when the program is loaded
-	abandoned bool // nobody waits any more; deadline is when the worker dies for it
-	overdue   bool // it is among worker.overdue
+	abandoned bool // the caller no longer waits; at deadline the worker is killed
+	overdue   bool // it counts in worker.overdue
 	answer    wire.Type
 	payload   *wire.Buffer // of the answer
 	err       error        // instead of an answer
 
 	// Host calls, guarded by mu too.
 	hostCalls int       // so far
-	asking    int       // under way: while there are any, the call takes no processor
+	asking    int       // under way; while it is not 0 the call takes no processor
 	outbound  *outbound // nil before the first outbound call
 	hostCtx   context.Context
 	cancel    func() // ends hostCtx; nil before the first host call
@@ -164,7 +164,7 @@ func newFlight(f *Function, c *Call) *flight {
 	return fl
 }
 
-// drop ends one ownership.
+// drop gives up one ownership.
 func (fl *flight) drop() {
 	if fl.owners.Add(-1) > 0 {
 		return

@@ -8,7 +8,7 @@ import (
 	"github.com/picloud/picloud/executor/wire"
 )
 
-// codes maps what a worker says about a call to the catalogue.
+// codes maps a worker's reason for the failure of a call to the catalogue of errors.
 var codes = map[wire.Reason]picloud.Code{
 	wire.ReasonError:            picloud.CodeFunctionError,
 	wire.ReasonTimeout:          picloud.CodeFunctionTimeout,
@@ -23,7 +23,7 @@ var codes = map[wire.Reason]picloud.Code{
 	wire.ReasonInternal:         picloud.CodeFunctionCrash,
 }
 
-// compileCodes maps what a worker says about a source that was not deployed yet.
+// compileCodes does the same for a source that is not deployed yet.
 var compileCodes = map[wire.Reason]picloud.Code{
 	wire.ReasonError:         picloud.CodeScript,
 	wire.ReasonTimeout:       picloud.CodeCompileBudget,
@@ -33,7 +33,7 @@ var compileCodes = map[wire.Reason]picloud.Code{
 	wire.ReasonNoHandler:     picloud.CodeNoHandler,
 }
 
-// fail completes an error of a call with what was attempted, on what.
+// fail adds the operation and the resource to an error of a call.
 func (f *Function) fail(err error) error {
 	var known *picloud.Error
 	if !errors.As(err, &known) {
@@ -96,5 +96,5 @@ func (c cause) String() string {
 	}[c]
 }
 
-// counts reports whether ends of this cause open the breaker.
+// counts reports whether an end of this cause counts for the circuit breaker.
 func (c cause) counts() bool { return c >= causeLoadTimeout }

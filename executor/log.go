@@ -16,12 +16,12 @@ type LogSink interface {
 	Log(app string, rec picloud.LogRecord)
 }
 
-// logSlack is how far over its limit a call may log before its worker is taken
-// for hostile: workers keep the limit themselves.
+// logSlack is by how much a call may exceed its log limit before its worker counts as
+// hostile: an honest worker keeps the limit itself.
 const logSlack = 1 << 20
 
-// logged hands on a record. App, function, version and invocation come from the
-// call, never from the frame.
+// logged passes a record to the sink. App, function, version and invocation come from
+// the call, never from the frame.
 func (w *worker) logged(h wire.Header, payload []byte) error {
 	var line wire.Log
 	if err := line.Decode(payload); err != nil {

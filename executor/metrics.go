@@ -2,8 +2,8 @@ package executor
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics are the executor's metrics. Make them once with NewMetrics and give
-// them to each Executor of the process: they outlive it.
+// Metrics are the executor's metrics. A process makes them once with NewMetrics and
+// gives them to each Executor, because they outlive it.
 type Metrics struct {
 	starts  *prometheus.CounterVec
 	ends    *prometheus.CounterVec

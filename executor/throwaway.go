@@ -156,7 +156,7 @@ func (w *worker) causeOf(err error) error {
 	return err
 }
 
-// describe completes an error with what was attempted.
+// describe adds the operation and the resource to an error.
 func describe(err error, op, resource string) error {
 	var known *picloud.Error
 	if !errors.As(err, &known) {

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dropCapabilities empties all sets of every thread. The bounding set is emptied
-// where that is allowed, which it is in a user namespace of one's own: with
-// no_new_privs nothing can be gained from it anyway.
+// dropCapabilities empties all capability sets of every thread. It empties the
+// bounding set only where the kernel allows it, as in an own user namespace; under
+// no_new_privs a process gains nothing from that set.
 func dropCapabilities() error {
-	for c := uintptr(0); c <= unix.CAP_LAST_CAP+16; c++ { // kernels may know more than we
+	for c := uintptr(0); c <= unix.CAP_LAST_CAP+16; c++ { // a newer kernel may know more capabilities
 		bound, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
 		if err != nil {
-			break // the last one was the last
+			break // the kernel has no such capability: the last one is dropped
 		}
 		if bound == 0 {
 			continue

@@ -9,14 +9,14 @@ import (
 	"syscall"
 )
 
-// closeInherited closes what is above SocketFD: the program's own image, and
-// whatever the agent was started with and could not know of. The runtime's poller
-// stays, and /proc/self/task, which closes itself.
+// closeInherited closes the descriptors above SocketFD: the program's own image, and
+// those that the agent inherited without knowing. It keeps the runtime's poller, and
+// /proc/self/task, which threadsOf closes.
 func closeInherited() error {
 	const folder = "/proc/self/fd"
 	list, err := os.ReadDir(folder)
 	if err != nil {
-		_ = syscall.Close(ImageFD) // without /proc the layers will say that they are not verified
+		_ = syscall.Close(ImageFD) // without /proc the report says that the layers are not verified
 		return nil
 	}
 	for _, entry := range list {

@@ -19,7 +19,8 @@ const (
 	opReturn = unix.BPF_RET | unix.BPF_K
 )
 
-// allow is what the filter lets pass: a call whose arguments meet all conditions.
+// allow is a system call that the filter lets pass if its arguments meet all
+// conditions.
 type allow struct {
 	number uintptr
 	when   []condition
@@ -41,9 +42,9 @@ func calls(numbers ...uintptr) []allow {
 	return list
 }
 
-// assemble makes the filter. What the list does not allow gets the action
-// otherwise; another architecture's calls, whose numbers mean other things, end
-// the process. So do, by not being in the list, those of x32.
+// assemble makes the filter. A call that is not in the list gets the action
+// otherwise; the calls of x32 are among those. A call of another architecture, whose
+// numbers have other meanings, ends the process.
 func assemble(arch uint32, list []allow, otherwise uint32) []unix.SockFilter {
 	p := []unix.SockFilter{
 		{Code: opLoad, K: offsetArch},

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rulesets lists what to forbid, the newest kernels' first. A kernel refuses a
-// ruleset that names what it does not know.
+// rulesets lists the accesses to forbid, for the newest kernels first. A kernel
+// refuses a ruleset that names an access which it does not know.
 var rulesets = []unix.LandlockRulesetAttr{
 	{Handled_access_fs: 1<<17 - 1, Handled_access_net: 0xf, Scoped: scopes},
 	{Handled_access_fs: 1<<17 - 1, Handled_access_net: tcp, Scoped: scopes},
@@ -24,12 +24,13 @@ const (
 	tcp    = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
 	scopes = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
 
-	// rulesetSize is that of the three fields above; kernels of before ABI 6 take
-	// it when what they do not know is zero.
+	// rulesetSize is the size of the three fields above. Kernels before ABI 6 accept
+	// it as long as the fields that they do not know are zero.
 	rulesetSize = 24
 
-	// erratumSignal is set when threads of a process may signal each other in
-	// spite of the scope. Without, the runtime could not preempt.
+	// erratumSignal is set when the threads of a process may signal each other in
+	// spite of the scope. On other kernels the scope would stop the runtime from
+	// preempting goroutines, so it is left out.
 	erratumSignal = 1 << 1
 )
 
@@ -61,7 +62,7 @@ func landlock() error {
 	return verifyLandlock()
 }
 
-// ruleset makes the strongest one that the kernel takes.
+// ruleset makes the strongest ruleset that the kernel accepts.
 func ruleset() (int, error) {
 	fixed, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_ERRATA)
 	signals := errno == 0 && fixed&erratumSignal != 0

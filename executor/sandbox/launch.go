@@ -5,20 +5,21 @@ import (
 	"strings"
 )
 
-// LaunchFD is where a launcher says which process it started, or why none. It is
-// its own only: the worker does not get it.
+// LaunchFD is where a launcher writes the pid of the worker that it started, or an
+// error. The worker does not get this descriptor.
 const LaunchFD = 5
 
-// Launch is what a process is asked that starts a worker in its place.
+// Launch is the order to a launcher: a process that starts a worker on behalf of the
+// agent.
 //
-// To give a process a user namespace takes a fork, and to fork the agent would
-// cost it milliseconds for each hundred megabytes: all of its memory is shared
-// with the child page by page, and copied at the next write. A fresh process of
-// the worker's own program is small. What it starts becomes the agent's child.
+// A process enters a user namespace by a fork. To fork the agent would cost it
+// milliseconds for each hundred megabytes, because its memory becomes copy-on-write
+// page by page. A fresh process of the worker's own program is small. The worker that
+// it starts becomes the agent's child.
 type Launch struct {
 	Flags    uintptr // of clone
-	UID, GID int     // of the machine, that are 0 in there
-	Groups   bool    // who launches may leave its groups behind
+	UID, GID int     // ids outside the user namespace that are 0 inside it
+	Groups   bool    // the launcher may drop its supplementary groups
 }
 
 const argLaunch = "--launch="
@@ -28,7 +29,7 @@ func (l Launch) Arg() string {
 	return fmt.Sprintf("%s%d:%d:%d:%t", argLaunch, l.Flags, l.UID, l.GID, l.Groups)
 }
 
-// launchIn finds an order among the arguments, and what is left without it.
+// launchIn finds an order among the arguments, and returns the other arguments.
 func launchIn(args []string) (l Launch, rest []string, found bool) {
 	for _, arg := range args {
 		order, ok := strings.CutPrefix(arg, argLaunch)

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// RunLaunch does what a Launch among the arguments asks, and ends the process.
-// Without one it does nothing. It is the first act of a worker's main.
+// RunLaunch carries out a Launch among the arguments, and ends the process. Without a
+// Launch it does nothing. It is the first act of a worker's main.
 func RunLaunch() {
 	order, args, ok := launchIn(os.Args)
 	if !ok {
@@ -21,13 +21,13 @@ func RunLaunch() {
 	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", ImageFD), args, &syscall.ProcAttr{
 		Dir: "/", Env: os.Environ(), Files: []uintptr{0, 1, 2, SocketFD, ImageFD},
 		Sys: &syscall.SysProcAttr{
-			// The agent becomes the parent. Until the worker makes a group of its own,
-			// it is in that of this process: by that the agent finds one whose start
-			// failed.
+			// The agent becomes the parent. Until the worker makes a process group of its
+			// own it is in the group of this process, by which the agent can end a
+			// worker whose start failed.
 			Cloneflags:                 order.Flags | syscall.CLONE_PARENT,
 			UidMappings:                ids(order.UID),
 			GidMappings:                ids(order.GID),
-			GidMappingsEnableSetgroups: order.Groups, // the kernel wants "deny" of who may not leave its groups
+			GidMappingsEnableSetgroups: order.Groups, // a launcher that may not drop its groups must set "deny"
 			Credential:                 &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: !order.Groups},
 		},
 	})
@@ -35,6 +35,6 @@ func RunLaunch() {
 	if err != nil {
 		answer, status = err.Error(), 1
 	}
-	_, _ = syscall.Write(LaunchFD, []byte(answer)) // without an answer the agent ends what there is
+	_, _ = syscall.Write(LaunchFD, []byte(answer)) // without an answer the agent ends the launcher and the worker
 	os.Exit(status)
 }

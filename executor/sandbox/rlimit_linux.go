@@ -17,7 +17,8 @@ type limit struct {
 	max      uint64
 }
 
-// limits lists the resource limits. RLIMIT_AS is not among them: Go dies of it.
+// limits lists the resource limits. RLIMIT_AS is not among them, because the Go
+// runtime reserves far more addresses than memory and fails under it.
 func limits(opts Options) []limit {
 	list := []limit{
 		{"data", unix.RLIMIT_DATA, uint64(opts.Memory) + DataSlack},
@@ -27,7 +28,7 @@ func limits(opts Options) []limit {
 		{"memlock", unix.RLIMIT_MEMLOCK, 0},
 		{"msgqueue", unix.RLIMIT_MSGQUEUE, 0},
 	}
-	if opts.Threads > 0 { // else they would count other processes of the same user
+	if opts.Threads > 0 { // without a count of its own, other processes of the same user would count
 		list = append(
 			list,
 			limit{"nproc", unix.RLIMIT_NPROC, uint64(opts.Threads)},

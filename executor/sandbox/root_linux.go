@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// emptyRoot replaces the root folder by an empty one that takes nothing, and
-// forgets the old one. The process must have a mount namespace of its own.
+// emptyRoot replaces the root folder by an empty, read-only one, and detaches the old
+// one. The process must have a mount namespace of its own.
 func emptyRoot() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", named(err))
@@ -34,9 +34,9 @@ func emptyRoot() error {
 	return verifyRoot()
 }
 
-// verifyRoot looks whether the root is what it should be. Threads share it.
+// verifyRoot checks that the root is the empty folder. All threads share one root.
 func verifyRoot() error {
-	for _, path := range []string{"/", "/.."} { // by the second one gets to what lies on top of the first
+	for _, path := range []string{"/", "/.."} { // "/.." reaches a mount that lies on top of "/"
 		var fs unix.Statfs_t
 		if err := unix.Statfs(path, &fs); err != nil {
 			return fmt.Errorf("look at the new root: %w", named(err))

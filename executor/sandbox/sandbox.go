@@ -5,7 +5,7 @@
 // The worker calls Apply as the first act of main and tells the outcome in its
 // Hello; the agent ends a worker that lacks what it requires. What only a parent
 // can give, such as another uid or namespaces, the agent adds when it starts the
-// process, and looks at itself.
+// process, and verifies from outside.
 package sandbox
 
 import (
@@ -26,24 +26,24 @@ const (
 	ImageFD = 4
 )
 
-// DataSlack is what a Go process maps before it holds anything: RLIMIT_DATA is
-// the memory limit plus this. 32 MiB of it are a buffer of crypto's FIPS entropy
-// source, which is linked with crypto.verify, counts, and is never touched.
+// DataSlack is the memory that a Go process maps before it holds any data. RLIMIT_DATA
+// is the memory limit plus DataSlack. 32 MiB of it are a buffer of the FIPS entropy
+// source of package crypto: the linker adds it for crypto.verify, the kernel counts
+// it, and the process never touches it.
 const DataSlack = 96 << 20
 
-// Options say what the layers are to be. They travel to the process as its
-// arguments; see Args.
+// Options configure the layers. They travel to the process as its arguments; see Args.
 type Options struct {
 	// Memory is the heap limit in bytes, the same as GOMEMLIMIT. Required.
 	Memory int64
-	// BestEffort goes on without what the system refuses. Default: Apply fails
-	// when the minimum is not reached.
+	// BestEffort goes on without the layers that the system refuses. Default: Apply
+	// fails when the minimum is not reached.
 	BestEffort bool
-	// Namespace says that the process has a mount namespace of its own, which it
-	// may empty. Default: it must not touch the mounts.
+	// Namespace says that the process has a mount namespace of its own and may empty
+	// its root. Default: it must not change any mount.
 	Namespace bool
-	// Threads is RLIMIT_NPROC, where that counts this worker's threads and those
-	// of no other program. Default 0: unbounded.
+	// Threads is RLIMIT_NPROC. The agent sets it where the kernel counts only the
+	// threads of workers of the same app. Default 0: unbounded.
 	Threads int
 
 	hooks hook.Sandbox // from the arguments of a test's worker only
@@ -102,7 +102,7 @@ func (r Report) Off() []Layer {
 // Lacks returns what strict requires and the report does not have; see Lacks.
 func (r Report) Lacks() [][]string { return Lacks(r.On()) }
 
-// Refusal says what strict needs and is missing, with the reasons.
+// Refusal is the error that names each missing layer and why it is missing.
 func (r Report) Refusal() error {
 	lacks := r.Lacks()
 	texts := make([]string, len(lacks))

@@ -20,11 +20,12 @@ func apply(opts Options) (Report, error) {
 	if err := closeInherited(); err != nil {
 		return nil, err
 	}
-	// A group of its own, which it cannot leave: by that the agent ends it. It is
-	// there already, unless a launcher started the process.
+	// The agent ends the process by its process group, which the process cannot leave
+	// later. It has a group of its own already, unless a launcher started it.
 	_ = syscall.Setpgid(0, 0)
-	// The kernel's first choice when memory runs out; one may always raise it.
-	// Without /proc it stays as it is, which weakens the node, not the sandbox.
+	// When the machine's memory runs out, the kernel ends this process first. Every
+	// process may raise its own score. Without /proc the score stays as it is, which
+	// weakens the node and not the sandbox.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 
 	b := builder{without: opts.hooks.Without}
@@ -64,7 +65,7 @@ func (b *builder) try(name string, put func() error) {
 	b.report = append(b.report, l)
 }
 
-// check takes a layer back that does not hold for every thread.
+// check marks a layer as off when it does not hold for every thread.
 func (b *builder) check(name string, err error, holds bool) {
 	i := slices.IndexFunc(b.report, func(l Layer) bool { return l.Name == name })
 	l := &b.report[i]

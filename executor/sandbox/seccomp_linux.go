@@ -22,33 +22,33 @@ const (
 	futexWake = 129
 )
 
-// needed lists what a running worker asks of the kernel, the frequent calls
-// first: all else is refused. It takes no file, socket or process to be had; what
-// was opened before stays.
+// needed lists the system calls of a running worker, the frequent ones first. The
+// filter refuses all others: the worker can open no file and no socket and start no
+// process, and keeps the descriptors that it has.
 func needed(pid int) []allow {
 	list := calls(
 		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_EPOLL_PWAIT, unix.SYS_NANOSLEEP, unix.SYS_SCHED_YIELD,
 		unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_RT_SIGRETURN, unix.SYS_RT_SIGPROCMASK, unix.SYS_SIGALTSTACK,
 		unix.SYS_RT_SIGACTION, unix.SYS_MUNMAP, unix.SYS_GETRANDOM, unix.SYS_RESTART_SYSCALL, unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
 	)
-	for _, number := range locks { // no priorities, no moving of waiters: there the kernel's bugs were
+	for _, number := range locks { // not the operations with priorities or that move waiters: those had kernel bugs
 		list = slices.Insert(list, 0, allow{number, []condition{{arg: 1, values: []uint32{futexWait, futexWake}}}})
 	}
-	for _, number := range clocks { // others tell of other processes
+	for _, number := range clocks { // other clocks tell of other processes
 		list = append(list, allow{number, []condition{{arg: 0, values: []uint32{unix.CLOCK_REALTIME, unix.CLOCK_MONOTONIC}}}})
 	}
 	return append(
 		list,
-		// The runtime preempts its threads by signals, and no other process's.
+		// The runtime preempts its own threads by signals.
 		allow{unix.SYS_TGKILL, []condition{{arg: 0, values: []uint32{uint32(pid)}}}},
 		allow{mmap, []condition{
-			// Never executable, nor only readable: that counts nowhere, and its page tables
-			// would fill the machine.
+			// Never executable. Never read-only either: no limit counts such memory, and
+			// its page tables would fill the machine.
 			{arg: 2, values: []uint32{unix.PROT_NONE, unix.PROT_READ | unix.PROT_WRITE}},
-			// Never shared, never a file. Droppable memory holds the state of getrandom.
+			// Never shared and never a file. Droppable memory holds the state of getrandom.
 			{arg: 3, ignore: unix.MAP_FIXED, values: []uint32{unix.MAP_PRIVATE | unix.MAP_ANONYMOUS, unix.MAP_DROPPABLE | unix.MAP_ANONYMOUS}},
 		}},
-		// Not MADV_MERGEABLE, by which processes can find out what others hold.
+		// Not MADV_MERGEABLE: it shows a process what other processes hold.
 		allow{unix.SYS_MADVISE, []condition{{arg: 2, values: []uint32{
 			unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_HUGEPAGE, unix.MADV_NOHUGEPAGE, unix.MADV_COLLAPSE,
 		}}}},
@@ -57,8 +57,9 @@ func needed(pid int) []allow {
 	)
 }
 
-// filterCalls puts the filter on every thread, and asks each whether it is there.
-// The kernel's answer to what is not allowed is EPERM, or the process's end.
+// filterCalls puts the filter on every thread, and asks each thread whether it has
+// the filter. The kernel answers a refused call with EPERM, or with kill it ends the
+// process.
 func filterCalls(kill bool) error {
 	refusal := uint32(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM))
 	if kill {

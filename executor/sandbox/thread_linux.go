@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// threads is what the kernel says of all threads together.
+// threads is what the kernel says of the process's threads: true if it holds for each.
 type threads struct {
 	noNewPrivs bool
 	powerless  bool // no capability but in the bounding set
 }
 
-// openTasks opens the folder that has the status of every thread, while there
-// still is one.
+// openTasks opens the folder with the status of every thread. It must run before the
+// root is emptied.
 func openTasks() (*os.File, error) { return os.Open("/proc/self/task") }
 
 // threadsOf reads the status of every thread below tasks, and closes it.

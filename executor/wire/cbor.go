@@ -32,8 +32,8 @@ func appendUint(dst []byte, n uint64) []byte { return appendHeadOf(dst, majorUin
 
 func appendArray(dst []byte, n int) []byte { return appendHeadOf(dst, majorArray, uint64(n)) }
 
-// appendBytes appends s as a byte string. Text travels as bytes too: what HTTP
-// carries need not be UTF-8, and checking it is the reader's business.
+// appendBytes appends s as a byte string. Text travels as bytes too: HTTP carries text
+// that is not UTF-8, and the reader checks it.
 func appendBytes[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return append(appendHeadOf(dst, majorBytes, uint64(len(s))), s...)
 }

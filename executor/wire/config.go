@@ -7,10 +7,10 @@ const (
 	maxReason   = 200 // bytes of a reason
 )
 
-// Config is the agent's first frame: who the worker is.
+// Config is the agent's first frame: it tells the worker which app it serves.
 type Config struct {
 	Version  int    // of the protocol; see Version
-	App      string // for the script's eyes; authority stays with the agent's socket
+	App      string // shown to the script; the agent identifies the app by the socket alone
 	Memory   int64  // heap limit in bytes
 	Programs int    // slots are below this, at most MaxPrograms
 }

@@ -10,7 +10,7 @@ const (
 	maxName     = 128
 )
 
-// Mode says what a program is loaded for.
+// Mode is the purpose of a load.
 type Mode uint8
 
 // The modes.

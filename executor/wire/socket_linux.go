@@ -7,10 +7,10 @@ import (
 	"unsafe"
 )
 
-// Socket is a stream socket in non-blocking mode whose reads and writes stay
-// clear of the scheduler. They cannot block, so that telling the scheduler about
-// each costs more than they do: when its monitor finds a thread of a process
-// with GOMAXPROCS=1 in a system call, it hands the processor to another thread.
+// Socket is a stream socket in non-blocking mode whose reads and writes are invisible
+// to the scheduler. They cannot block, and to announce each of them would cost more
+// than the call itself: when the runtime's monitor finds a thread of a process with
+// GOMAXPROCS=1 in a system call, it hands the processor to another thread.
 //
 // One goroutine may read while another writes.
 type Socket struct {

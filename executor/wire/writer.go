@@ -15,9 +15,9 @@ const (
 	maxPending = 256 << 10
 )
 
-// Writer sends frames to a stream. Frames of concurrent senders share one
-// write: the first sender writes, and what others add meanwhile goes out with
-// its next write. A slow peer makes senders wait; Close ends their wait.
+// Writer sends frames to a stream, and batches them (group commit): the first sender
+// writes, and frames that other senders add meanwhile leave with its next write. A
+// slow peer makes senders wait, which is backpressure; Close ends their wait.
 type Writer struct {
 	dst   io.Writer
 	yield bool
@@ -27,7 +27,7 @@ type Writer struct {
 	waiting int       // goroutines in turn
 	pending []byte    // frames that the next write takes
 	spare   []byte    // the memory of the write before
-	busy    bool      // somebody writes
+	busy    bool      // a write is under way
 	err     error
 
 	writes atomic.Uint64 // odd while a write is under way
@@ -91,7 +91,7 @@ func (w *Writer) Queue(t Type, id uint64, p Payload) {
 	}
 }
 
-// Flush writes what was queued, if nobody else does.
+// Flush writes the queued frames, unless another sender is about to.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -118,7 +118,7 @@ func (c *call) invoke() (err error) {
 	return p.compiled.Invoke(e)
 }
 
-// report logs what the author of the script wants to know.
+// report writes an error of the script to the app's log, with its line and trace.
 func (c *call) report(fault *risor.Error) {
 	switch fault.Reason {
 	case wire.ReasonError, wire.ReasonResponse, wire.ReasonResponseTooLarge:

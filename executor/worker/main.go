@@ -75,7 +75,7 @@ func Enter() (*wire.Socket, wire.Hello, error) {
 	return socket, hello, nil
 }
 
-// failed tells why on stderr, of which the agent keeps the last words.
+// failed writes the reason to stderr, which the agent keeps, and returns the exit status.
 func failed(err error) int {
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		return exitDone // the agent is gone

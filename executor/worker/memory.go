@@ -10,13 +10,12 @@ import (
 // exitMemory is how the runtime ends when memory runs out.
 const exitMemory = 2
 
-// watchMemory ends the process when what scripts hold is over the limit. The
-// hard limit of the system is some way behind it and ends the process too, but
-// there the collector may be the one that gets no memory, and dies of it in a
-// way that looks like a crash.
+// watchMemory ends the process when scripts hold more memory than the limit. The hard
+// limit of the kernel is higher. At that one the garbage collector itself may fail to
+// get memory, and the process then ends in a way that looks like a crash.
 //
-// It runs after each collection: the runtime collects again and again when
-// memory is short. Nothing of the process works on afterwards.
+// The check runs after each collection, and the runtime collects again and again when
+// memory is short.
 func watchMemory(limit int64) {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	var check func(*sentinel)
@@ -31,6 +30,6 @@ func watchMemory(limit int64) {
 	runtime.SetFinalizer(new(sentinel), check)
 }
 
-// sentinel is garbage that is found at each collection. It must not share an
-// allocation with others.
+// sentinel is an object that each collection finds to be garbage. It must not share
+// an allocation with other objects.
 type sentinel struct{ _ [64]byte }

@@ -11,7 +11,8 @@ import (
 	"github.com/picloud/picloud/executor/wire"
 )
 
-// maxSpare is how many compiled scripts are kept that no slot holds.
+// maxSpare is how many compiled scripts the cache keeps beyond those in slots (least
+// recently used first out).
 const maxSpare = 32
 
 // program is a loaded, or still loading, slot.
@@ -103,8 +104,7 @@ func (w *worker) load(slot uint64, payload *wire.Buffer) error {
 	return w.loader.add(loading{slot, p, source, payload, time.Now().Add(p.load.Timeout)})
 }
 
-// loader loads programs one behind the other. Its goroutine lives as long as
-// there are any.
+// loader loads programs one after the other. Its goroutine lives while programs wait.
 type loader struct {
 	worker *worker
 
@@ -163,9 +163,9 @@ func (l *loader) load(next loading) {
 	} else {
 		answer.Handlers = p.compiled.Handlers()
 	}
-	// The agent knows of it before any call begins: should the process end, calls
-	// of a program that is not loaded yet are sent to another one. An error means
-	// that the agent is gone, which the reader sees too.
+	// The agent must learn that the program is loaded before any call of it begins:
+	// if the process ends earlier, the agent sends those calls to another worker. An
+	// error means that the agent is gone, which the reader sees too.
 	_ = w.frames.Deliver(wire.TypeLoaded, next.slot, answer)
 	p.ready.Store(true)
 	close(p.loaded)

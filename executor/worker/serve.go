@@ -13,8 +13,8 @@ import (
 	"github.com/picloud/picloud/executor/wire"
 )
 
-// maxCalls is how many calls may be under way at once. The agent admits far
-// fewer; more means that it lost count.
+// maxCalls is how many calls may be under way at once. The agent admits far fewer, so
+// more of them are a fault of the agent.
 const maxCalls = 64 << 10
 
 // maxIdle is how many goroutines wait for the next call.
@@ -95,7 +95,7 @@ func (w *worker) close(err error) {
 // giveUp ends the worker because of a fault of its own.
 func (w *worker) giveUp(fault *risor.Error) {
 	w.fault.CompareAndSwap(nil, fault)
-	_ = w.socket.SetReadDeadline(time.Now()) // a socket that refuses is closed already
+	_ = w.socket.SetReadDeadline(time.Now()) // it fails for closed sockets only
 }
 
 func admit(h wire.Header) (limit int, err error) {
@@ -158,8 +158,8 @@ func (w *worker) receive(h wire.Header, payload []byte, r *wire.Reader) error {
 	return fmt.Errorf("%s came a second time: %w", h.Type, wire.ErrMalformed)
 }
 
-// with does something to a call, if it is still under way. The call's memory
-// does not become another's meanwhile.
+// with runs a function on a call, if the call is still under way. Meanwhile the
+// call's memory is not reused.
 func (w *worker) with(id uint64, do func(*call)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

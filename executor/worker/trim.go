@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// trimAfter is how long a worker must have had no work before it gives its
-// memory back to the system. A worker collects seldom, so that a busy one is
-// fast; an idle one should be small.
+// trimAfter is for how long a worker must be without work before it gives memory back
+// to the system. A worker collects seldom, which makes a busy one fast; an idle one
+// should be small.
 const trimAfter = time.Second
 
-// tick is the longest that the runtime's monitor sleeps in a busy time.
+// tick is the longest sleep of the runtime's monitor during a busy time.
 const tick = 20 * time.Millisecond
 
 // trimmer notices when a busy time begins and when it is over.
 //
-// When it begins, the runtime's monitor is woken. The monitor takes the
-// processor from a goroutine that holds it too long, so that others, the reader
-// among them, go on beside a native function that spins. It goes to sleep when
-// nothing runs, until a timer is due or somebody enters a system call. The
-// socket is read and written without one as far as the scheduler knows, so that
-// the monitor would sleep on, for up to a minute. Waking it for each call would
-// cost much; a timer that is due soon does as well while calls come often.
+// At the beginning the trimmer wakes the runtime's monitor. The monitor takes the
+// processor from a goroutine that holds it too long, so that the other goroutines, the
+// reader among them, go on beside a native function that spins. When nothing runs, the
+// monitor sleeps until a timer is due or a goroutine enters a system call. The
+// scheduler does not see the system calls of wire.Socket, so the monitor would sleep
+// for up to a minute. To wake it for each call would cost much; while calls come
+// often, a timer that is due soon has the same effect.
 //
-// When it is over, memory is given back once. Then there is no timer: an idle
+// At the end the trimmer gives memory back once, and sets no further timer: an idle
 // worker does nothing.
 type trimmer struct {
 	served atomic.Uint64 // pieces of work so far
@@ -82,7 +82,7 @@ func (t *trimmer) idle() bool {
 			t.timer.Reset(trimAfter - tick)
 			return false
 		}
-		t.armed.Store(true) // something came just now and saw the timer armed
+		t.armed.Store(true) // new work came just now and saw the timer armed
 	}
 	if served := t.served.Load(); served != t.seen {
 		t.seen = served

@@ -67,8 +67,12 @@ type frame struct {
 }
 
 func pair(t testing.TB) (ours, theirs *os.File) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	require.NoError(t, err)
+	for _, fd := range fds {
+		syscall.CloseOnExec(fd)
+		require.NoError(t, syscall.SetNonblock(fd, true))
+	}
 	return os.NewFile(uintptr(fds[0]), "agent"), os.NewFile(uintptr(fds[1]), "worker")
 }
 

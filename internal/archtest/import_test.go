@@ -60,6 +60,7 @@ const (
 var rules = []rule{
 	{"executor", []string{caddy, pgx, hashicorp, module + "/manager", module + "/agent", module + "/cluster"}, nil, "the executor knows neither the proxy nor the database"},
 	{"executor/wire", []string{risor, module + "/executor/worker"}, nil, "frames know nothing of the language"},
+	{"executor/spawn", []string{risor, "github.com/prometheus", module + "/executor/worker"}, []string{module + "/executor"}, "starting processes knows nothing of calls"},
 	{"cluster", []string{caddy, pgx, module + "/executor", module + "/manager"}, nil, "membership is below the manager"},
 	{"migrations", nil, []string{module + "/"}, "migrations stand alone"},
 	{"internal/postgres", []string{caddy, hashicorp, module + "/manager", module + "/cluster", module + "/executor", module + "/agent"}, nil, "the database is a leaf"},
@@ -85,6 +86,7 @@ var only = []struct {
 	{pgx, []string{"internal/postgres", "internal/testdb", "migrations"}},
 	{caddy, []string{"caddymodule", "cmd/picloud", "bench"}},
 	{"github.com/stretchr/testify", []string{"internal/testdb"}},
+	{module + "/internal/hook", []string{"executor"}}, // beside tests, which are not counted
 }
 
 func TestImportsPointInward(t *testing.T) {

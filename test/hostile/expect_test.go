@@ -157,7 +157,7 @@ var onlySeccomp = []string{
 	"thread-own-files", "thread-own-folder", "thread-untraced", "thread-3", "share-files", "share-folder",
 	"lock-priority", "lock-requeue", "lock-wait-many", "barrier-everywhere",
 	"memory-stack", "memory-shared", "memory-shared-page", "memory-page-tables", "memory-system-v", "semaphore-system-v",
-	"queue-system-v", "memory-file", "memory-secret", "memory-nodes", "memory-merge", "memory-faults", "code-map",
+	"queue-system-v", "memory-file", "memory-secret", "memory-keys", "memory-nodes", "memory-merge", "memory-faults", "code-map",
 	"code-map-writable", "code-protect", "code-protect-writable", "code-protect-key", "code-by-reading",
 	"user-root", "user-set", "user-real-effective", "user-files", "group-root", "group-set", "capabilities-ambient",
 	"control-dumpable", "control-seccomp", "control-tracer", "control-reaper", "control-name", "control-death",
