@@ -12,6 +12,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
+	"github.com/picloud/picloud/internal/postgres/store"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 // database owns the node's way to PostgreSQL: the managed server, the pools,
 // the listener and the syncer. The node serves without any of it.
 type database struct {
-	*postgres.DB
+	*store.DB
 	server    *managed.Server // nil: a DSN is set
 	listener  *postgres.Listener
 	sync      *syncer
@@ -56,7 +57,7 @@ func newDatabase(a *Agent) (*database, error) {
 		dsn = d.server.DSN()
 	}
 	var err error
-	if d.DB, err = postgres.Open(postgres.Options{DSN: dsn, Version: a.opts.Version, Logger: a.log}); err != nil {
+	if d.DB, err = store.Open(postgres.Options{DSN: dsn, Version: a.opts.Version, Logger: a.log}); err != nil {
 		return nil, err
 	}
 	d.sync = &syncer{
