@@ -14,6 +14,7 @@ import (
 	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
+	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/service"
 )
 
@@ -27,7 +28,7 @@ const (
 
 // database is the node's way to PostgreSQL. The node serves without it.
 type database struct {
-	*postgres.DB
+	*store.DB
 	server   *managed.Server // nil: a DSN is set
 	syncer   *replica.Syncer
 	fleet    *replica.Fleet
@@ -54,7 +55,7 @@ func (a *Agent) openDatabase() error {
 		dsn = d.server.DSN()
 	}
 	var err error
-	if d.DB, err = postgres.Open(postgres.Options{DSN: dsn, Version: a.opts.Version, Logger: a.log}); err != nil {
+	if d.DB, err = store.Open(postgres.Options{DSN: dsn, Version: a.opts.Version, Logger: a.log}); err != nil {
 		return err
 	}
 	d.syncer = replica.NewSyncer(a.replica, d.Catalog(), d.Nodes(), a.self)

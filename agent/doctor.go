@@ -13,6 +13,7 @@ import (
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
+	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/seal"
 )
 
@@ -128,7 +129,7 @@ func clusterKeyID(ctx context.Context, opts Options) (id string, ok bool) {
 		}
 		dsn = server.DSN()
 	}
-	db, err := postgres.Open(postgres.Options{DSN: dsn})
+	db, err := store.Open(postgres.Options{DSN: dsn})
 	if err != nil {
 		return "", false
 	}

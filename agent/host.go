@@ -14,7 +14,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/internal/egress"
-	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/redact"
 )
 
@@ -78,7 +78,7 @@ type host struct {
 	calls     *prometheus.CounterVec
 	outbound  *prometheus.CounterVec
 	// database is the store of keys; nil until the node reached the database.
-	database atomic.Pointer[postgres.DB]
+	database atomic.Pointer[store.DB]
 }
 
 // hostFunction is one function of the host.

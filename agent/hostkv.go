@@ -9,11 +9,11 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/executor/wire"
-	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/keys"
 )
 
 // keys returns the app's store.
-func (h *host) keys(g *grants) (*postgres.Store, error) {
+func (h *host) keys(g *grants) (*keys.Store, error) {
 	db := h.database.Load()
 	if db == nil {
 		return nil, unavailable()
@@ -31,9 +31,9 @@ func kvError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, postgres.ErrNotANumber):
+	case errors.Is(err, keys.ErrNotANumber):
 		return refuse(hostKVNotANumber, "the key has a value that is no whole number")
-	case errors.Is(err, postgres.ErrOverflow):
+	case errors.Is(err, keys.ErrOverflow):
 		return refuse(hostKVOverflow, "the sum does not fit into 64 bits")
 	case !errors.As(err, &e):
 		if ctx.Err() != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/seal"
 	"github.com/picloud/picloud/internal/testdb"
 	"github.com/picloud/picloud/manager"
@@ -29,7 +29,7 @@ import (
 // node is the real control API on a real database. The executor and the fleet
 // are small stand-ins, and functions answer what was asked of them.
 type node struct {
-	db        *postgres.DB
+	db        *store.DB
 	control   *httptest.Server
 	functions *httptest.Server
 	token     string

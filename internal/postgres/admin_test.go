@@ -10,13 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/testdb"
 )
 
 // adminWrites are what cluster admins may do to the app blog, of which they
 // are no members, and to the cluster; with what is said to those who may not.
-func adminWrites(db *postgres.DB) map[string]struct {
+func adminWrites(db *store.DB) map[string]struct {
 	refusal picloud.Code
 	write   func(context.Context, picloud.Actor) error
 } {
@@ -33,14 +33,14 @@ func adminWrites(db *postgres.DB) map[string]struct {
 			return err
 		}},
 		"delete app": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
-			return errOf(db.Apps().Delete(ctx, a, "blog"))
+			return testdb.ErrorOf(db.Apps().Delete(ctx, a, "blog"))
 		}},
 		"create user": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
-			_, err := db.Users().Create(ctx, a, "fresh", true, newToken())
+			_, err := db.Users().Create(ctx, a, "fresh", true, testdb.TokenHash())
 			return err
 		}},
 		"replace a token": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
-			return db.Users().SetToken(ctx, a, "vera", newToken())
+			return db.Users().SetToken(ctx, a, "vera", testdb.TokenHash())
 		}},
 		"delete user": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
 			return db.Users().Delete(ctx, a, "vera")
@@ -81,7 +81,7 @@ func adminWrites(db *postgres.DB) map[string]struct {
 			return err
 		}},
 		"delete function": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
-			return errOf(db.Functions().Delete(ctx, a, "blog", "hello", 0))
+			return testdb.ErrorOf(db.Functions().Delete(ctx, a, "blog", "hello", 0))
 		}},
 		"change app": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
 			_, err := db.Apps().UpdateSettings(ctx, a, "blog", picloud.AppSettings{KV: picloud.KVQuota{Keys: 1}}, 0)
@@ -96,10 +96,10 @@ func adminWrites(db *postgres.DB) map[string]struct {
 			return err
 		}},
 		"set secret": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
-			return errOf(db.Secrets().Put(ctx, a, "blog", "A", []byte("sealed"), []byte("key")))
+			return testdb.ErrorOf(db.Secrets().Put(ctx, a, "blog", "A", []byte("sealed"), []byte("key")))
 		}},
 		"delete secret": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
-			return errOf(db.Secrets().Delete(ctx, a, "blog", "OLD"))
+			return testdb.ErrorOf(db.Secrets().Delete(ctx, a, "blog", "OLD"))
 		}},
 		"set key": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
 			_, err := db.KV().Put(ctx, a, "blog", picloud.KVEntry{Key: "k", Value: []byte{1}, Version: -1})
@@ -109,7 +109,7 @@ func adminWrites(db *postgres.DB) map[string]struct {
 			return db.KV().Delete(ctx, a, "blog", "old", 0)
 		}},
 		"change node": {picloud.CodeForbidden, func(ctx context.Context, a picloud.Actor) error {
-			_, _, err := db.Nodes().ChangeLimits(ctx, a, "pi-1", to(picloud.Limits{Queue: 3}))
+			_, _, err := db.Nodes().ChangeLimits(ctx, a, "pi-1", testdb.ToLimits(picloud.Limits{Queue: 3}))
 			return err
 		}},
 	}
@@ -129,23 +129,23 @@ SELECT concat_ws(E'\n', (SELECT rev FROM catalog_head), (SELECT string_agg(a::te
 
 // house is a database with something for each of adminWrites to change, and a
 // plain connection to it.
-func house(t *testing.T) (*postgres.DB, *pgx.Conn) {
+func house(t *testing.T) (*store.DB, *pgx.Conn) {
 	t.Helper()
 	dsn := testdb.DSN(t)
-	db := openDB(t, dsn)
-	publish(t, db, "blog", "hello", "1")
-	publish(t, db, "blog", "hello", "2")
-	member(t, db, "blog", "vera", viewer)
-	member(t, db, "blog", "olga", owner)
-	user(t, db, "stan")
-	app(t, db, "bare")
+	db := testdb.OpenWithRoot(t, dsn)
+	testdb.Publish(t, db, "blog", "hello", "1")
+	testdb.Publish(t, db, "blog", "hello", "2")
+	testdb.Member(t, db, "blog", "vera", viewer)
+	testdb.Member(t, db, "blog", "olga", owner)
+	testdb.User(t, db, "stan")
+	testdb.App(t, db, "bare")
 	_, err := db.Secrets().DataKey(t.Context(), root, "blog", []byte("key"))
 	require.NoError(t, err)
-	require.NoError(t, errOf(db.Secrets().Put(t.Context(), root, "blog", "OLD", []byte("sealed"), []byte("key"))))
+	require.NoError(t, testdb.ErrorOf(db.Secrets().Put(t.Context(), root, "blog", "OLD", []byte("sealed"), []byte("key"))))
 	_, err = db.KV().Put(t.Context(), root, "blog", picloud.KVEntry{Key: "old", Value: []byte{1}})
 	require.NoError(t, err)
 	require.NoError(t, db.Nodes().Report(t.Context(), picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1"}))
-	return db, connect(t, dsn)
+	return db, testdb.Connect(t, dsn)
 }
 
 // Each of adminWrites succeeds for who is a cluster admin; the tests below
@@ -154,12 +154,12 @@ func TestAClusterAdminMayAll(t *testing.T) {
 	// These do not get into each other's way, so that one house is enough.
 	together := []string{"change variables", "set data key", "set secret", "delete secret", "set key", "delete key", "change node", "create user", "replace a token", "grant", "create function"}
 	same, sameConn := house(t)
-	sameBoss := clusterAdmin(t, same, "boss")
+	sameBoss := testdb.ClusterAdmin(t, same, "boss")
 	for what := range adminWrites(nil) {
 		db, conn, boss := same, sameConn, sameBoss
 		if !slices.Contains(together, what) {
 			db, conn = house(t)
-			boss = clusterAdmin(t, db, "boss")
+			boss = testdb.ClusterAdmin(t, db, "boss")
 		}
 		before := everything(t, conn)
 		require.NoError(t, adminWrites(db)[what].write(t.Context(), boss), what)
@@ -172,16 +172,16 @@ func TestWhoWasAClusterAdminMayNothing(t *testing.T) {
 	for name, end := range map[string]string{"deleted": `DELETE FROM usr WHERE name = 'boss'`, "demoted": `UPDATE usr SET admin = false WHERE name = 'boss'`} {
 		t.Run(name, func(t *testing.T) {
 			db, conn := house(t)
-			boss := clusterAdmin(t, db, "boss")
+			boss := testdb.ClusterAdmin(t, db, "boss")
 			_, err := conn.Exec(t.Context(), end)
 			require.NoError(t, err)
 			before := everything(t, conn)
 			for what, op := range adminWrites(db) {
-				requireCode(t, op.refusal, op.write(t.Context(), boss))
+				testdb.RequireCode(t, op.refusal, op.write(t.Context(), boss))
 				require.Equal(t, before, everything(t, conn), what)
 			}
 			_, _, err = db.Apps().Get(t.Context(), boss, "blog")
-			requireCode(t, picloud.CodeNotFound, err)
+			testdb.RequireCode(t, picloud.CodeNotFound, err)
 			users, _, err := db.Users().List(t.Context(), boss, picloud.Page{})
 			require.NoError(t, err)
 			require.Empty(t, users)
@@ -196,11 +196,11 @@ func TestWhoWasAClusterAdminMayNothing(t *testing.T) {
 // its snapshot is from before.
 func TestAClusterAdminGoesDuringAWrite(t *testing.T) {
 	db, conn := house(t)
-	side := connect(t, conn.Config().ConnString())
+	side := testdb.Connect(t, conn.Config().ConnString())
 	for what, op := range adminWrites(db) {
 		for _, end := range []string{`UPDATE usr SET admin = false WHERE name = 'boss'`, `DELETE FROM usr WHERE name = 'boss'`} {
 			t.Run(what+" "+end[:6], func(t *testing.T) {
-				boss := clusterAdmin(t, db, "boss")
+				boss := testdb.ClusterAdmin(t, db, "boss")
 				before := everything(t, conn)
 				defer func() { _ = db.Users().Delete(t.Context(), root, "boss") }()
 				tx, err := side.Begin(t.Context())
@@ -212,7 +212,7 @@ func TestAClusterAdminGoesDuringAWrite(t *testing.T) {
 				go func() { done <- op.write(t.Context(), boss) }()
 				waitsFor(t, conn, side)
 				require.NoError(t, tx.Commit(t.Context()))
-				requireCode(t, op.refusal, <-done)
+				testdb.RequireCode(t, op.refusal, <-done)
 				require.Equal(t, before, everything(t, conn))
 			})
 		}
@@ -231,16 +231,16 @@ func waitsFor(t *testing.T, conn, side *pgx.Conn) {
 // A member who is removed while a publication waits for its turn publishes
 // nothing, nor does one who was deleted.
 func TestAMemberIsRemovedDuringAPublication(t *testing.T) {
-	for name, end := range map[string]func(*testing.T, *postgres.DB) error{
-		"removed": func(t *testing.T, db *postgres.DB) error {
+	for name, end := range map[string]func(*testing.T, *store.DB) error{
+		"removed": func(t *testing.T, db *store.DB) error {
 			return db.Members().Remove(t.Context(), root, "blog", "dave")
 		},
-		"deleted": func(t *testing.T, db *postgres.DB) error { return db.Users().Delete(t.Context(), root, "dave") },
+		"deleted": func(t *testing.T, db *store.DB) error { return db.Users().Delete(t.Context(), root, "dave") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			db, conn := house(t)
-			dave := member(t, db, "blog", "dave", developer)
-			side := connect(t, conn.Config().ConnString())
+			dave := testdb.Member(t, db, "blog", "dave", developer)
+			side := testdb.Connect(t, conn.Config().ConnString())
 			tx, err := side.Begin(t.Context())
 			require.NoError(t, err)
 			_, err = tx.Exec(t.Context(), `SELECT rev FROM catalog_head FOR UPDATE`)
@@ -254,7 +254,7 @@ func TestAMemberIsRemovedDuringAPublication(t *testing.T) {
 			require.NoError(t, end(t, db))
 			before := everything(t, conn)
 			require.NoError(t, tx.Commit(t.Context()))
-			requireCode(t, picloud.CodeNotFound, <-done)
+			testdb.RequireCode(t, picloud.CodeNotFound, <-done)
 			require.Equal(t, before, everything(t, conn))
 		})
 	}

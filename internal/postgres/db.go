@@ -23,10 +23,6 @@ type DB struct {
 	conf      *pgx.ConnConfig
 	by        string
 	log       *slog.Logger
-
-	// Bounds of tables; tests make them small.
-	maxDeployments int
-	maxTombstones  int
 }
 
 // ErrNewerDatabase says that a newer PiCloud migrated the database past what
@@ -43,11 +39,9 @@ func Open(o Options) (*DB, error) {
 		return nil, err
 	}
 	d := &DB{
-		conf:           conf.ConnConfig.Copy(),
-		by:             cmp.Or(o.Version, "unknown"),
-		log:            cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
-		maxDeployments: 1000,
-		maxTombstones:  10_000,
+		conf: conf.ConnConfig.Copy(),
+		by:   cmp.Or(o.Version, "unknown"),
+		log:  cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 	}
 	conf.MaxConns = int32(cmp.Or(o.MaxConns, defaultMaxConns))
 	if d.api, err = pgxpool.NewWithConfig(context.Background(), conf); err != nil {
@@ -92,26 +86,32 @@ func (d *DB) Close() {
 	d.functions.Close()
 }
 
+// API is the pool of the control API.
+func (d *DB) API() *pgxpool.Pool { return d.api }
+
+// Duties is the pool of the node's own duties.
+func (d *DB) Duties() *pgxpool.Pool { return d.node }
+
 // Ping asks the server for a sign of life.
 func (d *DB) Ping(ctx context.Context) error {
-	return d.run(ctx, d.node, subject{op: "reach database"}, d.node.Ping)
+	return d.Run(ctx, d.node, About("reach database", ""), d.node.Ping)
 }
 
 // Migrate brings the schema up to what the binary knows. An error that is
 // ErrNewerDatabase says that the binary is too old for the database, which is
 // then left as it is.
 func (d *DB) Migrate(ctx context.Context) error {
-	s := subject{op: "migrate database"}
+	s := About("migrate database", "")
 	conf := d.conf.Copy()
 	// Migrations may take their time, and wait for those of another node.
 	conf.RuntimeParams["statement_timeout"] = milliseconds(10 * time.Minute)
 	conf.RuntimeParams["lock_timeout"] = milliseconds(10 * time.Minute)
 	conn, err := pgx.ConnectConfig(ctx, conf)
 	if err != nil {
-		return s.wrap(err)
+		return s.Wrap(err)
 	}
 	defer closeConn(conn)
-	return s.wrap(migrations.Up(ctx, conn, d.by))
+	return s.Wrap(migrations.Up(ctx, conn, d.by))
 }
 
 // closeConn ends a connection within a second.
@@ -122,9 +122,9 @@ func closeConn(conn *pgx.Conn) {
 }
 
 // newer explains a database that is ahead of the binary.
-func newer(s subject, e *migrations.NewerError) error {
+func newer(s Subject, e *migrations.NewerError) error {
 	return &picloud.Error{
-		Code: picloud.CodeDatabaseDown, Op: s.op, Resource: s.resource,
+		Code: picloud.CodeDatabaseDown, Op: s.Op, Resource: s.Resource,
 		Detail: e.Error(),
 		Hint:   "upgrade this node to PiCloud " + e.By + " or newer; until then it serves from its disk copy",
 		Err:    ErrNewerDatabase,

@@ -14,30 +14,22 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/testdb"
 )
 
-func requireDown(t testing.TB, err error) {
-	t.Helper()
-	requireCode(t, picloud.CodeDatabaseDown, err)
-	require.ErrorIs(t, err, picloud.ErrUnavailable)
-	var e *picloud.Error
-	require.ErrorAs(t, err, &e)
-	require.Equal(t, 2*time.Second, e.RetryAfter)
-}
-
 // each runs one operation of every store.
-func each(ctx context.Context, db *postgres.DB) map[string]error {
+func each(ctx context.Context, db *store.DB) map[string]error {
 	out := map[string]error{"ping": db.Ping(ctx), "migrate": db.Migrate(ctx)}
 	_, out["create app"] = db.Apps().Create(ctx, root, "blog")
 	_, _, out["get app"] = db.Apps().Get(ctx, root, "blog")
 	_, _, out["list apps"] = db.Apps().List(ctx, root, picloud.Page{})
-	out["delete app"] = errOf(db.Apps().Delete(ctx, root, "blog"))
+	out["delete app"] = testdb.ErrorOf(db.Apps().Delete(ctx, root, "blog"))
 	_, out["grant"] = db.Members().Add(ctx, root, "blog", "ada", viewer)
-	_, out["get user"] = db.Users().ByToken(ctx, newToken())
-	_, out["bootstrap"] = db.Users().Bootstrap(ctx, "ada", newToken())
+	_, out["get user"] = db.Users().ByToken(ctx, testdb.TokenHash())
+	_, out["bootstrap"] = db.Users().Bootstrap(ctx, "ada", testdb.TokenHash())
 	out["delete user"] = db.Users().Delete(ctx, root, "ada")
-	out["set token"] = db.Users().SetToken(ctx, root, "ada", newToken())
+	out["set token"] = db.Users().SetToken(ctx, root, "ada", testdb.TokenHash())
 	_, out["get function"] = db.Functions().Get(ctx, root, "blog", "hello")
 	_, out["create function"] = db.Functions().Create(ctx, root, "blog", "hello", picloud.Settings{})
 	_, out["publish"] = db.Versions().Publish(ctx, root, picloud.Publication{App: "blog", Function: "hello", Source: []byte("x"), Create: true})
@@ -47,14 +39,14 @@ func each(ctx context.Context, db *postgres.DB) map[string]error {
 	_, out["sources"] = db.Catalog().Sources(ctx, []picloud.Digest{{}})
 	out["report"] = db.Nodes().Report(ctx, picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1"})
 	_, out["list nodes"] = db.Nodes().List(ctx)
-	_, _, out["limit node"] = db.Nodes().ChangeLimits(ctx, root, "pi-1", to(picloud.Limits{}))
+	_, _, out["limit node"] = db.Nodes().ChangeLimits(ctx, root, "pi-1", testdb.ToLimits(picloud.Limits{}))
 	_, out["change app"] = db.Apps().UpdateSettings(ctx, root, "blog", picloud.AppSettings{}, 0)
 	_, _, out["get variables"] = db.Env().Get(ctx, root, "blog")
 	_, out["change variables"] = db.Env().Replace(ctx, root, "blog", nil, 0)
 	_, out["list secrets"] = db.Secrets().List(ctx, root, "blog")
 	_, out["data key"] = db.Secrets().DataKey(ctx, root, "blog", []byte("key"))
-	out["set secret"] = errOf(db.Secrets().Put(ctx, root, "blog", "A", []byte("sealed"), nil))
-	out["delete secret"] = errOf(db.Secrets().Delete(ctx, root, "blog", "A"))
+	out["set secret"] = testdb.ErrorOf(db.Secrets().Put(ctx, root, "blog", "A", []byte("sealed"), nil))
+	out["delete secret"] = testdb.ErrorOf(db.Secrets().Delete(ctx, root, "blog", "A"))
 	_, out["get key"] = db.KV().Get(ctx, root, "blog", "k")
 	_, out["put key"] = db.KV().Put(ctx, root, "blog", picloud.KVEntry{Key: "k", Value: []byte{1}})
 	out["drop key"] = db.KV().Delete(ctx, root, "blog", "k", 0)
@@ -100,43 +92,43 @@ func TestEveryOperationSaysThatTheDatabaseIsDown(t *testing.T) {
 		"several, all so": "postgres://u:hunter2@" + closed.Addr().String() + "," + closed.Addr().String() + "/db?sslmode=disable",
 	} {
 		t.Run(name, func(t *testing.T) {
-			db, err := postgres.Open(postgres.Options{DSN: dsn})
+			db, err := store.Open(postgres.Options{DSN: dsn})
 			require.NoError(t, err)
 			defer db.Close()
 			for op, err := range each(t.Context(), db) {
 				require.Error(t, err, op)
-				requireDown(t, err)
+				testdb.RequireDown(t, err)
 				require.NotContains(t, err.Error(), "hunter2")
 			}
 		})
 	}
 	t.Run("no answer", func(t *testing.T) {
-		db, err := postgres.Open(postgres.Options{DSN: "postgres://u:hunter2@" + deaf.Addr().String() + "/db?connect_timeout=1"})
+		db, err := store.Open(postgres.Options{DSN: "postgres://u:hunter2@" + deaf.Addr().String() + "/db?connect_timeout=1"})
 		require.NoError(t, err)
 		defer db.Close()
-		requireDown(t, db.Ping(t.Context()))
+		testdb.RequireDown(t, db.Ping(t.Context()))
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		requireDown(t, db.Ping(ctx))
+		testdb.RequireDown(t, db.Ping(ctx))
 	})
 }
 
 func TestADatabaseThatIsLockedUpTimesOut(t *testing.T) {
 	dsn := testdb.DSN(t)
-	openDB(t, dsn)
-	db, err := postgres.Open(postgres.Options{DSN: dsn, StatementTimeout: 200 * time.Millisecond})
+	testdb.OpenWithRoot(t, dsn)
+	db, err := store.Open(postgres.Options{DSN: dsn, StatementTimeout: 200 * time.Millisecond})
 	require.NoError(t, err)
 	defer db.Close()
-	app(t, db, "blog")
-	conn := connect(t, dsn)
+	testdb.App(t, db, "blog")
+	conn := testdb.Connect(t, dsn)
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), `LOCK catalog_head, app`)
 	require.NoError(t, err)
 	_, err = db.Functions().Create(t.Context(), root, "blog", "hello", picloud.Settings{})
-	requireDown(t, err)
+	testdb.RequireDown(t, err)
 	_, _, err = db.Apps().List(t.Context(), root, picloud.Page{})
-	requireDown(t, err)
+	testdb.RequireDown(t, err)
 	require.NoError(t, tx.Rollback(t.Context()))
 	_, err = db.Functions().Create(t.Context(), root, "blog", "hello", picloud.Settings{})
 	require.NoError(t, err)
@@ -147,11 +139,11 @@ func TestABadDSNTellsNothingOfItself(t *testing.T) {
 		"postgres://u:hunter2@h:port/db", "postgres://u:hunter2@%zz/db", "host=h password=hunter2 port=x", "u:hunter2",
 		"postgres://u:hunter2@h/db?sslmode=hunter2", "postgres://u:hunter2@h/db?target_session_attrs=hunter2",
 	} {
-		_, err := postgres.Open(postgres.Options{DSN: dsn})
-		requireCode(t, picloud.CodeInvalid, err)
+		_, err := store.Open(postgres.Options{DSN: dsn})
+		testdb.RequireCode(t, picloud.CodeInvalid, err)
 		require.NotContains(t, fmt.Sprintf("%v %+v", err, err), "hunter2")
 	}
-	_, err := postgres.Open(postgres.Options{})
+	_, err := store.Open(postgres.Options{})
 	require.Error(t, err)
 }
 
@@ -165,16 +157,16 @@ func TestTheHostThatAnswersIsUsed(t *testing.T) {
 	require.NoError(t, err)
 	dsn := fmt.Sprintf("host=127.0.0.1,%s port=%s,%d user=%s password='%s' dbname=%s search_path=%s sslmode=disable",
 		c.Host, port, c.Port, c.User, c.Password, c.Database, c.RuntimeParams["search_path"])
-	db := openDB(t, dsn)
-	app(t, db, "blog")
+	db := testdb.OpenWithRoot(t, dsn)
+	testdb.App(t, db, "blog")
 }
 
 // The server is killed again and again while clients publish. Everything that
 // was acknowledged is there, and nothing is there by half.
 func TestKillingTheServerLosesNothing(t *testing.T) {
 	server := testdb.Server(t)
-	db := openDB(t, server.DSN())
-	app(t, db, "blog")
+	db := testdb.OpenWithRoot(t, server.DSN())
+	testdb.App(t, db, "blog")
 	const clients, kills = 4, 4
 	acknowledged := make([]map[int]string, clients)
 	stop := make(chan struct{})
@@ -205,7 +197,7 @@ func TestKillingTheServerLosesNothing(t *testing.T) {
 		})
 	}
 	for range kills {
-		before := head(t, db)
+		before := testdb.Head(t, db)
 		require.Eventually(t, func() bool {
 			d, err := db.Catalog().Delta(t.Context(), "", "", 0)
 			return err == nil && d.Rev >= before+20
@@ -219,7 +211,7 @@ func TestKillingTheServerLosesNothing(t *testing.T) {
 	close(stop)
 	wg.Wait()
 
-	live := catalog(t, db)
+	live := testdb.Served(t, db)
 	total := 0
 	for c := range clients {
 		name := fmt.Sprintf("f-%d", c)

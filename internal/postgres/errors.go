@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,32 +13,64 @@ import (
 	"github.com/picloud/picloud/migrations"
 )
 
-// subject is what an operation does and to what; its errors carry both.
-type subject struct{ op, resource string }
+// Subject is what an operation does and to what; its errors carry both.
+type Subject struct{ Op, Resource string }
+
+// About names what an operation does, "delete app", and to what.
+func About(op, resource string) Subject { return Subject{op, resource} }
+
+// Resource names a function, or a part of one, in errors.
+func Resource(app, function string, part ...any) string {
+	if len(part) == 0 {
+		return app + "/" + function
+	}
+	return app + "/" + function + " " + fmt.Sprint(part...)
+}
 
 // retryAfter is the advice when the database cannot be reached.
 const retryAfter = 2 * time.Second
 
-// fail returns an error of the given code.
-func (s subject) fail(code picloud.Code, detail, hint string) error {
-	return &picloud.Error{Code: code, Op: s.op, Resource: s.resource, Detail: detail, Hint: hint}
+// Fail returns an error of the given code.
+func (s Subject) Fail(code picloud.Code, detail, hint string) error {
+	return &picloud.Error{Code: code, Op: s.Op, Resource: s.Resource, Detail: detail, Hint: hint}
 }
 
-func (s subject) notFound() error {
-	return s.fail(picloud.CodeNotFound, "", "")
+// NotFound says that what the operation is about is not there.
+func (s Subject) NotFound() error {
+	return s.Fail(picloud.CodeNotFound, "", "")
 }
 
-func (s subject) forbidden(need picloud.Role) error {
-	return s.fail(picloud.CodeForbidden, "this needs the role "+string(need), "ask an admin or owner of the app")
+// Forbidden says that the actor lacks the role need.
+func (s Subject) Forbidden(need picloud.Role) error {
+	return s.Fail(picloud.CodeForbidden, "this needs the role "+string(need), "ask an admin or owner of the app")
 }
 
-func (s subject) exists() error {
-	return s.fail(picloud.CodeExists, "it exists already", "")
+// Exists says that what the operation makes is there already.
+func (s Subject) Exists() error {
+	return s.Fail(picloud.CodeExists, "it exists already", "")
 }
 
-// wrap turns what the driver says into an error of the catalogue. It keeps an
+// AdminsOnly says that the actor is not a cluster admin.
+func (s Subject) AdminsOnly() error {
+	return s.Fail(picloud.CodeForbidden, "only cluster admins may", "ask a cluster admin")
+}
+
+// Precondition says that the actor acts on an earlier state than the present one.
+func (s Subject) Precondition() error {
+	return s.Fail(picloud.CodePrecondition, "it has changed since you read it", "read it again and repeat the change")
+}
+
+// BadCursor says that the cursor of a page belongs to another list.
+func (s Subject) BadCursor() error {
+	return &picloud.Error{
+		Code: picloud.CodeInvalid, Op: s.Op, Resource: s.Resource, Detail: "the cursor is not one of this list",
+		Fields: []picloud.FieldError{{Field: "cursor", Message: "must be the next of an earlier page"}},
+	}
+}
+
+// Wrap turns what the driver says into an error of the catalogue. It keeps an
 // error that is one already.
-func (s subject) wrap(err error) error { return picloudError(s.op, s.resource, err) }
+func (s Subject) Wrap(err error) error { return picloudError(s.Op, s.Resource, err) }
 
 func picloudError(op, resource string, err error) error {
 	if err == nil {
@@ -49,7 +82,7 @@ func picloudError(op, resource string, err error) error {
 	}
 	var ahead *migrations.NewerError
 	if errors.As(err, &ahead) {
-		return newer(subject{op, resource}, ahead)
+		return newer(About(op, resource), ahead)
 	}
 	out := &picloud.Error{Code: picloud.CodeInternal, Op: op, Resource: resource, Err: err}
 	var pg *pgconn.PgError

@@ -14,6 +14,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/testdb"
 )
 
 func TestWhatTheServerSaysBecomesACode(t *testing.T) {
@@ -56,10 +57,10 @@ func TestWhatTheDriverSaysBecomesACode(t *testing.T) {
 		context.DeadlineExceeded, context.Canceled, pgconn.ErrConnClosed, &net.OpError{Op: "read", Err: io.EOF},
 		fmt.Errorf("receive message: %w", io.ErrUnexpectedEOF), errors.New("write failed: broken pipe"), errors.New("closed pool"),
 	} {
-		requireDown(t, postgres.Explained(err))
+		testdb.RequireDown(t, postgres.Explained(err))
 	}
-	requireCode(t, picloud.CodeNotFound, postgres.Explained(pgx.ErrNoRows))
-	requireCode(t, picloud.CodeInternal, postgres.Explained(errors.New("cannot scan text into int")))
+	testdb.RequireCode(t, picloud.CodeNotFound, postgres.Explained(pgx.ErrNoRows))
+	testdb.RequireCode(t, picloud.CodeInternal, postgres.Explained(errors.New("cannot scan text into int")))
 	require.NoError(t, postgres.Explained(nil))
 	known := &picloud.Error{Code: picloud.CodeExists}
 	require.Same(t, known, postgres.Explained(known))

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/picloud/picloud/internal/backoff"
+	"github.com/picloud/picloud/internal/service"
 )
 
 // Listener hears notifications on one connection of its own, which it opens
@@ -20,9 +21,8 @@ type Listener struct {
 	channels []string
 	on       func(channel, payload string)
 
-	mu     sync.Mutex
-	cancel context.CancelFunc
-	done   chan struct{}
+	mu   sync.Mutex
+	task *service.Task // nil until Start
 }
 
 const (
@@ -49,30 +49,23 @@ func (d *DB) Listen(channels []string, on func(channel, payload string)) *Listen
 func (l *Listener) Start(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cancel != nil {
+	if l.task != nil {
 		return errors.New("start listener: it was started before")
 	}
-	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	l.done = make(chan struct{})
-	go l.run(ctx)
+	l.task = service.Go(context.WithoutCancel(ctx), l.run)
 	return nil
 }
 
 // Stop ends listening and waits until the last call of the callback returned.
 func (l *Listener) Stop() {
 	l.mu.Lock()
-	cancel, done := l.cancel, l.done
+	task := l.task
 	l.mu.Unlock()
-	if cancel == nil {
-		return
-	}
-	cancel()
-	<-done
+	task.Stop()
 }
 
 // run keeps a connection until ctx ends.
 func (l *Listener) run(ctx context.Context) {
-	defer close(l.done)
 	pause := backoff.New(backoff.First, backoff.Last)
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -94,7 +87,7 @@ func (l *Listener) run(ctx context.Context) {
 
 // session connects and listens until something goes wrong, which is its error.
 func (l *Listener) session(ctx context.Context) (err error) {
-	s := subject{op: "listen to database"}
+	s := About("listen to database", "")
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("listen to database: callback panicked: %v", r)
@@ -109,17 +102,17 @@ func (l *Listener) session(ctx context.Context) (err error) {
 	defer cancel()
 	conn, err := pgx.ConnectConfig(opening, l.db.conf.Copy())
 	if err != nil {
-		return s.wrap(err)
+		return s.Wrap(err)
 	}
 	defer closeConn(conn)
 	for _, name := range l.channels {
 		if _, err := conn.Exec(opening, "LISTEN "+pgx.Identifier{name}.Sanitize()); err != nil {
-			return s.wrap(err)
+			return s.Wrap(err)
 		}
 	}
 	var standby bool
 	if err := conn.QueryRow(opening, sqlListenerReady).Scan(&standby); err != nil {
-		return s.wrap(err)
+		return s.Wrap(err)
 	}
 	if standby {
 		return errors.New("listen to database: the server is a standby, which does not notify")
@@ -127,7 +120,7 @@ func (l *Listener) session(ctx context.Context) (err error) {
 	l.on("", "")
 	for {
 		if err := l.next(ctx, conn); err != nil {
-			return s.wrap(err)
+			return s.Wrap(err)
 		}
 	}
 }

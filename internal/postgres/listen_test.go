@@ -10,6 +10,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/testdb"
 )
 
@@ -43,7 +44,7 @@ func (h *heard) until(t *testing.T, what string, n int) {
 
 func TestChangesAreNotified(t *testing.T) {
 	server := testdb.Server(t) // channels are the database's: nobody else must notify
-	db := openDB(t, server.DSN())
+	db := testdb.OpenWithRoot(t, server.DSN())
 	var h heard
 	l := db.Listen([]string{postgres.CatalogChannel, postgres.NodeChannel}, h.on)
 	require.NoError(t, l.Start(t.Context()))
@@ -51,9 +52,9 @@ func TestChangesAreNotified(t *testing.T) {
 	require.Error(t, l.Start(t.Context()))
 	h.until(t, " ", 1)
 
-	p := publish(t, db, "blog", "hello", "1")
+	p := testdb.Publish(t, db, "blog", "hello", "1")
 	h.until(t, postgres.CatalogChannel+" "+strconv.FormatInt(p.Deployment.Rev, 10), 1)
-	publish(t, db, "blog", "hello", "1") // changes nothing
+	testdb.Publish(t, db, "blog", "hello", "1") // changes nothing
 	node := picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1", Rev: 1, StartedAt: time.Now()}
 	require.NoError(t, db.Nodes().Report(t.Context(), node))
 	h.until(t, postgres.NodeChannel+" "+node.ID, 1)
@@ -61,7 +62,7 @@ func TestChangesAreNotified(t *testing.T) {
 	node.Rev = 2
 	require.NoError(t, db.Nodes().Report(t.Context(), node))
 	h.until(t, postgres.NodeChannel+" "+node.ID, 2)
-	last := publish(t, db, "blog", "hello", "2")
+	last := testdb.Publish(t, db, "blog", "hello", "2")
 	h.until(t, postgres.CatalogChannel+" "+strconv.FormatInt(last.Deployment.Rev, 10), 1)
 
 	h.mu.Lock()
@@ -71,14 +72,14 @@ func TestChangesAreNotified(t *testing.T) {
 
 func TestTheListenerComesBack(t *testing.T) {
 	server := testdb.Server(t)
-	db := openDB(t, server.DSN())
+	db := testdb.OpenWithRoot(t, server.DSN())
 	var h heard
 	l := db.Listen([]string{postgres.CatalogChannel}, h.on)
 	require.NoError(t, l.Start(t.Context()))
 	h.until(t, " ", 1)
 
 	// The server drops the connection.
-	conn := connect(t, server.DSN())
+	conn := testdb.Connect(t, server.DSN())
 	_, err := conn.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'picloud' AND query LIKE '%recovery%'`)
 	require.NoError(t, err)
 	h.until(t, " ", 3) // lost, and back
@@ -99,12 +100,12 @@ func TestTheListenerComesBack(t *testing.T) {
 	l.Stop()
 	l.Stop()
 	said := len(h.said)
-	publish(t, db, "blog", "hello", "y")
+	testdb.Publish(t, db, "blog", "hello", "y")
 	require.Len(t, h.said, said, "nothing is called after Stop")
 }
 
 func TestAListenerNeedsNoServerToStart(t *testing.T) {
-	db, err := postgres.Open(postgres.Options{DSN: "postgres://nobody@/none?host=" + t.TempDir()})
+	db, err := store.Open(postgres.Options{DSN: "postgres://nobody@/none?host=" + t.TempDir()})
 	require.NoError(t, err)
 	defer db.Close()
 	l := db.Listen([]string{"x"}, func(string, string) { t.Error("called") })
@@ -116,7 +117,7 @@ func TestAListenerNeedsNoServerToStart(t *testing.T) {
 }
 
 func TestACallbackThatPanicsEndsOnlyItsConnection(t *testing.T) {
-	db := newDB(t)
+	db := testdb.NewWithRoot(t)
 	var h heard
 	l := db.Listen([]string{postgres.CatalogChannel}, func(channel, payload string) {
 		h.on(channel, payload)

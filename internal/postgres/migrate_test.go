@@ -9,13 +9,14 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/testdb"
 	"github.com/picloud/picloud/migrations"
 )
 
-func open(t *testing.T, dsn string) *postgres.DB {
+func open(t *testing.T, dsn string) *store.DB {
 	t.Helper()
-	db, err := postgres.Open(postgres.Options{DSN: dsn, Version: "v0.1.0"})
+	db, err := store.Open(postgres.Options{DSN: dsn, Version: "v0.1.0"})
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
 	return db
@@ -32,22 +33,22 @@ func TestManyNodesMigrateAtOnce(t *testing.T) {
 	wg.Wait()
 	require.NoError(t, errors.Join(errs...))
 	n, by := 0, ""
-	require.NoError(t, connect(t, dsn).QueryRow(t.Context(), `SELECT count(*), min(by) FROM migration`).Scan(&n, &by))
+	require.NoError(t, testdb.Connect(t, dsn).QueryRow(t.Context(), `SELECT count(*), min(by) FROM migration`).Scan(&n, &by))
 	require.Equal(t, migrations.Level(), n)
 	require.Equal(t, "v0.1.0", by)
 }
 
 func TestABinaryThatIsTooOldLeavesTheDatabaseAlone(t *testing.T) {
 	dsn := testdb.DSN(t)
-	openDB(t, dsn)
-	conn := connect(t, dsn)
+	testdb.OpenWithRoot(t, dsn)
+	conn := testdb.Connect(t, dsn)
 	_, err := conn.Exec(t.Context(), `INSERT INTO migration (number, name, min_binary, by) VALUES (1000, '1000_later.sql', 1000, 'v9.1.0')`)
 	require.NoError(t, err)
 
 	old := open(t, dsn)
 	err = old.Migrate(t.Context())
 	require.ErrorIs(t, err, postgres.ErrNewerDatabase)
-	requireCode(t, picloud.CodeDatabaseDown, err)
+	testdb.RequireCode(t, picloud.CodeDatabaseDown, err)
 	var e *picloud.Error
 	require.ErrorAs(t, err, &e)
 	require.Contains(t, e.Hint, "v9.1.0")
@@ -62,8 +63,8 @@ func TestABinaryThatIsTooOldLeavesTheDatabaseAlone(t *testing.T) {
 
 func TestABinaryThatIsALittleOlderWorksOn(t *testing.T) {
 	dsn := testdb.DSN(t)
-	openDB(t, dsn)
-	conn := connect(t, dsn)
+	testdb.OpenWithRoot(t, dsn)
+	conn := testdb.Connect(t, dsn)
 	_, err := conn.Exec(t.Context(), `INSERT INTO migration (number, name, min_binary, by) VALUES (1000, '1000_adds.sql', 1, 'v9.1.0');
 		UPDATE schema_version SET version = 1000`)
 	require.NoError(t, err)
@@ -75,7 +76,7 @@ func TestABinaryThatIsALittleOlderWorksOn(t *testing.T) {
 
 func TestMigrationsNameWhatIsWrongWithTheSchema(t *testing.T) {
 	dsn := testdb.DSN(t)
-	conn := connect(t, dsn)
+	conn := testdb.Connect(t, dsn)
 	_, err := conn.Exec(t.Context(), `DO $$ BEGIN EXECUTE 'DROP SCHEMA ' || current_schema(); END $$`)
 	require.NoError(t, err)
 	db := open(t, dsn)
@@ -83,15 +84,15 @@ func TestMigrationsNameWhatIsWrongWithTheSchema(t *testing.T) {
 	_, err = conn.Exec(t.Context(), `DO $$ BEGIN EXECUTE 'CREATE SCHEMA ' || current_setting('search_path'); END $$`)
 	require.NoError(t, err)
 	_, _, err = db.Apps().Get(t.Context(), root, "blog")
-	requireCode(t, picloud.CodeDatabaseDown, err)
+	testdb.RequireCode(t, picloud.CodeDatabaseDown, err)
 	require.ErrorContains(t, err, "not migrated yet")
 	require.NoError(t, db.Migrate(t.Context()))
 }
 
 func TestNamesAreCheckedByTheDatabaseToo(t *testing.T) {
 	dsn := testdb.DSN(t)
-	openDB(t, dsn)
-	conn := connect(t, dsn)
+	testdb.OpenWithRoot(t, dsn)
+	conn := testdb.Connect(t, dsn)
 	for _, name := range []string{"", "A", "1a", "a_b", "a\n", "ä", "a" + string(make([]byte, 0)) + "-" + "0123456789012345678901234567890123456789012345678901234567890123"} {
 		_, err := conn.Exec(t.Context(), `INSERT INTO app (name) VALUES ($1)`, name)
 		require.ErrorContains(t, err, "app_name", "%q", name)

@@ -46,6 +46,19 @@ const (
 	maxIdle = 90 * time.Second
 )
 
+const (
+	// functionConns is how many connections the functions of a node share; none
+	// is held at rest.
+	functionConns = 4
+	// functionStatements ends a statement of a function, and after four fifths
+	// of it a wait for a row: 2 s.
+	functionStatements = 2500 * time.Millisecond
+	// functionWait bounds a function's wait for one of the connections.
+	functionWait = 2 * time.Second
+	// functionTimeout bounds one operation of a function.
+	functionTimeout = 5 * time.Second
+)
+
 // config turns the options into the configuration of a pool.
 func (o Options) config() (*pgxpool.Config, error) {
 	conf, err := pgxpool.ParseConfig(o.DSN)

@@ -12,14 +12,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// run performs an operation within its time. When a connection turns out to be
+// Run performs an operation within its time. When a connection turns out to be
 // broken, the others of the pool probably are: all are closed, and an
 // operation of which nothing reached the server is performed once more.
-func (d *DB) run(ctx context.Context, pool *pgxpool.Pool, s subject, fn func(context.Context) error) error {
-	return d.runWithin(ctx, opTimeout, pool, s, fn)
+func (d *DB) Run(ctx context.Context, pool *pgxpool.Pool, s Subject, fn func(context.Context) error) error {
+	return d.RunWithin(ctx, opTimeout, pool, s, fn)
 }
 
-func (d *DB) runWithin(ctx context.Context, limit time.Duration, pool *pgxpool.Pool, s subject, fn func(context.Context) error) error {
+// RunWithin is Run with a time limit of its own.
+func (d *DB) RunWithin(ctx context.Context, limit time.Duration, pool *pgxpool.Pool, s Subject, fn func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := fn(ctx)
@@ -29,7 +30,7 @@ func (d *DB) runWithin(ctx context.Context, limit time.Duration, pool *pgxpool.P
 			err = fn(ctx)
 		}
 	}
-	return s.wrap(err)
+	return s.Wrap(err)
 }
 
 // lost reports whether err says that the connection is of no further use.
@@ -61,9 +62,9 @@ func brokenOff(err error) bool {
 	return false
 }
 
-// rows collects what one query finds.
-func rows[T any](ctx context.Context, d *DB, pool *pgxpool.Pool, s subject, row pgx.RowToFunc[T], sql string, args ...any) (items []T, err error) {
-	err = d.run(ctx, pool, s, func(ctx context.Context) error {
+// Rows collects what one query finds.
+func Rows[T any](ctx context.Context, d *DB, pool *pgxpool.Pool, s Subject, row pgx.RowToFunc[T], sql string, args ...any) (items []T, err error) {
+	err = d.Run(ctx, pool, s, func(ctx context.Context) error {
 		found, _ := pool.Query(ctx, sql, args...) // its error is that of the rows
 		items, err = pgx.CollectRows(found, row)
 		return err
@@ -71,13 +72,28 @@ func rows[T any](ctx context.Context, d *DB, pool *pgxpool.Pool, s subject, row 
 	return items, err
 }
 
-// batch sends several statements in one round trip. Without a begin they are
+// Batch sends several statements in one round trip. Without a begin they are
 // one transaction, each with a snapshot of its own.
-func (d *DB) batch(ctx context.Context, s subject, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
-	return d.run(ctx, d.api, s, func(ctx context.Context) error {
+func (d *DB) Batch(ctx context.Context, s Subject, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
+	return d.Run(ctx, d.api, s, func(ctx context.Context) error {
 		b := &pgx.Batch{}
 		queue(b)
 		results := d.api.SendBatch(ctx, b)
 		return cmp.Or(read(results), results.Close()) // closing commits
+	})
+}
+
+// ForFunction runs an operation on one of the connections that functions share,
+// with short waits.
+func (d *DB) ForFunction(ctx context.Context, s Subject, fn func(context.Context, *pgxpool.Conn) error) error {
+	return d.RunWithin(ctx, functionTimeout, d.functions, s, func(ctx context.Context) error {
+		wait, cancel := context.WithTimeout(ctx, functionWait)
+		conn, err := d.functions.Acquire(wait)
+		cancel()
+		if err != nil {
+			return err
+		}
+		defer conn.Release()
+		return fn(ctx, conn)
 	})
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
+	"github.com/picloud/picloud/internal/postgres/store"
 )
 
 // Root is a cluster admin, for tests to act as, once AddRoot made it a user.
@@ -57,13 +58,13 @@ func Main(m interface{ Run() int }, options ...goleak.Option) {
 
 // New returns a database with a migrated schema of its own and no user, closed
 // and dropped at the end of the test.
-func New(t testing.TB) *postgres.DB {
+func New(t testing.TB) *store.DB {
 	t.Helper()
 	return Open(t, DSN(t))
 }
 
 // AddRoot makes Root the first user of a database, which has none yet.
-func AddRoot(t testing.TB, db *postgres.DB) {
+func AddRoot(t testing.TB, db *store.DB) {
 	t.Helper()
 	hash := sha256.Sum256([]byte(rand.Text()))
 	if _, err := db.Users().Bootstrap(context.Background(), Root.User, hash[:]); err != nil {
@@ -73,9 +74,9 @@ func AddRoot(t testing.TB, db *postgres.DB) {
 
 // Open opens and migrates the database of a DSN, and closes it at the end of
 // the test.
-func Open(t testing.TB, dsn string) *postgres.DB {
+func Open(t testing.TB, dsn string) *store.DB {
 	t.Helper()
-	db, err := postgres.Open(postgres.Options{DSN: dsn, Version: "test"})
+	db, err := store.Open(postgres.Options{DSN: dsn, Version: "test"})
 	if err != nil {
 		t.Fatalf("open test database: %v", err)
 	}

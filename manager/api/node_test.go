@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/testdb"
 	"github.com/picloud/picloud/manager"
 )
@@ -27,7 +27,7 @@ const hello = "function handle(req) { return {hello: 1} }"
 // the agent is faked at the manager's interfaces.
 type node struct {
 	t      *testing.T
-	db     *postgres.DB
+	db     *store.DB
 	url    string
 	admin  string // token of a cluster admin
 	agent  *fakeAgent
@@ -39,7 +39,7 @@ func newNode(t *testing.T, change ...func(*Options)) *node {
 	return newNodeOn(t, testdb.New(t), change...)
 }
 
-func newNodeOn(t *testing.T, db *postgres.DB, change ...func(*Options)) *node {
+func newNodeOn(t *testing.T, db *store.DB, change ...func(*Options)) *node {
 	t.Helper()
 	n := &node{t: t, db: db, agent: &fakeAgent{complete: true}, logged: &buffer{}}
 	logger := slog.New(slog.NewTextHandler(n.logged, nil))

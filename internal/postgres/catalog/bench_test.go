@@ -1,0 +1,72 @@
+package catalog_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/testdb"
+)
+
+// The test server does not sync: on a card each write waits for one sync more.
+
+func BenchmarkPublish(b *testing.B) {
+	db := testdb.NewWithRoot(b)
+	testdb.App(b, db, "blog")
+	for n := 0; b.Loop(); n++ {
+		testdb.Publish(b, db, "blog", "hello", fmt.Sprint(n))
+	}
+}
+
+func BenchmarkPublishOfWhatIsLive(b *testing.B) {
+	db := testdb.NewWithRoot(b)
+	for b.Loop() {
+		testdb.Publish(b, db, "blog", "hello", "same")
+	}
+}
+
+func BenchmarkDeltaOfNothing(b *testing.B) {
+	db := testdb.NewWithRoot(b)
+	for n := range 200 {
+		testdb.Publish(b, db, "blog", fmt.Sprintf("f-%d", n), "same")
+	}
+	id, rev := testdb.Incarnation(b, db), testdb.Head(b, db)
+	for b.Loop() {
+		_, err := db.Catalog().Delta(b.Context(), "", id, rev)
+		require.NoError(b, err)
+	}
+}
+
+func BenchmarkWholeCatalogOf200(b *testing.B) {
+	db := testdb.NewWithRoot(b)
+	for n := range 200 {
+		testdb.Publish(b, db, "blog", fmt.Sprintf("f-%d", n), "same")
+	}
+	for b.Loop() {
+		require.NotEmpty(b, testdb.Served(b, db))
+	}
+}
+
+func BenchmarkGrantAndRemove(b *testing.B) {
+	db := testdb.NewWithRoot(b)
+	testdb.App(b, db, "blog")
+	testdb.User(b, db, "ada")
+	for b.Loop() {
+		_, err := db.Members().Add(b.Context(), root, "blog", "ada", picloud.RoleViewer)
+		require.NoError(b, err)
+		require.NoError(b, db.Members().Remove(b.Context(), root, "blog", "ada"))
+	}
+}
+
+func BenchmarkUserByToken(b *testing.B) {
+	db := testdb.NewWithRoot(b)
+	hash := testdb.TokenHash()
+	_, err := db.Users().Create(b.Context(), root, "ada", true, hash)
+	require.NoError(b, err)
+	for b.Loop() {
+		_, err := db.Users().ByToken(b.Context(), hash)
+		require.NoError(b, err)
+	}
+}

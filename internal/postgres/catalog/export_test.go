@@ -1,0 +1,9 @@
+package catalog
+
+// SetBounds makes the bounds of tables small.
+func (s *Stores) SetBounds(deployments, tombstones int) {
+	s.maxDeployments, s.maxTombstones = deployments, tombstones
+}
+
+// Sealing is how much longer a sealed value is taken to be than the value.
+const Sealing = sealing

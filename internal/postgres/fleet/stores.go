@@ -1,0 +1,16 @@
+// Package fleet keeps the nodes of the cluster, and what the cluster has once.
+package fleet
+
+import "github.com/picloud/picloud/internal/postgres"
+
+// Stores are the stores of the fleet, on one database.
+type Stores struct{ db *postgres.DB }
+
+// New returns the stores of a database.
+func New(db *postgres.DB) Stores { return Stores{db} }
+
+// Nodes returns the nodes of the cluster.
+func (s Stores) Nodes() Nodes { return Nodes{s.db} }
+
+// Cluster returns what the cluster has once.
+func (s Stores) Cluster() Cluster { return Cluster{s.db} }

@@ -1,0 +1,19 @@
+package people_test
+
+import (
+	"testing"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/testdb"
+)
+
+func TestMain(m *testing.M) { testdb.Main(m) }
+
+var root = testdb.Root
+
+const (
+	viewer    = picloud.RoleViewer
+	developer = picloud.RoleDeveloper
+	admin     = picloud.RoleAdmin
+	owner     = picloud.RoleOwner
+)
