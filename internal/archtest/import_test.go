@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,14 +24,19 @@ type pkg struct {
 	Doc        string
 	Name       string
 	GoFiles    []string
-	Imports    []string
-	Deps       []string
+
+	IgnoredGoFiles []string // of other platforms
+	TestImports    []string
+	XTestImports   []string
+	Imports        []string
+	Deps           []string
 }
 
 // load lists the packages of the module.
 func load(t *testing.T) []pkg {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,Name,GoFiles,Imports,Deps", module+"/...").Output()
+	watchFolders(t)
+	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,Name,GoFiles,IgnoredGoFiles,TestImports,XTestImports,Imports,Deps", module+"/...").Output()
 	require.NoError(t, err)
 	var pkgs []pkg
 	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
@@ -40,53 +48,6 @@ func load(t *testing.T) []pkg {
 		require.NoError(t, err)
 		pkgs = append(pkgs, p)
 	}
-}
-
-// rule says what a package and those below it must not reach.
-type rule struct {
-	pkg     string   // below the module; "" is the root package alone
-	never   []string // not even through others
-	never1  []string // not directly
-	because string
-}
-
-const (
-	caddy     = "github.com/caddyserver"
-	pgx       = "github.com/jackc/pgx"
-	hashicorp = "github.com/hashicorp"
-	risor     = "github.com/deepnoodle-ai/risor"
-)
-
-var rules = []rule{
-	{"executor", []string{caddy, pgx, hashicorp, module + "/manager", module + "/agent", module + "/cluster"}, nil, "the executor knows neither the proxy nor the database"},
-	{"executor/wire", []string{risor, module + "/executor/worker"}, nil, "frames know nothing of the language"},
-	{"executor/spawn", []string{risor, "github.com/prometheus", module + "/executor/worker"}, []string{module + "/executor"}, "starting processes knows nothing of calls"},
-	{"cluster", []string{caddy, pgx, module + "/executor", module + "/manager"}, nil, "membership is below the manager"},
-	{"migrations", nil, []string{module + "/"}, "migrations stand alone"},
-	{"internal/postgres", []string{caddy, hashicorp, module + "/manager", module + "/cluster", module + "/executor", module + "/agent"}, nil, "the database is a leaf"},
-	{"internal/datadir", []string{caddy, pgx, hashicorp, module + "/agent", module + "/executor"}, nil, "a leaf"},
-	{"internal/seal", []string{caddy, pgx, hashicorp, risor, module + "/agent", module + "/executor", module + "/manager"}, nil, "a leaf"},
-	{"internal/egress", []string{caddy, pgx, hashicorp, risor, module + "/agent", module + "/executor", module + "/manager"}, nil, "a leaf"},
-	{"internal/problem", []string{caddy, pgx, module + "/manager", module + "/agent"}, nil, "a leaf"},
-	{"manager", []string{caddy, pgx, hashicorp, risor, module + "/agent"}, nil, "the manager sees its stores through its own interfaces"},
-	{"manager/api/client", []string{module + "/internal", module + "/executor"}, []string{module + "/manager/api"}, "the CLI must not link the manager"},
-	{"internal/cli", []string{caddy, pgx, hashicorp, risor, module + "/agent", module + "/executor", module + "/internal/postgres"}, []string{module + "/manager", module + "/manager/api"}, "the CLI speaks to the API only"},
-	{"agent", []string{caddy}, nil, "the agent is testable without the proxy"},
-	{"caddymodule", nil, []string{pgx, hashicorp, risor}, "an adapter, not a second agent"},
-	{"cmd/picloud-executor", []string{caddy, pgx, hashicorp, module + "/agent", module + "/manager", "github.com/prometheus"}, nil, "the worker stays small"},
-}
-
-// only says which packages alone may import a dependency.
-var only = []struct {
-	dependency string
-	importers  []string
-}{
-	{risor, []string{"executor/risor"}},
-	{hashicorp, []string{"cluster"}},
-	{pgx, []string{"internal/postgres", "internal/testdb", "migrations"}},
-	{caddy, []string{"caddymodule", "cmd/picloud", "bench"}},
-	{"github.com/stretchr/testify", []string{"internal/testdb"}},
-	{module + "/internal/hook", []string{"executor"}}, // beside tests, which are not counted
 }
 
 func TestImportsPointInward(t *testing.T) {
@@ -121,6 +82,147 @@ func TestImportsPointInward(t *testing.T) {
 		}
 	}
 }
+
+// watchFolders opens each folder of the module: go test then sees a change of any
+// file, and does not answer from its cache.
+func watchFolders(t *testing.T) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		if slices.Contains([]string{".git", "bin", "data", "dist"}, entry.Name()) {
+			return fs.SkipDir
+		}
+		_, err = os.ReadDir(path)
+		return err
+	}))
+}
+
+// TestFloors: a package reaches its own floor and those below it.
+func TestFloors(t *testing.T) {
+	for _, p := range load(t) {
+		own := floorOf(relative(p.ImportPath))
+		if own < 0 {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if !ours(dep) {
+				continue
+			}
+			above := floorOf(relative(dep))
+			require.LessOrEqualf(t, above, own, "%s (%s) reaches %s, which is on a floor above it", p.ImportPath, floors[own].name, dep)
+			if floors[own].name == "internal leaves" {
+				require.GreaterOrEqualf(t, above, 0, "%s is a leaf, and reaches %s, which is none", p.ImportPath, dep)
+			}
+		}
+	}
+}
+
+// TestWings: none imports another, nor a store, nor a floor above the executor.
+func TestWings(t *testing.T) {
+	for _, p := range load(t) {
+		for _, w := range wings {
+			if !within(relative(p.ImportPath), w.path) {
+				continue
+			}
+			for _, dep := range p.Imports {
+				rel := relative(dep)
+				allowed := !ours(dep) || rel == "" || within(rel, w.path) || holds(leaves, rel) ||
+					slices.Contains(executorTypes, rel) || slices.Contains(w.also, rel)
+				require.Truef(t, allowed, "%s imports %s: a wing imports the root package, leaves and the executor's types; it meets the others in the hall", p.ImportPath, dep)
+			}
+		}
+	}
+}
+
+// TestStores: only the hall names implementations.
+func TestStores(t *testing.T) {
+	for _, p := range load(t) {
+		for _, s := range stores {
+			for _, dep := range p.Imports {
+				if rel := relative(p.ImportPath); ours(dep) && within(relative(dep), s.path) && !within(rel, s.path) {
+					require.Truef(t, holds(s.importers, rel), "%s imports %s; only %v may", p.ImportPath, dep, s.importers)
+				}
+			}
+		}
+	}
+}
+
+// TestEveryNamedPackageExists: a law over a package that is not there cannot fail.
+func TestEveryNamedPackageExists(t *testing.T) {
+	pkgs := load(t)
+	exact := map[string]bool{}
+	var imported []string
+	for _, p := range pkgs {
+		exact[relative(p.ImportPath)] = true
+		imported = slices.Concat(imported, p.Imports, p.TestImports, p.XTestImports)
+	}
+	for where, names := range named() {
+		for _, name := range names {
+			path, foreign := strings.CutPrefix(name, "foreign:")
+			if foreign {
+				require.Truef(t, slices.ContainsFunc(imported, func(dep string) bool { return reaches(dep, path) }), "%s: nothing imports %s", where, path)
+				continue
+			}
+			require.Truef(t, exact[path] || slices.ContainsFunc(pkgs, func(p pkg) bool { return path != "" && within(relative(p.ImportPath), path) }),
+				"%s: there is no package %q", where, path)
+		}
+	}
+}
+
+// named are the packages that the tables name, by table. Those of other modules
+// begin with "foreign:".
+func named() map[string][]string {
+	all := map[string][]string{"executorTypes": executorTypes, "notShipped": notShipped}
+	add := func(where string, names ...string) {
+		for _, name := range names {
+			switch {
+			case name == module+"/": // any package of the module
+			case ours(name):
+				name = relative(name)
+				fallthrough
+			case !strings.Contains(strings.SplitN(name, "/", 2)[0], "."):
+				all[where] = append(all[where], name)
+			default:
+				all[where] = append(all[where], "foreign:"+name)
+			}
+		}
+	}
+	for _, f := range floors {
+		for _, at := range f.places {
+			add("floors", at.path)
+		}
+	}
+	for _, w := range wings {
+		add("wings", append([]string{w.path}, w.also...)...)
+	}
+	for _, s := range stores {
+		add("stores", s.path)
+		for _, at := range s.importers {
+			add("stores", at.path)
+		}
+	}
+	for _, r := range rules {
+		add("rules", append([]string{r.pkg}, append(r.never, r.never1...)...)...)
+	}
+	for _, o := range only {
+		add("only", append([]string{o.dependency}, o.importers...)...)
+	}
+	return all
+}
+
+// floorOf is the floor of a package, or -1 for one that is beside the floors.
+func floorOf(rel string) int {
+	return slices.IndexFunc(floors, func(f floor) bool { return holds(f.places, rel) })
+}
+
+func holds(places []place, rel string) bool {
+	return slices.ContainsFunc(places, func(at place) bool { return rel == at.path || !at.exact && within(rel, at.path) })
+}
+
+// ours reports whether a package is one of the module.
+func ours(path string) bool { return path == module || strings.HasPrefix(path, module+"/") }
 
 // relative is the path of a package below the module, or the whole path of a foreign one.
 func relative(path string) string {

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ const (
 	maxMedianLines   = 150
 	maxP90Lines      = 400
 	maxFunctionLines = 100
+	maxFiles         = 25 // of a package, generated ones and tests aside
 )
 
 // longFunctions are allowed to be longer, each with a reason.
@@ -63,6 +65,26 @@ func checkFunctions(t *testing.T, p pkg, path string, src []byte) {
 		lines := fset.Position(f.End()).Line - fset.Position(f.Pos()).Line + 1
 		require.LessOrEqualf(t, lines, maxFunctionLines, "%s in %s is too long", name, path)
 	}
+}
+
+// TestFilesPerPackage: a package with more files has others in it that nobody
+// has declared.
+func TestFilesPerPackage(t *testing.T) {
+	left := maps.Clone(crowded)
+	for _, p := range load(t) {
+		files := 0
+		for _, name := range append(p.GoFiles, p.IgnoredGoFiles...) {
+			if !strings.HasSuffix(name, "_test.go") && !strings.HasSuffix(name, ".gen.go") {
+				files++
+			}
+		}
+		rel := relative(p.ImportPath)
+		if files > maxFiles {
+			require.Containsf(t, left, rel, "%s has %d files, %d at most: declare the package that is in it", p.ImportPath, files, maxFiles)
+			delete(left, rel)
+		}
+	}
+	require.Empty(t, left, "they are not crowded any more; take them off the list")
 }
 
 // TestPackagesSayWhatTheyAreFor also keeps names that say nothing out.
