@@ -19,15 +19,19 @@ func (a *Agent) newControl() (http.Handler, error) {
 	d := a.database
 	m, err := manager.New(manager.Options{
 		Apps: d.Apps(), Functions: d.Functions(), Versions: d.Versions(), Deployments: d.Deployments(), Users: d.Users(),
-		Secrets: d.Secrets(), Compiler: a.executor, Drafter: drafter{a}, Fleet: d.fleet, Catalog: d.Catalog(), Sealer: a.vault, Logger: a.log,
+		Secrets: d.Secrets(), Compiler: a.executor, Drafter: drafter{a}, Fleet: d.fleet, Sealer: a.vault, Logger: a.log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return api.New(api.Options{
-		Manager: m, Apps: d.Apps(), Members: d.Members(), Users: d.Users(), Functions: d.Functions(),
-		Versions: d.Versions(), Deployments: d.Deployments(), Env: d.Env(), Secrets: d.Secrets(), KV: d.KV(), Nodes: d.Nodes(), Runs: a.invoker.Records(), Logs: a.logs,
-		Ready: a.Unready, Node: a.opts.NodeName, Logger: a.log,
+		Manager: m,
+		Apps:    api.AppStores{Apps: d.Apps(), Functions: d.Functions(), Versions: d.Versions(), Deployments: d.Deployments()},
+		People:  api.PeopleStores{Members: d.Members(), Users: d.Users()},
+		Data:    api.DataStores{Env: d.Env(), Secrets: d.Secrets(), KV: d.KV()},
+		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs},
+		Nodes:   d.Nodes(),
+		Ready:   a.Unready, Node: a.opts.NodeName, Logger: a.log,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if h, ok := r.Context().Value(metricsKey{}).(http.Handler); ok {
 				h.ServeHTTP(w, r)

@@ -13,8 +13,8 @@ type DeployRequest struct {
 	App      string
 	Function string
 	Source   []byte
-	Create   bool   // make the function when there is none; for admins the app too
-	Deploy   bool   // make the version live
+	Create   bool // make the function when there is none; for admins the app too
+	Deploy   bool // make the version live
 	Wait     picloud.Wait
 }
 
@@ -65,7 +65,7 @@ func (m *Manager) Deploy(ctx context.Context, actor picloud.Actor, r DeployReque
 
 	if d.Deployment != nil {
 		awaited := time.Now()
-		acks := m.await(ctx, d.Deployment.Rev, r.Wait)
+		acks := m.Await(ctx, d.Deployment.Rev, r.Wait)
 		d.Acks, d.Timings.Await = &acks, time.Since(awaited)
 	}
 	d.Timings.Total = time.Since(start)

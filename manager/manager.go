@@ -6,9 +6,10 @@ package manager
 
 import (
 	"cmp"
-	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/picloud/picloud/internal/wiring"
 )
 
 // DefaultAwaitTimeout is how long a deploy waits for nodes to serve it.
@@ -25,15 +26,14 @@ type Options struct {
 	Compiler    Compiler
 	Drafter     Drafter
 	Fleet       Fleet
-	Catalog     Catalog
 
 	// Sealer seals secrets. Default: none, and no secret can be set.
-	Sealer Sealer
+	Sealer Sealer `default:"none"`
 	// AwaitTimeout bounds the wait for nodes after a deploy is committed. The
 	// deploy stands whatever happens in it. Default 5 s.
 	AwaitTimeout time.Duration
 	// Logger gets what no caller can be told any more. Default: discarded.
-	Logger *slog.Logger
+	Logger *slog.Logger `default:"discarded"`
 }
 
 // Manager is safe for concurrent use. It owns no goroutine.
@@ -44,13 +44,8 @@ type Manager struct {
 
 // New returns a Manager, or an error that names what is missing.
 func New(o Options) (*Manager, error) {
-	for name, missing := range map[string]bool{
-		"Apps": o.Apps == nil, "Functions": o.Functions == nil, "Versions": o.Versions == nil, "Deployments": o.Deployments == nil,
-		"Users": o.Users == nil, "Secrets": o.Secrets == nil, "Compiler": o.Compiler == nil, "Drafter": o.Drafter == nil, "Fleet": o.Fleet == nil, "Catalog": o.Catalog == nil,
-	} {
-		if missing {
-			return nil, errors.New("new manager: Options." + name + " is nil")
-		}
+	if err := wiring.Check("new manager", o); err != nil {
+		return nil, err
 	}
 	if o.Sealer == nil {
 		o.Sealer = noSealer{}

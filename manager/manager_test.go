@@ -32,7 +32,7 @@ type world struct {
 	dataKeys []string // that are in effect, one after the other; the last one stays
 	kept     []string
 	live     picloud.Function
-	headErr  error
+	awaitErr error
 }
 
 func (w *world) note(s string) { w.noted = append(w.noted, s) }
@@ -135,6 +135,9 @@ func (w *world) Draft(_ context.Context, f picloud.Function, _ []byte, most time
 
 func (w *world) Await(ctx context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error) {
 	w.note("await " + string(mode))
+	if w.awaitErr != nil {
+		return picloud.Acks{Complete: true}, w.awaitErr
+	}
 	select {
 	case <-time.After(w.wait):
 		return picloud.Acks{Rev: rev, Nodes: []string{"pi-1"}, Complete: true}, nil
@@ -143,13 +146,11 @@ func (w *world) Await(ctx context.Context, rev int64, mode picloud.Wait) (piclou
 	}
 }
 
-func (w *world) Head(context.Context) (int64, error) { return 7, w.headErr }
-
 func (w *world) manager(t *testing.T) *Manager {
 	t.Helper()
 	m, err := New(Options{
 		Apps: apps{w}, Functions: functions{w}, Versions: versions{w}, Deployments: deployments{w}, Users: users{w},
-		Secrets: secrets{w}, Sealer: w, Compiler: w, Drafter: w, Fleet: w, Catalog: w, AwaitTimeout: 50 * time.Millisecond,
+		Secrets: secrets{w}, Sealer: w, Compiler: w, Drafter: w, Fleet: w, AwaitTimeout: 50 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	return m
@@ -157,7 +158,7 @@ func (w *world) manager(t *testing.T) *Manager {
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	w := &world{}
-	_, err := New(Options{Apps: apps{w}, Functions: functions{w}, Versions: versions{w}, Deployments: deployments{w}, Users: users{w}, Secrets: secrets{w}, Compiler: w, Fleet: w, Catalog: w})
+	_, err := New(Options{Apps: apps{w}, Functions: functions{w}, Versions: versions{w}, Deployments: deployments{w}, Users: users{w}, Secrets: secrets{w}, Compiler: w, Fleet: w})
 	require.EqualError(t, err, "new manager: Options.Drafter is nil")
 }
 

@@ -37,26 +37,17 @@ func (m *Manager) rollOut(ctx context.Context, wait picloud.Wait, commit func() 
 	}
 	r := Rollout{Deployment: d, Timings: Timings{Publish: time.Since(start)}}
 	awaited := time.Now()
-	r.Acks = m.await(ctx, d.Rev, wait)
+	r.Acks = m.Await(ctx, d.Rev, wait)
 	r.Timings.Await, r.Timings.Total = time.Since(awaited), time.Since(start)
 	return r, nil
 }
 
-// Settle waits until the nodes that are alive serve everything that was
-// committed before, at most Options.AwaitTimeout: who has changed a setting and
-// then calls the function expects the new one. The change stands in any case.
-func (m *Manager) Settle(ctx context.Context) {
-	rev, err := m.o.Catalog.Head(ctx)
-	if err != nil {
-		m.log.Warn("the catalog's revision could not be read to wait for it", slog.Any("error", err))
-		return
-	}
-	m.await(ctx, rev, picloud.WaitAll)
-}
-
-// await says who serves rev. What is committed stays committed, so a fleet that
-// cannot say is an incomplete acknowledgement and never an error.
-func (m *Manager) await(ctx context.Context, rev int64, wait picloud.Wait) picloud.Acks {
+// Await waits until the nodes that wait names serve rev, at most
+// Options.AwaitTimeout, and says who serves it (read-your-writes: who has
+// changed a setting and then calls the function expects the new one). What is
+// committed stays committed, so a fleet that cannot say is an incomplete
+// acknowledgement and never an error.
+func (m *Manager) Await(ctx context.Context, rev int64, wait picloud.Wait) picloud.Acks {
 	ctx, cancel := context.WithTimeout(ctx, m.o.AwaitTimeout)
 	defer cancel()
 	acks, err := m.o.Fleet.Await(ctx, rev, wait)

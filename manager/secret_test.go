@@ -69,7 +69,7 @@ func TestWithoutASealerNothingIsSet(t *testing.T) {
 	w := &world{role: picloud.RoleDeveloper}
 	m, err := New(Options{
 		Apps: apps{w}, Functions: functions{w}, Versions: versions{w}, Deployments: deployments{w}, Users: users{w},
-		Secrets: secrets{w}, Compiler: w, Drafter: w, Fleet: w, Catalog: w,
+		Secrets: secrets{w}, Compiler: w, Drafter: w, Fleet: w,
 	})
 	require.NoError(t, err)
 	_, err = m.SetSecret(t.Context(), picloud.Actor{}, "shop", "KEY", []byte("x"))

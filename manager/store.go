@@ -54,11 +54,6 @@ type Drafter interface {
 	Draft(ctx context.Context, f picloud.Function, source []byte, most time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error)
 }
 
-// Catalog knows the revision of everything that nodes serve.
-type Catalog interface {
-	Head(ctx context.Context) (rev int64, err error)
-}
-
 // Fleet knows which nodes serve which revision.
 type Fleet interface {
 	// Await returns when the nodes that mode asks for ("all", "quorum", "none")

@@ -52,13 +52,16 @@ func newNode(t testing.TB) *node {
 	require.NoError(t, n.db.Nodes().Report(context.Background(), picloud.Node{ID: nodeID, Name: "pi-1", Version: "test"}))
 	m, err := manager.New(manager.Options{
 		Apps: n.db.Apps(), Functions: n.db.Functions(), Versions: n.db.Versions(), Deployments: n.db.Deployments(),
-		Users: n.db.Users(), Secrets: n.db.Secrets(), Sealer: sealer{n.key}, Compiler: compiler{}, Drafter: compiler{}, Fleet: &n.fleet, Catalog: n.db.Catalog(),
+		Users: n.db.Users(), Secrets: n.db.Secrets(), Sealer: sealer{n.key}, Compiler: compiler{}, Drafter: compiler{}, Fleet: &n.fleet,
 	})
 	require.NoError(t, err)
 	handler, err := api.New(api.Options{
-		Manager: m, Apps: n.db.Apps(), Members: n.db.Members(), Users: n.db.Users(), Functions: n.db.Functions(),
-		Versions: n.db.Versions(), Deployments: n.db.Deployments(), Nodes: n.db.Nodes(),
-		Env: n.db.Env(), Secrets: n.db.Secrets(), KV: n.db.KV(), Runs: runs{}, Logs: &n.logs, Ready: func() error { return nil }, Node: "pi-1",
+		Manager: m,
+		Apps:    api.AppStores{Apps: n.db.Apps(), Functions: n.db.Functions(), Versions: n.db.Versions(), Deployments: n.db.Deployments()},
+		People:  api.PeopleStores{Members: n.db.Members(), Users: n.db.Users()},
+		Data:    api.DataStores{Env: n.db.Env(), Secrets: n.db.Secrets(), KV: n.db.KV()},
+		Runs:    api.RunStores{Runs: runs{}, Logs: &n.logs},
+		Nodes:   n.db.Nodes(), Ready: func() error { return nil }, Node: "pi-1",
 	})
 	require.NoError(t, err)
 	n.control = httptest.NewServer(handler)

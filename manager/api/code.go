@@ -2,90 +2,91 @@ package api
 
 import (
 	"context"
-	"io"
 	"mime"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/manager"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
-// PutCode answers PUT /apps/{app}/functions/{function}/code.
-func (s *server) PutCode(ctx context.Context, r PutCodeRequestObject) (PutCodeResponseObject, error) {
-	wait, err := waitMode(r.Params.Wait)
+// putCode answers PUT /apps/{app}/functions/{function}/code.
+func (a apps) putCode(ctx context.Context, p putCodeParams, body raw) (out answer[client.Deployed], err error) {
+	wait, err := waitMode(p.Wait)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	source, err := readSource(r.ContentType, r.Body)
+	source, err := readSource(body)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	d, err := s.o.Manager.Deploy(ctx, actor(ctx), manager.DeployRequest{
-		App: r.App, Function: r.Function, Source: source, Wait: wait,
-		Create: r.Params.Create != nil && *r.Params.Create,
-		Deploy: r.Params.Deploy == nil || *r.Params.Deploy,
+	d, err := a.manager.Deploy(ctx, actor(ctx), manager.DeployRequest{
+		App: p.App, Function: p.Function, Source: source, Wait: wait,
+		Create: p.Create != nil && *p.Create,
+		Deploy: p.Deploy == nil || *p.Deploy,
 	})
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	body := Deployed{
+	deployed := client.Deployed{
 		Version: d.Version, Existing: d.Existing, Deployment: d.Deployment, Acks: d.Acks,
-		Path: publicPath(r.App, r.Function), Timings: timings(d.Timings),
+		Path: publicPath(p.App, p.Function), Timings: timings(d.Timings),
 	}
 	switch {
 	case d.Acks != nil && !d.Acks.Complete:
-		return PutCode202JSONResponse(body), nil
+		return accepted(deployed), nil
 	case d.Existing:
-		return PutCode200JSONResponse(body), nil
+		return ok(deployed), nil
 	default:
-		location := appPath(r.App) + "/functions/" + r.Function + "/versions/" + strconv.Itoa(d.Version.Number)
-		return PutCode201JSONResponse{Body: body, Headers: PutCode201ResponseHeaders{Location: location}}, nil
+		location := appPath(p.App) + "/functions/" + p.Function + "/versions/" + strconv.Itoa(d.Version.Number)
+		return created(location, deployed), nil
 	}
 }
 
-// ValidateCode answers POST /apps/{app}/functions/{function}/validate.
-func (s *server) ValidateCode(ctx context.Context, r ValidateCodeRequestObject) (ValidateCodeResponseObject, error) {
-	source, err := readSource(r.ContentType, r.Body)
+// validateCode answers POST /apps/{app}/functions/{function}/validate.
+func (a apps) validateCode(ctx context.Context, p inFunction, body raw) (out answer[picloud.Compiled], err error) {
+	source, err := readSource(body)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	compiled, err := s.o.Manager.Validate(ctx, actor(ctx), r.App, r.Function, source)
+	compiled, err := a.manager.Validate(ctx, actor(ctx), p.App, p.Function, source)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return ValidateCode200JSONResponse(compiled), nil
+	return ok(compiled), nil
 }
 
 // readSource reads a body that is the source itself. A form would arrive with
 // its boundaries as code.
-func readSource(contentType string, body io.Reader) ([]byte, error) {
-	media, _, _ := mime.ParseMediaType(contentType)
+func readSource(body raw) ([]byte, error) {
+	media, _, _ := mime.ParseMediaType(body.contentType)
 	if strings.HasPrefix(media, "multipart/") {
 		return nil, &picloud.Error{
 			Code: picloud.CodeInvalid, Detail: "the body is a form, not the source itself",
 			Hint: "send the file as it is, for example: curl -T hello.risor",
 		}
 	}
-	return readBody(body)
+	return readBody(body.reader)
 }
 
 // publicPath is where a function answers on the public listener.
 func publicPath(app, function string) string { return "/fn/" + app + "/" + function }
 
-func waitMode(w *Wait) (picloud.Wait, error) {
+func waitMode(w *client.Wait) (picloud.Wait, error) {
 	switch {
 	case w == nil:
 		return picloud.WaitAll, nil
-	case w.Valid():
+	case slices.Contains(picloud.Waits, picloud.Wait(*w)):
 		return picloud.Wait(*w), nil
 	default:
 		return "", invalid("wait", "must be all, quorum or none")
 	}
 }
 
-func timings(t manager.Timings) Timings {
-	return Timings{
+func timings(t manager.Timings) client.Timings {
+	return client.Timings{
 		Compile: picloud.Duration(t.Compile), Publish: picloud.Duration(t.Publish),
 		Await: picloud.Duration(t.Await), Total: picloud.Duration(t.Total),
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 const helloCode = "/api/v1/apps/shop/functions/hello/code"
@@ -20,7 +21,7 @@ func TestPutCode(t *testing.T) {
 	r := s.do("PUT", "/api/v1/apps/shop/functions/cart/code?create=true&deploy=true&wait=all", s.developer, hello, "Content-Type", "text/plain")
 	require.Equal(t, 201, r.status, r.body)
 	require.Equal(t, "/api/v1/apps/shop/functions/cart/versions/1", r.header.Get("Location"))
-	var d Deployed
+	var d client.Deployed
 	r.json(t, &d)
 	require.Equal(t, 1, d.Version.Number)
 	require.Equal(t, picloud.DigestOf([]byte(hello)), d.Version.Digest)
@@ -49,7 +50,7 @@ func TestPutCodeThatNotEveryNodeServes(t *testing.T) {
 	s.agent.complete = false
 	r := s.do("PUT", helloCode+"?wait=quorum", s.developer, hello+" ")
 	require.Equal(t, 202, r.status, r.body)
-	var d Deployed
+	var d client.Deployed
 	r.json(t, &d)
 	require.False(t, d.Acks.Complete)
 	require.Equal(t, "quorum", s.agent.waited[len(s.agent.waited)-1])
@@ -147,16 +148,16 @@ func TestDraft(t *testing.T) {
 	require.Equal(t, hello, s.agent.source, "the live version is the default")
 	require.Equal(t, "POST /a?b=1 hi 1 127.0.0.1", s.agent.drafted.Method+" "+s.agent.drafted.Path+"?"+s.agent.drafted.Query+" "+
 		string(s.agent.drafted.Body)+" "+s.agent.drafted.Header.Get("X-A")+" "+s.agent.drafted.ClientIP)
-	var d DraftResult
+	var d client.DraftResult
 	r.json(t, &d)
-	require.Equal(t, DraftResponse{Status: 200, Headers: map[string][]string{"X-Hi": {"1"}}, Body: "hi", Encoding: EncodingText}, *d.Response)
+	require.Equal(t, client.DraftResponse{Status: 200, Headers: map[string][]string{"X-Hi": {"1"}}, Body: "hi", Encoding: client.EncodingText}, *d.Response)
 	require.Equal(t, "drafted", d.Logs[0].Message)
 
 	r = s.do("POST", test, s.developer, `{"source":"draft","request":{"body":"/w==","encoding":"base64"}}`)
 	r.json(t, &d)
 	require.Equal(t, "draft", s.agent.source)
 	require.Equal(t, []byte{0xff}, s.agent.drafted.Body)
-	require.Equal(t, EncodingBase64, d.Response.Encoding)
+	require.Equal(t, client.EncodingBase64, d.Response.Encoding)
 	require.Equal(t, "/w==", d.Response.Body)
 
 	r = s.do("POST", "/api/v1/apps/shop/functions/none/test", s.developer, `{"source":"draft"}`)
@@ -165,7 +166,7 @@ func TestDraft(t *testing.T) {
 	require.Equal(t, 404, r.status)
 
 	s.agent.draftErr = &picloud.Error{Code: picloud.CodeFunctionError, Op: "call", Script: &picloud.ScriptError{Line: 3, Message: "no key"}}
-	d = DraftResult{}
+	d = client.DraftResult{}
 	r = s.do("POST", test, s.developer, `{}`)
 	require.Equal(t, 200, r.status, r.body)
 	r.json(t, &d)

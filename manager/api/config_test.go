@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 func TestWhoMayConfigure(t *testing.T) {
@@ -131,7 +132,7 @@ func TestSecretsGoInAndNeverOut(t *testing.T) {
 	require.Equal(t, 204, s.do("PUT", secrets+"/JSON", s.developer, `{"value":"hunter2 and \u00fcber"}`, "Content-Type", "application/json").status)
 	require.Equal(t, 204, s.do("PUT", secrets+"/JSON", s.owner, `{"value":"hunter2 and \u00fcber"}`, "Content-Type", "application/json").status, "PUT replaces")
 
-	var listed SecretList
+	var listed client.SecretList
 	r := s.do("GET", secrets, s.viewer, "")
 	r.json(t, &listed)
 	require.Len(t, listed.Items, 3)

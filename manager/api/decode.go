@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
@@ -20,36 +18,6 @@ import (
 
 // maxFieldErrors bounds how many wrong fields one answer names.
 const maxFieldErrors = 20
-
-// decodeBody reads a JSON body into v, and refuses what the contract does not
-// know: other fields, other types, anything after the value. The generated
-// handlers call it.
-func decodeBody(r *http.Request, v any, required bool) error {
-	body, err := readBody(r.Body)
-	if err != nil {
-		return err
-	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		if required {
-			return &picloud.Error{Code: picloud.CodeInvalid, Detail: "the request has no body", Hint: "send a JSON object"}
-		}
-		return nil
-	}
-	return decode(body, v)
-}
-
-// readBody reads a body that is bounded already.
-func readBody(body io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(body)
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
-		return nil, tooLarge(over.Limit)
-	case err != nil:
-		return nil, &picloud.Error{Code: picloud.CodeInvalid, Detail: "the request's body ended early"}
-	}
-	return b, nil
-}
 
 func decode(body []byte, v any) error {
 	if !utf8.Valid(body) {

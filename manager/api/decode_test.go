@@ -10,11 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // bodies are all types that requests are decoded into.
 var bodies = []any{
-	NewApp{}, NewMember{}, MemberPatch{}, NewUser{}, NewFunction{}, functionPatch{}, appPatch{}, nodePatch{}, picloud.Env{}, NewDeployment{}, NewRollback{}, Draft{},
+	client.NewApp{}, client.NewMember{}, client.MemberPatch{}, client.NewUser{}, client.NewFunction{}, functionPatch{}, appPatch{}, nodePatch{}, picloud.Env{}, client.NewDeployment{}, client.NewRollback{}, client.Draft{},
 }
 
 // FuzzDecode feeds foreign bytes to everything that reads bodies. What it
@@ -95,7 +96,7 @@ func TestMergePatch(t *testing.T) {
 }
 
 func TestWrongFieldsAreAllNamed(t *testing.T) {
-	var v NewFunction
+	var v client.NewFunction
 	err := decode([]byte(`{"name":1,"settings":{"methods":["GET",2],"limits":{"timeout":true,"size":1},"cors":[]}}`), &v)
 	var e *picloud.Error
 	require.ErrorAs(t, err, &e)

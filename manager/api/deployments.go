@@ -6,6 +6,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/manager"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // DeploymentStore reads deployments; manager.Manager makes them.
@@ -14,89 +15,89 @@ type DeploymentStore interface {
 	List(ctx context.Context, actor picloud.Actor, app, function string, page picloud.Page) (items []picloud.Deployment, next string, err error)
 }
 
-// ListDeployments answers GET /apps/{app}/functions/{function}/deployments.
-func (s *server) ListDeployments(ctx context.Context, r ListDeploymentsRequestObject) (ListDeploymentsResponseObject, error) {
-	p, err := page(r.Params.Limit, r.Params.Cursor)
+// listDeployments answers GET /apps/{app}/functions/{function}/deployments.
+func (a apps) listDeployments(ctx context.Context, p listDeploymentsParams, _ none) (out answer[client.DeploymentList], err error) {
+	at, err := page(p.Limit, p.Cursor)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	items, next, err := s.o.Deployments.List(ctx, actor(ctx), r.App, r.Function, p)
+	items, next, err := a.Deployments.List(ctx, actor(ctx), p.App, p.Function, at)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return ListDeployments200JSONResponse{Items: list(items), Next: next}, nil
+	return ok(client.DeploymentList{Items: list(items), Next: next}), nil
 }
 
-// GetDeployment answers GET /apps/{app}/functions/{function}/deployments/{deployment}.
-func (s *server) GetDeployment(ctx context.Context, r GetDeploymentRequestObject) (GetDeploymentResponseObject, error) {
-	d, err := s.o.Deployments.Get(ctx, actor(ctx), r.App, r.Function, r.Deployment)
+// getDeployment answers GET /apps/{app}/functions/{function}/deployments/{deployment}.
+func (a apps) getDeployment(ctx context.Context, p inDeployment, _ none) (out answer[picloud.Deployment], err error) {
+	d, err := a.Deployments.Get(ctx, actor(ctx), p.App, p.Function, p.Deployment)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return GetDeployment200JSONResponse(d), nil
+	return ok(d), nil
 }
 
-// CreateDeployment answers POST /apps/{app}/functions/{function}/deployments.
+// createDeployment answers POST /apps/{app}/functions/{function}/deployments.
 // The contract has a list of weights, so that traffic can be split later; for
 // now it holds the one version that gets all of it.
-func (s *server) CreateDeployment(ctx context.Context, r CreateDeploymentRequestObject) (CreateDeploymentResponseObject, error) {
-	wait, err := waitMode(r.Params.Wait)
+func (a apps) createDeployment(ctx context.Context, p createDeploymentParams, body object[client.NewDeployment]) (out answer[client.Rollout], err error) {
+	wait, err := waitMode(p.Wait)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	if len(r.Body.Versions) != 1 {
-		return nil, invalid("versions", "must hold exactly one version")
+	if len(body.value.Versions) != 1 {
+		return out, invalid("versions", "must hold exactly one version")
 	}
-	v := r.Body.Versions[0]
+	v := body.value.Versions[0]
 	if v.Weight != nil && *v.Weight != 100 {
-		return nil, invalid("versions[0].weight", "must be 100")
+		return out, invalid("versions[0].weight", "must be 100")
 	}
 	if v.ID < 1 {
-		return nil, invalid("versions[0].id", "must be a version's number")
+		return out, invalid("versions[0].id", "must be a version's number")
 	}
 	if err := checkVersion(v.ID); err != nil {
-		return nil, err
+		return out, err
 	}
-	d, err := s.o.Manager.Activate(ctx, actor(ctx), r.App, r.Function, v.ID, wait)
+	d, err := a.manager.Activate(ctx, actor(ctx), p.App, p.Function, v.ID, wait)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	if !d.Acks.Complete {
-		return CreateDeployment202JSONResponse(rollout(d)), nil
+		return accepted(rollout(d)), nil
 	}
-	return CreateDeployment201JSONResponse{Body: rollout(d), Headers: CreateDeployment201ResponseHeaders{Location: deploymentPath(d.Deployment)}}, nil
+	return created(deploymentPath(d.Deployment), rollout(d)), nil
 }
 
-// Rollback answers POST /apps/{app}/functions/{function}/rollback.
-func (s *server) Rollback(ctx context.Context, r RollbackRequestObject) (RollbackResponseObject, error) {
-	wait, err := waitMode(r.Params.Wait)
+// rollback answers POST /apps/{app}/functions/{function}/rollback.
+func (a apps) rollback(ctx context.Context, p rollbackParams, body optional[client.NewRollback]) (out answer[client.Rollout], err error) {
+	wait, err := waitMode(p.Wait)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	if r.Body.To < 0 {
-		return nil, invalid("to", "must be a version's number")
+	if body.value.To < 0 {
+		return out, invalid("to", "must be a version's number")
 	}
-	if r.Body.To > 0 {
-		if err := checkVersion(r.Body.To); err != nil {
-			return nil, err
+	if body.value.To > 0 {
+		if err := checkVersion(body.value.To); err != nil {
+			return out, err
 		}
 	}
-	d, err := s.o.Manager.Rollback(ctx, actor(ctx), r.App, r.Function, r.Body.To, wait)
+	d, err := a.manager.Rollback(ctx, actor(ctx), p.App, p.Function, body.value.To, wait)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	if !d.Acks.Complete {
-		return Rollback202JSONResponse(rollout(d)), nil
+		return accepted(rollout(d)), nil
 	}
-	return Rollback201JSONResponse{Body: rollout(d), Headers: Rollback201ResponseHeaders{Location: deploymentPath(d.Deployment)}}, nil
+	return created(deploymentPath(d.Deployment), rollout(d)), nil
 }
 
 func deploymentPath(d picloud.Deployment) string {
 	return appPath(d.App) + "/functions/" + d.Function + "/deployments/" + strconv.FormatInt(d.ID, 10)
 }
 
-func rollout(d manager.Rollout) Rollout {
-	return Rollout{
+func rollout(d manager.Rollout) client.Rollout {
+	return client.Rollout{
 		Deployment: d.Deployment, Acks: d.Acks,
 		Path: publicPath(d.Deployment.App, d.Deployment.Function), Timings: timings(d.Timings),
 	}

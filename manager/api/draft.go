@@ -11,6 +11,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/problem"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // token is what methods and header names are made of (RFC 9110, 5.6.2).
@@ -19,37 +20,37 @@ var token = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}$")
 // maxDraftPath bounds path and query of a draft's request, in bytes.
 const maxDraftPath = 8 << 10
 
-// TestDraft answers POST /apps/{app}/functions/{function}/test.
-func (s *server) TestDraft(ctx context.Context, r TestDraftRequestObject) (TestDraftResponseObject, error) {
-	req, err := draftRequest(ctx, r.Body.Request)
+// testDraft answers POST /apps/{app}/functions/{function}/test.
+func (a apps) testDraft(ctx context.Context, p inFunction, body object[client.Draft]) (out answer[client.DraftResult], err error) {
+	req, err := draftRequest(ctx, body.value.Request)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	d, err := s.o.Manager.Draft(ctx, actor(ctx), r.App, r.Function, []byte(r.Body.Source), req)
+	d, err := a.manager.Draft(ctx, actor(ctx), p.App, p.Function, []byte(body.value.Source), req)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	out := TestDraft200JSONResponse{Logs: list(d.Logs), Duration: picloud.Duration(d.Duration)}
+	result := client.DraftResult{Logs: list(d.Logs), Duration: picloud.Duration(d.Duration)}
 	if d.Failure != nil {
-		p := wireProblem(problem.Of(d.Failure, callOf(ctx).id))
-		out.Error = &p
-		return out, nil
+		failure := wireProblem(problem.Of(d.Failure, callOf(ctx).id))
+		result.Error = &failure
+		return ok(result), nil
 	}
-	body, encoding := string(d.Response.Body), EncodingText
-	if !utf8.ValidString(body) {
-		body, encoding = base64.StdEncoding.EncodeToString(d.Response.Body), EncodingBase64
+	text, encoding := string(d.Response.Body), client.EncodingText
+	if !utf8.ValidString(text) {
+		text, encoding = base64.StdEncoding.EncodeToString(d.Response.Body), client.EncodingBase64
 	}
 	headers := map[string][]string(d.Response.Header)
 	if headers == nil {
 		headers = map[string][]string{}
 	}
-	out.Response = &DraftResponse{Status: d.Response.Status, Headers: headers, Body: body, Encoding: encoding}
-	return out, nil
+	result.Response = &client.DraftResponse{Status: d.Response.Status, Headers: headers, Body: text, Encoding: encoding}
+	return ok(result), nil
 }
 
 // draftRequest makes the request that a draft answers, with the defaults of
 // the contract: GET / without a body.
-func draftRequest(ctx context.Context, d DraftRequest) (picloud.Request, error) {
+func draftRequest(ctx context.Context, d client.DraftRequest) (picloud.Request, error) {
 	c := callOf(ctx)
 	req := picloud.Request{
 		ID: c.id, Method: strings.ToUpper(d.Method), Path: d.Path, Query: d.Query, Header: http.Header{}, Body: []byte(d.Body),
@@ -76,8 +77,8 @@ func draftRequest(ctx context.Context, d DraftRequest) (picloud.Request, error) 
 		req.Header.Set(name, value)
 	}
 	switch d.Encoding {
-	case "", EncodingText:
-	case EncodingBase64:
+	case "", client.EncodingText:
+	case client.EncodingBase64:
 		body, err := base64.StdEncoding.DecodeString(d.Body)
 		if err != nil {
 			return req, invalid("request.body", "is not base64")
@@ -90,8 +91,8 @@ func draftRequest(ctx context.Context, d DraftRequest) (picloud.Request, error) 
 }
 
 // wireProblem is a problem as a part of an answer.
-func wireProblem(p problem.Problem) Problem {
-	return Problem{
+func wireProblem(p problem.Problem) client.Problem {
+	return client.Problem{
 		Type: p.Type, Title: p.Title, Status: p.Status, Code: p.Code, Detail: p.Detail, Hint: p.Hint, RequestID: p.RequestID,
 		Errors: p.Errors, Line: p.Line, Column: p.Column, Message: p.Message, Excerpt: p.Excerpt,
 	}

@@ -16,38 +16,34 @@ type EnvStore interface {
 	Replace(ctx context.Context, actor picloud.Actor, app string, env picloud.Env, ifRev int64) (rev int64, err error)
 }
 
-// GetEnv answers GET /apps/{app}/env.
-func (s *server) GetEnv(ctx context.Context, r GetEnvRequestObject) (GetEnvResponseObject, error) {
-	env, rev, err := s.o.Env.Get(ctx, actor(ctx), r.App)
+// getEnv answers GET /apps/{app}/env.
+func (a data) getEnv(ctx context.Context, p inApp, _ none) (out answer[picloud.Env], err error) {
+	env, rev, err := a.Env.Get(ctx, actor(ctx), p.App)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return GetEnv200JSONResponse{Body: dictionary(env), Headers: GetEnv200ResponseHeaders{ETag: etag(rev)}}, nil
+	return ok(dictionary(env)).with("ETag", etag(rev)), nil
 }
 
-// ReplaceEnv answers PUT /apps/{app}/env.
-func (s *server) ReplaceEnv(ctx context.Context, r ReplaceEnvRequestObject) (ReplaceEnvResponseObject, error) {
-	env := *r.Body
+// replaceEnv answers PUT /apps/{app}/env.
+func (a data) replaceEnv(ctx context.Context, p replaceEnvParams, body object[picloud.Env]) (out answer[picloud.Env], rev int64, err error) {
+	env := body.value
 	if err := checkEnv(env); err != nil {
-		return nil, err
+		return out, rev, err
 	}
 	var ifRev int64
-	if r.Params.IfMatch != nil {
-		_, rev, err := s.o.Env.Get(ctx, actor(ctx), r.App)
+	if p.IfMatch != nil {
+		_, rev, err := a.Env.Get(ctx, actor(ctx), p.App)
 		if err == nil {
-			err = precondition("change variables of", r.App, r.Params.IfMatch, rev)
+			err = precondition("change variables of", p.App, p.IfMatch, rev)
 		}
 		if err != nil {
-			return nil, err
+			return out, rev, err
 		}
 		ifRev = rev
 	}
-	rev, err := s.o.Env.Replace(ctx, actor(ctx), r.App, env, ifRev)
-	if err != nil {
-		return nil, err
-	}
-	s.o.Manager.Settle(ctx)
-	return ReplaceEnv200JSONResponse{Body: dictionary(env), Headers: ReplaceEnv200ResponseHeaders{ETag: etag(rev)}}, nil
+	rev, err = a.Env.Replace(ctx, actor(ctx), p.App, env, ifRev)
+	return ok(dictionary(env)).with("ETag", etag(rev)), rev, err
 }
 
 // checkEnv checks variables that are the whole body.

@@ -27,30 +27,10 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		level = slog.LevelWarn
 	}
 	s.log.Log(r.Context(), level, "call failed", slog.Any("error", err), slog.String("code", string(code)),
-		slog.String("request_id", c.id), slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("user", c.user.Name))
+		slog.String("request_id", c.id), slog.String("method", r.Method), slog.String("path", c.path), slog.String("user", c.user.Name))
 	if !c.answered {
 		problem.Write(w, err, c.id)
 	}
-}
-
-// failParameter answers for a parameter that the generated code could not read.
-func (s *server) failParameter(w http.ResponseWriter, r *http.Request, err error) {
-	var format *InvalidParamFormatError
-	var missing *RequiredParamError
-	var many *TooManyValuesForParamError
-	switch {
-	case errors.As(err, &format) && format.ParamName == "version":
-		err = &picloud.Error{Code: picloud.CodeNotFound, Detail: "versions are numbers from 1"}
-	case errors.As(err, &format):
-		err = invalid(format.ParamName, "has the wrong type; see openapi.json")
-	case errors.As(err, &missing):
-		err = invalid(missing.ParamName, "is required")
-	case errors.As(err, &many):
-		err = invalid(many.ParamName, "may be given once")
-	default:
-		err = &picloud.Error{Code: picloud.CodeInvalid, Err: err}
-	}
-	s.fail(w, r, err)
 }
 
 // invalid returns the error of one bad field or parameter.

@@ -4,116 +4,104 @@ import (
 	"context"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
-// FunctionStore keeps functions and their settings.
-type FunctionStore interface {
-	FunctionReader
-	FunctionWriter
-}
-
-// FunctionReader reads functions.
-type FunctionReader interface {
+// FunctionFinder finds a function of an app.
+type FunctionFinder interface {
 	Get(ctx context.Context, actor picloud.Actor, app, name string) (picloud.Function, error)
-	List(ctx context.Context, actor picloud.Actor, app string, page picloud.Page) (items []picloud.Function, next string, err error)
 }
 
-// FunctionWriter changes functions. A revision that is not the present one is
-// ErrPrecondition; in Delete, 0 is any.
-type FunctionWriter interface {
+// FunctionStore keeps functions and their settings. A revision that is not the
+// present one is ErrPrecondition; in Delete, 0 is any.
+type FunctionStore interface {
+	FunctionFinder
+	List(ctx context.Context, actor picloud.Actor, app string, page picloud.Page) (items []picloud.Function, next string, err error)
 	Create(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings) (picloud.Function, error)
 	UpdateSettings(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings, ifRev int64) (picloud.Function, error)
 	// Delete returns the catalog's revision without the function.
 	Delete(ctx context.Context, actor picloud.Actor, app, name string, ifRev int64) (rev int64, err error)
 }
 
-// ListFunctions answers GET /apps/{app}/functions.
-func (s *server) ListFunctions(ctx context.Context, r ListFunctionsRequestObject) (ListFunctionsResponseObject, error) {
-	p, err := page(r.Params.Limit, r.Params.Cursor)
+// listFunctions answers GET /apps/{app}/functions.
+func (a apps) listFunctions(ctx context.Context, p listFunctionsParams, _ none) (out answer[client.FunctionList], err error) {
+	at, err := page(p.Limit, p.Cursor)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	items, next, err := s.o.Functions.List(ctx, actor(ctx), r.App, p)
+	items, next, err := a.Functions.List(ctx, actor(ctx), p.App, at)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return ListFunctions200JSONResponse{Items: list(items), Next: next}, nil
+	return ok(client.FunctionList{Items: list(items), Next: next}), nil
 }
 
-// CreateFunction answers POST /apps/{app}/functions.
-func (s *server) CreateFunction(ctx context.Context, r CreateFunctionRequestObject) (CreateFunctionResponseObject, error) {
-	if err := picloud.CheckName("name", r.Body.Name); err != nil {
-		return nil, err
+// createFunction answers POST /apps/{app}/functions.
+func (a apps) createFunction(ctx context.Context, p inApp, body object[client.NewFunction]) (out answer[picloud.Function], err error) {
+	if err := picloud.CheckName("name", body.value.Name); err != nil {
+		return out, err
 	}
-	if err := within("settings", r.Body.Settings.Check()); err != nil {
-		return nil, err
+	if err := within("settings", body.value.Settings.Check()); err != nil {
+		return out, err
 	}
-	f, err := s.o.Functions.Create(ctx, actor(ctx), r.App, r.Body.Name, r.Body.Settings)
+	f, err := a.Functions.Create(ctx, actor(ctx), p.App, body.value.Name, body.value.Settings)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	location := appPath(f.App) + "/functions/" + f.Name
-	return CreateFunction201JSONResponse{Body: f, Headers: CreateFunction201ResponseHeaders{ETag: etag(f.Rev), Location: location}}, nil
+	return created(location, f).with("ETag", etag(f.Rev)), nil
 }
 
-// GetFunction answers GET /apps/{app}/functions/{function}.
-func (s *server) GetFunction(ctx context.Context, r GetFunctionRequestObject) (GetFunctionResponseObject, error) {
-	f, err := s.o.Functions.Get(ctx, actor(ctx), r.App, r.Function)
+// getFunction answers GET /apps/{app}/functions/{function}.
+func (a apps) getFunction(ctx context.Context, p inFunction, _ none) (out answer[picloud.Function], err error) {
+	f, err := a.Functions.Get(ctx, actor(ctx), p.App, p.Function)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return GetFunction200JSONResponse{Body: f, Headers: GetFunction200ResponseHeaders{ETag: etag(f.Rev)}}, nil
+	return ok(f).with("ETag", etag(f.Rev)), nil
 }
 
-// UpdateFunction answers PATCH /apps/{app}/functions/{function}. The merge
+// updateFunction answers PATCH /apps/{app}/functions/{function}. The merge
 // happens here, on the revision that was read, and the store writes it only on
 // top of that revision.
-func (s *server) UpdateFunction(ctx context.Context, r UpdateFunctionRequestObject) (UpdateFunctionResponseObject, error) {
-	patch, err := readPatch[functionPatch](*r.Body)
-	if err != nil {
-		return nil, err
-	}
-	f, err := onTop(r.Params.IfMatch, func() (picloud.Function, error) {
-		f, err := s.functionAt(ctx, "change function", r.App, r.Function, r.Params.IfMatch)
+func (a apps) updateFunction(ctx context.Context, p updateFunctionParams, body patch[functionPatch]) (out answer[picloud.Function], rev int64, err error) {
+	f, err := onTop(p.IfMatch, func() (picloud.Function, error) {
+		f, err := a.functionAt(ctx, "change function", p.App, p.Function, p.IfMatch)
 		if err != nil {
 			return f, err
 		}
-		settings, err := apply(f.Settings, patch["settings"])
+		settings, err := apply(f.Settings, body["settings"])
 		if err == nil {
 			err = within("settings", settings.Check())
 		}
 		if err != nil {
 			return f, err
 		}
-		return s.o.Functions.UpdateSettings(ctx, actor(ctx), r.App, r.Function, settings, f.Rev)
+		return a.Functions.UpdateSettings(ctx, actor(ctx), p.App, p.Function, settings, f.Rev)
 	})
 	if err != nil {
-		return nil, err
+		return out, rev, err
 	}
-	s.o.Manager.Settle(ctx)
-	return UpdateFunction200JSONResponse{Body: f, Headers: UpdateFunction200ResponseHeaders{ETag: etag(f.Rev)}}, nil
+	return ok(f).with("ETag", etag(f.Rev)), f.Rev, nil
 }
 
-// DeleteFunction answers DELETE /apps/{app}/functions/{function}.
-func (s *server) DeleteFunction(ctx context.Context, r DeleteFunctionRequestObject) (DeleteFunctionResponseObject, error) {
-	var rev int64
-	if r.Params.IfMatch != nil {
-		f, err := s.functionAt(ctx, "delete function", r.App, r.Function, r.Params.IfMatch)
+// deleteFunction answers DELETE /apps/{app}/functions/{function}.
+func (a apps) deleteFunction(ctx context.Context, p deleteFunctionParams, _ none) (out answer[nothing], rev int64, err error) {
+	var only int64 // the one revision that may be deleted; 0: any
+	if p.IfMatch != nil {
+		f, err := a.functionAt(ctx, "delete function", p.App, p.Function, p.IfMatch)
 		if err != nil {
-			return nil, err
+			return out, rev, err
 		}
-		rev = f.Rev
+		only = f.Rev
 	}
-	if _, err := s.o.Functions.Delete(ctx, actor(ctx), r.App, r.Function, rev); err != nil {
-		return nil, err
-	}
-	s.o.Manager.Settle(ctx)
-	return DeleteFunction204Response{}, nil
+	rev, err = a.Functions.Delete(ctx, actor(ctx), p.App, p.Function, only)
+	return done(), rev, err
 }
 
 // functionAt reads a function and checks that it is the one of If-Match.
-func (s *server) functionAt(ctx context.Context, op, app, function string, ifMatch *string) (picloud.Function, error) {
-	f, err := s.o.Functions.Get(ctx, actor(ctx), app, function)
+func (a apps) functionAt(ctx context.Context, op, app, function string, ifMatch *string) (picloud.Function, error) {
+	f, err := a.Functions.Get(ctx, actor(ctx), app, function)
 	if err == nil {
 		err = precondition(op, app+"/"+function, ifMatch, f.Rev)
 	}

@@ -15,11 +15,11 @@ import (
 type call struct {
 	id       string // X-Request-Id
 	remote   string // address of the caller
+	path     string // as the caller wrote it
 	token    string // only after authenticate
 	user     picloud.User
-	answered bool // the status line is out
-
-	contentType string // of the request's body
+	answered bool   // the status line is out
+	key      string // of a key-value store, when the path names one
 }
 
 type callKey struct{}
@@ -46,7 +46,7 @@ var requestID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // and turns a panic into a 500 with that id.
 func (s *server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{id: r.Header.Get("X-Request-Id"), remote: r.RemoteAddr, contentType: r.Header.Get("Content-Type")}
+		c := &call{id: r.Header.Get("X-Request-Id"), remote: r.RemoteAddr, path: r.URL.Path}
 		if !requestID.MatchString(c.id) {
 			c.id = rand.Text()
 		}
@@ -56,7 +56,7 @@ func (s *server) identify(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store") // answers hold tokens and code
 		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
-		w = &answer{ResponseWriter: w, call: c}
+		w = &witness{ResponseWriter: w, call: c}
 		defer s.recover(w, r)
 		next.ServeHTTP(w, r)
 	})
@@ -80,23 +80,23 @@ func (s *server) recover(w http.ResponseWriter, r *http.Request) {
 	s.fail(w, r, &picloud.Error{Code: picloud.CodeInternal})
 }
 
-// answer notes when the status line is out, after which no problem can be sent.
-type answer struct {
+// witness notes when the status line is out, after which no problem can be sent.
+type witness struct {
 	http.ResponseWriter
 	call *call
 }
 
 // WriteHeader sends the status line.
-func (a *answer) WriteHeader(status int) {
+func (a *witness) WriteHeader(status int) {
 	a.call.answered = true
 	a.ResponseWriter.WriteHeader(status)
 }
 
 // Write sends a part of the body.
-func (a *answer) Write(b []byte) (int, error) {
+func (a *witness) Write(b []byte) (int, error) {
 	a.call.answered = true
 	return a.ResponseWriter.Write(b)
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+func (a *witness) Unwrap() http.ResponseWriter { return a.ResponseWriter }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // maxPreview is the largest value that lists of keys show, in bytes as it is kept.
@@ -36,112 +37,103 @@ type KVStore interface {
 	List(ctx context.Context, actor picloud.Actor, app, prefix string, page picloud.Page) (items []picloud.KVEntry, next string, err error)
 }
 
-// ListKV answers GET /apps/{app}/kv.
-func (s *server) ListKV(ctx context.Context, r ListKVRequestObject) (ListKVResponseObject, error) {
-	p, err := page(r.Params.Limit, nil)
+// listKV answers GET /apps/{app}/kv.
+func (a data) listKV(ctx context.Context, p listKVParams, _ none) (out answer[client.KVList], err error) {
+	at, err := page(p.Limit, nil)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	if r.Params.Cursor != nil {
-		if len(*r.Params.Cursor) > maxKeyCursor {
-			return nil, invalid("cursor", "must be the next of an earlier page")
+	if p.Cursor != nil {
+		if len(*p.Cursor) > maxKeyCursor {
+			return out, invalid("cursor", "must be the next of an earlier page")
 		}
-		p.Cursor = *r.Params.Cursor
+		at.Cursor = *p.Cursor
 	}
 	var prefix string
-	if r.Params.Prefix != nil {
-		prefix = *r.Params.Prefix
+	if p.Prefix != nil {
+		prefix = *p.Prefix
 	}
-	entries, next, err := s.o.KV.List(ctx, actor(ctx), r.App, prefix, p)
+	entries, next, err := a.KV.List(ctx, actor(ctx), p.App, prefix, at)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	items := make([]KVItem, 0, len(entries))
+	items := make([]client.KVItem, 0, len(entries))
 	for _, e := range entries {
 		item := kvItem(e)
 		if item.Size <= maxPreview {
 			if item.Value, item.Encoding, err = preview(e.Value); err != nil {
-				return nil, err
+				return out, err
 			}
 		}
 		items = append(items, item)
 	}
-	return ListKV200JSONResponse{Items: items, Next: next}, nil
+	return ok(client.KVList{Items: items, Next: next}), nil
 }
 
-// GetKV answers GET /apps/{app}/kv/{key}.
-func (s *server) GetKV(ctx context.Context, r GetKVRequestObject) (GetKVResponseObject, error) {
-	key, err := keyOf(r.Key)
-	if err != nil {
-		return nil, err
+// getKV answers GET /apps/{app}/kv/{key}.
+func (a data) getKV(ctx context.Context, p ofKey, _ none) (out answer[value], err error) {
+	if err := picloud.CheckKVKey(p.Key); err != nil {
+		return out, err
 	}
-	e, err := s.o.KV.Get(ctx, actor(ctx), r.App, key)
+	e, err := a.KV.Get(ctx, actor(ctx), p.App, p.Key)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	kind, body, err := decodeValue(e.Value)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return value{kind: kind, body: body, entry: e}, nil
+	return ok(value{kind: kind, body: body, entry: e}).with("ETag", etag(e.Version)), nil
 }
 
-// keyOf reads the key from its segment of the path.
-func keyOf(segment string) (string, error) {
-	key := strings.TrimPrefix(segment, keyMark)
-	return key, picloud.CheckKVKey(key)
+// putKV answers PUT /apps/{app}/kv/{key}.
+func (a data) putKV(ctx context.Context, p putKVParams, body raw) (out answer[client.KVItem], err error) {
+	if err := picloud.CheckKVKey(p.Key); err != nil {
+		return out, err
+	}
+	e := picloud.KVEntry{Key: p.Key}
+	if e.ExpiresAt, err = expiry(p.TTL, time.Now()); err != nil {
+		return out, err
+	}
+	kind, err := mediaOf(body.contentType)
+	if err != nil {
+		return out, err
+	}
+	content, err := readBody(body.reader)
+	if err != nil {
+		return out, err
+	}
+	if e.Value, err = encodeValue(kind, content); err != nil {
+		return out, err
+	}
+	if e.Version, err = a.versionToPut(ctx, p); err != nil {
+		return out, err
+	}
+	if e.Version, err = a.KV.Put(ctx, actor(ctx), p.App, e); err != nil {
+		return out, err
+	}
+	return ok(kvItem(e)).with("ETag", etag(e.Version)), nil
 }
 
-// PutKV answers PUT /apps/{app}/kv/{key}.
-func (s *server) PutKV(ctx context.Context, r PutKVRequestObject) (PutKVResponseObject, error) {
-	key, err := keyOf(r.Key)
-	if err != nil {
-		return nil, err
-	}
-	e := picloud.KVEntry{Key: key}
-	if e.ExpiresAt, err = expiry(r.Params.TTL, time.Now()); err != nil {
-		return nil, err
-	}
-	kind, err := mediaOf(callOf(ctx).contentType)
-	if err != nil {
-		return nil, err
-	}
-	body, err := readBody(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	if e.Value, err = encodeValue(kind, body); err != nil {
-		return nil, err
-	}
-	if e.Version, err = s.versionToPut(ctx, r.App, key, r.Params); err != nil {
-		return nil, err
-	}
-	if e.Version, err = s.o.KV.Put(ctx, actor(ctx), r.App, e); err != nil {
-		return nil, err
-	}
-	return PutKV200JSONResponse{Body: kvItem(e), Headers: PutKV200ResponseHeaders{ETag: etag(e.Version)}}, nil
-}
-
-// DeleteKV answers DELETE /apps/{app}/kv/{key}.
-func (s *server) DeleteKV(ctx context.Context, r DeleteKVRequestObject) (DeleteKVResponseObject, error) {
-	key, err := keyOf(r.Key)
-	if err != nil {
-		return nil, err
+// deleteKV answers DELETE /apps/{app}/kv/{key}.
+func (a data) deleteKV(ctx context.Context, p deleteKVParams, _ none) (out answer[nothing], err error) {
+	if err := picloud.CheckKVKey(p.Key); err != nil {
+		return out, err
 	}
 	var version int64 // 0: any
-	if r.Params.IfMatch != nil {
-		if version, err = s.versionOf(ctx, "delete key", r.App, key, r.Params.IfMatch); err != nil {
-			return nil, err
+	if p.IfMatch != nil {
+		if version, err = a.versionOf(ctx, "delete key", p.App, p.Key, p.IfMatch); err != nil {
+			return out, err
 		}
 	}
-	if err := s.o.KV.Delete(ctx, actor(ctx), r.App, key, version); err != nil {
-		return nil, err
+	if err := a.KV.Delete(ctx, actor(ctx), p.App, p.Key, version); err != nil {
+		return out, err
 	}
-	return DeleteKV204Response{}, nil
+	return done(), nil
 }
 
 // versionToPut says which version a key must have to be written.
-func (s *server) versionToPut(ctx context.Context, app, key string, p PutKVParams) (int64, error) {
+func (a data) versionToPut(ctx context.Context, p putKVParams) (int64, error) {
 	switch {
 	case p.IfNoneMatch != nil && p.IfMatch != nil:
 		return 0, invalid("If-None-Match", "contradicts If-Match")
@@ -152,10 +144,10 @@ func (s *server) versionToPut(ctx context.Context, app, key string, p PutKVParam
 	case p.IfMatch == nil:
 		return anyVersion, nil
 	}
-	version, err := s.versionOf(ctx, "write key", app, key, p.IfMatch)
+	version, err := a.versionOf(ctx, "write key", p.App, p.Key, p.IfMatch)
 	if errors.Is(err, picloud.ErrNotFound) {
-		if _, _, unknown := s.o.Apps.Get(ctx, actor(ctx), app); unknown == nil { // else it is the app that is not found
-			err = &picloud.Error{Code: picloud.CodePrecondition, Op: "write key", Resource: app + "/" + key, Detail: "there is no such key"}
+		if _, _, unknown := a.apps.Get(ctx, actor(ctx), p.App); unknown == nil { // else it is the app that is not found
+			err = &picloud.Error{Code: picloud.CodePrecondition, Op: "write key", Resource: p.App + "/" + p.Key, Detail: "there is no such key"}
 		}
 	}
 	return version, err
@@ -163,12 +155,12 @@ func (s *server) versionToPut(ctx context.Context, app, key string, p PutKVParam
 
 // versionOf is the version that If-Match names. One ETag needs no look at the
 // key, since the store compares.
-func (s *server) versionOf(ctx context.Context, op, app, key string, ifMatch *string) (int64, error) {
+func (a data) versionOf(ctx context.Context, op, app, key string, ifMatch *string) (int64, error) {
 	one := strings.TrimSpace(*ifMatch)
 	if version, err := strconv.ParseInt(strings.Trim(one, `"`), 10, 64); err == nil && version > 0 && etag(version) == one {
 		return version, nil
 	}
-	e, err := s.o.KV.Get(ctx, actor(ctx), app, key)
+	e, err := a.KV.Get(ctx, actor(ctx), app, key)
 	if err == nil {
 		err = precondition(op, app+"/"+key, ifMatch, e.Version)
 	}
@@ -188,8 +180,8 @@ func expiry(ttl *string, now time.Time) (time.Time, error) {
 }
 
 // kvItem describes an entry without its value.
-func kvItem(e picloud.KVEntry) KVItem {
-	item := KVItem{Key: e.Key, Version: e.Version, Size: len(e.Value)}
+func kvItem(e picloud.KVEntry) client.KVItem {
+	item := client.KVItem{Key: e.Key, Version: e.Version, Size: len(e.Value)}
 	if !e.ExpiresAt.IsZero() {
 		at := e.ExpiresAt.UTC()
 		item.ExpiresAt = &at
@@ -198,13 +190,13 @@ func kvItem(e picloud.KVEntry) KVItem {
 }
 
 // preview is a value as a part of JSON.
-func preview(encoded []byte) (json.RawMessage, Encoding, error) {
+func preview(encoded []byte) (json.RawMessage, client.Encoding, error) {
 	kind, body, err := decodeValue(encoded)
 	if err != nil || kind == mediaJSON {
 		return body, "", err
 	}
 	text, err := json.Marshal(body)
-	return text, EncodingBase64, err
+	return text, client.EncodingBase64, err
 }
 
 // value is the answer that holds the value of a key.
@@ -214,15 +206,14 @@ type value struct {
 	entry picloud.KVEntry
 }
 
-// VisitGetKVResponse writes the value as what it is.
-func (v value) VisitGetKVResponse(w http.ResponseWriter) error {
+// send writes the value as what it is.
+func (v value) send(w http.ResponseWriter) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	if v.kind == mediaJSON {
 		h.Set("Content-Type", "application/json")
 	}
 	h.Set("Content-Length", strconv.Itoa(len(v.body)))
-	h.Set("ETag", etag(v.entry.Version))
 	if !v.entry.ExpiresAt.IsZero() {
 		h.Set("X-PiCloud-Expires-At", v.entry.ExpiresAt.UTC().Format(time.RFC3339Nano))
 	}

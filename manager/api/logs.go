@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // Logs reads what functions logged on this node.
@@ -23,70 +24,71 @@ const (
 	maxTail     = 1000
 )
 
-// GetLogs answers GET /apps/{app}/functions/{function}/logs.
-func (s *server) GetLogs(ctx context.Context, r GetLogsRequestObject) (GetLogsResponseObject, error) {
-	since, err := parseSince(r.Params.Since, time.Now())
+// getLogs answers GET /apps/{app}/functions/{function}/logs.
+func (a runs) getLogs(ctx context.Context, p getLogsParams, _ none) (out answer[logAnswer], err error) {
+	since, err := parseSince(p.Since, time.Now())
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	n := defaultTail
-	if r.Params.Tail != nil {
-		n = *r.Params.Tail
+	if p.Tail != nil {
+		n = *p.Tail
 	}
 	if n < 0 || n > maxTail {
-		return nil, invalid("tail", "must be between 0 and 1000")
+		return out, invalid("tail", "must be between 0 and 1000")
 	}
-	if _, err := s.o.Functions.Get(ctx, actor(ctx), r.App, r.Function); err != nil {
-		return nil, err
+	if _, err := a.functions.Get(ctx, actor(ctx), p.App, p.Function); err != nil {
+		return out, err
 	}
-	if r.Params.Follow != nil && *r.Params.Follow {
-		return s.follow(ctx, r.App, r.Function, n, since)
+	if p.Follow != nil && *p.Follow {
+		s, err := a.follow(ctx, p.App, p.Function, n, since)
+		return ok(logAnswer{stream: s}), err
 	}
-	records, err := s.tail(ctx, r.App, r.Function, n, since)
+	records, err := a.tail(ctx, p.App, p.Function, n, since)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return GetLogs200JSONResponse{Items: records}, nil
+	return ok(logAnswer{list: client.LogList{Items: records}}), nil
 }
 
-func (s *server) tail(ctx context.Context, app, function string, n int, since time.Time) ([]picloud.LogRecord, error) {
+func (a runs) tail(ctx context.Context, app, function string, n int, since time.Time) ([]picloud.LogRecord, error) {
 	if n == 0 {
 		return []picloud.LogRecord{}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	records, err := s.o.Logs.Tail(ctx, app, function, n, since)
+	records, err := a.Logs.Tail(ctx, app, function, n, since)
 	return list(records), err
 }
 
 // follow begins to listen before it reads what is there, so that no record
 // falls between the two.
-func (s *server) follow(ctx context.Context, app, function string, n int, since time.Time) (GetLogsResponseObject, error) {
+func (a runs) follow(ctx context.Context, app, function string, n int, since time.Time) (*stream, error) {
 	c := callOf(ctx)
 	ctx, cancel := context.WithCancel(ctx)
-	feed, err := s.o.Logs.Follow(ctx, app, function)
+	feed, err := a.Logs.Follow(ctx, app, function)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	backlog, err := s.tail(ctx, app, function, n, since)
+	backlog, err := a.tail(ctx, app, function, n, since)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
 	return &stream{
-		ctx: ctx, cancel: cancel, feed: feed, backlog: backlog, since: since, requestID: c.id, heartbeat: s.o.Heartbeat,
-		allowed: func() error { return s.mayRead(ctx, c, app, function) },
+		ctx: ctx, cancel: cancel, feed: feed, backlog: backlog, since: since, requestID: c.id, heartbeat: a.heartbeat,
+		allowed: func() error { return a.mayRead(ctx, c, app, function) },
 	}, nil
 }
 
 // mayRead checks again who reads a followed log. An outage ends no stream.
-func (s *server) mayRead(ctx context.Context, c *call, app, function string) error {
+func (a runs) mayRead(ctx context.Context, c *call, app, function string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	user, err := s.o.Manager.Authenticate(ctx, c.token)
+	user, err := a.manager.Authenticate(ctx, c.token)
 	if err == nil {
-		_, err = s.o.Functions.Get(ctx, picloud.Actor{User: user.Name, Admin: user.Admin}, app, function)
+		_, err = a.functions.Get(ctx, picloud.Actor{User: user.Name, Admin: user.Admin}, app, function)
 	}
 	if errors.Is(err, picloud.ErrUnavailable) {
 		return nil
@@ -108,11 +110,16 @@ func parseSince(text *string, now time.Time) (time.Time, error) {
 	return time.Time{}, invalid("since", `must be a time such as 2026-01-31T08:00:00Z, or a duration such as "15m"`)
 }
 
-// Interface guard.
-var _ GetLogsResponseObject = (*stream)(nil)
+// logAnswer is a list of records, or a stream of them.
+type logAnswer struct {
+	list   client.LogList
+	stream *stream // nil: the list
+}
 
-// VisitGetLogsResponse sends the stream until its end.
-func (s *stream) VisitGetLogsResponse(w http.ResponseWriter) error {
-	defer s.cancel()
-	return s.send(w)
+func (l logAnswer) send(w http.ResponseWriter) error {
+	if l.stream == nil {
+		return sendJSON(w, http.StatusOK, l.list)
+	}
+	defer l.stream.cancel()
+	return l.stream.send(w)
 }

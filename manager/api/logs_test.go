@@ -76,7 +76,7 @@ func TestTail(t *testing.T) {
 	s.agent.records = []picloud.LogRecord{record(1, "one"), record(2, "two"), record(3, "three")}
 	r := s.do("GET", helloLogs+"?tail=2", s.viewer, "")
 	require.Equal(t, 200, r.status)
-	var l LogList
+	var l client.LogList
 	r.json(t, &l)
 	require.Equal(t, s.agent.records[1:], l.Items)
 	r = s.do("GET", helloLogs+"?since=2026-01-02T03:04:03Z", s.viewer, "")

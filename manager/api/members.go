@@ -4,23 +4,15 @@ import (
 	"context"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // MemberStore keeps who has which role in which app. Each change is one
 // statement that carries its own checks.
 type MemberStore interface {
-	MemberReader
-	MemberWriter
-}
-
-// MemberReader reads memberships.
-type MemberReader interface {
 	Get(ctx context.Context, actor picloud.Actor, app, user string) (picloud.Member, error)
 	List(ctx context.Context, actor picloud.Actor, app string, page picloud.Page) (items []picloud.Member, next string, err error)
-}
-
-// MemberWriter changes memberships.
-type MemberWriter interface {
 	// Add never changes a membership that exists: that is CodeExists.
 	Add(ctx context.Context, actor picloud.Actor, app, user string, role picloud.Role) (picloud.Member, error)
 	// SetRole never makes a membership: none is ErrNotFound.
@@ -28,61 +20,104 @@ type MemberWriter interface {
 	Remove(ctx context.Context, actor picloud.Actor, app, user string) error
 }
 
-// ListMembers answers GET /apps/{app}/members.
-func (s *server) ListMembers(ctx context.Context, r ListMembersRequestObject) (ListMembersResponseObject, error) {
-	p, err := page(r.Params.Limit, r.Params.Cursor)
-	if err != nil {
-		return nil, err
-	}
-	items, next, err := s.o.Members.List(ctx, actor(ctx), r.App, p)
-	if err != nil {
-		return nil, err
-	}
-	return ListMembers200JSONResponse{Items: list(items), Next: next}, nil
+// PeopleStores are the stores of the area people. A token is made by
+// manager.Manager, and so is a user, who gets one.
+type PeopleStores struct {
+	Members MemberStore
+	Users   UserStore
 }
 
-// AddMember answers POST /apps/{app}/members.
-func (s *server) AddMember(ctx context.Context, r AddMemberRequestObject) (AddMemberResponseObject, error) {
-	if err := picloud.CheckName("user", r.Body.User); err != nil {
-		return nil, err
-	}
-	if err := checkRole(r.Body.Role); err != nil {
-		return nil, err
-	}
-	m, err := s.o.Members.Add(ctx, actor(ctx), r.App, r.Body.User, r.Body.Role)
-	if err != nil {
-		return nil, err
-	}
-	return AddMember201JSONResponse{Body: m, Headers: AddMember201ResponseHeaders{Location: appPath(m.App) + "/members/" + m.User}}, nil
+// people is the area of members, users and the session.
+type people struct {
+	PeopleStores
+	manager *manager.Manager
+	node    string
 }
 
-// GetMember answers GET /apps/{app}/members/{user}.
-func (s *server) GetMember(ctx context.Context, r GetMemberRequestObject) (GetMemberResponseObject, error) {
-	m, err := s.o.Members.Get(ctx, actor(ctx), r.App, r.User)
-	if err != nil {
-		return nil, err
+type (
+	ofMember struct {
+		inApp
+		ofUser
 	}
-	return GetMember200JSONResponse(m), nil
+	listMembersParams struct {
+		inApp
+		client.ListMembersParams
+	}
+)
+
+func (a people) operations() []operation {
+	const members, users = "/api/v1/apps/{app}/members", "/api/v1/users"
+	return []operation{
+		on("GET "+members, successes{200: nil}, a.listMembers),
+		on("POST "+members, successes{201: {"Location"}}, a.addMember),
+		on("GET "+members+"/{user}", successes{200: nil}, a.getMember),
+		on("PATCH "+members+"/{user}", successes{200: nil}, a.setMemberRole),
+		on("DELETE "+members+"/{user}", successes{204: nil}, a.removeMember),
+
+		on("GET "+users, successes{200: nil}, a.listUsers),
+		on("POST "+users, successes{201: {"Location"}}, a.createUser),
+		on("GET "+users+"/{user}", successes{200: nil}, a.getUser),
+		on("DELETE "+users+"/{user}", successes{204: nil}, a.deleteUser),
+		on("POST "+users+"/{user}/token", successes{201: nil}, a.rotateToken),
+		on("GET /api/v1/session", successes{200: nil}, a.getSession),
+	}
 }
 
-// SetMemberRole answers PATCH /apps/{app}/members/{user}.
-func (s *server) SetMemberRole(ctx context.Context, r SetMemberRoleRequestObject) (SetMemberRoleResponseObject, error) {
-	if err := checkRole(r.Body.Role); err != nil {
-		return nil, err
-	}
-	m, err := s.o.Members.SetRole(ctx, actor(ctx), r.App, r.User, r.Body.Role)
+// listMembers answers GET /apps/{app}/members.
+func (a people) listMembers(ctx context.Context, p listMembersParams, _ none) (out answer[client.MemberList], err error) {
+	at, err := page(p.Limit, p.Cursor)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return SetMemberRole200JSONResponse(m), nil
+	items, next, err := a.Members.List(ctx, actor(ctx), p.App, at)
+	if err != nil {
+		return out, err
+	}
+	return ok(client.MemberList{Items: list(items), Next: next}), nil
 }
 
-// RemoveMember answers DELETE /apps/{app}/members/{user}.
-func (s *server) RemoveMember(ctx context.Context, r RemoveMemberRequestObject) (RemoveMemberResponseObject, error) {
-	if err := s.o.Members.Remove(ctx, actor(ctx), r.App, r.User); err != nil {
-		return nil, err
+// addMember answers POST /apps/{app}/members.
+func (a people) addMember(ctx context.Context, p inApp, body object[client.NewMember]) (out answer[picloud.Member], err error) {
+	if err := picloud.CheckName("user", body.value.User); err != nil {
+		return out, err
 	}
-	return RemoveMember204Response{}, nil
+	if err := checkRole(body.value.Role); err != nil {
+		return out, err
+	}
+	m, err := a.Members.Add(ctx, actor(ctx), p.App, body.value.User, body.value.Role)
+	if err != nil {
+		return out, err
+	}
+	return created(appPath(m.App)+"/members/"+m.User, m), nil
+}
+
+// getMember answers GET /apps/{app}/members/{user}.
+func (a people) getMember(ctx context.Context, p ofMember, _ none) (out answer[picloud.Member], err error) {
+	m, err := a.Members.Get(ctx, actor(ctx), p.App, p.User)
+	if err != nil {
+		return out, err
+	}
+	return ok(m), nil
+}
+
+// setMemberRole answers PATCH /apps/{app}/members/{user}.
+func (a people) setMemberRole(ctx context.Context, p ofMember, body object[client.MemberPatch]) (out answer[picloud.Member], err error) {
+	if err := checkRole(body.value.Role); err != nil {
+		return out, err
+	}
+	m, err := a.Members.SetRole(ctx, actor(ctx), p.App, p.User, body.value.Role)
+	if err != nil {
+		return out, err
+	}
+	return ok(m), nil
+}
+
+// removeMember answers DELETE /apps/{app}/members/{user}.
+func (a people) removeMember(ctx context.Context, p ofMember, _ none) (out answer[nothing], err error) {
+	if err := a.Members.Remove(ctx, actor(ctx), p.App, p.User); err != nil {
+		return out, err
+	}
+	return done(), nil
 }
 
 func checkRole(r picloud.Role) error {

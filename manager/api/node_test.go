@@ -19,6 +19,7 @@ import (
 	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/testdb"
 	"github.com/picloud/picloud/manager"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 const hello = "function handle(req) { return {hello: 1} }"
@@ -45,12 +46,16 @@ func newNodeOn(t *testing.T, db *store.DB, change ...func(*Options)) *node {
 	logger := slog.New(slog.NewTextHandler(n.logged, nil))
 	m, err := manager.New(manager.Options{
 		Apps: db.Apps(), Functions: db.Functions(), Versions: db.Versions(), Deployments: db.Deployments(), Users: db.Users(),
-		Secrets: db.Secrets(), Sealer: n.agent, Compiler: n.agent, Drafter: n.agent, Fleet: n.agent, Catalog: db.Catalog(), Logger: logger, AwaitTimeout: time.Second,
+		Secrets: db.Secrets(), Sealer: n.agent, Compiler: n.agent, Drafter: n.agent, Fleet: n.agent, Logger: logger, AwaitTimeout: time.Second,
 	})
 	require.NoError(t, err)
 	o := Options{
-		Manager: m, Apps: db.Apps(), Members: db.Members(), Users: db.Users(), Functions: db.Functions(), Versions: db.Versions(),
-		Deployments: db.Deployments(), Env: db.Env(), Secrets: db.Secrets(), KV: db.KV(), Nodes: db.Nodes(), Runs: n.agent, Logs: n.agent, Ready: n.agent.Ready, Node: "pi-1", Logger: logger,
+		Manager: m,
+		Apps:    AppStores{Apps: db.Apps(), Functions: db.Functions(), Versions: db.Versions(), Deployments: db.Deployments()},
+		People:  PeopleStores{Members: db.Members(), Users: db.Users()},
+		Data:    DataStores{Env: db.Env(), Secrets: db.Secrets(), KV: db.KV()},
+		Runs:    RunStores{Runs: n.agent, Logs: n.agent},
+		Nodes:   db.Nodes(), Ready: n.agent.Ready, Node: "pi-1", Logger: logger,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "picloud_up 1\n") }),
 	}
 	for _, c := range change {
@@ -82,10 +87,10 @@ func (r reply) json(t *testing.T, v any) {
 }
 
 // problem decodes an error's body and checks what all of them have.
-func (r reply) problem(t *testing.T) Problem {
+func (r reply) problem(t *testing.T) client.Problem {
 	t.Helper()
 	require.Equal(t, "application/problem+json", r.header.Get("Content-Type"), r.body)
-	var p Problem
+	var p client.Problem
 	r.json(t, &p)
 	require.Equal(t, r.status, p.Status)
 	require.Equal(t, r.header.Get("X-Request-Id"), p.RequestID)
@@ -152,11 +157,11 @@ func (n *node) app(name string) {
 }
 
 // deploy puts code into a function, which it creates.
-func (n *node) deploy(path, source string) Deployed {
+func (n *node) deploy(path, source string) client.Deployed {
 	n.t.Helper()
 	r := n.do("PUT", path+"/code?create=true", n.admin, source)
 	require.Contains(n.t, []int{200, 201}, r.status, r.body)
-	var d Deployed
+	var d client.Deployed
 	r.json(n.t, &d)
 	return d
 }
@@ -186,6 +191,7 @@ type fakeAgent struct {
 	complete bool  // what Await finds
 	awaitErr error // what Await fails with
 	waited   []string
+	revs     []int64 // that were waited for, one for each of waited
 	ready    error
 	sealErr  error
 	drafted  picloud.Request
@@ -232,7 +238,7 @@ func (f *fakeAgent) Draft(_ context.Context, _ picloud.Function, source []byte, 
 func (f *fakeAgent) Await(_ context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.waited = append(f.waited, string(mode))
+	f.waited, f.revs = append(f.waited, string(mode)), append(f.revs, rev)
 	if f.awaitErr != nil {
 		return picloud.Acks{}, f.awaitErr
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // NodeStore keeps the nodes of the cluster, which are few.
@@ -17,46 +18,56 @@ type NodeStore interface {
 	ChangeLimits(ctx context.Context, actor picloud.Actor, name string, change func(picloud.Limits) (picloud.Limits, error)) (n picloud.Node, rev int64, err error)
 }
 
-// ListNodes answers GET /nodes.
-func (s *server) ListNodes(ctx context.Context, _ ListNodesRequestObject) (ListNodesResponseObject, error) {
-	nodes, err := s.o.Nodes.List(ctx)
+// nodes is the area of the cluster's nodes, and of this node itself.
+type nodes struct {
+	store NodeStore
+	ready func() error
+}
+
+func (a nodes) operations() []operation {
+	return []operation{
+		on("GET /api/v1/nodes", successes{200: nil}, a.listNodes),
+		on("GET /api/v1/nodes/{node}", successes{200: nil}, a.getNode),
+		change("PATCH /api/v1/nodes/{node}", successes{200: nil}, a.updateNode),
+
+		on("GET /api/v1/openapi.json", successes{200: nil}, a.getOpenAPI),
+		on("GET /healthz", successes{200: nil}, a.getHealth),
+		on("GET /readyz", successes{200: nil}, a.getReadiness),
+	}
+}
+
+// listNodes answers GET /nodes.
+func (a nodes) listNodes(ctx context.Context, _, _ none) (out answer[client.NodeList], err error) {
+	nodes, err := a.store.List(ctx)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	slices.SortStableFunc(nodes, func(a, b picloud.Node) int { return strings.Compare(a.Name, b.Name) })
-	return ListNodes200JSONResponse{Items: list(nodes)}, nil
+	return ok(client.NodeList{Items: list(nodes)}), nil
 }
 
-// GetNode answers GET /nodes/{node}: of several that had the name, the one that
+// getNode answers GET /nodes/{node}: of several that had the name, the one that
 // was seen last.
-func (s *server) GetNode(ctx context.Context, r GetNodeRequestObject) (GetNodeResponseObject, error) {
-	nodes, err := s.o.Nodes.List(ctx)
+func (a nodes) getNode(ctx context.Context, p ofNode, _ none) (out answer[picloud.Node], err error) {
+	nodes, err := a.store.List(ctx)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	nodes = slices.DeleteFunc(nodes, func(n picloud.Node) bool { return n.Name != r.Node })
+	nodes = slices.DeleteFunc(nodes, func(n picloud.Node) bool { return n.Name != p.Node })
 	if len(nodes) == 0 {
-		return nil, &picloud.Error{Code: picloud.CodeNotFound, Op: "get node", Resource: r.Node, Hint: "GET /api/v1/nodes lists the nodes"}
+		return out, &picloud.Error{Code: picloud.CodeNotFound, Op: "get node", Resource: p.Node, Hint: "GET /api/v1/nodes lists the nodes"}
 	}
-	return GetNode200JSONResponse(slices.MaxFunc(nodes, func(a, b picloud.Node) int { return a.SeenAt.Compare(b.SeenAt) })), nil
+	return ok(slices.MaxFunc(nodes, func(a, b picloud.Node) int { return a.SeenAt.Compare(b.SeenAt) })), nil
 }
 
-// UpdateNode answers PATCH /nodes/{node}.
-func (s *server) UpdateNode(ctx context.Context, r UpdateNodeRequestObject) (UpdateNodeResponseObject, error) {
-	patch, err := readPatch[nodePatch](*r.Body)
-	if err != nil {
-		return nil, err
-	}
-	n, _, err := s.o.Nodes.ChangeLimits(ctx, actor(ctx), r.Node, func(present picloud.Limits) (picloud.Limits, error) {
-		limits, err := apply(present, patch["limits"])
+// updateNode answers PATCH /nodes/{node}.
+func (a nodes) updateNode(ctx context.Context, p ofNode, body patch[nodePatch]) (out answer[picloud.Node], rev int64, err error) {
+	n, rev, err := a.store.ChangeLimits(ctx, actor(ctx), p.Node, func(present picloud.Limits) (picloud.Limits, error) {
+		limits, err := apply(present, body["limits"])
 		if err == nil {
 			err = within("", limits.Check())
 		}
 		return limits, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	s.o.Manager.Settle(ctx)
-	return UpdateNode200JSONResponse(n), nil
+	return ok(n), rev, err
 }

@@ -23,7 +23,7 @@ type contractFile struct {
 	}
 }
 
-type operation struct {
+type described struct {
 	OperationID string   `json:"operationId"`
 	Summary     string   `json:"summary"`
 	Codes       []string `json:"x-codes"`
@@ -59,7 +59,7 @@ func TestEveryRouteIsServed(t *testing.T) {
 			if !ok {
 				continue
 			}
-			var op operation
+			var op described
 			require.NoError(t, json.Unmarshal(raw, &op))
 			if op.OperationID == "deleteUser" {
 				continue // after the membership, which goes with it
@@ -84,7 +84,7 @@ func TestOperationsAreDocumented(t *testing.T) {
 			if !ok {
 				continue
 			}
-			var op operation
+			var op described
 			require.NoError(t, json.Unmarshal(raw, &op))
 			require.NotEmpty(t, op.Summary, "%s %s", method, p)
 			require.Contains(t, op.Responses, "default", "%s %s", method, p)

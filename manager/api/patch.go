@@ -25,7 +25,7 @@ type (
 
 // readPatch reads a JSON merge patch (RFC 7396) of what T describes, and
 // refuses what it cannot name. It returns the patch of each member.
-func readPatch[T functionPatch | appPatch | nodePatch](body json.RawMessage) (map[string]json.RawMessage, error) {
+func readPatch[T any](body json.RawMessage) (map[string]json.RawMessage, error) {
 	if fields := (shape{patch: true}).check(reflect.TypeFor[T](), body, ""); len(fields) > 0 {
 		return nil, invalidFields(fields[:min(len(fields), maxFieldErrors)])
 	}

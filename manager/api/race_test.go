@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // atOnce makes n calls that start together, and counts their statuses.
@@ -50,7 +51,7 @@ func TestConcurrentGrantsKeepTheFirstRole(t *testing.T) {
 		return r, err
 	})
 	require.Equal(t, map[int]int{201: 1, 409: 63}, statuses)
-	var m Member
+	var m picloud.Member
 	s.do("GET", "/api/v1/apps/shop/members/stan", s.viewer, "").json(t, &m)
 	require.Equal(t, granted, m.Role)
 }
@@ -91,7 +92,7 @@ func TestConcurrentPatchesOfAFunctionAreAllKept(t *testing.T) {
 		return s.try("PATCH", "/api/v1/apps/shop/functions/hello", s.developer, fmt.Sprintf(`{"settings":{"limits":{%q:77}}}`, fields[i]))
 	})
 	require.Equal(t, map[int]int{200: len(fields)}, statuses)
-	var f Function
+	var f picloud.Function
 	s.do("GET", "/api/v1/apps/shop/functions/hello", s.viewer, "").json(t, &f)
 	require.Equal(t, picloud.Limits{Queue: 77, Concurrency: 77, HostCalls: 77, LogBytes: 77, RequestBody: 77}, f.Settings.Limits)
 }
@@ -128,7 +129,7 @@ func TestRightsEndDuringACompile(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			name := fmt.Sprintf("user-%d", i)
-			var made UserToken
+			var made client.UserToken
 			s.do("POST", "/api/v1/users", s.admin, fmt.Sprintf(`{"name":%q,"admin":%t}`, name, tt.admin)).json(t, &made)
 			if !tt.admin {
 				require.Equal(t, 201, s.do("POST", "/api/v1/apps/shop/members", s.admin, fmt.Sprintf(`{"user":%q,"role":"developer"}`, name)).status)
@@ -187,7 +188,7 @@ func TestConcurrentPatchesOfAnAppAreAllKept(t *testing.T) {
 		return s.try("PATCH", "/api/v1/apps/shop", s.manager, fmt.Sprintf(`{"settings":{"limits":{%q:77}}}`, fields[i]))
 	})
 	require.Equal(t, map[int]int{200: len(fields)}, statuses)
-	var app AppDetail
+	var app client.AppDetail
 	s.do("GET", "/api/v1/apps/shop", s.viewer, "").json(t, &app)
 	require.Equal(t, picloud.Limits{Queue: 77, Concurrency: 77, HostCalls: 77, LogBytes: 77, RequestBody: 77}, app.Settings.Limits)
 }
@@ -200,7 +201,7 @@ func TestConcurrentPatchesOfANodeAreAllKept(t *testing.T) {
 		return s.try("PATCH", "/api/v1/nodes/pi-1", s.admin, fmt.Sprintf(`{"limits":{%q:77}}`, fields[i]))
 	})
 	require.Equal(t, map[int]int{200: len(fields)}, statuses)
-	var n Node
+	var n picloud.Node
 	s.do("GET", "/api/v1/nodes/pi-1", s.viewer, "").json(t, &n)
 	require.Equal(t, picloud.Limits{Queue: 77, Concurrency: 77, HostCalls: 77, LogBytes: 77, RequestBody: 77}, n.Limits)
 }

@@ -1,12 +1,12 @@
 package api
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/picloud/picloud"
@@ -25,110 +25,82 @@ const (
 	maxDiscard = 2 << 20
 )
 
-const (
-	appPattern   = "/api/v1/apps/{app}"
-	functionPath = appPattern + "/functions/{function}"
-)
-
-// maxBody are the bodies that are not bounded by maxJSON, by pattern.
-var maxBody = map[string]int64{
-	"PUT " + functionPath + "/code":           maxSource,
-	"POST " + functionPath + "/validate":      maxSource,
-	"POST " + functionPath + "/test":          maxDraft,
-	"PATCH " + functionPath:                   maxConfig,
-	"PUT " + appPattern + "/env":              maxConfig,
-	"PUT " + appPattern + "/secrets/{secret}": maxConfig,
-	"PUT " + appPattern + "/kv/{key}":         maxValue,
+// handle registers the operations, and answers with problems where ServeMux
+// would send text.
+func (s *server) handle(operations []operation) {
+	methods := map[string][]string{}
+	for _, op := range operations {
+		s.mux.HandleFunc(op.method+" "+op.path, func(w http.ResponseWriter, r *http.Request) {
+			if err := op.serve(op, s, w, r); err != nil {
+				s.fail(w, r, err)
+			}
+		})
+		methods[op.path] = append(methods[op.path], op.method)
+	}
+	if s.o.Metrics != nil {
+		s.mux.Handle("GET /metrics", s.o.Metrics)
+		methods["/metrics"] = []string{http.MethodGet}
+	}
+	for path, taken := range methods {
+		if slices.Contains(taken, http.MethodGet) {
+			taken = append(taken, http.MethodHead)
+		}
+		allow := strings.Join(slices.Sorted(slices.Values(taken)), ", ")
+		s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", allow)
+			s.fail(w, r, &picloud.Error{Code: picloud.CodeMethod, Detail: "the path takes " + allow + ", not " + picloud.Shorten(r.Method, 40)})
+		})
+	}
+	s.mux.HandleFunc("/", s.notFound)
 }
 
-// route serves what openapi.yaml knows, and answers for the rest with problems
-// where ServeMux would send text and redirects.
+func (s *server) notFound(w http.ResponseWriter, r *http.Request) {
+	s.fail(w, r, &picloud.Error{Code: picloud.CodeNotFound, Detail: fmt.Sprintf("there is no path %q", picloud.Shorten(r.URL.Path, 200))})
+}
+
+// route hands a request to ServeMux, which would redirect a path that is not
+// clean. A key of a key-value store may hold anything that a path may not, so
+// ServeMux gets a placeholder instead and the operation gets the key from the call.
 func (s *server) route(w http.ResponseWriter, r *http.Request) {
-	notFound := &picloud.Error{Code: picloud.CodeNotFound, Detail: fmt.Sprintf("there is no path %q", picloud.Shorten(r.URL.Path, 200))}
-	if key, ok := withKey(r.URL); ok {
+	if app, key, ok := keyOf(r.URL); ok {
+		callOf(r.Context()).key = key
 		inner := *r
-		inner.URL = key
-		r = &inner
-	} else if path.Clean(r.URL.Path) != r.URL.Path {
-		s.fail(w, r, notFound)
+		inner.URL = &url.URL{Path: "/api/v1/apps/" + app + "/kv/key", RawQuery: r.URL.RawQuery}
+		s.mux.ServeHTTP(w, &inner)
 		return
 	}
-	h, pattern := s.mux.Handler(r)
-	if pattern != "" {
-		s.mux.ServeHTTP(w, r)
+	if path.Clean(r.URL.Path) != r.URL.Path || !strings.HasPrefix(r.URL.Path, "/") {
+		s.notFound(w, r)
 		return
 	}
-	refused := &refusal{header: http.Header{}}
-	h.ServeHTTP(refused, r)
-	if refused.status != http.StatusMethodNotAllowed {
-		s.fail(w, r, notFound)
-		return
-	}
-	allow := refused.header.Get("Allow")
-	w.Header().Set("Allow", allow)
-	s.fail(w, r, &picloud.Error{Code: picloud.CodeMethod, Detail: "the path takes " + allow + ", not " + picloud.Shorten(r.Method, 40)})
+	s.mux.ServeHTTP(w, r)
 }
 
-// keyMark stands before a key in its segment of the path, since ServeMux takes
-// a segment that is a slash for none.
-const keyMark = ":"
-
-// withKey returns the URL of a key of a key-value store with the key, marked, as
-// one segment of the path, whatever it holds: slashes, dots, percent signs.
-func withKey(u *url.URL) (*url.URL, bool) {
+// keyOf returns the key that a path of a key-value store names: all that
+// follows, decoded once, whatever it holds: slashes, dots, percent signs.
+func keyOf(u *url.URL) (app, key string, ok bool) {
 	segments := strings.SplitN(u.EscapedPath(), "/", 7)
 	if len(segments) < 7 || segments[6] == "" || strings.Join(segments[:4], "/") != "/api/v1/apps" || segments[5] != "kv" {
-		return nil, false
+		return "", "", false
 	}
 	app, appErr := url.PathUnescape(segments[4])
 	key, keyErr := url.PathUnescape(segments[6])
-	if appErr != nil || keyErr != nil || !picloud.ValidName(app) {
-		return nil, false
+	return app, key, appErr == nil && keyErr == nil && picloud.ValidName(app)
+}
+
+// bound refuses a body that says it is too long, and cuts one that does not say
+// so.
+func bound(w http.ResponseWriter, r *http.Request, limit int64) error {
+	if r.ContentLength > limit {
+		if r.Header.Get("Expect") == "" {
+			// A caller that is still sending when the connection closes may
+			// never see the answer.
+			_, _ = io.CopyN(io.Discard, r.Body, maxDiscard)
+		}
+		return tooLarge(limit)
 	}
-	out := *u
-	out.Path = "/api/v1/apps/" + app + "/kv/" + keyMark + key
-	out.RawPath = "/api/v1/apps/" + app + "/kv/" + keyMark + url.PathEscape(key)
-	return &out, true
-}
-
-// refusal takes what ServeMux says about a request that it does not route.
-type refusal struct {
-	header http.Header
-	status int
-}
-
-func (f *refusal) Header() http.Header         { return f.header }
-func (f *refusal) WriteHeader(status int)      { f.status = status }
-func (f *refusal) Write(b []byte) (int, error) { return len(b), nil }
-
-// bound gives a call its limits: size and time, and names that can exist.
-func (s *server) bound(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := checkNames(r); err != nil {
-			s.fail(w, r, err)
-			return
-		}
-		limit, ok := maxBody[r.Pattern]
-		if !ok {
-			limit = maxJSON
-		}
-		if r.ContentLength > limit {
-			if r.Header.Get("Expect") == "" {
-				// A caller that is still sending when the connection closes may
-				// never see the answer.
-				_, _ = io.CopyN(io.Discard, r.Body, maxDiscard)
-			}
-			s.fail(w, r, tooLarge(limit))
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, limit)
-		if r.Pattern != "GET "+functionPath+"/logs" { // a followed log lasts
-			ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
-			defer cancel()
-			r = r.WithContext(ctx)
-		}
-		next.ServeHTTP(w, r)
-	})
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	return nil
 }
 
 // checkNames spares the stores names that nothing can have. PUT might create

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // defaultRuns is how many records are listed when the caller does not say.
@@ -23,41 +25,75 @@ type Runs interface {
 	Invocation(id string) (picloud.Invocation, bool)
 }
 
-// ListInvocations answers GET /invocations.
-func (s *server) ListInvocations(ctx context.Context, r ListInvocationsRequestObject) (ListInvocationsResponseObject, error) {
-	p, err := page(r.Params.Limit, nil)
-	if err != nil {
-		return nil, err
+// RunStores are the stores of the area runs: what this node remembers of calls.
+type RunStores struct {
+	Runs Runs
+	Logs Logs
+}
+
+// runs is the area of logs and invocation records.
+type runs struct {
+	RunStores
+	apps      AppFinder
+	functions FunctionFinder
+	manager   *manager.Manager
+	node      string
+	heartbeat time.Duration
+}
+
+type (
+	ofInvocation struct {
+		ID string `path:"id"`
 	}
-	if p.Limit == 0 {
-		p.Limit = defaultRuns
+	getLogsParams struct {
+		inFunction
+		client.GetLogsParams
 	}
-	keep, err := runFilter(r.Params.Status, r.Params.Since, time.Now())
+)
+
+func (a runs) operations() []operation {
+	return []operation{
+		on("GET /api/v1/apps/{app}/functions/{function}/logs", successes{200: nil}, a.getLogs).lasting(),
+		on("GET /api/v1/invocations", successes{200: nil}, a.listInvocations),
+		on("GET /api/v1/invocations/{id}", successes{200: nil}, a.getInvocation),
+	}
+}
+
+// listInvocations answers GET /invocations.
+func (a runs) listInvocations(ctx context.Context, p client.ListInvocationsParams, _ none) (out answer[client.InvocationList], err error) {
+	at, err := page(p.Limit, nil)
 	if err != nil {
-		return nil, err
+		return out, err
+	}
+	if at.Limit == 0 {
+		at.Limit = defaultRuns
+	}
+	keep, err := runFilter(p.Status, p.Since, time.Now())
+	if err != nil {
+		return out, err
 	}
 	var function string
-	if r.Params.Function != nil {
-		function = *r.Params.Function
+	if p.Function != nil {
+		function = *p.Function
 	}
 	if function == "" {
-		_, _, err = s.o.Apps.Get(ctx, actor(ctx), r.Params.App)
+		_, _, err = a.apps.Get(ctx, actor(ctx), p.App)
 	} else {
-		_, err = s.o.Functions.Get(ctx, actor(ctx), r.Params.App, function)
+		_, err = a.functions.Get(ctx, actor(ctx), p.App, function)
 	}
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	if keep == nil {
-		return ListInvocations200JSONResponse{Items: list(s.o.Runs.Invocations(r.Params.App, function, p.Limit))}, nil
+		return ok(client.InvocationList{Items: list(a.Runs.Invocations(p.App, function, at.Limit))}), nil
 	}
 	var items []picloud.Invocation
-	for _, i := range s.o.Runs.Invocations(r.Params.App, function, math.MaxInt) { // what is kept is bounded
-		if len(items) < p.Limit && keep(i) {
+	for _, i := range a.Runs.Invocations(p.App, function, math.MaxInt) { // what is kept is bounded
+		if len(items) < at.Limit && keep(i) {
 			items = append(items, i)
 		}
 	}
-	return ListInvocations200JSONResponse{Items: list(items)}, nil
+	return ok(client.InvocationList{Items: list(items)}), nil
 }
 
 // runFilter says which records a caller asks for; nil: all of them.
@@ -101,21 +137,21 @@ func parseStatus(text *string) (func(picloud.Invocation) bool, error) {
 	return nil, invalid("status", "must be a status code such as 500, a class such as 5xx, failed or ok")
 }
 
-// GetInvocation answers GET /invocations/{id}, to members of the call's app.
-func (s *server) GetInvocation(ctx context.Context, r GetInvocationRequestObject) (GetInvocationResponseObject, error) {
+// getInvocation answers GET /invocations/{id}, to members of the call's app.
+func (a runs) getInvocation(ctx context.Context, p ofInvocation, _ none) (out answer[picloud.Invocation], err error) {
 	missing := &picloud.Error{
-		Code: picloud.CodeNotFound, Op: "get invocation", Resource: picloud.Shorten(r.ID, 80),
-		Detail: "this node has no record of it", Hint: fmt.Sprintf("records are kept on the node that served the call, until it restarts; this is %s", s.o.Node),
+		Code: picloud.CodeNotFound, Op: "get invocation", Resource: picloud.Shorten(p.ID, 80),
+		Detail: "this node has no record of it", Hint: fmt.Sprintf("records are kept on the node that served the call, until it restarts; this is %s", a.node),
 	}
-	record, ok := s.o.Runs.Invocation(r.ID)
-	if !ok {
-		return nil, missing
+	record, known := a.Runs.Invocation(p.ID)
+	if !known {
+		return out, missing
 	}
-	if _, _, err := s.o.Apps.Get(ctx, actor(ctx), record.App); err != nil {
+	if _, _, err := a.apps.Get(ctx, actor(ctx), record.App); err != nil {
 		if picloud.CodeOf(err) == picloud.CodeNotFound {
 			err = missing // whether the call happened is not for strangers
 		}
-		return nil, err
+		return out, err
 	}
-	return GetInvocation200JSONResponse(record), nil
+	return ok(record), nil
 }

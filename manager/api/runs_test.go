@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 func TestInvocations(t *testing.T) {
@@ -18,7 +19,7 @@ func TestInvocations(t *testing.T) {
 	ids := func(query string) (out []string) {
 		r := s.do("GET", "/api/v1/invocations"+query, s.viewer, "")
 		require.Equal(t, 200, r.status, r.body)
-		var l InvocationList
+		var l client.InvocationList
 		r.json(t, &l)
 		for _, i := range l.Items {
 			out = append(out, i.ID)
@@ -69,7 +70,7 @@ func TestInvocationsByStatusAndTime(t *testing.T) {
 	} {
 		r := s.do("GET", "/api/v1/invocations?app=shop"+query, s.viewer, "")
 		require.Equal(t, 200, r.status, r.body)
-		var l InvocationList
+		var l client.InvocationList
 		r.json(t, &l)
 		require.NotNil(t, l.Items)
 		var ids []string
@@ -96,7 +97,7 @@ func TestNodes(t *testing.T) {
 		err := s.db.Nodes().Report(t.Context(), picloud.Node{ID: "00000000-0000-0000-0000-00000000000" + name[3:], Name: name, Version: "test"})
 		require.NoError(t, err)
 	}
-	var l NodeList
+	var l client.NodeList
 	s.do("GET", "/api/v1/nodes", s.stranger, "").json(t, &l)
 	require.Len(t, l.Items, 2)
 	require.Equal(t, "pi-1", l.Items[0].Name)

@@ -4,10 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"unicode/utf8"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // SecretStore knows the secrets of apps by name; manager.Manager sets them,
@@ -19,53 +20,106 @@ type SecretStore interface {
 	Delete(ctx context.Context, actor picloud.Actor, app, name string) (rev int64, err error)
 }
 
-// ListSecrets answers GET /apps/{app}/secrets.
-func (s *server) ListSecrets(ctx context.Context, r ListSecretsRequestObject) (ListSecretsResponseObject, error) {
-	items, err := s.o.Secrets.List(ctx, actor(ctx), r.App)
-	if err != nil {
-		return nil, err
-	}
-	return ListSecrets200JSONResponse{Items: list(items)}, nil
+// DataStores are the stores of the area data. A secret is sealed before it is
+// kept, so manager.Manager sets it.
+type DataStores struct {
+	Env     EnvStore
+	Secrets SecretStore
+	KV      KVStore
 }
 
-// PutSecret answers PUT /apps/{app}/secrets/{secret}.
-func (s *server) PutSecret(ctx context.Context, r PutSecretRequestObject) (PutSecretResponseObject, error) {
-	if err := picloud.CheckVariable("secret", r.Secret); err != nil {
-		return nil, err
+// data is the area of what functions are given: variables, secrets, keys.
+type data struct {
+	DataStores
+	apps    AppFinder
+	manager *manager.Manager
+}
+
+type (
+	replaceEnvParams struct {
+		inApp
+		client.ReplaceEnvParams
 	}
-	value, err := readSecret(callOf(ctx).contentType, r.Body)
+	ofSecret struct {
+		inApp
+		Secret string `path:"secret"`
+	}
+	ofKey struct {
+		inApp
+		Key string `path:"key"`
+	}
+	listKVParams struct {
+		inApp
+		client.ListKVParams
+	}
+	putKVParams struct {
+		ofKey
+		client.PutKVParams
+	}
+	deleteKVParams struct {
+		ofKey
+		client.DeleteKVParams
+	}
+)
+
+func (a data) operations() []operation {
+	const app = "/api/v1/apps/{app}"
+	return []operation{
+		on("GET "+app+"/env", successes{200: {"ETag"}}, a.getEnv),
+		change("PUT "+app+"/env", successes{200: {"ETag"}}, a.replaceEnv).upTo(maxConfig),
+
+		on("GET "+app+"/secrets", successes{200: nil}, a.listSecrets),
+		change("PUT "+app+"/secrets/{secret}", successes{204: nil}, a.putSecret).upTo(maxConfig),
+		change("DELETE "+app+"/secrets/{secret}", successes{204: nil}, a.deleteSecret),
+
+		on("GET "+app+"/kv", successes{200: nil}, a.listKV),
+		on("GET "+app+"/kv/{key}", successes{200: {"ETag"}}, a.getKV),
+		on("PUT "+app+"/kv/{key}", successes{200: {"ETag"}}, a.putKV).upTo(maxValue),
+		on("DELETE "+app+"/kv/{key}", successes{204: nil}, a.deleteKV),
+	}
+}
+
+// listSecrets answers GET /apps/{app}/secrets.
+func (a data) listSecrets(ctx context.Context, p inApp, _ none) (out answer[client.SecretList], err error) {
+	items, err := a.Secrets.List(ctx, actor(ctx), p.App)
+	if err != nil {
+		return out, err
+	}
+	return ok(client.SecretList{Items: list(items)}), nil
+}
+
+// putSecret answers PUT /apps/{app}/secrets/{secret}.
+func (a data) putSecret(ctx context.Context, p ofSecret, body raw) (out answer[nothing], rev int64, err error) {
+	if err := picloud.CheckVariable("secret", p.Secret); err != nil {
+		return out, rev, err
+	}
+	value, err := readSecret(body)
 	defer clear(value)
 	if err != nil {
-		return nil, err
+		return out, rev, err
 	}
-	if _, err := s.o.Manager.SetSecret(ctx, actor(ctx), r.App, r.Secret, value); err != nil {
-		return nil, err
-	}
-	s.o.Manager.Settle(ctx)
-	return PutSecret204Response{}, nil
+	rev, err = a.manager.SetSecret(ctx, actor(ctx), p.App, p.Secret, value)
+	return done(), rev, err
 }
 
-// DeleteSecret answers DELETE /apps/{app}/secrets/{secret}.
-func (s *server) DeleteSecret(ctx context.Context, r DeleteSecretRequestObject) (DeleteSecretResponseObject, error) {
-	if !picloud.ValidVariable(r.Secret) {
-		return nil, &picloud.Error{Code: picloud.CodeNotFound, Detail: fmt.Sprintf("there is no secret %q", picloud.Shorten(r.Secret, 80))}
+// deleteSecret answers DELETE /apps/{app}/secrets/{secret}.
+func (a data) deleteSecret(ctx context.Context, p ofSecret, _ none) (out answer[nothing], rev int64, err error) {
+	if !picloud.ValidVariable(p.Secret) {
+		return out, 0, &picloud.Error{Code: picloud.CodeNotFound, Detail: fmt.Sprintf("there is no secret %q", picloud.Shorten(p.Secret, 80))}
 	}
-	if _, err := s.o.Secrets.Delete(ctx, actor(ctx), r.App, r.Secret); err != nil {
-		return nil, err
-	}
-	s.o.Manager.Settle(ctx)
-	return DeleteSecret204Response{}, nil
+	rev, err = a.Secrets.Delete(ctx, actor(ctx), p.App, p.Secret)
+	return done(), rev, err
 }
 
 // readSecret reads the value of a secret. Its errors tell nothing of the body:
 // not the byte that is no JSON, nor a field that is not known, which may be the
 // secret itself in the wrong place. The caller clears the value.
-func readSecret(contentType string, body io.Reader) ([]byte, error) {
-	kind, err := mediaOf(contentType)
+func readSecret(body raw) ([]byte, error) {
+	kind, err := mediaOf(body.contentType)
 	if err != nil {
 		return nil, err
 	}
-	text, err := readBody(body)
+	text, err := readBody(body.reader)
 	if err != nil || kind != mediaJSON {
 		return text, err
 	}

@@ -1,6 +1,9 @@
-// Package api is the control API on the wire: the handlers of openapi.yaml, on
-// top of the manager and of stores that it knows by the small interfaces
+// Package api is the control API on the wire: the operations of openapi.yaml,
+// on top of the manager and of stores that it knows by the small interfaces
 // beside each resource. It is an http.Handler and owns no goroutine.
+//
+// The operations come in areas, each with its stores: apps (with functions,
+// versions and deployments), people, data, runs and nodes.
 package api
 
 import (
@@ -10,6 +13,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/picloud/picloud/internal/wiring"
 	"github.com/picloud/picloud/manager"
 )
 
@@ -21,49 +25,28 @@ const callTimeout = time.Minute
 
 // Options are what the API works with. Those without a default are required.
 type Options struct {
-	// Manager deploys, tries drafts and knows whose token it is.
-	Manager     *manager.Manager
-	Apps        AppStore
-	Members     MemberStore
-	Users       UserStore
-	Functions   FunctionStore
-	Versions    VersionStore
-	Deployments DeploymentStore
-	Env         EnvStore
-	Secrets     SecretStore
-	KV          KVStore
-	Nodes       NodeStore
-	Runs        Runs
-	Logs        Logs
+	// Manager deploys, tries drafts, seals secrets and makes tokens.
+	Manager *manager.Manager
+	Apps    AppStores
+	People  PeopleStores
+	Data    DataStores
+	Runs    RunStores
+	Nodes   NodeStore
 	// Ready returns nil when the node can serve, else an error whose code says why not.
 	Ready func() error
 	// Node is the name of this node, for X-PiCloud-Node.
 	Node string
 
-	// Metrics answers GET /metrics to loopback and to those with a token. Default: there is none.
-	Metrics http.Handler
+	// metrics answers GET /metrics to loopback and to those with a token. Default: there is none.
+	Metrics http.Handler `default:"none"`
 	// Heartbeat is how often a followed log sends a comment, and checks that its
 	// reader may still read. Default 15 s.
 	Heartbeat time.Duration
 	// Logger gets failures with their causes. Default: discarded.
-	Logger *slog.Logger
+	Logger *slog.Logger `default:"discarded"`
 }
 
-func (o Options) validate() error {
-	for name, missing := range map[string]bool{
-		"Manager": o.Manager == nil, "Apps": o.Apps == nil, "Members": o.Members == nil, "Users": o.Users == nil,
-		"Functions": o.Functions == nil, "Versions": o.Versions == nil, "Deployments": o.Deployments == nil,
-		"Env": o.Env == nil, "Secrets": o.Secrets == nil, "KV": o.KV == nil,
-		"Nodes": o.Nodes == nil, "Runs": o.Runs == nil, "Logs": o.Logs == nil, "Ready": o.Ready == nil, "Node": o.Node == "",
-	} {
-		if missing {
-			return errors.New("new control API: Options." + name + " is missing")
-		}
-	}
-	return nil
-}
-
-// server holds the handlers, one file per resource.
+// server is what all operations have in common.
 type server struct {
 	o   Options
 	log *slog.Logger
@@ -73,27 +56,32 @@ type server struct {
 // New returns the control API: /api/v1, /healthz, /readyz and /metrics.
 //
 // A call passes, from outside in: identify (request id, panics), authenticate,
-// route (404, 405), bound (size and time), the generated decoding, the handler.
+// route (404, 405), the operation (parameters, names, size, time, body), the
+// handler.
 func New(o Options) (http.Handler, error) {
-	if err := o.validate(); err != nil {
+	if err := wiring.Check("new control API", o); err != nil {
 		return nil, err
+	}
+	if o.Node == "" {
+		return nil, errors.New("new control API: Options.Node is empty")
 	}
 	o.Heartbeat = cmp.Or(o.Heartbeat, DefaultHeartbeat)
 	s := &server{o: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), mux: http.NewServeMux()}
-	strict := NewStrictHandlerWithOptions(s, nil, StrictHTTPServerOptions{
-		RequestErrorHandlerFunc:  s.fail,
-		ResponseErrorHandlerFunc: s.fail,
-	})
-	HandlerWithOptions(strict, StdHTTPServerOptions{
-		BaseRouter:       s.mux,
-		Middlewares:      []MiddlewareFunc{s.bound},
-		ErrorHandlerFunc: s.failParameter,
-	})
-	if o.Metrics != nil {
-		s.mux.Handle("GET /metrics", o.Metrics)
-	}
+	s.handle(operations(o))
 	return s.identify(s.authenticate(http.HandlerFunc(s.route))), nil
 }
 
-// Interface guard.
-var _ StrictServerInterface = (*server)(nil)
+// operations lists the operations of openapi.yaml by area.
+func operations(o Options) []operation {
+	var all []operation
+	for _, area := range [][]operation{
+		apps{o.Apps, o.Manager}.operations(),
+		people{o.People, o.Manager, o.Node}.operations(),
+		data{o.Data, o.Apps.Apps, o.Manager}.operations(),
+		runs{o.Runs, o.Apps.Apps, o.Apps.Functions, o.Manager, o.Node, o.Heartbeat}.operations(),
+		nodes{o.Nodes, o.Ready}.operations(),
+	} {
+		all = append(all, area...)
+	}
+	return all
+}

@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // UserStore reads and deletes users; manager.Manager creates them, since that
@@ -14,57 +16,55 @@ type UserStore interface {
 	Delete(ctx context.Context, actor picloud.Actor, name string) error
 }
 
-// ListUsers answers GET /users.
-func (s *server) ListUsers(ctx context.Context, r ListUsersRequestObject) (ListUsersResponseObject, error) {
-	p, err := page(r.Params.Limit, r.Params.Cursor)
+// listUsers answers GET /users.
+func (a people) listUsers(ctx context.Context, p client.ListUsersParams, _ none) (out answer[client.UserList], err error) {
+	at, err := page(p.Limit, p.Cursor)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	items, next, err := s.o.Users.List(ctx, actor(ctx), p)
+	items, next, err := a.Users.List(ctx, actor(ctx), at)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return ListUsers200JSONResponse{Items: list(items), Next: next}, nil
+	return ok(client.UserList{Items: list(items), Next: next}), nil
 }
 
-// CreateUser answers POST /users. The token is in this answer and nowhere else.
-func (s *server) CreateUser(ctx context.Context, r CreateUserRequestObject) (CreateUserResponseObject, error) {
-	u, token, err := s.o.Manager.CreateUser(ctx, actor(ctx), r.Body.Name, r.Body.Admin)
+// createUser answers POST /users. The token is in this answer and nowhere else.
+func (a people) createUser(ctx context.Context, _ none, body object[client.NewUser]) (out answer[client.UserToken], err error) {
+	u, token, err := a.manager.CreateUser(ctx, actor(ctx), body.value.Name, body.value.Admin)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return CreateUser201JSONResponse{
-		Body: UserToken{User: u, Token: token}, Headers: CreateUser201ResponseHeaders{Location: "/api/v1/users/" + u.Name},
-	}, nil
+	return created("/api/v1/users/"+u.Name, client.UserToken{User: u, Token: token}), nil
 }
 
-// GetUser answers GET /users/{user}.
-func (s *server) GetUser(ctx context.Context, r GetUserRequestObject) (GetUserResponseObject, error) {
-	u, err := s.o.Users.Get(ctx, actor(ctx), r.User)
+// getUser answers GET /users/{user}.
+func (a people) getUser(ctx context.Context, p ofUser, _ none) (out answer[picloud.User], err error) {
+	u, err := a.Users.Get(ctx, actor(ctx), p.User)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return GetUser200JSONResponse(u), nil
+	return ok(u), nil
 }
 
-// DeleteUser answers DELETE /users/{user}.
-func (s *server) DeleteUser(ctx context.Context, r DeleteUserRequestObject) (DeleteUserResponseObject, error) {
-	if err := s.o.Users.Delete(ctx, actor(ctx), r.User); err != nil {
-		return nil, err
+// deleteUser answers DELETE /users/{user}.
+func (a people) deleteUser(ctx context.Context, p ofUser, _ none) (out answer[nothing], err error) {
+	if err := a.Users.Delete(ctx, actor(ctx), p.User); err != nil {
+		return out, err
 	}
-	return DeleteUser204Response{}, nil
+	return done(), nil
 }
 
-// RotateToken answers POST /users/{user}/token.
-func (s *server) RotateToken(ctx context.Context, r RotateTokenRequestObject) (RotateTokenResponseObject, error) {
-	token, err := s.o.Manager.RotateToken(ctx, actor(ctx), r.User)
+// rotateToken answers POST /users/{user}/token.
+func (a people) rotateToken(ctx context.Context, p ofUser, _ none) (out answer[client.NewToken], err error) {
+	token, err := a.manager.RotateToken(ctx, actor(ctx), p.User)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return RotateToken201JSONResponse{Token: token}, nil
+	return answer[client.NewToken]{status: http.StatusCreated, body: client.NewToken{Token: token}}, nil
 }
 
-// GetSession answers GET /session.
-func (s *server) GetSession(ctx context.Context, _ GetSessionRequestObject) (GetSessionResponseObject, error) {
-	return GetSession200JSONResponse{User: callOf(ctx).user, Node: s.o.Node}, nil
+// getSession answers GET /session.
+func (a people) getSession(ctx context.Context, _, _ none) (out answer[client.Session], err error) {
+	return ok(client.Session{User: callOf(ctx).user, Node: a.node}), nil
 }

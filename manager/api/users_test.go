@@ -4,13 +4,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 func TestTokensBeginAndEndAtOnce(t *testing.T) {
 	n := newNode(t)
 	r := n.do("POST", "/api/v1/users", n.admin, `{"name":"ada"}`)
 	require.Equal(t, 201, r.status, r.body)
-	var made UserToken
+	var made client.UserToken
 	r.json(t, &made)
 	require.Equal(t, "ada", made.User.Name)
 	require.False(t, made.User.Admin)
@@ -22,7 +24,7 @@ func TestTokensBeginAndEndAtOnce(t *testing.T) {
 	require.Contains(t, r.body, `"name":"ada"`)
 	require.Equal(t, 409, n.do("POST", "/api/v1/users", n.admin, `{"name":"ada"}`).status)
 
-	var rotated NewToken
+	var rotated client.NewToken
 	r = n.do("POST", "/api/v1/users/ada/token", n.admin, "")
 	require.Equal(t, 201, r.status, r.body)
 	r.json(t, &rotated)

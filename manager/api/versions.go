@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net/http"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/manager/api/client"
 )
 
 // VersionStore reads versions and their code.
@@ -15,41 +17,51 @@ type VersionStore interface {
 	Source(ctx context.Context, actor picloud.Actor, app, function string, number int) ([]byte, error)
 }
 
-// ListVersions answers GET /apps/{app}/functions/{function}/versions.
-func (s *server) ListVersions(ctx context.Context, r ListVersionsRequestObject) (ListVersionsResponseObject, error) {
-	p, err := page(r.Params.Limit, r.Params.Cursor)
+// listVersions answers GET /apps/{app}/functions/{function}/versions.
+func (a apps) listVersions(ctx context.Context, p listVersionsParams, _ none) (out answer[client.VersionList], err error) {
+	at, err := page(p.Limit, p.Cursor)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	items, next, err := s.o.Versions.List(ctx, actor(ctx), r.App, r.Function, p)
+	items, next, err := a.Versions.List(ctx, actor(ctx), p.App, p.Function, at)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return ListVersions200JSONResponse{Items: list(items), Next: next}, nil
+	return ok(client.VersionList{Items: list(items), Next: next}), nil
 }
 
-// GetVersion answers GET /apps/{app}/functions/{function}/versions/{version}.
-func (s *server) GetVersion(ctx context.Context, r GetVersionRequestObject) (GetVersionResponseObject, error) {
-	if err := checkVersion(r.Version); err != nil {
-		return nil, err
+// getVersion answers GET /apps/{app}/functions/{function}/versions/{version}.
+func (a apps) getVersion(ctx context.Context, p inVersion, _ none) (out answer[picloud.Version], err error) {
+	if err := checkVersion(p.Version); err != nil {
+		return out, err
 	}
-	v, err := s.o.Versions.Get(ctx, actor(ctx), r.App, r.Function, r.Version)
+	v, err := a.Versions.Get(ctx, actor(ctx), p.App, p.Function, p.Version)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return GetVersion200JSONResponse(v), nil
+	return ok(v), nil
 }
 
-// GetVersionCode answers GET /apps/{app}/functions/{function}/versions/{version}/code.
-func (s *server) GetVersionCode(ctx context.Context, r GetVersionCodeRequestObject) (GetVersionCodeResponseObject, error) {
-	if err := checkVersion(r.Version); err != nil {
-		return nil, err
+// getVersionCode answers GET /apps/{app}/functions/{function}/versions/{version}/code.
+func (a apps) getVersionCode(ctx context.Context, p inVersion, _ none) (out answer[source], err error) {
+	if err := checkVersion(p.Version); err != nil {
+		return out, err
 	}
-	source, err := s.o.Versions.Source(ctx, actor(ctx), r.App, r.Function, r.Version)
+	code, err := a.Versions.Source(ctx, actor(ctx), p.App, p.Function, p.Version)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return GetVersionCode200TextResponse(source), nil
+	return ok(source(code)), nil
+}
+
+// source is a script as plain text.
+type source []byte
+
+func (s source) send(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(http.StatusOK)
+	_, err := w.Write(s)
+	return err
 }
 
 // checkVersion spares the store numbers that no version can have.
