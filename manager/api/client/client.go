@@ -46,7 +46,16 @@ func New(server, token string, opts ...ClientOption) (*Client, error) {
 		}
 		return nil
 	}
-	return NewClient(server, append([]ClientOption{WithRequestEditorFn(sign)}, opts...)...)
+	if !strings.HasSuffix(u.Path, "/") {
+		u.Path += "/"
+	}
+	c := &Client{server: u, doer: &http.Client{}, edit: []RequestEditorFn{sign}}
+	for _, o := range opts {
+		if err := o(c); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // Read decodes the answer of a request: JSON into T, or the raw text when T is
