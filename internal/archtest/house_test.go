@@ -49,6 +49,7 @@ var leaves = []place{
 	{"internal/redact", false},
 	{"internal/seal", false},
 	{"internal/service", false},
+	{"internal/wiring", false},
 }
 
 // wing is a part of the node. It imports the root package, leaves, the executor's
