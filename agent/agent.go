@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/broker"
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/egress"
@@ -32,9 +34,8 @@ type Agent struct {
 	rings     rings
 	transit   transit
 	hidden    redactions
-	tenancies tenancies
-	vault     *vault
-	host      *host
+	vault     *broker.Vault
+	broker    *broker.Broker
 	trouble   trouble
 	metrics   *metrics
 	execStats *executor.Metrics
@@ -83,12 +84,14 @@ func New(opts Options) (*Agent, error) {
 	}
 	a.transit.limit, a.trouble.log = opts.TransitMemory, a.log
 	a.logs.hidden = &a.hidden
-	a.vault = newVault(opts.DataDir, opts.Logger)
+	a.vault = broker.NewVault(opts.DataDir, opts.Logger)
 	a.catalog = newCatalog(a)
 	a.metrics = newMetrics(a.catalog.age, func() float64 { return float64(a.logs.dropped.Load()) },
 		func() float64 { return float64(a.transit.used.Load()) })
-	a.host = newHost(a.vault, &a.hidden, egress.New(egress.Options{Reserved: opts.reserved, Memory: bodyMemory{&a.transit}}), a.metrics)
-	return a, nil
+	a.broker, err = broker.New(broker.Options{
+		Vault: a.vault, Hidden: hider{&a.hidden}, Egress: egress.Options{Reserved: opts.reserved, Memory: bodyMemory{&a.transit}},
+	})
+	return a, err
 }
 
 // Options returns the completed options.
@@ -113,7 +116,7 @@ func (a *Agent) failed(err error) {
 
 // Collectors returns the node's metrics, always the same ones.
 func (a *Agent) Collectors() []prometheus.Collector {
-	return append(a.metrics.collectors(), a.execStats.Collectors()...)
+	return slices.Concat(a.metrics.collectors(), a.broker.Collectors(), a.execStats.Collectors())
 }
 
 // Start brings the node up: it serves what the disk copy holds at once, and
@@ -147,12 +150,12 @@ func (a *Agent) start() error {
 	if a.identity, err = loadIdentity(a.opts.DataDir); err != nil {
 		return err
 	}
-	a.vault.look()
+	a.vault.Look()
 	if err := a.logs.start(); err != nil {
 		return err
 	}
 	a.executor, err = executor.New(executor.Options{
-		WorkerPath: a.opts.WorkerPath, Sandbox: a.opts.Sandbox, Logger: a.log, Logs: a.logs, Host: a.host, Metrics: a.execStats,
+		WorkerPath: a.opts.WorkerPath, Sandbox: a.opts.Sandbox, Logger: a.log, Logs: a.logs, Host: a.broker, Metrics: a.execStats,
 		IdleTimeout: a.opts.ExecutorIdle, MemoryCap: a.opts.ExecutorMemory, MaxWorkers: a.opts.ExecutorWorkers,
 	})
 	if err != nil {
@@ -220,7 +223,7 @@ func (a *Agent) stop() {
 	if a.database != nil {
 		a.database.stop()
 	}
-	a.host.egress.Close()
+	a.broker.Close()
 	a.logs.stop()
 	if a.opts.Lock == nil {
 		a.lock.Release()
@@ -277,13 +280,11 @@ func (a *Agent) self() picloud.Node {
 // endpoint builds the endpoint of a route; nothing is started.
 func (a *Agent) endpoint(r picloud.Route, source []byte, app picloud.AppConfig, node picloud.Limits) *endpoint {
 	limits := effective(r.Settings, app, node)
-	g := newGrants(r.Function, r.Settings, app)
-	g.tenancy = a.tenancies.of(r.App)
 	return &endpoint{
-		route: r, grants: g, node: node, limits: limits, methods: r.Settings.Methods, cors: newCORS(r.Settings.CORS, r.Settings.Methods),
+		route: r, app: app, node: node, limits: limits, methods: r.Settings.Methods, cors: newCORS(r.Settings.CORS, r.Settings.Methods),
 		function: a.executor.Function(executor.Program{
 			App: r.App, Function: r.Function, Version: r.Version, Digest: r.Digest, Source: source, Limits: limits,
-			Env: merged(app.Env, r.Settings.Env), Grants: g,
+			Env: merged(app.Env, r.Settings.Env), Grants: a.broker.Grants(r.Function, r.Settings, app),
 		}),
 		gauge: a.metrics.gauge(r.Key(), picloud.TriggerHTTP), ring: a.rings.of(r.Key()), logs: a.logs, transit: &a.transit, trouble: &a.trouble,
 		ids: a.ids, hidden: &a.hidden, nodeName: a.opts.NodeName,

@@ -24,7 +24,7 @@ type builder struct {
 
 func (b *builder) endpoint(r picloud.Route, _ []byte, app picloud.AppConfig, node picloud.Limits) *endpoint {
 	b.made++
-	return &endpoint{route: r, grants: newGrants(r.Function, r.Settings, app), node: node, limits: effective(r.Settings, app, node)}
+	return &endpoint{route: r, app: app, node: node, limits: effective(r.Settings, app, node)}
 }
 func (b *builder) serving(*table)                             {}
 func (b *builder) ended(string)                               {}
@@ -65,15 +65,15 @@ func TestConfigurationsChangeTheirAppsEndpointsOnly(t *testing.T) {
 	}
 	apply(picloud.Delta{Rev: 1, Full: true, Routes: []picloud.Route{routeOf("shop", "a", 1), routeOf("shop", "b", 1), routeOf("blog", "a", 1)}, Apps: []picloud.AppConfig{shop}})
 	require.Equal(t, 3, b.made)
-	require.Equal(t, shop, get("shop", "a").grants.app)
-	require.Equal(t, picloud.AppConfig{App: "blog"}, get("blog", "a").grants.app)
+	require.Equal(t, shop, get("shop", "a").app)
+	require.Equal(t, picloud.AppConfig{App: "blog"}, get("blog", "a").app)
 
 	blog := get("blog", "a")
 	shop.Env, shop.Rev = picloud.Env{"A": "2"}, 2
 	apply(picloud.Delta{Rev: 2, Apps: []picloud.AppConfig{shop}})
 	require.Equal(t, 5, b.made, "both functions of the app, and no other")
 	require.Same(t, blog, get("blog", "a"))
-	require.Equal(t, "2", get("shop", "b").grants.app.Env["A"])
+	require.Equal(t, "2", get("shop", "b").app.Env["A"])
 
 	limits := picloud.Limits{HostCalls: 3}
 	apply(picloud.Delta{Rev: 3, Limits: limits})
@@ -89,7 +89,7 @@ func TestConfigurationsChangeTheirAppsEndpointsOnly(t *testing.T) {
 	require.Equal(t, c.table.Load().configs, again.table.Load().configs)
 	require.Equal(t, limits, again.table.Load().limits)
 	require.Equal(t, 3, again.table.Load().endpoints[picloud.RouteKey{App: "shop", Function: "a"}].limits.HostCalls)
-	require.Equal(t, shop, again.table.Load().endpoints[picloud.RouteKey{App: "shop", Function: "a"}].grants.app)
+	require.Equal(t, shop, again.table.Load().endpoints[picloud.RouteKey{App: "shop", Function: "a"}].app)
 	inc, rev := again.have()
 	require.Equal(t, "one", inc)
 	require.Equal(t, int64(4), rev)

@@ -80,11 +80,9 @@ func (d drafter) Draft(ctx context.Context, f picloud.Function, source []byte, m
 	app, node := d.a.catalog.config(f.App)
 	limits := effective(f.Settings, app, node)
 	limits.Timeout = min(limits.Timeout, picloud.Duration(most))
-	g := newGrants(f.Name, f.Settings, app)
-	g.tenancy = d.a.tenancies.of(f.App)
 	result, records, err := d.a.executor.Draft(ctx, executor.Program{
 		App: f.App, Function: f.Name, Source: source, Limits: limits,
-		Env: merged(app.Env, f.Settings.Env), Grants: g,
+		Env: merged(app.Env, f.Settings.Env), Grants: d.a.broker.Grants(f.Name, f.Settings, app),
 	}, &executor.Call{
 		ID: req.ID, Trigger: picloud.TriggerDraft, Method: req.Method, Path: req.Path, RawQuery: req.Query,
 		Header: req.Header, Body: req.Body, ClientIP: client,

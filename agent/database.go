@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/broker"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
 )
@@ -31,8 +32,8 @@ type database struct {
 	sync      *syncer
 	fleet     *fleet
 	bootstrap func(ctx context.Context) error
-	vault     *vault
-	host      *host
+	vault     *broker.Vault
+	broker    *broker.Broker
 	failed    func(error) // told about each failed attempt
 	log       *slog.Logger
 	running   bool // server is; only run and stop touch it
@@ -45,7 +46,7 @@ type database struct {
 
 // newDatabase prepares the way to the database; nothing is touched yet.
 func newDatabase(a *Agent) (*database, error) {
-	d := &database{log: a.log, failed: a.failed, vault: a.vault, host: a.host}
+	d := &database{log: a.log, failed: a.failed, vault: a.vault, broker: a.broker}
 	dsn := a.opts.DatabaseURL
 	if dsn == "" {
 		var err error
@@ -105,7 +106,7 @@ func (d *database) run(ctx context.Context) {
 	}
 	defer d.listener.Stop()
 	d.open.Store(true)
-	d.host.database.Store(d.DB)
+	d.broker.UseKeys(func(app string, quota picloud.KVQuota) broker.Store { return d.KV().Of(app, quota) })
 	d.sync.run(ctx)
 }
 
@@ -125,7 +126,7 @@ func (d *database) connect(ctx context.Context) error {
 	if err := d.bootstrap(ctx); err != nil {
 		return err
 	}
-	return d.vault.settle(ctx, d.Cluster())
+	return d.vault.Establish(ctx, d.Cluster())
 }
 
 // notified is called by the listener; an empty channel means that something

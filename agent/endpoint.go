@@ -22,7 +22,7 @@ const SessionCookie = "picloud_session"
 // a new one.
 type endpoint struct {
 	route    picloud.Route
-	grants   *grants
+	app      picloud.AppConfig
 	node     picloud.Limits // of the node
 	function *executor.Function
 	limits   picloud.Limits // the function's, its app's, the node's and the built-in ones
@@ -43,7 +43,7 @@ type endpoint struct {
 
 // serves reports whether the endpoint is as one that was made of these would be.
 func (e *endpoint) serves(r picloud.Route, app picloud.AppConfig, node picloud.Limits) bool {
-	return e.node == node && reflect.DeepEqual(e.route, r) && reflect.DeepEqual(e.grants.app, app)
+	return e.node == node && reflect.DeepEqual(e.route, r) && reflect.DeepEqual(e.app, app)
 }
 
 // serve answers one request. rest is the path below the function.

@@ -24,8 +24,6 @@ type metrics struct {
 	pulls       *prometheus.CounterVec
 	logDrops    prometheus.CounterFunc
 	bodies      prometheus.GaugeFunc
-	hostCalls   *prometheus.CounterVec
-	outbound    *prometheus.CounterVec
 }
 
 func newMetrics(catalogAge, logDrops, bodies func() float64) *metrics {
@@ -71,21 +69,13 @@ func newMetrics(catalogAge, logDrops, bodies func() float64) *metrics {
 			Name: "picloud_bodies_bytes",
 			Help: "Memory that large request and response bodies hold now.",
 		}, bodies),
-		hostCalls: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "picloud_host_calls_total",
-			Help: "What functions asked of the node, by host function and outcome: ok, refused, unavailable or error.",
-		}, []string{"call", "outcome"}),
-		outbound: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "picloud_outbound_requests_total",
-			Help: "Requests of functions to other servers by outcome: ok, or the code of the error.",
-		}, []string{"outcome"}),
 	}
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.invocations, m.duration, m.inFlight, m.dbUp, m.catalogRev, m.catalogAge,
-		m.functions, m.pulls, m.logDrops, m.bodies, m.hostCalls, m.outbound,
+		m.functions, m.pulls, m.logDrops, m.bodies,
 	}
 }
 

@@ -20,7 +20,7 @@ func (a *Agent) Banner(took time.Duration) string {
 		fmt.Fprintf(&b, "          first-run admin token saved to %s (0600)", datadir.Shorten(*path))
 	}
 	b.WriteByte('\n')
-	switch made, trouble := a.vault.state(); {
+	switch made, trouble := a.vault.State(); {
 	case trouble != nil:
 		fmt.Fprintf(&b, "secrets:  not available on this node; `picloud doctor` says what to do\n")
 	case made:

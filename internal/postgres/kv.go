@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -30,8 +29,8 @@ func (d *DB) KV() KV { return KV{d} }
 
 // Why a number could not be counted up or down.
 var (
-	ErrNotANumber = errors.New("the value is no integer")
-	ErrOverflow   = errors.New("the number would not fit into 64 bits")
+	ErrNotANumber = picloud.ErrNotANumber
+	ErrOverflow   = picloud.ErrOverflow
 )
 
 const (
