@@ -2,6 +2,7 @@ package picloud
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,6 +15,12 @@ const (
 	MaxKVValue = 256 << 10 // encoded, in bytes
 	MaxKVDepth = 24        // lists and maps within each other; what scripts get of the store adds some
 	MaxKVTTL   = 10 * 365 * 24 * time.Hour
+)
+
+// Why the number of a key cannot be changed.
+var (
+	ErrNotANumber = errors.New("the value is not an integer")
+	ErrOverflow   = errors.New("the number would not fit into 64 bits")
 )
 
 // KVQuota is what an app may keep in its key-value store.

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/broker"
 	"github.com/picloud/picloud/agent/gateway"
 	"github.com/picloud/picloud/agent/invoke"
 	"github.com/picloud/picloud/agent/replica"
@@ -34,9 +35,8 @@ type Agent struct {
 	log       *slog.Logger
 	started   time.Time
 	secrets   redact.Secrets
-	tenancies tenancies
-	vault     *vault
-	host      *host
+	vault     *broker.Vault
+	broker    *broker.Broker
 	execStats *executor.Metrics
 
 	bodies  *budget.Budget // memory for large bodies on their way
@@ -86,15 +86,17 @@ func New(opts Options) (*Agent, error) {
 	a := &Agent{
 		opts: opts, log: opts.Logger, started: time.Now(),
 		ready: make(chan struct{}), hopeless: make(chan error, 1), settled: make(chan struct{}), execStats: executor.NewMetrics(),
-		vault: newVault(opts.DataDir, opts.Logger),
+		vault: broker.NewVault(opts.DataDir, opts.Logger),
 	}
 	a.bodies = budget.New(opts.TransitMemory)
 	a.logs = logbook.New(opts.DataDir, opts.NodeName, &a.secrets, opts.Logger)
 	a.invoker = invoke.New(invoke.Options{Logs: a.logs, Secrets: &a.secrets, Grants: a.grants, Node: opts.NodeName, Logger: opts.Logger})
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
-	a.host = newHost(a.vault, &a.secrets, egress.New(egress.Options{Reserved: opts.reserved, Memory: a.bodies}))
-	return a, nil
+	a.broker, err = broker.New(broker.Options{
+		Vault: a.vault, Hidden: &a.secrets, Egress: egress.Options{Reserved: opts.reserved, Memory: a.bodies},
+	})
+	return a, err
 }
 
 // Options returns the completed options.
@@ -121,7 +123,7 @@ func (a *Agent) failed(err error) {
 func (a *Agent) Collectors() []prometheus.Collector {
 	return slices.Concat(
 		a.invoker.Collectors(), a.gateway.Collectors(), a.replica.Collectors(), a.logs.Collectors(),
-		[]prometheus.Collector{a.host.calls, a.host.outbound}, a.execStats.Collectors(),
+		a.broker.Collectors(), a.execStats.Collectors(),
 	)
 }
 
@@ -148,7 +150,7 @@ func (a *Agent) start() error {
 	return a.always.Up([]service.Service{
 		{Name: "data folder", Start: a.openData, Stop: a.closeData},
 		{Name: "logs", Start: a.logs.Start, Stop: a.logs.Stop},
-		{Name: "outbound requests", Stop: a.host.egress.Close},
+		{Name: "outbound requests", Stop: func() { a.broker.Close() }},
 		{Name: "executor", Start: a.startExecutor, Stop: func() { a.executor.Stop() }},
 		{Name: "catalog copy", Start: a.replica.Boot}, // from here on the node serves
 		{Name: "control API", Start: a.openControl},
@@ -170,7 +172,7 @@ func (a *Agent) openData() (err error) {
 		a.closeData()
 		return err
 	}
-	a.vault.look()
+	a.vault.Look()
 	return nil
 }
 
@@ -183,7 +185,7 @@ func (a *Agent) closeData() {
 
 func (a *Agent) startExecutor() (err error) {
 	a.executor, err = executor.New(executor.Options{
-		WorkerPath: a.opts.WorkerPath, Sandbox: a.opts.Sandbox, Logger: a.log, Logs: a.logs, Host: a.host, Metrics: a.execStats,
+		WorkerPath: a.opts.WorkerPath, Sandbox: a.opts.Sandbox, Logger: a.log, Logs: a.logs, Host: a.broker, Metrics: a.execStats,
 		IdleTimeout: a.opts.ExecutorIdle, MemoryCap: a.opts.ExecutorMemory, MaxWorkers: a.opts.ExecutorWorkers,
 	})
 	if err != nil {
@@ -245,7 +247,5 @@ func (a *Agent) self() picloud.Node {
 
 // grants are what a function may ask of this node.
 func (a *Agent) grants(function string, settings picloud.Settings, app picloud.AppConfig) any {
-	g := newGrants(function, settings, app)
-	g.tenancy = a.tenancies.of(app.App)
-	return g
+	return a.broker.Grants(function, settings, app)
 }

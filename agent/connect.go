@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/broker"
 	"github.com/picloud/picloud/agent/replica"
 	"github.com/picloud/picloud/internal/backoff"
 	"github.com/picloud/picloud/internal/credentials"
@@ -94,7 +95,8 @@ func (a *Agent) connect(ctx context.Context) {
 
 // useKeys lets functions reach the key-value store.
 func (a *Agent) useKeys() error {
-	a.host.database.Store(a.database.DB)
+	kv := a.database.KV()
+	a.broker.UseKeys(func(app string, quota picloud.KVQuota) broker.Store { return kv.Of(app, quota) })
 	return nil
 }
 
@@ -165,7 +167,7 @@ func (a *Agent) attempt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.vault.settle(ctx, d.Cluster())
+	return a.vault.Establish(ctx, d.Cluster())
 }
 
 // stopServer ends the managed server.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/broker"
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
@@ -95,7 +96,7 @@ func credentialsFinding(opts Options) Finding {
 // database can be asked.
 func keyFinding(ctx context.Context, opts Options) Finding {
 	const part = "cluster key"
-	v := newVault(opts.DataDir, slog.New(slog.DiscardHandler))
+	v := broker.NewVault(opts.DataDir, slog.New(slog.DiscardHandler))
 	path := seal.Path(opts.DataDir)
 	id, asked := clusterKeyID(ctx, opts)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && id == "" {
@@ -103,9 +104,9 @@ func keyFinding(ctx context.Context, opts Options) Finding {
 			return Finding{Part: part, State: "ok", Detail: "none here; the first node of a database makes one"}
 		}
 	}
-	v.want = id
-	v.look()
-	if _, trouble := v.state(); trouble != nil {
+	v.Expect(id)
+	v.Look()
+	if _, trouble := v.State(); trouble != nil {
 		f := finding(part, "", trouble)
 		f.Detail += "; functions that use no secrets are served"
 		return f

@@ -2,14 +2,10 @@ package agent
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"maps"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,10 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/executor/wire"
-	"github.com/picloud/picloud/internal/egress"
-	"github.com/picloud/picloud/internal/redact"
 	"github.com/picloud/picloud/internal/testdb"
 )
 
@@ -308,53 +301,4 @@ func TestCountersLoseNothing(t *testing.T) {
 	value, err := wire.Unmarshal(entry.Value)
 	require.NoError(t, err)
 	require.Equal(t, int64(clients*each), value)
-}
-
-// FuzzHostCall: arguments come from a worker, which may be hostile. Whatever
-// they are, the answer is a value or an error that was written for scripts.
-func FuzzHostCall(f *testing.F) {
-	v := newVault(f.TempDir(), slog.New(slog.DiscardHandler))
-	client := egress.New(egress.Options{})
-	f.Cleanup(client.Close)
-	h := newHost(v, new(redact.Secrets), client)
-	g := newGrants("f", picloud.Settings{}, picloud.AppConfig{App: "shop", Secrets: map[string][]byte{"TOKEN": []byte("no seal")}})
-	names := slices.Sorted(maps.Keys(h.functions))
-	for i, args := range [][]any{
-		{"https://a.example/", map[string]any{"method": "GET", "headers": []any{[]any{"a", "b"}}, "body": []byte("x"), "timeout_ms": int64(1), "redirects": int64(0), "max_body": int64(1)}},
-		{"k", int64(0), "v", int64(0)},
-		{"k", int64(0)},
-		{"k"},
-		{"k", int64(1), int64(0)},
-		{"", int64(100), ""},
-		{"k", map[string]any{"a": []any{1.5}}, int64(1000)},
-		{"TOKEN"},
-	} {
-		raw, err := wire.Marshal(args)
-		require.NoError(f, err)
-		f.Add(i, raw)
-	}
-	f.Fuzz(func(t *testing.T, which int, raw []byte) {
-		decoded, err := wire.Unmarshal(raw)
-		if err != nil {
-			return
-		}
-		args, _ := decoded.([]any)
-		name := names[uint(which)%uint(len(names))]
-		_, err = h.Call(t.Context(), executor.HostCall{App: "shop", Function: "f", Grants: g, Name: name, Args: args})
-		var known *executor.HostError
-		require.True(t, errors.As(err, &known), "%s %v: %v", name, args, err)
-		require.NotEmpty(t, known.Code)
-	})
-}
-
-// TestWithoutGrantsNothingIsDone: what has none, such as a compile run, can ask
-// for nothing.
-func TestWithoutGrantsNothingIsDone(t *testing.T) {
-	h := newHost(newVault(t.TempDir(), slog.New(slog.DiscardHandler)), new(redact.Secrets), nil)
-	for _, name := range []string{"secrets.get", "kv.get", "http.fetch", "unknown", "nope"} {
-		_, err := h.Call(t.Context(), executor.HostCall{App: "shop", Function: "f", Name: name, Args: []any{"TOKEN"}})
-		var known *executor.HostError
-		require.True(t, errors.As(err, &known), name)
-		require.Equal(t, hostUnknown, known.Code)
-	}
 }

@@ -49,7 +49,7 @@ func (a *Agent) serve(c replica.Change) {
 // and write no more log records. It comes before endpoints of an app of the same
 // name, which may belong to somebody else.
 func (a *Agent) endApp(app string) {
-	a.tenancies.end(app)
+	a.broker.EndApp(app)
 	a.logs.EndApp(app, a.invoker.NewID())
 }
 

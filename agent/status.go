@@ -52,7 +52,7 @@ func (a *Agent) Status() Status {
 	if path := a.credentials.Load(); path != nil {
 		s.Credentials = *path
 	}
-	made, trouble := a.vault.state()
+	made, trouble := a.vault.State()
 	if s.Secrets = trouble; made && trouble == nil {
 		s.ClusterKey = seal.Path(a.opts.DataDir)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -42,7 +42,7 @@ func (h *host) Sleep(time.Duration) error { return nil }
 
 func (h *host) Call(name string, args []byte) ([]byte, error) {
 	if h.asked++; h.asked > 50 {
-		return nil, &risor.HostError{Code: "host_call_limit", Message: "too many host calls"}
+		return nil, &hostcall.Error{Code: "host_call_limit", Message: "too many host calls"}
 	}
 	v, err := wire.Unmarshal(args)
 	if err != nil {
@@ -54,7 +54,7 @@ func (h *host) Call(name string, args []byte) ([]byte, error) {
 	case "secrets.get":
 		value, ok := h.secrets[list[0].(string)]
 		if !ok {
-			return nil, &risor.HostError{Code: "secret_not_found", Message: "there is no such secret"}
+			return nil, &hostcall.Error{Code: "secret_not_found", Message: "there is no such secret"}
 		}
 		answer = value
 	case "http.fetch":
@@ -80,7 +80,7 @@ func (h *host) fetch(url string, options map[string]any) (any, error) {
 		p.code = "egress_denied"
 	}
 	if p.code != "" {
-		return nil, &risor.HostError{Code: p.code, Message: "cannot fetch " + url}
+		return nil, &hostcall.Error{Code: p.code, Message: "cannot fetch " + url}
 	}
 	if p.status == 0 {
 		p.status = 200
@@ -108,7 +108,7 @@ func (h *host) kv(what string, args []any) (any, error) {
 	}
 	key := args[0].(string)
 	if key == "" || len(key) > 512 {
-		return nil, &risor.HostError{Code: "kv_invalid_key", Message: "a key is 1 to 512 bytes"}
+		return nil, &hostcall.Error{Code: "kv_invalid_key", Message: "a key is 1 to 512 bytes"}
 	}
 	e, found := h.store[key]
 	switch what {
@@ -132,7 +132,7 @@ func (h *host) kv(what string, args []any) (any, error) {
 		delete(h.store, key)
 		return found, nil
 	}
-	return nil, &risor.HostError{Code: "internal", Message: "there is no kv." + what}
+	return nil, &hostcall.Error{Code: "internal", Message: "there is no kv." + what}
 }
 
 func (h *host) list(prefix string, limit int, cursor string) any {

@@ -2,18 +2,20 @@ package executor
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 // Host does what functions ask of the agent: the broker of the host modules.
 type Host interface {
-	// Call runs one host function. It returns a value that wire.Marshal takes. A
-	// *HostError reaches the script with its code, any other error as "internal".
-	// It ends soon after ctx does, which is when the call ends or is given up.
-	Call(ctx context.Context, call HostCall) (any, error)
+	// Call runs one host function. It returns one value in the encoding of
+	// internal/value; nothing means null. The script sees a *hostcall.Error with its
+	// code, and any other error as "internal". Call returns soon after ctx ends,
+	// which is when the invocation ends or is given up. A panic of Call becomes an
+	// error of the call.
+	Call(ctx context.Context, call HostCall) ([]byte, error)
 }
 
 // HostCall is what a function asks. Who asks is known from the worker's socket.
@@ -24,15 +26,14 @@ type HostCall struct {
 	Invocation string
 	Grants     any    // of the program, as the agent gave them
 	Name       string // module and function: "kv.get"
-	Args       []any
+	Args       hostcall.Arguments
 
 	outbound *outbound // nil: unlimited
 }
 
 // Outbound takes one more of the requests to other machines that the invocation
-// may make; for redirects, since the executor takes one for each call of the
-// module http by itself. The error is a *HostError that may go to the script as
-// it is.
+// may make. The host calls it for each redirect; the executor itself takes one for
+// each call of the module http. The error is a *hostcall.Error for the script.
 func (c HostCall) Outbound() error { return c.outbound.take() }
 
 // outbound counts the outbound requests of one invocation.
@@ -45,30 +46,12 @@ func (o *outbound) take() error {
 	if o == nil || o.made.Add(1) <= o.limit {
 		return nil
 	}
-	return &HostError{hostOutbound, fmt.Sprintf("the call made its %d outbound calls, redirects included", o.limit)}
+	return hostcall.Errorf(hostcall.CodeOutboundLimit, "the call made its %d outbound calls, redirects included", o.limit)
 }
-
-// HostError is an error that a script can catch, with a stable code.
-type HostError struct {
-	Code    string
-	Message string
-}
-
-// Error implements error.
-func (e *HostError) Error() string { return e.Message }
-
-// The codes that the executor itself answers host calls with.
-const (
-	hostUnknown  = "unknown_host_function"
-	hostLimit    = "host_call_limit"
-	hostOutbound = "outbound_call_limit"
-	hostBusy     = "host_busy"
-	hostInternal = "internal"
-)
 
 // noHost has no functions.
 type noHost struct{}
 
-func (noHost) Call(_ context.Context, c HostCall) (any, error) {
-	return nil, &HostError{hostUnknown, "there is no host function " + picloud.Shorten(c.Name, 80)}
+func (noHost) Call(_ context.Context, c HostCall) ([]byte, error) {
+	return nil, hostcall.Errorf(hostcall.CodeUnknown, "there is no host function %s", picloud.Shorten(c.Name, 80))
 }

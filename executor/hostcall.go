@@ -9,28 +9,26 @@ import (
 	"sync"
 	"time"
 
+	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/wire"
 )
 
 // The bounds of host calls under way. A worker asks one thing at a time for each
 // call; what is a little over that is a race at a deadline, more is hostile.
-// Beyond the other bounds the script gets hostBusy, which it may catch.
+// Over another bound the script gets CodeBusy, which it can catch (backpressure).
 const (
 	hostSlack      = 16       // host calls over the limit of an invocation
 	hostsPerCall   = 4        // at once, of one invocation
 	hostsPerWorker = 1 << 10  // at once
 	hostsPerNode   = 4 << 10  // at once
-	hostMemory     = 64 << 20 // of all arguments on the node, decoded, in bytes
+	hostMemory     = 64 << 20 // of all arguments on the node, in bytes, with hostItem for each value
 	hostReplies    = 96 << 20 // of all large answers on the node until they are sent, in bytes
 	hostSmallReply = 16 << 10 // answers up to this are not large
 )
 
-// hostItem is about what a decoded argument takes besides its bytes.
+// hostItem is what a value within the arguments counts besides its bytes, in bytes:
+// more than a host function needs for one that it reads, such as a header field.
 const hostItem = 48
-
-// outboundPrefix is what the names of host functions begin with that are
-// outbound calls.
-const outboundPrefix = "http."
 
 // hostLoad is what the host calls under way of a node take.
 type hostLoad struct {
@@ -94,12 +92,14 @@ func (w *worker) hostCall(h wire.Header, payload []byte) error {
 	}
 	held := 0
 	if refused == nil {
-		held = len(ask.Args) + hostItem*wire.CountItems(ask.Args)
-		if !w.consults(held) {
-			refused = &HostError{hostBusy, "too many host calls are under way"}
-		} else if call.Args, err = decodeArgs(ask.Args); err != nil {
-			w.consulted(held)
-			return err
+		args, items, err := hostcall.Parse(ask.Args)
+		if err != nil {
+			return fmt.Errorf("%w: %w", wire.ErrMalformed, err)
+		}
+		if held = len(ask.Args) + hostItem*items; w.consults(held) {
+			call.Args = args.Clone()
+		} else {
+			refused = hostcall.Errorf(hostcall.CodeBusy, "too many host calls are under way")
 		}
 	}
 	reply := wire.HostReply{Seq: ask.Seq}
@@ -109,7 +109,7 @@ func (w *worker) hostCall(h wire.Header, payload []byte) error {
 			w.consulted(held)
 		}
 		if !w.exec.hosts.keep(len(reply.Value)) {
-			reply.Value, refused = nil, &HostError{hostBusy, "too many large answers are on their way"}
+			reply.Value, refused = nil, hostcall.Errorf(hostcall.CodeBusy, "too many large answers are on their way")
 		}
 		defer w.exec.hosts.sent(len(reply.Value))
 		w.exec.explain(refused, call, &reply)
@@ -141,8 +141,8 @@ func (w *worker) admitHostCall(h wire.Header, name string) (call HostCall, ctx c
 	call = HostCall{App: w.app, Function: p.Function, Version: p.Version, Invocation: fl.invoke.ID, Grants: p.Grants, Name: name}
 	switch {
 	case fl.hostCalls > p.Limits.HostCalls:
-		refused = &HostError{hostLimit, "the call made all the host calls it may make"}
-	case strings.HasPrefix(name, outboundPrefix):
+		refused = hostcall.Errorf(hostcall.CodeCallLimit, "the call made all the host calls it may make")
+	case strings.HasPrefix(name, hostcall.OutboundPrefix):
 		if fl.outbound == nil {
 			fl.outbound = &outbound{limit: int64(p.Limits.OutboundCalls)}
 		}
@@ -186,46 +186,33 @@ func (w *worker) consulted(memory int) {
 	w.consulting.Add(-1)
 }
 
-// decodeArgs decodes a list.
-func decodeArgs(encoded []byte) ([]any, error) {
-	args, err := wire.Unmarshal(encoded)
-	if err != nil {
-		return nil, err
-	}
-	list, ok := args.([]any)
-	if args != nil && !ok {
-		return nil, fmt.Errorf("host call: arguments are no list: %w", wire.ErrMalformed)
-	}
-	return list, nil
-}
-
-// consult asks the host and encodes its answer.
+// consult asks the host. It recovers the panics of host functions: arguments come
+// from scripts, and must not end the node.
 func (e *Executor) consult(ctx context.Context, call HostCall) (out []byte, err error) {
 	defer func() {
-		if r := recover(); r != nil { // the arguments are a script's
+		if r := recover(); r != nil {
 			out, err = nil, fmt.Errorf("host function panicked: %v\n%s", r, debug.Stack())
 		}
 	}()
-	value, err := e.opts.Host.Call(ctx, call)
-	if err != nil {
+	out, err = e.opts.Host.Call(ctx, call)
+	switch {
+	case err != nil:
 		return nil, err
+	case len(out) > hostcall.MaxAnswer:
+		return nil, hostcall.Errorf(hostcall.CodeInternal, "the answer is too large")
 	}
-	out, err = wire.Marshal(value)
-	if err == nil && len(out) > wire.MaxHostValue {
-		return nil, &HostError{hostInternal, "the answer is too large"}
-	}
-	return out, err
+	return out, nil
 }
 
 // explain puts an error into a reply, if there is one.
 func (e *Executor) explain(err error, call HostCall, reply *wire.HostReply) {
-	var known *HostError
+	var known *hostcall.Error
 	switch {
 	case err == nil:
 	case errors.As(err, &known):
 		reply.Code, reply.Message = known.Code, known.Message
 	default:
 		e.log.Error("host call failed", "app", call.App, "function", call.Function, "call", call.Name, "error", err)
-		reply.Code, reply.Message = hostInternal, "the host call failed"
+		reply.Code, reply.Message = hostcall.CodeInternal, "the host call failed"
 	}
 }

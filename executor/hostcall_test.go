@@ -10,15 +10,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/hostcall"
+	codec "github.com/picloud/picloud/internal/value"
 )
 
 // gated is a host that answers when it is told to.
 type gated struct{ open chan struct{} }
 
-func (g *gated) Call(ctx context.Context, _ HostCall) (any, error) {
+func (g *gated) Call(ctx context.Context, _ HostCall) ([]byte, error) {
 	select {
 	case <-g.open:
-		return int64(1), nil
+		return codec.AppendInt(nil, 1), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -84,13 +86,13 @@ func TestHostUnawaited(t *testing.T) {
 // redirecting is a host whose fetches take some more outbound calls.
 type redirecting int
 
-func (r redirecting) Call(_ context.Context, c HostCall) (any, error) {
+func (r redirecting) Call(_ context.Context, c HostCall) ([]byte, error) {
 	for range r {
 		if err := c.Outbound(); err != nil {
 			return nil, err
 		}
 	}
-	return "ok", nil
+	return codec.AppendText(nil, "ok"), nil
 }
 
 func TestOutboundCalls(t *testing.T) {
@@ -130,4 +132,15 @@ func TestHostMemory(t *testing.T) {
 	wg.Wait()
 	require.Zero(t, e.hosts.memory+e.hosts.calls)
 	require.Equal(t, pid, must(t, f, "/pid"))
+}
+
+// A panic of a host function is an error of one call, and not the end of the node.
+func TestAHostFunctionMayPanic(t *testing.T) {
+	e := &Executor{opts: Options{Host: &broker{panic: true}}}
+	answer, err := e.consult(t.Context(), HostCall{Name: "kv.get"})
+	require.Nil(t, answer)
+	require.ErrorContains(t, err, "a fault of the host")
+	require.ErrorContains(t, err, "program_test.go", "the log says where")
+	var known *hostcall.Error
+	require.NotErrorAs(t, err, &known, "scripts are told nothing of it")
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/hostcall"
+	codec "github.com/picloud/picloud/internal/value"
 )
 
 func testLogger(t *testing.T) *slog.Logger {
@@ -284,7 +286,7 @@ type broker struct {
 	panic bool
 }
 
-func (b *broker) Call(ctx context.Context, c HostCall) (any, error) {
+func (b *broker) Call(ctx context.Context, c HostCall) ([]byte, error) {
 	b.mu.Lock()
 	b.calls = append(b.calls, c)
 	err, block, trip := b.err, b.block, b.panic
@@ -296,7 +298,11 @@ func (b *broker) Call(ctx context.Context, c HostCall) (any, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return map[string]any{"key": c.Args[0]}, err
+	var get hostcall.Delete // the worker sends a key and a number
+	if readErr := get.Read(c.Args); readErr != nil && err == nil {
+		return nil, readErr
+	}
+	return codec.AppendText(codec.AppendText(codec.AppendMap(nil, 1), "key"), get.Key), err
 }
 
 func TestHostCalls(t *testing.T) {
@@ -309,10 +315,12 @@ func TestHostCalls(t *testing.T) {
 	e = launch(t, func(o *testOptions) { o.Host = host })
 	f = function(e, "shop", "f", func(l *picloud.Limits) { l.HostCalls = 2 })
 	require.Equal(t, "1  map[key:k];2  map[key:k];3 host_call_limit <nil>", must(t, f, "/host/3"))
-	require.Equal(t, HostCall{"shop", "f", 1, "call-1", nil, "kv.get", []any{"k", int64(1)}, nil}, host.calls[1])
+	args, _, err := hostcall.Parse(hostcall.Delete{Key: "k", Version: 1}.Append(nil))
+	require.NoError(t, err)
+	require.Equal(t, HostCall{"shop", "f", 1, "call-1", nil, "kv.get", args, nil}, host.calls[1])
 	host.err = errors.New("broken")
 	require.Equal(t, "1 internal <nil>", must(t, f, "/host/1"))
-	host.err = fmt.Errorf("wrapped: %w", &HostError{"kv_conflict", "no"})
+	host.err = fmt.Errorf("wrapped: %w", hostcall.Errorf("kv_conflict", "no"))
 	require.Equal(t, "1 kv_conflict <nil>", must(t, f, "/host/1"))
 
 	host.err, host.panic = nil, true
@@ -321,7 +329,7 @@ func TestHostCalls(t *testing.T) {
 
 	// A host call ends with its call.
 	host.block = true
-	_, err := f.Invoke(context.Background(), &Call{Path: "/host/1", Deadline: time.Now().Add(50 * time.Millisecond)})
+	_, err = f.Invoke(context.Background(), &Call{Path: "/host/1", Deadline: time.Now().Add(50 * time.Millisecond)})
 	require.Equal(t, picloud.CodeFunctionTimeout, picloud.CodeOf(err))
 	eventually(t, "no call left", func() bool { return e.live("shop").busy.Load() == 0 })
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/sandbox"
 	"github.com/picloud/picloud/executor/spawn"
 	"github.com/picloud/picloud/executor/wire"
@@ -72,7 +73,7 @@ func (w *worker) admit(h wire.Header) (limit int, err error) {
 	case wire.TypeLog:
 		return wire.MaxLogMessage + wire.MaxLogFields + 64, nil
 	case wire.TypeHostCall:
-		return wire.MaxHostArgs, nil
+		return hostcall.MaxArguments, nil
 	}
 	// A little more than the limit, so that a body that is just over it is told
 	// to the caller instead of ending the worker.

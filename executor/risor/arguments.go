@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 // maxText bounds what a function of the host makes of its arguments, in bytes.
@@ -36,7 +38,7 @@ func (f *Function) object(module string, self object.Object) object.Object {
 	}
 	return object.NewBuiltin(name, func(ctx context.Context, values ...object.Object) (object.Object, error) {
 		if len(values) < least || len(values) > most {
-			return nil, &HostError{"invalid_arguments", fmt.Sprintf("%s: got %d arguments: %s", name, len(values), f.Signature(module))}
+			return nil, hostcall.Errorf(hostcall.CodeInvalidArguments, "%s: got %d arguments: %s", name, len(values), f.Signature(module))
 		}
 		a := arguments{ctx: ctx, module: module, fn: f, self: self, values: values}
 		v, err := f.call(&a)
@@ -62,7 +64,7 @@ func (a *arguments) invalid(message string) error {
 		if a.fn != nil {
 			message = fmt.Sprintf("%s.%s: %s: %s", a.module, a.fn.Name, message, a.fn.Signature(a.module))
 		}
-		a.fault = &HostError{"invalid_arguments", message}
+		a.fault = hostcall.Errorf(hostcall.CodeInvalidArguments, "%s", message)
 	}
 	return a.fault
 }
@@ -289,5 +291,5 @@ func (a *arguments) chunks(data []byte, do func([]byte)) error {
 
 // textTooLarge refuses to make a text over the bound.
 func textTooLarge(what string) error {
-	return &HostError{"too_large", fmt.Sprintf("%s would have more than %d MiB", what, maxText>>20)}
+	return hostcall.Errorf("too_large", "%s would have more than %d MiB", what, maxText>>20)
 }

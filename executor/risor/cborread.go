@@ -7,9 +7,24 @@ import (
 	"strings"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/internal/value"
 )
 
 var errCBOR = errors.New("the answer is malformed")
+
+// The major types of CBOR (RFC 8949) that values use.
+const (
+	cborUint  = 0 << 5
+	cborNeg   = 1 << 5
+	cborBytes = 2 << 5
+	cborText  = 3 << 5
+	cborArray = 4 << 5
+	cborMap   = 5 << 5
+	cborFalse = 0xf4
+	cborTrue  = 0xf5
+	cborNull  = 0xf6
+)
 
 // cborReader decodes answers of the host into objects, without reflection and
 // without copying bytes.
@@ -36,7 +51,7 @@ func (r *cborReader) value(depth int) (object.Object, error) {
 	if depth > 32 || len(r.b) == 0 {
 		return nil, errCBOR
 	}
-	first := r.b[0]
+	first, whole := r.b[0], r.b
 	n, ok := r.head()
 	if !ok {
 		return nil, errCBOR
@@ -72,12 +87,9 @@ func (r *cborReader) value(depth int) (object.Object, error) {
 		return object.True, nil
 	case cborNull:
 		return object.Nil, nil
-	case cborHalf:
-		return object.NewFloat(half(uint16(n))), nil
-	case cborSingle:
-		return object.NewFloat(float64(math.Float32frombits(uint32(n)))), nil
-	case cborFloat:
-		return object.NewFloat(math.Float64frombits(n)), nil
+	}
+	if f, ok := value.Item(whole[:len(whole)-len(r.b)]).Float(); ok {
+		return object.NewFloat(f), nil
 	}
 	return nil, errCBOR
 }
@@ -132,24 +144,4 @@ func (r *cborReader) dict(n uint64, depth int) (object.Object, error) {
 		}
 	}
 	return object.NewMap(items), nil
-}
-
-// half widens a number of 16 bits, which is how the agent sends those that fit.
-func half(bits uint16) float64 {
-	mantissa, exponent := float64(bits&0x3ff), int(bits>>10&0x1f)
-	var f float64
-	switch exponent {
-	case 0:
-		f = math.Ldexp(mantissa, -24)
-	case 31:
-		if f = math.Inf(1); mantissa != 0 {
-			f = math.NaN()
-		}
-	default:
-		f = math.Ldexp(mantissa+1024, exponent-25)
-	}
-	if bits&0x8000 != 0 {
-		f = -f
-	}
-	return f
 }

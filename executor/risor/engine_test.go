@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 	"github.com/stretchr/testify/require"
 
+	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -296,23 +298,39 @@ function handle(req) { let math = 1; return [log, list(2), json, math, keys({a: 
 	require.Equal(t, `["mine",2,5,1,["a"]]`, string(call.Response.Body))
 }
 
+// kept is a value as the node keeps it.
+func kept(v object.Object) []byte {
+	e := &cborEncoder{limit: hostcall.MaxArguments}
+	e.value(v, 0)
+	return e.buf
+}
+
 func TestHostCalls(t *testing.T) {
 	host := &recorder{answer: map[string]any{"n": int64(1), "l": []any{"x", 1.5, true, nil, []byte("b")}}}
 	call := newCall()
 	call.Host = host
-	v, err := hostCall(call, "kv.get", fromHost("key"), fromHost([]any{int64(-5), []byte("b")}))
+	v, err := hostCall(call, "kv.get", hostcall.Set{Key: "key", Value: kept(fromHost([]any{int64(-5), []byte("b")}))})
 	require.NoError(t, err)
 	require.Equal(t, `{"l": ["x", 1.5, true, null, bytes("b")], "n": 1}`, v.Inspect())
-	require.Equal(t, []string{"kv.get[key [-5 [98]]]"}, host.calls)
+	require.Equal(t, []string{"kv.get[key [-5 [98]] 0]"}, host.calls)
 
-	host.err = &HostError{"kv_quota", "full"}
-	_, err = hostCall(call, "kv.set")
+	host.err = hostcall.Errorf("kv_quota", "full")
+	_, err = hostCall(call, "kv.set", hostcall.Set{Value: kept(object.Nil)})
 	require.Equal(t, host.err, err)
 
-	_, err = hostCall(call, "kv.set", environment()["len"]())
-	require.ErrorContains(t, err, "kv.set: an argument is not data")
-	_, err = hostCall(call, "kv.set", fromHost(strings.Repeat("x", wire.MaxHostArgs+1)))
+	wrong := func(v object.Object) error {
+		a := &arguments{values: []object.Object{v}}
+		a.encoded("kv.set", 0)
+		_, err := a.ask("kv.set", hostcall.Set{})
+		return err
+	}
+	require.ErrorContains(t, wrong(environment()["len"]()), "kv.set: an argument is not data")
+	require.ErrorContains(t, wrong(fromHost(strings.Repeat("x", hostcall.MaxArguments+1))), "more than")
+	_, err = hostCall(call, "kv.get", hostcall.Get{Key: "\xff"})
+	require.ErrorContains(t, err, "kv.get: an argument is not data")
+	_, err = hostCall(call, "http.fetch", hostcall.Fetch{Body: make([]byte, hostcall.MaxArguments)})
 	require.ErrorContains(t, err, "more than")
+	require.Len(t, host.calls, 2, "the node is not asked")
 }
 
 func TestRegexpsAreKept(t *testing.T) {

@@ -15,23 +15,11 @@ type Host interface {
 	// empty; they are the host's only until it returns.
 	Log(level wire.Level, message string, fields []byte)
 	// Call asks for a function of the host and waits for its answer. Args is a
-	// CBOR list, the value is CBOR too. Errors that are *HostError have a code.
+	// CBOR list, the value is CBOR too. An error that is a *hostcall.Error has a code.
 	Call(name string, args []byte) (value []byte, err error)
 	// Sleep waits, at most until the call ends.
 	Sleep(d time.Duration) error
 }
-
-// HostError is an error that a script can catch and tell by its code.
-type HostError struct {
-	Code    string // stable: "json_invalid"
-	Message string
-}
-
-// Error implements error.
-func (e *HostError) Error() string { return e.Message }
-
-// ErrorCode implements vm.Coded.
-func (e *HostError) ErrorCode() string { return e.Code }
 
 // Call is one call of a handler. The zero value of an optional field is named
 // with it.

@@ -1,59 +1,78 @@
 package risor
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 
-	"github.com/picloud/picloud/executor/wire"
+	"github.com/picloud/picloud/executor/hostcall"
+	"github.com/picloud/picloud/internal/value"
 )
 
-// hostCall asks the host for a function by its full name, with and for values.
-func hostCall(c *Call, name string, args ...object.Object) (object.Object, error) {
-	e := &cborEncoder{limit: wire.MaxHostArgs}
-	e.head(cborArray, uint64(len(args)))
-	for _, arg := range args {
-		e.value(arg, 0)
+// question is a host call with its arguments, such as a hostcall.Set.
+type question interface {
+	// Append writes the arguments.
+	Append(dst []byte) []byte
+}
+
+// ask asks the host, unless an argument was wrong.
+func (a *arguments) ask(name string, q question) (object.Object, error) {
+	if a.fault != nil {
+		return nil, a.fault
 	}
-	kv := strings.HasPrefix(name, "kv.")
-	switch {
-	case e.full:
-		code := "invalid_arguments"
-		if kv {
-			code = "kv_value_too_large"
-		}
-		return nil, &HostError{code, fmt.Sprintf("%s: the arguments have more than %d bytes", name, wire.MaxHostArgs)}
-	case e.strict:
-		code := "invalid_arguments"
-		if kv {
-			code = "kv_invalid_value"
-		}
-		return nil, &HostError{code, fmt.Sprintf("%s: an argument is not data, is text that is not UTF-8, or is too deep or too long", name)}
+	return hostCall(callOf(a.ctx), name, q)
+}
+
+// hostCall asks the host for a call.
+func hostCall(c *Call, name string, q question) (object.Object, error) {
+	// The worker checks its arguments as the node does: the node ends a worker whose
+	// arguments are malformed.
+	args := q.Append(nil)
+	if len(args) > hostcall.MaxArguments {
+		return nil, argumentsTooLarge(name)
 	}
-	value, err := c.Host.Call(name, e.buf)
+	if _, err := value.Check(args); err != nil {
+		return nil, argumentsNotData(name)
+	}
+	answer, err := c.Host.Call(name, args)
 	if err != nil {
 		return nil, err
 	}
-	v, err := readCBOR(value)
+	v, err := readCBOR(answer)
 	if err != nil {
-		return nil, &HostError{"internal", fmt.Sprintf("%s: %v", name, err)}
+		return nil, hostcall.Errorf(hostcall.CodeInternal, "%s: %v", name, err)
 	}
 	return v, nil
 }
 
-// ask is hostCall for a function of a module, by its own name, unless its
-// arguments are wrong.
-func (a *arguments) ask(args ...object.Object) (object.Object, error) {
-	return a.askFor(a.module+"."+a.fn.Name, args...)
+// encoded is the argument at i in the form in which the node keeps it.
+func (a *arguments) encoded(name string, i int) value.Item {
+	e := &cborEncoder{limit: hostcall.MaxArguments}
+	e.value(a.values[i], 0)
+	switch {
+	case a.fault != nil:
+	case e.full:
+		a.fault = argumentsTooLarge(name)
+	case e.strict:
+		a.fault = argumentsNotData(name)
+	}
+	return e.buf
 }
 
-// askFor is ask for a function of another name.
-func (a *arguments) askFor(name string, args ...object.Object) (object.Object, error) {
-	if a.fault != nil {
-		return nil, a.fault
+func argumentsTooLarge(name string) error {
+	code := hostcall.CodeInvalidArguments
+	if strings.HasPrefix(name, hostcall.KVPrefix) {
+		code = hostcall.CodeKVTooLarge
 	}
-	return hostCall(callOf(a.ctx), name, args...)
+	return hostcall.Errorf(code, "%s: the arguments have more than %d bytes", name, hostcall.MaxArguments)
+}
+
+func argumentsNotData(name string) error {
+	code := hostcall.CodeInvalidArguments
+	if strings.HasPrefix(name, hostcall.KVPrefix) {
+		code = hostcall.CodeKVInvalidValue
+	}
+	return hostcall.Errorf(code, "%s: an argument is not data, is text that is not UTF-8, or is too deep or too long", name)
 }
 
 // item reads a field of what the host answered; null if it has none.

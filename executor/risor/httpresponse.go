@@ -7,6 +7,7 @@ import (
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 
+	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -124,7 +125,7 @@ func makeResponseType() *Type {
 				call: func(a *arguments) (object.Object, error) {
 					body := a.self.(*response).body().Value()
 					if !utf8.Valid(body) {
-						return nil, &HostError{"invalid_utf8", "the body of the answer is not UTF-8; its bytes are in body"}
+						return nil, hostcall.Errorf("invalid_utf8", "the body of the answer is not UTF-8; its bytes are in body")
 					}
 					return object.NewString(string(body)), nil
 				},

@@ -9,6 +9,8 @@ import (
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 func valid(s string) bool { return utf8.ValidString(s) }
@@ -60,7 +62,7 @@ func TestReadBrokenJSON(t *testing.T) {
 		`"\`: "it ends in a string", strings.Repeat("[", 100_000): "nested more than 500 deep", `{"a":1`: "it ends before ',' or '}'",
 	} {
 		_, err := readJSON(text)
-		var e *HostError
+		var e *hostcall.Error
 		require.ErrorAs(t, err, &e, text)
 		require.Equal(t, "json_invalid", e.Code)
 		require.Contains(t, e.Message, want, text)

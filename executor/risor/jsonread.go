@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 // jsonReader reads one JSON text (RFC 8259): integers that fit become ints, all
@@ -303,5 +305,5 @@ func (r *jsonReader[T]) fail(format string, args ...any) error {
 	before := string(r.src[:min(r.pos, len(r.src))])
 	line := 1 + strings.Count(before, "\n")
 	column := len(before) - strings.LastIndexByte(before, '\n')
-	return &HostError{"json_invalid", fmt.Sprintf("invalid JSON at %d:%d: ", line, column) + fmt.Sprintf(format, args...)}
+	return hostcall.Errorf("json_invalid", "invalid JSON at %d:%d: %s", line, column, fmt.Sprintf(format, args...))
 }

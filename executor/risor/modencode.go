@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 func base64Module() Module {
@@ -46,7 +48,7 @@ func base64Module() Module {
 					b := make([]byte, coding.DecodedLen(len(text))+3)
 					n, err := coding.WithPadding(base64.NoPadding).Decode(b, text)
 					if err != nil {
-						return nil, &HostError{"base64_invalid", err.Error()}
+						return nil, hostcall.Errorf("base64_invalid", "%s", err.Error())
 					}
 					return object.NewBytes(b[:n:n]), nil
 				},
@@ -98,7 +100,7 @@ func hexModule() Module {
 					text := a.data(0)
 					b := make([]byte, len(text)/2)
 					if _, err := hex.Decode(b, text); err != nil {
-						return nil, &HostError{"hex_invalid", err.Error()}
+						return nil, hostcall.Errorf("hex_invalid", "%s", err.Error())
 					}
 					return object.NewBytes(b), nil
 				},

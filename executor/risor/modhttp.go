@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 var fetchFaults = []Fault{
@@ -18,14 +20,11 @@ var fetchFaults = []Fault{
 	{"http_redirects", "more redirects than allowed"},
 	{"http_busy", "the app has too many requests under way"},
 	{"http_failed", "the exchange broke in another way"},
-	{"outbound_call_limit", "the call made its `outbound_calls`"},
+	{hostcall.CodeOutboundLimit, "the call made its `outbound_calls`"},
 }
 
 const fetchOptions = " Options: `method`, `headers` (a map; a list as value repeats a header), `body` (string or bytes) or `json` (any data), `timeout` (a duration, default 10 s and at most what is left of the call), " +
 	"`redirects` (how many to follow, at most 20, default 5; 0: the redirect itself is the answer), `max_body` (bytes of the answer, default 8 MiB, at most 12 MiB)."
-
-// maxAnswer bounds the option max_body, in bytes.
-const maxAnswer = 12 << 20
 
 func httpModule() Module {
 	url := Arg{Name: "url", Type: "string"}
@@ -65,37 +64,29 @@ func httpModule() Module {
 // fetch sends a request. The body is that of http.post; nil: see the options.
 func fetch(a *arguments, method string, body object.Object, at int) (object.Object, error) {
 	o := a.options(at, "method", "headers", "body", "json", "timeout", "redirects", "max_body")
-	request := map[string]object.Object{}
-	if m := o.text("method", method); m != "" {
-		request["method"] = object.NewString(m)
-	}
-	headers, typed := o.headers()
-	contentType := o.body(request, body)
+	request := hostcall.Fetch{URL: a.text(0), Method: o.text("method", method), Timeout: o.duration("timeout")}
+	header, typed := o.headers()
+	content, contentType := o.body(body)
 	if contentType != "" && !typed {
-		headers = append(headers, object.NewStringList([]string{"content-type", contentType}))
+		header = append(header, hostcall.Field{Name: "content-type", Value: contentType})
 	}
-	if len(headers) > 0 {
-		request["headers"] = object.NewList(headers)
-	}
-	if d := o.duration("timeout"); d > 0 {
-		request["timeout_ms"] = object.NewInt(d.Milliseconds())
-	}
+	request.Header, request.Body = header, content
 	if _, ok := o.get("redirects"); ok {
-		request["redirects"] = object.NewInt(o.int("redirects", 0, 0, 20))
+		request.Redirects = hostcall.Redirects{Given: true, Count: int(o.int("redirects", 0, 0, hostcall.MaxRedirects))}
 	}
 	if _, ok := o.get("max_body"); ok {
-		request["max_body"] = object.NewInt(o.int("max_body", 0, 1, maxAnswer))
+		request.MaxBody = o.int("max_body", 0, 1, hostcall.MaxBody)
 	}
-	v, err := a.askFor("http.fetch", object.NewString(a.text(0)), object.NewMap(request))
+	v, err := a.ask(hostcall.HTTPFetch, request)
 	if err != nil {
 		return nil, err
 	}
 	return newResponse(v), nil
 }
 
-// body puts the body into the request and tells what it is when that is not for
-// the script to know.
-func (o options) body(request map[string]object.Object, body object.Object) (contentType string) {
+// body returns the body of the request, and its content type when the script need
+// not name one.
+func (o options) body(body object.Object) (content []byte, contentType string) {
 	given := 0
 	if body != nil {
 		given++
@@ -116,33 +107,30 @@ func (o options) body(request map[string]object.Object, body object.Object) (con
 	}
 	if given > 1 {
 		_ = o.invalid("more than one body")
-		return ""
+		return nil, ""
 	}
 	switch b := body.(type) {
 	case nil:
-		return ""
+		return nil, ""
 	case *object.Bytes:
 		if !ok {
-			request["body"] = b
-			return ""
+			return b.Value(), ""
 		}
 	case *object.String:
 		if !ok {
-			request["body"] = object.NewBytes([]byte(b.Value()))
-			return ""
+			return []byte(b.Value()), ""
 		}
 	}
 	w := jsonWriter{limit: maxJSONText}
 	if err := w.value(body, 0); err != nil {
 		_ = o.invalid("the body has no form in JSON: " + err.Error())
-		return ""
+		return nil, ""
 	}
-	request["body"] = object.NewBytes(w.buf)
-	return typeJSON
+	return w.buf, typeJSON
 }
 
 // headers reads the option of that name, and whether it has a content type.
-func (o options) headers() (pairs []object.Object, typed bool) {
+func (o options) headers() (header []hostcall.Field, typed bool) {
 	v, ok := o.get("headers")
 	if !ok {
 		return nil, false
@@ -162,9 +150,9 @@ func (o options) headers() (pairs []object.Object, typed bool) {
 			if !ok {
 				_ = o.invalid(fmt.Sprintf("header %q is a string without line breaks, a number or a list of them, not %s", shorten(name, 80), show(value)))
 			}
-			pairs = append(pairs, object.NewStringList([]string{name, text}))
+			header = append(header, hostcall.Field{Name: name, Value: text})
 		}
 		typed = typed || strings.EqualFold(name, "content-type")
 	}
-	return pairs, typed
+	return header, typed
 }

@@ -2,10 +2,11 @@ package risor
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 // maxJSONText bounds what json.stringify makes, in bytes.
@@ -62,9 +63,9 @@ func stringify(a *arguments) (object.Object, error) {
 	var e *jsonError
 	switch {
 	case errors.As(err, &e):
-		return nil, &HostError{"json_unsupported", "value" + e.path + ": " + e.reason}
+		return nil, hostcall.Errorf("json_unsupported", "value%s: %s", e.path, e.reason)
 	case err != nil || len(w.buf) > maxJSONText:
-		return nil, &HostError{"json_too_large", fmt.Sprintf("the JSON has more than %d bytes", maxJSONText)}
+		return nil, hostcall.Errorf("json_too_large", "the JSON has more than %d bytes", maxJSONText)
 	}
 	return object.NewString(string(w.buf)), nil
 }

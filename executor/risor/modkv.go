@@ -1,19 +1,23 @@
 package risor
 
 import (
+	"time"
+
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 // The errors of the key-value store.
 var (
-	kvUnavailable = Fault{"kv_unavailable", "the database cannot be reached"}
-	kvInvalidKey  = Fault{"kv_invalid_key", "the key is not 1 to 512 bytes of UTF-8 without NUL"}
-	kvFull        = Fault{"kv_quota", "the app's store is full, see `picloud app set`"}
+	kvUnavailable = Fault{hostcall.CodeKVUnavailable, "the database cannot be reached"}
+	kvInvalidKey  = Fault{hostcall.CodeKVInvalidKey, "the key is not 1 to 512 bytes of UTF-8 without NUL"}
+	kvFull        = Fault{hostcall.CodeKVQuota, "the app's store is full, see `picloud app set`"}
 	kvWrites      = []Fault{
 		kvInvalidKey,
-		{"kv_invalid_value", "the value is not data (null, bool, number, string, bytes, list or map of these), or too deep"},
-		{"kv_value_too_large", "the value has more than 256 KiB"},
-		{"kv_quota", "the app's store is full, see `picloud app set`"},
+		{hostcall.CodeKVInvalidValue, "the value is not data (null, bool, number, string, bytes, list or map of these), or too deep"},
+		{hostcall.CodeKVTooLarge, "the value has more than 256 KiB"},
+		{hostcall.CodeKVQuota, "the app's store is full, see `picloud app set`"},
 		kvUnavailable,
 	}
 )
@@ -42,7 +46,7 @@ func kvModule() Module {
 				Errors:  []Fault{kvInvalidKey, kvUnavailable},
 				Example: example(`let version = kv.set("light", "on")`, `kv.entry("light").value                // → "on"`, `kv.entry("light").version == version   // → true`, `kv.entry("nothing")                    // → null`),
 				call: func(a *arguments) (object.Object, error) {
-					return a.askFor("kv.get", object.NewString(a.text(0)))
+					return a.ask(hostcall.KVGet, hostcall.Get{Key: a.text(0)})
 				},
 			},
 			{
@@ -51,7 +55,7 @@ func kvModule() Module {
 				Errors:  kvWrites,
 				Example: example(`kv.set("session:1", {user: 7}, {ttl: "30m"}) > 0   // → true`, `kv.set("", 1)                                      // → error kv_invalid_key`),
 				call: func(a *arguments) (object.Object, error) {
-					return a.ask(object.NewString(a.text(0)), a.values[1], a.ttl(2))
+					return a.ask(hostcall.KVSet, hostcall.Set{Key: a.text(0), Value: a.encoded(hostcall.KVSet, 1), TTL: a.ttl(2)})
 				},
 			},
 			{
@@ -67,11 +71,11 @@ func kvModule() Module {
 				Name: "incr", Args: []Arg{key, {Name: "by", Type: "int", Optional: true}, options}, Returns: "int",
 				Doc: "Add to a whole number, by default 1, in one step that no other call can come between. Returns the sum. A missing key counts as 0; " +
 					"the `ttl` of the options counts from when the key is made.",
-				Errors: []Fault{{"kv_not_a_number", "the key has a value that is no int"}, {"kv_overflow", "the sum does not fit into 64 bits"}, kvInvalidKey, kvFull, kvUnavailable},
+				Errors: []Fault{{hostcall.CodeKVNotANumber, "the key has a value that is no int"}, {hostcall.CodeKVOverflow, "the sum does not fit into 64 bits"}, kvInvalidKey, kvFull, kvUnavailable},
 				Example: example(`kv.incr("hits")                     // → 1`, `kv.incr("hits", 10)                 // → 11`, `kv.incr("hits", -1, {ttl: "1d"})    // → 10`,
 					`kv.set("name", "Ada")`, `kv.incr("name")                     // → error kv_not_a_number`),
 				call: func(a *arguments) (object.Object, error) {
-					return a.ask(object.NewString(a.text(0)), object.NewInt(a.int(1, 1)), a.ttl(2))
+					return a.ask(hostcall.KVIncr, hostcall.Incr{Key: a.text(0), By: a.int(1, 1), TTL: a.ttl(2)})
 				},
 			},
 			{
@@ -84,7 +88,7 @@ func kvModule() Module {
 					if version < 0 {
 						return nil, a.wrong(1, "a version")
 					}
-					return a.ask(object.NewString(a.text(0)), object.NewInt(version))
+					return a.ask(hostcall.KVDelete, hostcall.Delete{Key: a.text(0), Version: version})
 				},
 			},
 			{
@@ -101,13 +105,11 @@ func kvModule() Module {
 	}
 }
 
-// ttl reads the option of the argument at i, for the host in milliseconds.
-func (a *arguments) ttl(i int) object.Object {
-	return object.NewInt(a.options(i, "ttl").duration("ttl").Milliseconds())
-}
+// ttl reads the option of the argument at i.
+func (a *arguments) ttl(i int) time.Duration { return a.options(i, "ttl").duration("ttl") }
 
 func kvGet(a *arguments) (object.Object, error) {
-	entry, err := a.ask(object.NewString(a.text(0)))
+	entry, err := a.ask(hostcall.KVGet, hostcall.Get{Key: a.text(0)})
 	switch {
 	case err != nil:
 		return nil, err
@@ -124,7 +126,7 @@ func kvCAS(a *arguments) (object.Object, error) {
 	if version < 0 || !a.has(1) {
 		return nil, a.wrong(1, "a version")
 	}
-	v, err := a.ask(object.NewString(a.text(0)), object.NewInt(version), a.values[2], a.ttl(3))
+	v, err := a.ask(hostcall.KVCAS, hostcall.CAS{Key: a.text(0), Version: version, Value: a.encoded(hostcall.KVCAS, 2), TTL: a.ttl(3)})
 	if n, ok := v.(*object.Int); err == nil && ok && n.Value() == 0 {
 		return object.False, nil
 	}
@@ -133,5 +135,7 @@ func kvCAS(a *arguments) (object.Object, error) {
 
 func kvList(a *arguments) (object.Object, error) {
 	o := a.options(0, "prefix", "limit", "cursor")
-	return a.ask(object.NewString(o.text("prefix", "")), object.NewInt(o.int("limit", 100, 1, 1000)), object.NewString(o.text("cursor", "")))
+	return a.ask(hostcall.KVList, hostcall.List{
+		Prefix: o.text("prefix", ""), Limit: int(o.int("limit", 100, 1, hostcall.MaxListed)), Cursor: o.text("cursor", ""),
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 
 	"github.com/picloud/picloud/executor/wire"
+	"github.com/picloud/picloud/internal/value"
 )
 
 func logModule() Module {
@@ -53,13 +54,13 @@ func logFields(v object.Object) []byte {
 	case *object.Map:
 		e.value(v, 0)
 	default:
-		e.head(cborMap, 1)
+		e.buf = value.AppendMap(e.buf, 1)
 		e.text("value")
 		e.value(v, 0)
 	}
 	if e.full {
 		e = &cborEncoder{limit: wire.MaxLogFields}
-		e.head(cborMap, 1)
+		e.buf = value.AppendMap(e.buf, 1)
 		e.text("fields")
 		e.text(fmt.Sprintf("dropped: over %d bytes", wire.MaxLogFields))
 	}

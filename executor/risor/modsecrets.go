@@ -1,6 +1,10 @@
 package risor
 
-import "github.com/deepnoodle-ai/risor/v2/pkg/object"
+import (
+	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/hostcall"
+)
 
 func secretsModule() Module {
 	return Module{
@@ -10,11 +14,13 @@ func secretsModule() Module {
 			Name: "get", Args: []Arg{{Name: "name", Type: "string"}}, Returns: "string|bytes",
 			Doc: "The value of a secret: a string, or bytes when it is not UTF-8. It is asked for in a handler, each time.",
 			Errors: []Fault{
-				{"secret_not_found", "there is none of the name, or the function may not read it"},
-				{"secret_unavailable", "the node does not have the cluster's key, or cannot open the secret"},
+				{hostcall.CodeSecretNotFound, "there is none of the name, or the function may not read it"},
+				{hostcall.CodeSecretUnavailable, "the node does not have the cluster's key, or cannot open the secret"},
 			},
 			Example: example(`secrets.get("API_KEY")   // → "s3cret"`, `secrets.get("OTHER")     // → error secret_not_found`),
-			call:    func(a *arguments) (object.Object, error) { return a.ask(object.NewString(a.text(0))) },
+			call: func(a *arguments) (object.Object, error) {
+				return a.ask(hostcall.SecretsGet, hostcall.Secret{Name: a.text(0)})
+			},
 		}},
 	}
 }

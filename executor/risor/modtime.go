@@ -1,11 +1,12 @@
 package risor
 
 import (
-	"fmt"
 	"math"
 	"time"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 var (
@@ -102,7 +103,7 @@ func (a *arguments) at(t time.Time, zone string) (object.Object, error) {
 // timeValue refuses years that have no form in RFC 3339.
 func timeValue(t time.Time) (object.Object, error) {
 	if year := t.Year(); year < 1 || year > 9999 {
-		return nil, &HostError{"time_invalid", "the time is outside of the years 1 to 9999"}
+		return nil, hostcall.Errorf("time_invalid", "the time is outside of the years 1 to 9999")
 	}
 	return &moment{t: t}, nil
 }
@@ -127,16 +128,16 @@ func parseTime(a *arguments) (object.Object, error) {
 		form = time.DateOnly
 	}
 	if len(text) > 200 || len(form) > 200 {
-		return nil, &HostError{"time_invalid", "the text or the layout is too long to be a time"}
+		return nil, hostcall.Errorf("time_invalid", "the text or the layout is too long to be a time")
 	}
 	t, err := time.ParseInLocation(form, text, place)
 	if err != nil {
-		return nil, &HostError{"time_invalid", shorten(err.Error(), 300)}
+		return nil, hostcall.Errorf("time_invalid", "%s", shorten(err.Error(), 300))
 	}
 	if name, offset := t.Zone(); t.Location() != place && offset == 0 {
 		// Go takes any abbreviation that the zone does not have for UTC.
 		if name != "" && name != "UTC" && name != "GMT" {
-			return nil, &HostError{"time_invalid", fmt.Sprintf("the zone does not know %s; name the zone, or write the offset", shorten(name, 20))}
+			return nil, hostcall.Errorf("time_invalid", "the zone does not know %s; name the zone, or write the offset", shorten(name, 20))
 		}
 		t = t.UTC()
 	}
@@ -151,7 +152,7 @@ func unixTime(a *arguments) (object.Object, error) {
 		t = time.Unix(min(max(v.Value(), -most), most), 0)
 	case *object.Float:
 		if f := v.Value(); math.IsNaN(f) || math.Abs(f) > most {
-			return nil, &HostError{"time_invalid", "the time is outside of the years 1 to 9999"}
+			return nil, hostcall.Errorf("time_invalid", "the time is outside of the years 1 to 9999")
 		}
 		whole, part := math.Modf(v.Value())
 		t = time.Unix(int64(whole), int64(math.Round(part*1e6))*1000)
@@ -172,11 +173,11 @@ func dateTime(a *arguments) (object.Object, error) {
 	case a.fault != nil:
 		return nil, a.fault
 	case year < 1 || year > 9999 || month < 1 || month > 12 || day < 1 || day > 31:
-		return nil, &HostError{"time_invalid", "there is no such date"}
+		return nil, hostcall.Errorf("time_invalid", "there is no such date")
 	}
 	t := time.Date(int(year), time.Month(month), int(day), int(hour), int(minute), int(second), 0, place)
 	if t.Day() != int(day) {
-		return nil, &HostError{"time_invalid", "the month has fewer days"}
+		return nil, hostcall.Errorf("time_invalid", "the month has fewer days")
 	}
 	return timeValue(t)
 }

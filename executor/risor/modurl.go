@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 // maxURL bounds what is taken apart as a URL, in bytes.
@@ -70,7 +72,7 @@ func urlModule() Module {
 				call: func(a *arguments) (object.Object, error) {
 					s, err := url.PathUnescape(a.text(0))
 					if err != nil || !utf8.ValidString(s) {
-						return nil, &HostError{"url_invalid", "the text is not escaped well"}
+						return nil, hostcall.Errorf("url_invalid", "the text is not escaped well")
 					}
 					return object.NewString(s), nil
 				},
@@ -98,11 +100,11 @@ func urlModule() Module {
 func (a *arguments) url(i int) (*url.URL, error) {
 	s := a.text(i)
 	if len(s) > maxURL {
-		return nil, &HostError{"url_invalid", fmt.Sprintf("a URL has at most %d bytes", maxURL)}
+		return nil, hostcall.Errorf("url_invalid", "a URL has at most %d bytes", maxURL)
 	}
 	u, err := url.Parse(s)
 	if err != nil {
-		return nil, &HostError{"url_invalid", shorten(strings.ToValidUTF8(err.Error(), "�"), 300)}
+		return nil, hostcall.Errorf("url_invalid", "%s", shorten(strings.ToValidUTF8(err.Error(), "�"), 300))
 	}
 	return u, nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -49,7 +50,7 @@ func (n *node) Call(name string, args []byte) ([]byte, error) {
 	switch name {
 	case "secrets.get":
 		if list[0] != "API_KEY" {
-			return nil, &HostError{"secret_not_found", "there is no such secret"}
+			return nil, hostcall.Errorf("secret_not_found", "there is no such secret")
 		}
 		answer = "s3cret"
 	case "http.fetch":
@@ -67,7 +68,7 @@ func (n *node) fetch(url string, o map[string]any) (any, error) {
 	const site = "https://api.example.org"
 	path, ok := strings.CutPrefix(url, site)
 	if !ok {
-		return nil, &HostError{"egress_denied", "the function may not call " + url}
+		return nil, hostcall.Errorf("egress_denied", "the function may not call %s", url)
 	}
 	status, body := 404, []byte(nil)
 	headers := []any{[]any{"Content-Type", "application/json"}, []any{"X-Multi", "a"}, []any{"x-multi", "b"}}
@@ -100,7 +101,7 @@ func (n *node) kv(what string, args []any) (any, error) {
 	}
 	key := args[0].(string)
 	if key == "" || len(key) > 512 {
-		return nil, &HostError{"kv_invalid_key", "a key is 1 to 512 bytes"}
+		return nil, hostcall.Errorf("kv_invalid_key", "a key is 1 to 512 bytes")
 	}
 	e, found := n.entries[key]
 	switch what {
@@ -119,7 +120,7 @@ func (n *node) kv(what string, args []any) (any, error) {
 	case "incr":
 		sum, ok := e.value.(int64)
 		if found && !ok {
-			return nil, &HostError{"kv_not_a_number", "the value is no number"}
+			return nil, hostcall.Errorf("kv_not_a_number", "the value is no number")
 		}
 		ttl := e.ttl
 		if !found {

@@ -9,6 +9,7 @@ import (
 	modmath "github.com/deepnoodle-ai/risor/v2/pkg/modules/math"
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 
+	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/risor/vm"
 	"github.com/picloud/picloud/executor/wire"
 )
@@ -53,13 +54,13 @@ type Fault struct {
 // CommonFaults are raised by every function, or by every function that asks the
 // node, and are not listed with them.
 var CommonFaults = []Fault{
-	{"invalid_arguments", "any function: wrong number or type of arguments; the message has the signature"},
-	{"host_call_limit", "`kv`, `secrets` and `http`: the call made its `host_calls`"},
-	{"host_busy", "`kv`, `secrets` and `http`: too many calls of them are under way on the node, or too many large answers; try again later"},
-	{"not_in_a_call", "`kv`, `secrets`, `http` and `time.sleep`: at the top level of a script that is being deployed; use them in a handler"},
-	{"cancelled", "`kv`, `secrets` and `http`: the call is over; nothing that follows is seen"},
-	{"unknown_host_function", "`kv`, `secrets` and `http`: the node does not know the function"},
-	{"internal", "`kv`, `secrets` and `http`: a fault of the node's own; its log has it"},
+	{hostcall.CodeInvalidArguments, "any function: wrong number or type of arguments; the message has the signature"},
+	{hostcall.CodeCallLimit, "`kv`, `secrets` and `http`: the call made its `host_calls`"},
+	{hostcall.CodeBusy, "`kv`, `secrets` and `http`: too many calls of them are under way on the node, or too many large answers; try again later"},
+	{hostcall.CodeNotInACall, "`kv`, `secrets`, `http` and `time.sleep`: at the top level of a script that is being deployed; use them in a handler"},
+	{hostcall.CodeCancelled, "`kv`, `secrets` and `http`: the call is over; nothing that follows is seen"},
+	{hostcall.CodeUnknown, "`kv`, `secrets` and `http`: the node does not know the function"},
+	{hostcall.CodeInternal, "`kv`, `secrets` and `http`: a fault of the node's own; its log has it"},
 }
 
 // Signature returns "json.parse(text: string) -> any", or "t.year -> int".

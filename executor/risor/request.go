@@ -6,6 +6,8 @@ import (
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 	"github.com/deepnoodle-ai/risor/v2/pkg/op"
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 // request is what handle(req) gets. It decodes what is read, when it is read.
@@ -106,7 +108,7 @@ var (
 		}
 		body := callOf(ctx).Request.Body
 		if !utf8.Valid(body) {
-			return nil, &HostError{"invalid_utf8", "the request body is not UTF-8; req.body has its bytes"}
+			return nil, hostcall.Errorf("invalid_utf8", "the request body is not UTF-8; req.body has its bytes")
 		}
 		return object.NewString(string(body)), nil
 	})

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 func verifyFunction() Function {
@@ -68,14 +70,14 @@ func verify(a *arguments) (object.Object, error) {
 	if err == nil {
 		good, err = a.signed(algorithm, key, data, signature)
 	}
-	var coded *HostError
+	var coded *hostcall.Error
 	switch {
 	case errors.As(err, &coded):
 		return nil, coded
 	case a.ctx.Err() != nil:
 		return nil, a.ctx.Err()
 	case err != nil:
-		return nil, &HostError{"crypto_invalid_key", "the key is no good: " + err.Error()}
+		return nil, hostcall.Errorf("crypto_invalid_key", "the key cannot be used: %s", err)
 	}
 	return object.NewBool(good), nil
 }
@@ -105,12 +107,12 @@ func knownAlgorithm(name string) bool {
 	return ok && (name[:2] == "RS" || name[:2] == "PS" || name[:2] == "ES")
 }
 
-func unknownAlgorithm(name string) *HostError {
+func unknownAlgorithm(name string) *hostcall.Error {
 	hint := "; see crypto.verify"
 	if strings.HasPrefix(name, "HS") {
 		hint = ": a signature made with a shared secret is checked with crypto.hmac and crypto.equal"
 	}
-	return &HostError{"crypto_unknown_algorithm", "crypto.verify has no algorithm " + shorten(name, 40) + hint}
+	return hostcall.Errorf("crypto_unknown_algorithm", "crypto.verify has no algorithm %s%s", shorten(name, 40), hint)
 }
 
 // signed checks a signature by a known algorithm.

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 	_ "time/tzdata" // the worker can open no files; it is read where it lies, when a zone is asked for
+
+	"github.com/picloud/picloud/executor/hostcall"
 )
 
 // maxZones bounds the zones that are kept.
@@ -37,7 +39,7 @@ func zoneNamed(name string) (*time.Location, error) {
 			place, err = time.LoadLocation(name)
 		}
 		if err != nil {
-			return nil, &HostError{"time_zone_unknown", fmt.Sprintf("there is no zone %q", shorten(strings.ToValidUTF8(name, "�"), 80))}
+			return nil, hostcall.Errorf("time_zone_unknown", "there is no zone %q", shorten(strings.ToValidUTF8(name, "�"), 80))
 		}
 	}
 	if len(zones.known) >= maxZones {

@@ -1,16 +1,12 @@
 package wire
 
-// The bounds of host calls.
-const (
-	MaxHostArgs  = 16 << 20 // encoded
-	MaxHostValue = 16 << 20 // encoded
-)
+import "github.com/picloud/picloud/executor/hostcall"
 
 // HostCall asks the agent to do something for a call.
 type HostCall struct {
 	Seq  uint32 // counts the host calls of this call from 1; the reply repeats it
 	Name string // module and function: "kv.get"
-	Args []byte // a list from Marshal, at most MaxHostArgs
+	Args []byte // a list in the encoding of internal/value, at most hostcall.MaxArguments
 }
 
 func (h *HostCall) appendPayload(dst []byte) (head, tail []byte) {
@@ -25,7 +21,7 @@ func (h *HostCall) Decode(payload []byte) error {
 	c.record(3)
 	h.Seq = uint32(c.uint(1<<32 - 1))
 	h.Name = c.text(maxName)
-	h.Args = c.bytes(MaxHostArgs)
+	h.Args = c.bytes(hostcall.MaxArguments)
 	return c.done("host call")
 }
 
@@ -34,7 +30,7 @@ type HostReply struct {
 	Seq     uint32
 	Code    string // stable, for scripts that catch it; empty: success
 	Message string // why it failed; cut to MaxMessage
-	Value   []byte // from Marshal, at most MaxHostValue; empty: nil
+	Value   []byte // in the encoding of internal/value, at most hostcall.MaxAnswer; empty: null
 }
 
 func (h *HostReply) appendPayload(dst []byte) (head, tail []byte) {
@@ -51,6 +47,6 @@ func (h *HostReply) Decode(payload []byte) error {
 	h.Seq = uint32(c.uint(1<<32 - 1))
 	h.Code = c.text(maxName)
 	h.Message = c.text(MaxMessage)
-	h.Value = c.bytes(MaxHostValue)
+	h.Value = c.bytes(hostcall.MaxAnswer)
 	return c.done("host reply")
 }

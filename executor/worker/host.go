@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/risor"
 	"github.com/picloud/picloud/executor/wire"
 )
@@ -65,7 +66,7 @@ func (h *host) Log(level wire.Level, message string, fields []byte) {
 func (h *host) Call(name string, args []byte) ([]byte, error) {
 	c := h.call
 	if h.asked++; h.asked > c.program.load.HostCalls {
-		return nil, &risor.HostError{Code: "host_call_limit", Message: fmt.Sprintf("%s: the call made its %d host calls", name, c.program.load.HostCalls)}
+		return nil, hostcall.Errorf(hostcall.CodeCallLimit, "%s: the call made its %d host calls", name, c.program.load.HostCalls)
 	}
 	if c.cancel.Load() {
 		return nil, errHalted
@@ -80,7 +81,7 @@ func (h *host) Call(name string, args []byte) ([]byte, error) {
 	select {
 	case reply := <-h.replies:
 		if reply.Code != "" {
-			return nil, &risor.HostError{Code: reply.Code, Message: reply.Message}
+			return nil, &hostcall.Error{Code: reply.Code, Message: reply.Message}
 		}
 		return reply.Value, nil
 	case <-h.woken:
@@ -109,7 +110,7 @@ func (h *host) Sleep(d time.Duration) error {
 }
 
 // errHalted ends a wait. The script does not see it: its call is over.
-var errHalted = &risor.HostError{Code: "cancelled", Message: "the call is over"}
+var errHalted = hostcall.Errorf(hostcall.CodeCancelled, "the call is over")
 
 // deliver hands an answer to the call. The reply's value must outlive the frame
 // that it came in.

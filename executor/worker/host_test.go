@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/risor"
 	"github.com/picloud/picloud/executor/wire"
 )
@@ -69,14 +70,14 @@ func TestHostCalls(t *testing.T) {
 	out, q = a.question(c, "kv.set", nil)
 	require.EqualValues(t, 2, q.Seq)
 	a.reply(c, &wire.HostReply{Seq: q.Seq, Code: "kv_quota", Message: "full"})
-	require.Equal(t, &risor.HostError{Code: "kv_quota", Message: "full"}, (<-out).err)
+	require.Equal(t, &hostcall.Error{Code: "kv_quota", Message: "full"}, (<-out).err)
 
 	out, q = a.question(c, "kv.get", nil)
 	require.EqualValues(t, 3, q.Seq)
 	a.reply(c, &wire.HostReply{Seq: 3})
 	require.Equal(t, answer{value: nil}, <-out)
 	_, err = c.host.Call("kv.get", nil)
-	var limit *risor.HostError
+	var limit *hostcall.Error
 	require.ErrorAs(t, err, &limit)
 	require.Equal(t, "host_call_limit", limit.Code)
 }

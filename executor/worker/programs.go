@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/risor"
 	"github.com/picloud/picloud/executor/wire"
 )
@@ -202,5 +203,5 @@ func (silent) Call(name string, _ []byte) ([]byte, error) {
 func (silent) Sleep(time.Duration) error { return notInACall("time.sleep") }
 
 func notInACall(name string) error {
-	return &risor.HostError{Code: "not_in_a_call", Message: name + " works in a handler only, not at the top level"}
+	return hostcall.Errorf(hostcall.CodeNotInACall, "%s works in a handler only, not at the top level", name)
 }

@@ -50,7 +50,7 @@ const (
 // past the search.
 type Secrets struct {
 	apps atomic.Pointer[map[string]*Redactor] // replaced whole; nil: nobody was given a secret yet
-	mu   sync.Mutex                            // of those who replace it
+	mu   sync.Mutex                           // of those who replace it
 }
 
 // Redactor hides the secrets of one app. It is immutable. The nil Redactor hides

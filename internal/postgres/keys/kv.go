@@ -3,7 +3,6 @@ package keys
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -29,8 +28,8 @@ type KV struct{ db *postgres.DB }
 
 // Why a number could not be counted up or down.
 var (
-	ErrNotANumber = errors.New("the value is not an integer")
-	ErrOverflow   = errors.New("the number would not fit into 64 bits")
+	ErrNotANumber = picloud.ErrNotANumber
+	ErrOverflow   = picloud.ErrOverflow
 )
 
 const (

@@ -1,4 +1,4 @@
-package agent
+package broker
 
 import (
 	"context"
@@ -18,10 +18,10 @@ import (
 // that copying the file is all that there is to do.
 const keyRetry = 2 * time.Second
 
-// vault has the cluster's key, with which secrets are sealed and opened. The
-// first node of a database makes it; on others somebody puts it. A node without
-// it serves all functions, but gives them no secrets.
-type vault struct {
+// Vault holds the cluster's key, which seals and opens secrets. The first node that
+// reaches a new database makes the key; people copy its file to the other nodes. A
+// node without the key serves all functions, but gives them no secrets.
+type Vault struct {
 	dir string
 	log *slog.Logger
 	key atomic.Pointer[seal.ClusterKey] // the one to use; nil: see trouble
@@ -32,26 +32,39 @@ type vault struct {
 	looked  time.Time
 	made    bool // this process made the cluster's key
 
-	fresh *seal.ClusterKey // made and saved by settle, not known to be the cluster's; only settle touches it
+	fresh *seal.ClusterKey // made and saved by Establish, not known to be the cluster's; only Establish touches it
 }
 
-// clusterStore knows which key is the cluster's.
-type clusterStore interface {
+// ClusterKeys knows which key is the cluster's, by its id.
+type ClusterKeys interface {
+	// KeyID returns the id; empty: the cluster has no key.
 	KeyID(ctx context.Context) (string, error)
+	// ClaimKeyID makes a key the cluster's if it has none, and returns the id of the
+	// cluster's key.
 	ClaimKeyID(ctx context.Context, id string) (inEffect string, err error)
 }
 
-func newVault(dataDir string, log *slog.Logger) *vault { return &vault{dir: dataDir, log: log} }
+// NewVault returns the vault of a data folder. It reads nothing yet.
+func NewVault(dataDir string, log *slog.Logger) *Vault { return &Vault{dir: dataDir, log: log} }
 
-// look reads the key's file, for a start without database.
-func (v *vault) look() {
+// Look reads the key's file. A node does that when it starts, before it reaches the
+// database.
+func (v *Vault) Look() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.read()
 }
 
+// Expect says which key is the cluster's, for a check without Establish. Call it before
+// Look. An empty id means that it is not known.
+func (v *Vault) Expect(id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.want = id
+}
+
 // read brings key and trouble up to date with the file. The caller holds mu.
-func (v *vault) read() {
+func (v *Vault) read() {
 	v.looked = time.Now()
 	key, err := seal.Load(v.dir)
 	switch {
@@ -67,29 +80,29 @@ func (v *vault) read() {
 	v.key.Store(key)
 }
 
-func (v *vault) fail(detail string, cause error) error {
+func (v *Vault) fail(detail string, cause error) error {
 	return &picloud.Error{
 		Code: picloud.CodeSecrets, Op: "use cluster key", Detail: detail, Err: cause,
 		Hint: "copy " + seal.FileName + " from the data folder of a node that has it, or from your backup, to " + seal.Path(v.dir) + " (mode 600)",
 	}
 }
 
-// settle finds out which key is the cluster's, and makes it when there is none.
-// An error means that the database has to be asked again. It is called by one
-// goroutine; functions do not wait for the database meanwhile.
-func (v *vault) settle(ctx context.Context, store clusterStore) error {
+// Establish asks the database which key is the cluster's, and makes the key when there
+// is none. An error means that the caller has to try again. One goroutine at a time
+// calls it; functions do not wait for it.
+func (v *Vault) Establish(ctx context.Context, store ClusterKeys) error {
 	id, err := store.KeyID(ctx)
 	if err != nil {
 		return err
 	}
 	if id == "" {
-		if id, err = v.found(ctx, store); err != nil {
+		if id, err = v.claim(ctx, store); err != nil {
 			return err
 		}
 	}
 	mine, other := v.fresh != nil && v.fresh.ID() == id, v.fresh != nil && v.fresh.ID() != id && id != ""
 	if other {
-		v.withdraw()
+		v.removeFresh()
 	}
 	v.fresh = nil
 	v.mu.Lock()
@@ -102,10 +115,11 @@ func (v *vault) settle(ctx context.Context, store clusterStore) error {
 	return nil
 }
 
-// found makes this node's key the cluster's. On disk first: a key that was
-// claimed and then lost would be in effect for ever. The id is empty when the
-// node has no key that could be: it serves all the same.
-func (v *vault) found(ctx context.Context, store clusterStore) (id string, err error) {
+// claim makes this node's key the cluster's, and returns the id of the key that is the
+// cluster's then. A new key is on disk before it is claimed: a key that was claimed and
+// then lost would be the cluster's for ever. The id is empty when the node can neither
+// read nor make a key; the node serves without.
+func (v *Vault) claim(ctx context.Context, store ClusterKeys) (id string, err error) {
 	key, err := seal.Load(v.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		key = seal.Generate()
@@ -120,19 +134,19 @@ func (v *vault) found(ctx context.Context, store clusterStore) (id string, err e
 	return store.ClaimKeyID(ctx, key.ID())
 }
 
-// withdraw removes the file of the fresh key: another node was first, and this
-// one never sealed anything. Any other key in the file stays: it may be the only
-// copy of one that did.
-func (v *vault) withdraw() {
+// removeFresh removes the file of the key that this node made: another node's key is
+// the cluster's, and this one never sealed anything. Another key in the file stays: it
+// may be the only copy of a key that sealed secrets.
+func (v *Vault) removeFresh() {
 	if key, err := seal.Load(v.dir); err == nil && key.ID() == v.fresh.ID() {
 		if err := os.Remove(seal.Path(v.dir)); err != nil {
-			v.log.Warn("a key of no cluster stays", slog.Any("error", err))
+			v.log.Warn("remove the key file that this node made in vain", slog.Any("error", err))
 		}
 	}
 }
 
-// open returns the key for reading secrets.
-func (v *vault) open() (*seal.ClusterKey, error) {
+// readable returns the key for opening secrets.
+func (v *Vault) readable() (*seal.ClusterKey, error) {
 	if key := v.key.Load(); key != nil {
 		return key, nil
 	}
@@ -147,9 +161,10 @@ func (v *vault) open() (*seal.ClusterKey, error) {
 	return v.key.Load(), v.trouble
 }
 
-// writable returns the key for sealing: it must be known to be the cluster's.
-func (v *vault) writable() (*seal.ClusterKey, error) {
-	key, err := v.open()
+// writable returns the key for sealing. The database must have named it as the
+// cluster's.
+func (v *Vault) writable() (*seal.ClusterKey, error) {
+	key, err := v.readable()
 	if err != nil {
 		return nil, err
 	}
@@ -167,15 +182,15 @@ func (v *vault) writable() (*seal.ClusterKey, error) {
 	return key, nil
 }
 
-// state says whether the node made the key, and why it has none.
-func (v *vault) state() (made bool, trouble error) {
+// State says whether this process made the cluster's key, and why the node has no key.
+func (v *Vault) State() (made bool, trouble error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.made, v.trouble
 }
 
 // FreshKey returns a new data key for an app, wrapped.
-func (v *vault) FreshKey(app string) ([]byte, error) {
+func (v *Vault) FreshKey(app string) ([]byte, error) {
 	key, err := v.writable()
 	if err != nil {
 		return nil, err
@@ -184,7 +199,7 @@ func (v *vault) FreshKey(app string) ([]byte, error) {
 }
 
 // Seal returns the sealed form of a secret's value, by the app's data key.
-func (v *vault) Seal(app, name string, wrapped, value []byte) ([]byte, error) {
+func (v *Vault) Seal(app, name string, wrapped, value []byte) ([]byte, error) {
 	key, err := v.writable()
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package agent
+package broker
 
 import (
 	"context"
@@ -32,17 +32,17 @@ func (c *clusterOf) ClaimKeyID(_ context.Context, id string) (string, error) {
 	return c.id, c.broken
 }
 
-func TestAKeyThatCameSecondIsWithdrawn(t *testing.T) {
+func TestAKeyThatCameSecondIsRemoved(t *testing.T) {
 	dir, other := t.TempDir(), seal.Generate()
-	v := newVault(dir, slog.New(slog.DiscardHandler))
+	v := NewVault(dir, slog.New(slog.DiscardHandler))
 	store := &clusterOf{}
 	store.claim = func(string) {
 		require.FileExists(t, seal.Path(dir), "on disk before it is claimed")
 		store.id = other.ID() // another node is first
 	}
-	require.NoError(t, v.settle(t.Context(), store))
+	require.NoError(t, v.Establish(t.Context(), store))
 	require.NoFileExists(t, seal.Path(dir))
-	made, trouble := v.state()
+	made, trouble := v.State()
 	require.False(t, made)
 	require.ErrorContains(t, trouble, "does not have the cluster's key")
 }
@@ -51,34 +51,34 @@ func TestAKeyThatCameSecondIsWithdrawn(t *testing.T) {
 // copy, also when it cannot be read at the moment.
 func TestAKeyThatMayBeClaimedStays(t *testing.T) {
 	dir := t.TempDir()
-	v := newVault(dir, slog.New(slog.DiscardHandler))
+	v := NewVault(dir, slog.New(slog.DiscardHandler))
 	store := &clusterOf{broken: errors.New("connection lost")}
-	require.ErrorIs(t, v.settle(t.Context(), store), store.broken)
+	require.ErrorIs(t, v.Establish(t.Context(), store), store.broken)
 	require.NoError(t, os.Chmod(seal.Path(dir), 0o644))
-	require.NoError(t, v.settle(t.Context(), store))
-	made, trouble := v.state()
+	require.NoError(t, v.Establish(t.Context(), store))
+	made, trouble := v.State()
 	require.True(t, made)
 	require.ErrorContains(t, trouble, "mode 644")
 	require.FileExists(t, seal.Path(dir))
 
 	// Nor is a file that somebody else put there removed.
-	v, store = newVault(t.TempDir(), slog.New(slog.DiscardHandler)), &clusterOf{broken: errors.New("connection lost")}
-	require.Error(t, v.settle(t.Context(), store))
+	v, store = NewVault(t.TempDir(), slog.New(slog.DiscardHandler)), &clusterOf{broken: errors.New("connection lost")}
+	require.Error(t, v.Establish(t.Context(), store))
 	require.NoError(t, os.Remove(seal.Path(v.dir)))
 	put := seal.Generate()
 	require.NoError(t, put.Save(v.dir))
 	store.id = seal.Generate().ID()
-	require.NoError(t, v.settle(t.Context(), store))
+	require.NoError(t, v.Establish(t.Context(), store))
 	key, err := seal.Load(v.dir)
 	require.NoError(t, err)
 	require.Equal(t, put.ID(), key.ID())
 }
 
 // Functions are told that there is no key, and do not wait for the database.
-func TestNobodyWaitsForTheSettlement(t *testing.T) {
-	v := newVault(t.TempDir(), slog.New(slog.DiscardHandler))
-	v.look()
-	require.NoError(t, v.settle(t.Context(), &clusterOf{claim: func(string) {
+func TestNobodyWaitsForTheDatabase(t *testing.T) {
+	v := NewVault(t.TempDir(), slog.New(slog.DiscardHandler))
+	v.Look()
+	require.NoError(t, v.Establish(t.Context(), &clusterOf{claim: func(string) {
 		_, err := v.writable()
 		require.Equal(t, picloud.CodeSecrets, picloud.CodeOf(err))
 	}}))

@@ -1,0 +1,49 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/executor/hostcall"
+	"github.com/picloud/picloud/internal/egress"
+)
+
+// answerHead is about what the answer of a request takes besides its body, in bytes.
+const answerHead = 512
+
+// fetch answers hostcall.Fetch.
+func (b *Broker) fetch(ctx context.Context, g *Grants, call *executor.HostCall) ([]byte, error) {
+	var ask hostcall.Fetch
+	if err := ask.Read(call.Args); err != nil {
+		return nil, err
+	}
+	r := egress.Request{
+		URL: ask.URL, Method: ask.Method, Body: ask.Body, Timeout: ask.Timeout, MaxBody: ask.MaxBody,
+		Redirects: ask.Redirects.Count, Function: g.inApp(g.function), OnRedirect: call.Outbound,
+	}
+	if ask.Redirects == (hostcall.Redirects{Given: true}) {
+		r.Redirects = -1
+	}
+	for _, f := range ask.Header {
+		r.Header = append(r.Header, egress.Field(f))
+	}
+	resp, err := b.egress.Fetch(ctx, g.app.App, g.egress, r)
+	var known *egress.Error
+	switch {
+	case errors.As(err, &known):
+		b.outbound.WithLabelValues(known.Code).Inc()
+		return nil, &hostcall.Error{Code: known.Code, Message: known.Message}
+	case err != nil: // a redirect over the invocation's limit
+		b.outbound.WithLabelValues(hostcall.CodeOutboundLimit).Inc()
+		return nil, err
+	}
+	defer resp.Release()
+	b.outbound.WithLabelValues("ok").Inc()
+	answer := hostcall.Response{Status: resp.Status, Body: resp.Body, URL: resp.URL, Header: make([]hostcall.Field, len(resp.Header))}
+	for i, f := range resp.Header {
+		answer.Header[i] = hostcall.Field{Name: f.Name, Value: strings.ToValidUTF8(f.Value, "\uFFFD")}
+	}
+	return answer.Append(make([]byte, 0, len(resp.Body)+answerHead)), nil
+}
