@@ -49,6 +49,7 @@ var leaves = []place{
 	{"internal/redact", false},
 	{"internal/seal", false},
 	{"internal/service", false},
+	{"internal/value", false},
 	{"internal/wiring", false},
 }
 
@@ -61,13 +62,14 @@ type wing struct {
 
 // wings never import one another.
 var wings = []wing{
+	{"agent/broker", nil},
 	{"agent/replica", nil},
 	{"manager", []string{"executor/wire"}}, // the control API writes values of the key-value store in its encoding
 }
 
 // executorTypes are the packages of the executor that a wing may import: types
 // and contracts, and nothing that starts a process.
-var executorTypes = []string{"executor"}
+var executorTypes = []string{"executor", "executor/hostcall"}
 
 // stores implement the interfaces of the wings. Only the hall names them, and the
 // parts of the module that no node runs.

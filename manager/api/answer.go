@@ -5,15 +5,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 )
 
 // answer is a success. Its body is written as JSON, unless it is a sender or
 // nothing.
 type answer[T any] struct {
 	status int
-	header map[string]string
+	header []header
 	body   T
 }
+
+type header struct{ name, value string }
+
+// erased is an answer without the type of its body, for what all operations share.
+type erased = answer[any]
+
+func (a answer[T]) erase() erased { return erased{a.status, a.header, a.body} }
 
 // sender is a body that writes itself, with its content type.
 type sender interface {
@@ -36,28 +44,23 @@ func done() answer[nothing] { return answer[nothing]{status: http.StatusNoConten
 
 // with returns the answer with one more header.
 func (a answer[T]) with(name, value string) answer[T] {
-	header := map[string]string{name: value}
-	for n, v := range a.header {
-		header[n] = v
-	}
-	a.header = header
+	a.header = append(slices.Clip(a.header), header{name, value})
 	return a
 }
 
 // write sends the answer, if the contract has it.
-func (a answer[T]) write(w http.ResponseWriter, s successes) error {
+func write(w http.ResponseWriter, a erased, s successes) error {
 	names, known := s[a.status]
 	if !known || len(names) != len(a.header) {
 		return fmt.Errorf("the contract has no answer %d with the headers %v", a.status, a.header)
 	}
-	for _, name := range names {
-		value, ok := a.header[name]
-		if !ok {
-			return fmt.Errorf("the answer %d has no header %s", a.status, name)
+	for _, h := range a.header {
+		if !slices.Contains(names, h.name) {
+			return fmt.Errorf("the contract has no header %s in the answer %d", h.name, a.status)
 		}
-		w.Header().Set(name, value)
+		w.Header().Set(h.name, h.value)
 	}
-	switch body := any(a.body).(type) {
+	switch body := a.body.(type) {
 	case nothing:
 		w.WriteHeader(a.status)
 		return nil

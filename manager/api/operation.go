@@ -13,7 +13,8 @@ import (
 // and its limits. TestOperationsAreTheContract compares it with the contract.
 type operation struct {
 	method, path string
-	params       []param      // of path, query and header
+	of           reflect.Type // the struct that takes the parameters
+	params       []param      // its fields
 	body         bodyReader   // an empty one of its kind
 	answer       reflect.Type // of the body of a success
 	success      successes
@@ -21,7 +22,9 @@ type operation struct {
 	limit        int64 // of the request's body, in bytes
 	lasts        bool  // no deadline ends it
 
-	serve func(op operation, s *server, w http.ResponseWriter, r *http.Request) error
+	// call also returns the catalog's revision that has the change, of an
+	// operation that settles.
+	call func(ctx context.Context, params, body any) (erased, int64, error)
 }
 
 // successes are the statuses of an operation that succeeds, with the names of
@@ -34,9 +37,12 @@ type successes map[int][]string
 // answer. What is not a GET also stands in TestChangesWaitForTheNodes, with the
 // reason why it does not wait.
 func on[P, B, T any](pattern string, s successes, handle func(context.Context, P, B) (answer[T], error)) operation {
-	return newOperation(pattern, s, func(_ *server, ctx context.Context, p P, b B) (answer[T], error) {
-		return handle(ctx, p, b)
-	})
+	op := newOperation(pattern, s, new(P), new(B), reflect.TypeFor[T]())
+	op.call = func(ctx context.Context, p, b any) (erased, int64, error) {
+		out, err := handle(ctx, *p.(*P), *b.(*B))
+		return out.erase(), 0, err
+	}
+	return op
 }
 
 // change makes an operation that changes what nodes serve. Its handler returns
@@ -44,49 +50,52 @@ func on[P, B, T any](pattern string, s successes, handle func(context.Context, P
 // nodes serve that revision (read-your-writes): a caller who changes a setting
 // and then calls the function meets the new setting.
 func change[P, B, T any](pattern string, s successes, handle func(context.Context, P, B) (answer[T], int64, error)) operation {
-	op := newOperation(pattern, s, func(s *server, ctx context.Context, p P, b B) (answer[T], error) {
-		out, rev, err := handle(ctx, p, b)
-		if err == nil {
-			s.o.Manager.Await(ctx, rev, picloud.WaitAll)
-		}
-		return out, err
-	})
+	op := newOperation(pattern, s, new(P), new(B), reflect.TypeFor[T]())
 	op.settles = true
+	op.call = func(ctx context.Context, p, b any) (erased, int64, error) {
+		out, rev, err := handle(ctx, *p.(*P), *b.(*B))
+		return out.erase(), rev, err
+	}
 	return op
 }
 
-func newOperation[P, B, T any](pattern string, s successes, handle func(*server, context.Context, P, B) (answer[T], error)) operation {
+func newOperation(pattern string, s successes, params, body any, answer reflect.Type) operation {
 	method, path, _ := strings.Cut(pattern, " ")
-	return operation{
-		method: method, path: path, params: paramsOf(reflect.TypeFor[P]()), body: any(new(B)).(bodyReader), answer: reflect.TypeFor[T](), success: s, limit: maxJSON,
-		serve: func(op operation, s *server, w http.ResponseWriter, r *http.Request) error {
-			var p P
-			var b B
-			if err := bind(r, op.params, reflect.ValueOf(&p).Elem()); err != nil {
-				return err
-			}
-			if err := checkNames(r); err != nil {
-				return err
-			}
-			if err := bound(w, r, op.limit); err != nil {
-				return err
-			}
-			ctx := r.Context()
-			if !op.lasts {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, callTimeout)
-				defer cancel()
-			}
-			if err := any(&b).(bodyReader).read(r); err != nil {
-				return err
-			}
-			out, err := handle(s, ctx, p, b)
-			if err != nil {
-				return err
-			}
-			return out.write(w, op.success)
-		},
+	of := reflect.TypeOf(params).Elem()
+	return operation{method: method, path: path, of: of, params: paramsOf(of), body: body.(bodyReader), answer: answer, success: s, limit: maxJSON}
+}
+
+// serve answers one request. What is common to all operations is here and not
+// in the generic functions, which the compiler copies for each operation.
+func (op operation) serve(s *server, w http.ResponseWriter, r *http.Request) error {
+	params := reflect.New(op.of)
+	if err := bind(r, op.params, params.Elem()); err != nil {
+		return err
 	}
+	if err := checkNames(r); err != nil {
+		return err
+	}
+	if err := bound(w, r, op.limit); err != nil {
+		return err
+	}
+	ctx := r.Context()
+	if !op.lasts {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+	}
+	body := reflect.New(reflect.TypeOf(op.body).Elem()).Interface().(bodyReader)
+	if err := body.read(r); err != nil {
+		return err
+	}
+	out, rev, err := op.call(ctx, params.Interface(), body)
+	if err != nil {
+		return err
+	}
+	if op.settles {
+		s.o.Manager.Await(ctx, rev, picloud.WaitAll)
+	}
+	return write(w, out, op.success)
 }
 
 // upTo bounds the request's body, which else has at most maxJSON bytes.

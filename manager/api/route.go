@@ -31,7 +31,7 @@ func (s *server) handle(operations []operation) {
 	methods := map[string][]string{}
 	for _, op := range operations {
 		s.mux.HandleFunc(op.method+" "+op.path, func(w http.ResponseWriter, r *http.Request) {
-			if err := op.serve(op, s, w, r); err != nil {
+			if err := op.serve(s, w, r); err != nil {
 				s.fail(w, r, err)
 			}
 		})

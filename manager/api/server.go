@@ -6,6 +6,8 @@
 // versions and deployments), people, data, runs and nodes.
 package api
 
+//go:generate go run -C ../../tools ./openapijson ../manager/api/openapi.yaml ../manager/api/openapi.gen.json
+
 import (
 	"cmp"
 	"errors"
