@@ -82,7 +82,7 @@ func (m *Manager) checkDeployer(ctx context.Context, op string, actor picloud.Ac
 	return err
 }
 
-// checkDeveloper refuses those who are no developers of an app.
+// checkDeveloper refuses an actor who is not a developer of the app.
 func (m *Manager) checkDeveloper(ctx context.Context, op string, actor picloud.Actor, app string) error {
 	_, role, err := m.o.Apps.Get(ctx, actor, app)
 	if err != nil {

@@ -113,8 +113,8 @@ func (a data) deleteSecret(ctx context.Context, p ofSecret, _ none) (out answer[
 	return done(), rev, err
 }
 
-// readSecret reads the value of a secret. Its errors tell nothing of the body:
-// not the byte that is no JSON, nor a field that is not known, which may be the
+// readSecret reads the value of a secret. Its errors quote nothing of the body:
+// neither the byte that is not JSON nor the field that is not known, which may be the
 // secret itself in the wrong place. The caller clears the value.
 func readSecret(body raw) ([]byte, error) {
 	kind, err := mediaOf(body.contentType)

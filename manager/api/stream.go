@@ -25,7 +25,7 @@ type stream struct {
 	since     time.Time
 	requestID string
 	heartbeat time.Duration
-	allowed   func() error // an error: its reader may read no more
+	allowed   func() error // an error: the reader may not read on
 
 	w  http.ResponseWriter
 	rc *http.ResponseController

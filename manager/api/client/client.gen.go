@@ -151,7 +151,7 @@ type Duration = picloud.Duration
 // Encoding defines model for Encoding.
 type Encoding string
 
-// Env Variables by name (`[A-Za-z_][A-Za-z0-9_]{0,127}`): at most 200, with at most 64 KiB of names and values. They are no place for secrets:
+// Env Variables by name (`[A-Za-z_][A-Za-z0-9_]{0,127}`): at most 200, with at most 64 KiB of names and values. Keep secrets elsewhere:
 // every viewer of the app reads them.
 type Env = picloud.Env
 
