@@ -22,8 +22,8 @@ type AppReader interface {
 // AppWriter changes apps.
 type AppWriter interface {
 	Create(ctx context.Context, actor picloud.Actor, name string) (picloud.App, error)
-	// UpdateSettings fails with ErrPrecondition when the app's revision is not ifRev.
-	UpdateSettings(ctx context.Context, actor picloud.Actor, app string, settings picloud.AppSettings, ifRev int64) (picloud.App, error)
+	// UpdateSettings fails with ErrPrecondition when the app's revision is not the one of match.
+	UpdateSettings(ctx context.Context, actor picloud.Actor, app string, settings picloud.AppSettings, match picloud.Match) (picloud.App, error)
 	// Delete returns the catalog's revision without the app.
 	Delete(ctx context.Context, actor picloud.Actor, name string) (rev int64, err error)
 }
@@ -85,7 +85,7 @@ func (s *server) UpdateApp(ctx context.Context, r UpdateAppRequestObject) (Updat
 		if err != nil {
 			return AppDetail{}, err
 		}
-		app, err = s.o.Apps.UpdateSettings(ctx, actor(ctx), r.App, settings, app.Rev)
+		app, err = s.o.Apps.UpdateSettings(ctx, actor(ctx), r.App, settings, picloud.MatchVersion(app.Rev))
 		return appDetail(app, role), err
 	})
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 // EnvStore keeps the variables of apps.
 type EnvStore interface {
 	Get(ctx context.Context, actor picloud.Actor, app string) (env picloud.Env, rev int64, err error)
-	// Replace fails with ErrPrecondition when the app's revision is not ifRev, 0
-	// standing for any.
-	Replace(ctx context.Context, actor picloud.Actor, app string, env picloud.Env, ifRev int64) (rev int64, err error)
+	// Replace fails with ErrPrecondition when the app's revision is not the
+	// one of match.
+	Replace(ctx context.Context, actor picloud.Actor, app string, env picloud.Env, match picloud.Match) (rev int64, err error)
 }
 
 // GetEnv answers GET /apps/{app}/env.
@@ -31,7 +31,7 @@ func (s *server) ReplaceEnv(ctx context.Context, r ReplaceEnvRequestObject) (Rep
 	if err := checkEnv(env); err != nil {
 		return nil, err
 	}
-	var ifRev int64
+	match := picloud.MatchAny
 	if r.Params.IfMatch != nil {
 		_, rev, err := s.o.Env.Get(ctx, actor(ctx), r.App)
 		if err == nil {
@@ -40,9 +40,9 @@ func (s *server) ReplaceEnv(ctx context.Context, r ReplaceEnvRequestObject) (Rep
 		if err != nil {
 			return nil, err
 		}
-		ifRev = rev
+		match = picloud.MatchVersion(rev)
 	}
-	rev, err := s.o.Env.Replace(ctx, actor(ctx), r.App, env, ifRev)
+	rev, err := s.o.Env.Replace(ctx, actor(ctx), r.App, env, match)
 	if err != nil {
 		return nil, err
 	}

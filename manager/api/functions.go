@@ -18,13 +18,13 @@ type FunctionReader interface {
 	List(ctx context.Context, actor picloud.Actor, app string, page picloud.Page) (items []picloud.Function, next string, err error)
 }
 
-// FunctionWriter changes functions. A revision that is not the present one is
-// ErrPrecondition; in Delete, 0 is any.
+// FunctionWriter changes functions. A revision that is not the one of match is
+// ErrPrecondition.
 type FunctionWriter interface {
 	Create(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings) (picloud.Function, error)
-	UpdateSettings(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings, ifRev int64) (picloud.Function, error)
+	UpdateSettings(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings, match picloud.Match) (picloud.Function, error)
 	// Delete returns the catalog's revision without the function.
-	Delete(ctx context.Context, actor picloud.Actor, app, name string, ifRev int64) (rev int64, err error)
+	Delete(ctx context.Context, actor picloud.Actor, app, name string, match picloud.Match) (rev int64, err error)
 }
 
 // ListFunctions answers GET /apps/{app}/functions.
@@ -85,7 +85,7 @@ func (s *server) UpdateFunction(ctx context.Context, r UpdateFunctionRequestObje
 		if err != nil {
 			return f, err
 		}
-		return s.o.Functions.UpdateSettings(ctx, actor(ctx), r.App, r.Function, settings, f.Rev)
+		return s.o.Functions.UpdateSettings(ctx, actor(ctx), r.App, r.Function, settings, picloud.MatchVersion(f.Rev))
 	})
 	if err != nil {
 		return nil, err
@@ -96,15 +96,15 @@ func (s *server) UpdateFunction(ctx context.Context, r UpdateFunctionRequestObje
 
 // DeleteFunction answers DELETE /apps/{app}/functions/{function}.
 func (s *server) DeleteFunction(ctx context.Context, r DeleteFunctionRequestObject) (DeleteFunctionResponseObject, error) {
-	var rev int64
+	match := picloud.MatchAny
 	if r.Params.IfMatch != nil {
 		f, err := s.functionAt(ctx, "delete function", r.App, r.Function, r.Params.IfMatch)
 		if err != nil {
 			return nil, err
 		}
-		rev = f.Rev
+		match = picloud.MatchVersion(f.Rev)
 	}
-	if _, err := s.o.Functions.Delete(ctx, actor(ctx), r.App, r.Function, rev); err != nil {
+	if _, err := s.o.Functions.Delete(ctx, actor(ctx), r.App, r.Function, match); err != nil {
 		return nil, err
 	}
 	s.o.Manager.Settle(ctx)

@@ -19,20 +19,14 @@ const maxPreview = 1 << 10
 // maxKeyCursor is longer than any cursor that holds a key is.
 const maxKeyCursor = 4 * picloud.MaxKVKey
 
-// What KVStore.Put takes as the version that a key must have.
-const (
-	anyVersion = -1
-	noVersion  = 0 // there must be no such key
-)
-
 // KVStore keeps the key-value stores of apps, for people.
 type KVStore interface {
 	Get(ctx context.Context, actor picloud.Actor, app, key string) (picloud.KVEntry, error)
-	// Put writes an entry whose Version is the one that the key must have, and
-	// returns its new version. Another one is ErrPrecondition.
-	Put(ctx context.Context, actor picloud.Actor, app string, entry picloud.KVEntry) (version int64, err error)
-	// Delete removes a key that has the version, 0 standing for any.
-	Delete(ctx context.Context, actor picloud.Actor, app, key string, version int64) error
+	// Put writes an entry while the key has the version of match, and returns its
+	// new version. Another one is ErrPrecondition.
+	Put(ctx context.Context, actor picloud.Actor, app string, entry picloud.KVEntry, match picloud.Match) (version int64, err error)
+	// Delete removes a key that has the version of match.
+	Delete(ctx context.Context, actor picloud.Actor, app, key string, match picloud.Match) error
 	List(ctx context.Context, actor picloud.Actor, app, prefix string, page picloud.Page) (items []picloud.KVEntry, next string, err error)
 }
 
@@ -113,10 +107,11 @@ func (s *server) PutKV(ctx context.Context, r PutKVRequestObject) (PutKVResponse
 	if e.Value, err = encodeValue(kind, body); err != nil {
 		return nil, err
 	}
-	if e.Version, err = s.versionToPut(ctx, r.App, key, r.Params); err != nil {
+	match, err := s.versionToPut(ctx, r.App, key, r.Params)
+	if err != nil {
 		return nil, err
 	}
-	if e.Version, err = s.o.KV.Put(ctx, actor(ctx), r.App, e); err != nil {
+	if e.Version, err = s.o.KV.Put(ctx, actor(ctx), r.App, e, match); err != nil {
 		return nil, err
 	}
 	return PutKV200JSONResponse{Body: kvItem(e), Headers: PutKV200ResponseHeaders{ETag: etag(e.Version)}}, nil
@@ -128,51 +123,51 @@ func (s *server) DeleteKV(ctx context.Context, r DeleteKVRequestObject) (DeleteK
 	if err != nil {
 		return nil, err
 	}
-	var version int64 // 0: any
+	match := picloud.MatchAny
 	if r.Params.IfMatch != nil {
-		if version, err = s.versionOf(ctx, "delete key", r.App, key, r.Params.IfMatch); err != nil {
+		if match, err = s.versionOf(ctx, "delete key", r.App, key, r.Params.IfMatch); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.o.KV.Delete(ctx, actor(ctx), r.App, key, version); err != nil {
+	if err := s.o.KV.Delete(ctx, actor(ctx), r.App, key, match); err != nil {
 		return nil, err
 	}
 	return DeleteKV204Response{}, nil
 }
 
 // versionToPut says which version a key must have to be written.
-func (s *server) versionToPut(ctx context.Context, app, key string, p PutKVParams) (int64, error) {
+func (s *server) versionToPut(ctx context.Context, app, key string, p PutKVParams) (picloud.Match, error) {
 	switch {
 	case p.IfNoneMatch != nil && p.IfMatch != nil:
 		return 0, invalid("If-None-Match", "contradicts If-Match")
 	case p.IfNoneMatch != nil && strings.TrimSpace(*p.IfNoneMatch) != "*":
 		return 0, invalid("If-None-Match", "must be *")
 	case p.IfNoneMatch != nil:
-		return noVersion, nil
+		return picloud.MatchNone, nil
 	case p.IfMatch == nil:
-		return anyVersion, nil
+		return picloud.MatchAny, nil
 	}
-	version, err := s.versionOf(ctx, "write key", app, key, p.IfMatch)
+	match, err := s.versionOf(ctx, "write key", app, key, p.IfMatch)
 	if errors.Is(err, picloud.ErrNotFound) {
 		if _, _, unknown := s.o.Apps.Get(ctx, actor(ctx), app); unknown == nil { // else it is the app that is not found
 			err = &picloud.Error{Code: picloud.CodePrecondition, Op: "write key", Resource: app + "/" + key, Detail: "there is no such key"}
 		}
 	}
-	return version, err
+	return match, err
 }
 
 // versionOf is the version that If-Match names. One ETag needs no look at the
 // key, since the store compares.
-func (s *server) versionOf(ctx context.Context, op, app, key string, ifMatch *string) (int64, error) {
+func (s *server) versionOf(ctx context.Context, op, app, key string, ifMatch *string) (picloud.Match, error) {
 	one := strings.TrimSpace(*ifMatch)
 	if version, err := strconv.ParseInt(strings.Trim(one, `"`), 10, 64); err == nil && version > 0 && etag(version) == one {
-		return version, nil
+		return picloud.MatchVersion(version), nil
 	}
 	e, err := s.o.KV.Get(ctx, actor(ctx), app, key)
 	if err == nil {
 		err = precondition(op, app+"/"+key, ifMatch, e.Version)
 	}
-	return e.Version, err
+	return picloud.MatchVersion(e.Version), err
 }
 
 // expiry reads ?ttl=.

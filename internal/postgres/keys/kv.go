@@ -93,21 +93,24 @@ func (k kvKey) checkValue(value []byte) error {
 	return nil
 }
 
-// put sets the key while it has the required version: 0 that there is none, -1
-// any. It returns the new version, 0 when the key has another than that.
-func (k kvKey) put(ctx context.Context, q statements, value []byte, required int64, ttl time.Duration) (version int64, err error) {
+// put sets the key while it has the version of match. It returns the new
+// version, 0 when the key has another one.
+func (k kvKey) put(ctx context.Context, q statements, value []byte, match picloud.Match, ttl time.Duration) (version int64, err error) {
 	if err := k.checkValue(value); err != nil {
 		return 0, err
 	}
 	if err := k.checkTTL(ttl); err != nil {
 		return 0, err
 	}
+	if match < picloud.MatchNone {
+		return 0, nil // no key ever has it
+	}
 	var number *int64
 	if n, ok := readInteger(value); ok {
 		value, number = nil, &n
 	}
 	err = k.settle(func() (word string, err error) {
-		err = q.QueryRow(ctx, sqlKVPut, k.app, k.key, k.quota.Keys, k.quota.Bytes, k.shard(), wholeMilliseconds(ttl), value, number, required).Scan(&word, &version)
+		err = q.QueryRow(ctx, sqlKVPut, k.app, k.key, k.quota.Keys, k.quota.Bytes, k.shard(), wholeMilliseconds(ttl), value, number, int64(match)).Scan(&word, &version)
 		return word, err
 	})
 	return version, err
@@ -131,11 +134,11 @@ func wholeMilliseconds(ttl time.Duration) int64 {
 	return int64((ttl + time.Millisecond - 1) / time.Millisecond)
 }
 
-// remove deletes the key while it has the version, 0 standing for any. It
-// reports whether the key was there, and whether it had another version.
-func (k kvKey) remove(ctx context.Context, q statements, version int64) (gone, changed bool, err error) {
+// remove deletes the key while it has the version of match. It reports whether
+// the key was there, and whether it had another version.
+func (k kvKey) remove(ctx context.Context, q statements, match picloud.Match) (gone, changed bool, err error) {
 	var word string
-	err = q.QueryRow(ctx, sqlKVDelete, k.app, k.key, k.shard(), version).Scan(&word)
+	err = q.QueryRow(ctx, sqlKVDelete, k.app, k.key, k.shard(), int64(match)).Scan(&word)
 	return word == "ok", word == "changed", err
 }
 
