@@ -28,7 +28,7 @@ WITH creator AS (
 ), owner AS (
     INSERT INTO member (app, usr, role, granted_by)
     SELECT created.name, creator.name, 'owner', creator.name FROM created, creator
-), risen AS (
+), returned AS (
     DELETE FROM tombstone USING created WHERE app = created.name AND function = ''
 )
 SELECT ` + appColumns + ` FROM created`
