@@ -34,7 +34,7 @@ function handle(req) {
 		status, answer := a.api(http.MethodPut, "/apps/ten/functions/f/code?create=true&deploy=true&wait=all", source)
 		require.Equal(t, http.StatusCreated, status, answer)
 		a.setSecret("ten", "S", value)
-		_, err := a.database.KV().Put(t.Context(), testAdmin, "ten", picloud.KVEntry{Key: "who", Value: []byte("\x63" + value[:3]), Version: -1})
+		_, err := a.database.KV().Put(t.Context(), testAdmin, "ten", picloud.KVEntry{Key: "who", Value: []byte("\x63" + value[:3])}, picloud.MatchAny)
 		require.NoError(t, err)
 		f, err := a.database.Functions().UpdateSettings(t.Context(), testAdmin, "ten", "f", picloud.Settings{Egress: []string{"127.0.0.0/8"}}, 0)
 		require.NoError(t, err)

@@ -102,7 +102,7 @@ func adminWrites(db *store.DB) map[string]struct {
 			return testdb.ErrorOf(db.Secrets().Delete(ctx, a, "blog", "OLD"))
 		}},
 		"set key": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
-			_, err := db.KV().Put(ctx, a, "blog", picloud.KVEntry{Key: "k", Value: []byte{1}, Version: -1})
+			_, err := db.KV().Put(ctx, a, "blog", picloud.KVEntry{Key: "k", Value: []byte{1}}, picloud.MatchAny)
 			return err
 		}},
 		"delete key": {picloud.CodeNotFound, func(ctx context.Context, a picloud.Actor) error {
@@ -142,7 +142,7 @@ func house(t *testing.T) (*store.DB, *pgx.Conn) {
 	_, err := db.Secrets().DataKey(t.Context(), root, "blog", []byte("key"))
 	require.NoError(t, err)
 	require.NoError(t, testdb.ErrorOf(db.Secrets().Put(t.Context(), root, "blog", "OLD", []byte("sealed"), []byte("key"))))
-	_, err = db.KV().Put(t.Context(), root, "blog", picloud.KVEntry{Key: "old", Value: []byte{1}})
+	_, err = db.KV().Put(t.Context(), root, "blog", picloud.KVEntry{Key: "old", Value: []byte{1}}, picloud.MatchNone)
 	require.NoError(t, err)
 	require.NoError(t, db.Nodes().Report(t.Context(), picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1"}))
 	return db, testdb.Connect(t, dsn)

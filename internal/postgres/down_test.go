@@ -48,7 +48,7 @@ func each(ctx context.Context, db *store.DB) map[string]error {
 	out["set secret"] = testdb.ErrorOf(db.Secrets().Put(ctx, root, "blog", "A", []byte("sealed"), nil))
 	out["delete secret"] = testdb.ErrorOf(db.Secrets().Delete(ctx, root, "blog", "A"))
 	_, out["get key"] = db.KV().Get(ctx, root, "blog", "k")
-	_, out["put key"] = db.KV().Put(ctx, root, "blog", picloud.KVEntry{Key: "k", Value: []byte{1}})
+	_, out["put key"] = db.KV().Put(ctx, root, "blog", picloud.KVEntry{Key: "k", Value: []byte{1}}, picloud.MatchNone)
 	out["drop key"] = db.KV().Delete(ctx, root, "blog", "k", 0)
 	_, _, out["list keys"] = db.KV().List(ctx, root, "blog", "", picloud.Page{})
 	_, out["key id"] = db.Cluster().KeyID(ctx)

@@ -28,8 +28,8 @@ type AppStore interface {
 	AppFinder
 	List(ctx context.Context, actor picloud.Actor, page picloud.Page) (items []picloud.App, next string, err error)
 	Create(ctx context.Context, actor picloud.Actor, name string) (picloud.App, error)
-	// UpdateSettings fails with ErrPrecondition when the app's revision is not ifRev.
-	UpdateSettings(ctx context.Context, actor picloud.Actor, app string, settings picloud.AppSettings, ifRev int64) (picloud.App, error)
+	// UpdateSettings fails with ErrPrecondition when the app's revision is not the one of match.
+	UpdateSettings(ctx context.Context, actor picloud.Actor, app string, settings picloud.AppSettings, match picloud.Match) (picloud.App, error)
 	// Delete returns the catalog's revision without the app.
 	Delete(ctx context.Context, actor picloud.Actor, name string) (rev int64, err error)
 }
@@ -169,7 +169,7 @@ func (a apps) updateApp(ctx context.Context, p updateAppParams, body patch[appPa
 		if err != nil {
 			return client.AppDetail{}, err
 		}
-		app, err = a.Apps.UpdateSettings(ctx, actor(ctx), p.App, settings, app.Rev)
+		app, err = a.Apps.UpdateSettings(ctx, actor(ctx), p.App, settings, picloud.MatchVersion(app.Rev))
 		return appDetail(app, role), err
 	})
 	if err != nil {

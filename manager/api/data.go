@@ -155,9 +155,9 @@ func (s *secretText) UnmarshalText(text []byte) error {
 // EnvStore keeps the variables of apps.
 type EnvStore interface {
 	Get(ctx context.Context, actor picloud.Actor, app string) (env picloud.Env, rev int64, err error)
-	// Replace fails with ErrPrecondition when the app's revision is not ifRev, 0
-	// standing for any.
-	Replace(ctx context.Context, actor picloud.Actor, app string, env picloud.Env, ifRev int64) (rev int64, err error)
+	// Replace fails with ErrPrecondition when the app's revision is not the one of
+	// match.
+	Replace(ctx context.Context, actor picloud.Actor, app string, env picloud.Env, match picloud.Match) (rev int64, err error)
 }
 
 // getEnv answers GET /apps/{app}/env.
@@ -175,7 +175,7 @@ func (a data) replaceEnv(ctx context.Context, p replaceEnvParams, body object[pi
 	if err := checkEnv(env); err != nil {
 		return out, rev, err
 	}
-	var ifRev int64
+	match := picloud.MatchAny
 	if p.IfMatch != nil {
 		_, rev, err := a.Env.Get(ctx, actor(ctx), p.App)
 		if err == nil {
@@ -184,9 +184,9 @@ func (a data) replaceEnv(ctx context.Context, p replaceEnvParams, body object[pi
 		if err != nil {
 			return out, rev, err
 		}
-		ifRev = rev
+		match = picloud.MatchVersion(rev)
 	}
-	rev, err = a.Env.Replace(ctx, actor(ctx), p.App, env, ifRev)
+	rev, err = a.Env.Replace(ctx, actor(ctx), p.App, env, match)
 	return ok(dictionary(env)).with("ETag", etag(rev)), rev, err
 }
 

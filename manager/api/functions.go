@@ -13,14 +13,14 @@ type FunctionFinder interface {
 }
 
 // FunctionStore keeps functions and their settings. A revision that is not the
-// present one is ErrPrecondition; in Delete, 0 is any.
+// one of match is ErrPrecondition.
 type FunctionStore interface {
 	FunctionFinder
 	List(ctx context.Context, actor picloud.Actor, app string, page picloud.Page) (items []picloud.Function, next string, err error)
 	Create(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings) (picloud.Function, error)
-	UpdateSettings(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings, ifRev int64) (picloud.Function, error)
+	UpdateSettings(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings, match picloud.Match) (picloud.Function, error)
 	// Delete returns the catalog's revision without the function.
-	Delete(ctx context.Context, actor picloud.Actor, app, name string, ifRev int64) (rev int64, err error)
+	Delete(ctx context.Context, actor picloud.Actor, app, name string, match picloud.Match) (rev int64, err error)
 }
 
 // listFunctions answers GET /apps/{app}/functions.
@@ -77,7 +77,7 @@ func (a apps) updateFunction(ctx context.Context, p updateFunctionParams, body p
 		if err != nil {
 			return f, err
 		}
-		return a.Functions.UpdateSettings(ctx, actor(ctx), p.App, p.Function, settings, f.Rev)
+		return a.Functions.UpdateSettings(ctx, actor(ctx), p.App, p.Function, settings, picloud.MatchVersion(f.Rev))
 	})
 	if err != nil {
 		return out, rev, err
@@ -87,15 +87,15 @@ func (a apps) updateFunction(ctx context.Context, p updateFunctionParams, body p
 
 // deleteFunction answers DELETE /apps/{app}/functions/{function}.
 func (a apps) deleteFunction(ctx context.Context, p deleteFunctionParams, _ none) (out answer[nothing], rev int64, err error) {
-	var only int64 // the one revision that may be deleted; 0: any
+	match := picloud.MatchAny
 	if p.IfMatch != nil {
 		f, err := a.functionAt(ctx, "delete function", p.App, p.Function, p.IfMatch)
 		if err != nil {
 			return out, rev, err
 		}
-		only = f.Rev
+		match = picloud.MatchVersion(f.Rev)
 	}
-	rev, err = a.Functions.Delete(ctx, actor(ctx), p.App, p.Function, only)
+	rev, err = a.Functions.Delete(ctx, actor(ctx), p.App, p.Function, match)
 	return done(), rev, err
 }
 

@@ -20,20 +20,14 @@ const maxPreview = 1 << 10
 // maxKeyCursor is longer than any cursor that holds a key is.
 const maxKeyCursor = 4 * picloud.MaxKVKey
 
-// What KVStore.Put takes as the version that a key must have.
-const (
-	anyVersion = -1
-	noVersion  = 0 // there must be no such key
-)
-
 // KVStore keeps the key-value stores of apps, for people.
 type KVStore interface {
 	Get(ctx context.Context, actor picloud.Actor, app, key string) (picloud.KVEntry, error)
-	// Put writes an entry whose Version is the one that the key must have, and
-	// returns its new version. Another one is ErrPrecondition.
-	Put(ctx context.Context, actor picloud.Actor, app string, entry picloud.KVEntry) (version int64, err error)
-	// Delete removes a key that has the version, 0 standing for any.
-	Delete(ctx context.Context, actor picloud.Actor, app, key string, version int64) error
+	// Put writes an entry while the key has the version of match, and returns its
+	// new version. Another one is ErrPrecondition.
+	Put(ctx context.Context, actor picloud.Actor, app string, entry picloud.KVEntry, match picloud.Match) (version int64, err error)
+	// Delete removes a key that has the version of match.
+	Delete(ctx context.Context, actor picloud.Actor, app, key string, match picloud.Match) error
 	List(ctx context.Context, actor picloud.Actor, app, prefix string, page picloud.Page) (items []picloud.KVEntry, next string, err error)
 }
 
@@ -106,10 +100,11 @@ func (a data) putKV(ctx context.Context, p putKVParams, body raw) (out answer[cl
 	if e.Value, err = encodeValue(kind, content); err != nil {
 		return out, err
 	}
-	if e.Version, err = a.versionToPut(ctx, p); err != nil {
+	match, err := a.versionToPut(ctx, p)
+	if err != nil {
 		return out, err
 	}
-	if e.Version, err = a.KV.Put(ctx, actor(ctx), p.App, e); err != nil {
+	if e.Version, err = a.KV.Put(ctx, actor(ctx), p.App, e, match); err != nil {
 		return out, err
 	}
 	return ok(kvItem(e)).with("ETag", etag(e.Version)), nil
@@ -120,51 +115,51 @@ func (a data) deleteKV(ctx context.Context, p deleteKVParams, _ none) (out answe
 	if err := picloud.CheckKVKey(p.Key); err != nil {
 		return out, err
 	}
-	var version int64 // 0: any
+	match := picloud.MatchAny
 	if p.IfMatch != nil {
-		if version, err = a.versionOf(ctx, "delete key", p.App, p.Key, p.IfMatch); err != nil {
+		if match, err = a.versionOf(ctx, "delete key", p.App, p.Key, p.IfMatch); err != nil {
 			return out, err
 		}
 	}
-	if err := a.KV.Delete(ctx, actor(ctx), p.App, p.Key, version); err != nil {
+	if err := a.KV.Delete(ctx, actor(ctx), p.App, p.Key, match); err != nil {
 		return out, err
 	}
 	return done(), nil
 }
 
 // versionToPut says which version a key must have to be written.
-func (a data) versionToPut(ctx context.Context, p putKVParams) (int64, error) {
+func (a data) versionToPut(ctx context.Context, p putKVParams) (picloud.Match, error) {
 	switch {
 	case p.IfNoneMatch != nil && p.IfMatch != nil:
 		return 0, invalid("If-None-Match", "contradicts If-Match")
 	case p.IfNoneMatch != nil && strings.TrimSpace(*p.IfNoneMatch) != "*":
 		return 0, invalid("If-None-Match", "must be *")
 	case p.IfNoneMatch != nil:
-		return noVersion, nil
+		return picloud.MatchNone, nil
 	case p.IfMatch == nil:
-		return anyVersion, nil
+		return picloud.MatchAny, nil
 	}
-	version, err := a.versionOf(ctx, "write key", p.App, p.Key, p.IfMatch)
+	match, err := a.versionOf(ctx, "write key", p.App, p.Key, p.IfMatch)
 	if errors.Is(err, picloud.ErrNotFound) {
 		if _, _, unknown := a.apps.Get(ctx, actor(ctx), p.App); unknown == nil { // else it is the app that is not found
 			err = &picloud.Error{Code: picloud.CodePrecondition, Op: "write key", Resource: p.App + "/" + p.Key, Detail: "there is no such key"}
 		}
 	}
-	return version, err
+	return match, err
 }
 
 // versionOf is the version that If-Match names. One ETag needs no look at the
 // key, since the store compares.
-func (a data) versionOf(ctx context.Context, op, app, key string, ifMatch *string) (int64, error) {
+func (a data) versionOf(ctx context.Context, op, app, key string, ifMatch *string) (picloud.Match, error) {
 	one := strings.TrimSpace(*ifMatch)
 	if version, err := strconv.ParseInt(strings.Trim(one, `"`), 10, 64); err == nil && version > 0 && etag(version) == one {
-		return version, nil
+		return picloud.MatchVersion(version), nil
 	}
 	e, err := a.KV.Get(ctx, actor(ctx), app, key)
 	if err == nil {
 		err = precondition(op, app+"/"+key, ifMatch, e.Version)
 	}
-	return e.Version, err
+	return picloud.MatchVersion(e.Version), err
 }
 
 // expiry reads ?ttl=.

@@ -28,7 +28,7 @@ WITH creator AS (
 ), owner AS (
     INSERT INTO member (app, usr, role, granted_by)
     SELECT created.name, creator.name, 'owner', creator.name FROM created, creator
-), risen AS (
+), returned AS (
     DELETE FROM tombstone USING created WHERE app = created.name AND function = ''
 )
 SELECT ` + appColumns + ` FROM created`
@@ -79,10 +79,10 @@ func createApp(ctx context.Context, c *postgres.Change, name string) (app piclou
 	return app, err
 }
 
-// UpdateSettings replaces an app's settings when its revision is ifRev, 0
-// standing for any; else it fails with ErrPrecondition. Settings that the app
+// UpdateSettings replaces an app's settings when its revision is the one of
+// match; else it fails with ErrPrecondition. Settings that the app
 // has already change nothing. Admins of the app may.
-func (a Apps) UpdateSettings(ctx context.Context, actor picloud.Actor, app string, settings picloud.AppSettings, ifRev int64) (out picloud.App, err error) {
+func (a Apps) UpdateSettings(ctx context.Context, actor picloud.Actor, app string, settings picloud.AppSettings, match picloud.Match) (out picloud.App, err error) {
 	s := postgres.About("change app", app)
 	if err := settings.Check(); err != nil {
 		return out, err
@@ -96,7 +96,7 @@ func (a Apps) UpdateSettings(ctx context.Context, actor picloud.Actor, app strin
 		switch {
 		case err != nil:
 			return err
-		case ifRev != 0 && out.Rev != ifRev:
+		case !match.Accepts(out.Rev):
 			return s.Precondition()
 		case out.Settings == settings:
 			return nil

@@ -42,17 +42,17 @@ func TestAppSettings(t *testing.T) {
 		_, err := db.Apps().UpdateSettings(t.Context(), people[role], "blog", settings, 0)
 		testdb.RequireCode(t, code, err)
 	}
-	changed, err := db.Apps().UpdateSettings(t.Context(), people[admin], "blog", settings, made.Rev)
+	changed, err := db.Apps().UpdateSettings(t.Context(), people[admin], "blog", settings, picloud.MatchVersion(made.Rev))
 	require.NoError(t, err)
 	require.Equal(t, picloud.App{Name: "blog", Settings: settings, Rev: made.Rev + 1, CreatedAt: made.CreatedAt}, changed)
 	testdb.Unchanged(t, db, func() {
-		_, err = db.Apps().UpdateSettings(t.Context(), people[admin], "blog", picloud.AppSettings{}, made.Rev)
+		_, err = db.Apps().UpdateSettings(t.Context(), people[admin], "blog", picloud.AppSettings{}, picloud.MatchVersion(made.Rev))
 		testdb.RequireCode(t, picloud.CodePrecondition, err)
-		_, err = db.Apps().UpdateSettings(t.Context(), people[admin], "blog", settings, made.Rev)
+		_, err = db.Apps().UpdateSettings(t.Context(), people[admin], "blog", settings, picloud.MatchVersion(made.Rev))
 		testdb.RequireCode(t, picloud.CodePrecondition, err)
 		_, err = db.Apps().UpdateSettings(t.Context(), people[admin], "blog", picloud.AppSettings{KV: picloud.KVQuota{Keys: -1}}, 0)
 		testdb.RequireCode(t, picloud.CodeInvalid, err)
-		same, err := db.Apps().UpdateSettings(t.Context(), people[admin], "blog", settings, changed.Rev)
+		same, err := db.Apps().UpdateSettings(t.Context(), people[admin], "blog", settings, picloud.MatchVersion(changed.Rev))
 		require.NoError(t, err)
 		require.Equal(t, changed, same)
 	})
@@ -82,7 +82,7 @@ func TestVariables(t *testing.T) {
 	_, _, err = db.Env().Get(t.Context(), people[""], "blog")
 	testdb.RequireCode(t, picloud.CodeNotFound, err)
 
-	next, err := db.Env().Replace(t.Context(), people[developer], "blog", env, rev)
+	next, err := db.Env().Replace(t.Context(), people[developer], "blog", env, picloud.MatchVersion(rev))
 	require.NoError(t, err)
 	require.Equal(t, rev+1, next)
 	got, at, err := db.Env().Get(t.Context(), people[viewer], "blog")
@@ -94,14 +94,14 @@ func TestVariables(t *testing.T) {
 		same, err := db.Env().Replace(t.Context(), people[developer], "blog", env, 0)
 		require.NoError(t, err)
 		require.Equal(t, next, same)
-		_, err = db.Env().Replace(t.Context(), people[developer], "blog", nil, rev)
+		_, err = db.Env().Replace(t.Context(), people[developer], "blog", nil, picloud.MatchVersion(rev))
 		testdb.RequireCode(t, picloud.CodePrecondition, err)
 		for _, bad := range []picloud.Env{{"1": ""}, {"A": "\x00"}, {"A": "\xff"}, {"A": strings.Repeat("x", picloud.MaxEnvSize)}} {
 			_, err = db.Env().Replace(t.Context(), people[developer], "blog", bad, 0)
 			testdb.RequireCode(t, picloud.CodeInvalid, err)
 		}
 	})
-	_, err = db.Env().Replace(t.Context(), people[developer], "blog", nil, next)
+	_, err = db.Env().Replace(t.Context(), people[developer], "blog", nil, picloud.MatchVersion(next))
 	require.NoError(t, err)
 	require.Nil(t, config(t, db, "blog").Env)
 

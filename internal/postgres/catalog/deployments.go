@@ -42,7 +42,7 @@ WHERE app = $1 AND function = $2 AND id < $3 ORDER BY id DESC LIMIT $4`
 WITH live AS (
     UPDATE function SET live = CASE WHEN $3::int = 0 THEN versions ELSE $3 END, rev = catalog_head.rev, updated_at = now()
     FROM catalog_head WHERE app = $1 AND name = $2 RETURNING function.live, function.rev
-), risen AS (
+), returned AS (
     DELETE FROM tombstone WHERE app = $1 AND function = $2
 )
 INSERT INTO deployment (app, function, version, rev, rollback, created_by)

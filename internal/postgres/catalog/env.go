@@ -51,10 +51,10 @@ func (e Env) Get(ctx context.Context, actor picloud.Actor, app string) (env picl
 	return v.env, v.rev, err
 }
 
-// Replace replaces all variables of an app when the app's revision is ifRev, 0
-// standing for any; else it fails with ErrPrecondition. It returns the app's
+// Replace replaces all variables of an app when the app's revision is the
+// one of match; else it fails with ErrPrecondition. It returns the app's
 // revision, which stays when nothing changes. Developers may.
-func (e Env) Replace(ctx context.Context, actor picloud.Actor, app string, env picloud.Env, ifRev int64) (rev int64, err error) {
+func (e Env) Replace(ctx context.Context, actor picloud.Actor, app string, env picloud.Env, match picloud.Match) (rev int64, err error) {
 	s := postgres.About("change variables", app)
 	if err := env.Check(); err != nil {
 		return 0, err
@@ -72,7 +72,7 @@ func (e Env) Replace(ctx context.Context, actor picloud.Actor, app string, env p
 		switch {
 		case err != nil:
 			return err
-		case ifRev != 0 && present.rev != ifRev:
+		case !match.Accepts(present.rev):
 			return s.Precondition()
 		case maps.Equal(present.env, env):
 			return nil

@@ -103,9 +103,9 @@ func (f Functions) List(ctx context.Context, actor picloud.Actor, app string, pa
 	return items, next, err
 }
 
-// UpdateSettings replaces a function's settings when its revision is ifRev, 0
-// standing for any; else it fails with ErrPrecondition. Developers may.
-func (f Functions) UpdateSettings(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings, ifRev int64) (out picloud.Function, err error) {
+// UpdateSettings replaces a function's settings when its revision is the
+// one of match; else it fails with ErrPrecondition. Developers may.
+func (f Functions) UpdateSettings(ctx context.Context, actor picloud.Actor, app, name string, settings picloud.Settings, match picloud.Match) (out picloud.Function, err error) {
 	s := postgres.About("change function", postgres.Resource(app, name))
 	text, err := writeSettings(settings)
 	if err != nil {
@@ -118,7 +118,7 @@ func (f Functions) UpdateSettings(ctx context.Context, actor picloud.Actor, app,
 		if err := c.Bump(ctx); err != nil {
 			return err
 		}
-		out, err = postgres.QueryOne(ctx, c.Tx, functionRow, sqlFunctionSettings, app, name, text, c.Rev, ifRev)
+		out, err = postgres.QueryOne(ctx, c.Tx, functionRow, sqlFunctionSettings, app, name, text, c.Rev, int64(match))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return changed(ctx, c, app, name)
 		}
@@ -128,9 +128,9 @@ func (f Functions) UpdateSettings(ctx context.Context, actor picloud.Actor, app,
 }
 
 // Delete removes a function with its versions and deployments when its
-// revision is ifRev, 0 standing for any. It returns the catalog's revision
+// revision is the one of match. It returns the catalog's revision
 // without the function: the present one when no node had it. Developers may.
-func (f Functions) Delete(ctx context.Context, actor picloud.Actor, app, name string, ifRev int64) (rev int64, err error) {
+func (f Functions) Delete(ctx context.Context, actor picloud.Actor, app, name string, match picloud.Match) (rev int64, err error) {
 	s := postgres.About("delete function", postgres.Resource(app, name))
 	if !picloud.ValidName(name) {
 		return 0, s.NotFound()
@@ -140,7 +140,7 @@ func (f Functions) Delete(ctx context.Context, actor picloud.Actor, app, name st
 		if err != nil {
 			return err
 		}
-		if ifRev != 0 && present.Rev != ifRev {
+		if !match.Accepts(present.Rev) {
 			return s.Precondition()
 		}
 		return f.bury(ctx, c, app, name)

@@ -66,14 +66,14 @@ func TestSettingsChangeOnlyWhatWasRead(t *testing.T) {
 
 	_, err = db.Functions().UpdateSettings(t.Context(), people[viewer], "blog", "hello", limit(1), 0)
 	testdb.RequireCode(t, picloud.CodeForbidden, err)
-	two, err := db.Functions().UpdateSettings(t.Context(), people[developer], "blog", "hello", limit(2), f.Rev)
+	two, err := db.Functions().UpdateSettings(t.Context(), people[developer], "blog", "hello", limit(2), picloud.MatchVersion(f.Rev))
 	require.NoError(t, err)
 	require.Equal(t, limit(2), two.Settings)
 	require.Equal(t, f.Rev+1, two.Rev)
 	require.Equal(t, 1, two.Version)
-	_, err = db.Functions().UpdateSettings(t.Context(), people[developer], "blog", "hello", limit(3), f.Rev)
+	_, err = db.Functions().UpdateSettings(t.Context(), people[developer], "blog", "hello", limit(3), picloud.MatchVersion(f.Rev))
 	testdb.RequireCode(t, picloud.CodePrecondition, err)
-	_, err = db.Functions().UpdateSettings(t.Context(), people[developer], "blog", "nope", limit(3), f.Rev)
+	_, err = db.Functions().UpdateSettings(t.Context(), people[developer], "blog", "nope", limit(3), picloud.MatchVersion(f.Rev))
 	testdb.RequireCode(t, picloud.CodeNotFound, err)
 	_, err = db.Functions().UpdateSettings(t.Context(), people[developer], "blog", "hello", limit(-3), 0)
 	testdb.RequireCode(t, picloud.CodeInvalid, err)
@@ -88,7 +88,7 @@ func TestSettingsChangeOnlyWhatWasRead(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {
-			_, errs[i] = db.Functions().UpdateSettings(t.Context(), root, "blog", "hello", limit(10+i), f.Rev)
+			_, errs[i] = db.Functions().UpdateSettings(t.Context(), root, "blog", "hello", limit(10+i), picloud.MatchVersion(f.Rev))
 		})
 	}
 	wg.Wait()
@@ -115,8 +115,8 @@ func TestDeletingAFunction(t *testing.T) {
 	require.NoError(t, err)
 
 	testdb.RequireCode(t, picloud.CodeForbidden, testdb.ErrorOf(db.Functions().Delete(t.Context(), people[viewer], "blog", "hello", 0)))
-	testdb.RequireCode(t, picloud.CodePrecondition, testdb.ErrorOf(db.Functions().Delete(t.Context(), people[developer], "blog", "hello", f.Rev-1)))
-	rev, err := db.Functions().Delete(t.Context(), people[developer], "blog", "hello", f.Rev)
+	testdb.RequireCode(t, picloud.CodePrecondition, testdb.ErrorOf(db.Functions().Delete(t.Context(), people[developer], "blog", "hello", picloud.MatchVersion(f.Rev-1))))
+	rev, err := db.Functions().Delete(t.Context(), people[developer], "blog", "hello", picloud.MatchVersion(f.Rev))
 	require.NoError(t, err)
 	require.Equal(t, before+1, rev)
 	testdb.RequireCode(t, picloud.CodeNotFound, testdb.ErrorOf(db.Functions().Delete(t.Context(), people[developer], "blog", "hello", 0)))

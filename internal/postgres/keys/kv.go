@@ -92,21 +92,24 @@ func (k kvKey) checkValue(value []byte) error {
 	return nil
 }
 
-// put sets the key while it has the required version: 0 that there is none, -1
-// any. It returns the new version, 0 when the key has another than that.
-func (k kvKey) put(ctx context.Context, q statements, value []byte, required int64, ttl time.Duration) (version int64, err error) {
+// put sets the key while it has the version of match. It returns the new
+// version, 0 when the key has another one.
+func (k kvKey) put(ctx context.Context, q statements, value []byte, match picloud.Match, ttl time.Duration) (version int64, err error) {
 	if err := k.checkValue(value); err != nil {
 		return 0, err
 	}
 	if err := k.checkTTL(ttl); err != nil {
 		return 0, err
 	}
+	if match < picloud.MatchNone {
+		return 0, nil // no key ever has it
+	}
 	var number *int64
 	if n, ok := readInteger(value); ok {
 		value, number = nil, &n
 	}
-	err = k.settle(func() (word string, err error) {
-		err = q.QueryRow(ctx, sqlKVPut, k.app, k.key, k.quota.Keys, k.quota.Bytes, k.shard(), wholeMilliseconds(ttl), value, number, required).Scan(&word, &version)
+	err = k.retry(func() (word string, err error) {
+		err = q.QueryRow(ctx, sqlKVPut, k.app, k.key, k.quota.Keys, k.quota.Bytes, k.shard(), wholeMilliseconds(ttl), value, number, int64(match)).Scan(&word, &version)
 		return word, err
 	})
 	return version, err
@@ -117,7 +120,7 @@ func (k kvKey) increment(ctx context.Context, q statements, by int64, ttl time.D
 	if err := k.checkTTL(ttl); err != nil {
 		return 0, err
 	}
-	err = k.settle(func() (word string, err error) {
+	err = k.retry(func() (word string, err error) {
 		err = q.QueryRow(ctx, sqlKVIncrement, k.app, k.key, k.quota.Keys, k.quota.Bytes, k.shard(), wholeMilliseconds(ttl), by).Scan(&word, &sum)
 		return word, err
 	})
@@ -130,17 +133,17 @@ func wholeMilliseconds(ttl time.Duration) int64 {
 	return int64((ttl + time.Millisecond - 1) / time.Millisecond)
 }
 
-// remove deletes the key while it has the version, 0 standing for any. It
-// reports whether the key was there, and whether it had another version.
-func (k kvKey) remove(ctx context.Context, q statements, version int64) (gone, changed bool, err error) {
+// remove deletes the key while it has the version of match. It reports whether
+// the key was there, and whether it had another version.
+func (k kvKey) remove(ctx context.Context, q statements, match picloud.Match) (gone, changed bool, err error) {
 	var word string
-	err = q.QueryRow(ctx, sqlKVDelete, k.app, k.key, k.shard(), version).Scan(&word)
+	err = q.QueryRow(ctx, sqlKVDelete, k.app, k.key, k.shard(), int64(match)).Scan(&word)
 	return word == "ok", word == "changed", err
 }
 
-// settle runs a write until its snapshot is not stale: each time that it is,
+// retry runs a write until its snapshot is not stale. Each time that it is stale,
 // another write of the key was committed, and the deadline bounds it.
-func (k kvKey) settle(write func() (word string, err error)) error {
+func (k kvKey) retry(write func() (word string, err error)) error {
 	for {
 		switch word, err := write(); {
 		case err != nil || word == "ok" || word == "changed":
@@ -152,8 +155,9 @@ func (k kvKey) settle(write func() (word string, err error)) error {
 }
 
 // makeRoom runs a write that found no room once more if expired entries can
-// make some. They are removed in a transaction of their own: it holds a shard,
-// which nobody may who has yet to lock a key.
+// make some. The sweep is a transaction of its own: it
+// locks a shard, and a transaction that has yet to lock a key must not hold one
+// (DESIGN.md has the order of locks).
 func (k kvKey) makeRoom(ctx context.Context, q statements, write func() error) error {
 	err := write()
 	if picloud.CodeOf(err) != picloud.CodeQuota {
@@ -227,7 +231,7 @@ func pageOf(op, app, prefix, cursor string, size int) (*kvPage, error) {
 	}
 	if prefix != "" && picloud.CheckKVKey(prefix) != nil {
 		return nil, &picloud.Error{
-			Code: picloud.CodeInvalid, Op: op, Resource: app, Detail: "the prefix begins no key",
+			Code: picloud.CodeInvalid, Op: op, Resource: app, Detail: "no key can begin with the prefix",
 			Fields: []picloud.FieldError{{Field: "prefix", Message: "must be at most 512 bytes of UTF-8 without NUL"}},
 		}
 	}

@@ -546,7 +546,7 @@ func TestKeysForPeople(t *testing.T) {
 	require.NoError(t, err)
 	for role, code := range map[picloud.Role]picloud.Code{"": picloud.CodeNotFound, viewer: picloud.CodeForbidden} {
 		who := people[role]
-		_, err := db.KV().Put(t.Context(), who, "blog", picloud.KVEntry{Key: "a", Value: encode(t, 1), Version: -1})
+		_, err := db.KV().Put(t.Context(), who, "blog", picloud.KVEntry{Key: "a", Value: encode(t, 1)}, picloud.MatchAny)
 		testdb.RequireCode(t, code, err)
 		_, err = db.KV().Get(t.Context(), who, "blog", "a")
 		testdb.RequireCode(t, code, err)
@@ -554,16 +554,18 @@ func TestKeysForPeople(t *testing.T) {
 		_, _, err = db.KV().List(t.Context(), who, "blog", "", picloud.Page{})
 		testdb.RequireCode(t, code, err)
 	}
-	put := func(e picloud.KVEntry) (int64, error) { return db.KV().Put(t.Context(), dev, "blog", e) }
-	one, err := put(picloud.KVEntry{Key: "a", Value: encode(t, 1)})
+	put := func(e picloud.KVEntry, match picloud.Match) (int64, error) {
+		return db.KV().Put(t.Context(), dev, "blog", e, match)
+	}
+	one, err := put(picloud.KVEntry{Key: "a", Value: encode(t, 1)}, picloud.MatchNone)
 	require.NoError(t, err)
-	_, err = put(picloud.KVEntry{Key: "a", Value: encode(t, 2)})
+	_, err = put(picloud.KVEntry{Key: "a", Value: encode(t, 2)}, picloud.MatchNone)
 	testdb.RequireCode(t, picloud.CodePrecondition, err)
-	two, err := put(picloud.KVEntry{Key: "a", Value: encode(t, "two"), Version: one, ExpiresAt: time.Now().Add(time.Hour)})
+	two, err := put(picloud.KVEntry{Key: "a", Value: encode(t, "two"), ExpiresAt: time.Now().Add(time.Hour)}, picloud.MatchVersion(one))
 	require.NoError(t, err)
-	_, err = put(picloud.KVEntry{Key: "a", Value: encode(t, 2), Version: one})
+	_, err = put(picloud.KVEntry{Key: "a", Value: encode(t, 2)}, picloud.MatchVersion(one))
 	testdb.RequireCode(t, picloud.CodePrecondition, err)
-	_, err = put(picloud.KVEntry{Key: "a", Value: encode(t, 2), Version: -1, ExpiresAt: time.Now().Add(-time.Hour)})
+	_, err = put(picloud.KVEntry{Key: "a", Value: encode(t, 2), ExpiresAt: time.Now().Add(-time.Hour)}, picloud.MatchAny)
 	testdb.RequireCode(t, picloud.CodeInvalid, err)
 	e, err := db.KV().Get(t.Context(), dev, "blog", "a")
 	require.NoError(t, err)
@@ -573,10 +575,10 @@ func TestKeysForPeople(t *testing.T) {
 	require.Equal(t, "two", value(t, db.KV().Of("blog", picloud.KVQuota{}), "a"), "functions see the same")
 
 	for _, key := range []string{"b", "c"} {
-		_, err = put(picloud.KVEntry{Key: key, Value: encode(t, key), Version: -1})
+		_, err = put(picloud.KVEntry{Key: key, Value: encode(t, key)}, picloud.MatchAny)
 		require.NoError(t, err)
 	}
-	_, err = put(picloud.KVEntry{Key: "d", Value: encode(t, 2), Version: -1})
+	_, err = put(picloud.KVEntry{Key: "d", Value: encode(t, 2)}, picloud.MatchAny)
 	testdb.RequireCode(t, picloud.CodeQuota, err)
 	items, next, err := db.KV().List(t.Context(), dev, "blog", "", picloud.Page{Limit: 2})
 	require.NoError(t, err)
@@ -586,8 +588,8 @@ func TestKeysForPeople(t *testing.T) {
 	require.Equal(t, "c", items[0].Key)
 	require.Empty(t, next)
 
-	testdb.RequireCode(t, picloud.CodePrecondition, db.KV().Delete(t.Context(), dev, "blog", "a", one))
-	require.NoError(t, db.KV().Delete(t.Context(), dev, "blog", "a", two))
+	testdb.RequireCode(t, picloud.CodePrecondition, db.KV().Delete(t.Context(), dev, "blog", "a", picloud.MatchVersion(one)))
+	require.NoError(t, db.KV().Delete(t.Context(), dev, "blog", "a", picloud.MatchVersion(two)))
 	testdb.RequireCode(t, picloud.CodeNotFound, db.KV().Delete(t.Context(), dev, "blog", "a", 0))
 	_, err = db.KV().Get(t.Context(), dev, "blog", "a")
 	testdb.RequireCode(t, picloud.CodeNotFound, err)
@@ -600,7 +602,7 @@ func TestExpiredEntriesMakeRoomForPeople(t *testing.T) {
 	require.NoError(t, err)
 	set(t, s, "old", 1)
 	expire(t, conn, "old")
-	_, err = db.KV().Put(t.Context(), root, "shop", picloud.KVEntry{Key: "new", Value: encode(t, 1)})
+	_, err = db.KV().Put(t.Context(), root, "shop", picloud.KVEntry{Key: "new", Value: encode(t, 1)}, picloud.MatchNone)
 	require.NoError(t, err)
 	requireCounted(t, conn, "shop")
 }

@@ -26,11 +26,11 @@ func (x KV) Get(ctx context.Context, actor picloud.Actor, app, key string) (picl
 	return items[0], nil
 }
 
-// Put sets a key while it has e.Version: 0 that there is none, -1 any; else it
-// fails with ErrPrecondition. It returns the new version. The entry lives as
+// Put sets a key while it has the version of match; else it fails with
+// ErrPrecondition. e.Version means nothing. It returns the new version. The entry lives as
 // long as it is until e.ExpiresAt here and now, by the database's clock. The
 // errors are otherwise those of Store.Set. Developers may.
-func (x KV) Put(ctx context.Context, actor picloud.Actor, app string, e picloud.KVEntry) (version int64, err error) {
+func (x KV) Put(ctx context.Context, actor picloud.Actor, app string, e picloud.KVEntry, match picloud.Match) (version int64, err error) {
 	k, err := kvOf("set key", app, e.Key, picloud.KVQuota{})
 	if err != nil {
 		return 0, err
@@ -45,20 +45,20 @@ func (x KV) Put(ctx context.Context, actor picloud.Actor, app string, e picloud.
 		return 0, err
 	}
 	err = k.makeRoom(ctx, x.db.API(), func() error {
-		version, err = x.put(ctx, actor, k, e, ttl)
+		version, err = x.put(ctx, actor, k, e, match, ttl)
 		return err
 	})
 	return version, err
 }
 
-func (x KV) put(ctx context.Context, actor picloud.Actor, k kvKey, e picloud.KVEntry, ttl time.Duration) (version int64, err error) {
+func (x KV) put(ctx context.Context, actor picloud.Actor, k kvKey, e picloud.KVEntry, match picloud.Match, ttl time.Duration) (version int64, err error) {
 	err = x.db.Act(ctx, k.Subject, actor, k.app, picloud.RoleDeveloper, func(ctx context.Context, c *postgres.Change) error {
 		settings, err := postgres.QueryOne(ctx, c.Tx, settingsRow, sqlKVQuota, k.app)
 		if err != nil {
 			return err
 		}
 		k.quota = settings.KV.WithDefaults()
-		if version, err = k.put(ctx, c.Tx, e.Value, max(e.Version, -1), ttl); err == nil && version == 0 {
+		if version, err = k.put(ctx, c.Tx, e.Value, match, ttl); err == nil && version == 0 {
 			err = k.Subject.Precondition()
 		}
 		return err
@@ -77,16 +77,15 @@ func settingsRow(row pgx.CollectableRow) (s picloud.AppSettings, err error) {
 	return s, postgres.ReadJSON("settings of an app", text, &s)
 }
 
-// Delete removes a key that has the given version, 0 standing for any; else it
-// fails with ErrPrecondition. Developers may.
-func (x KV) Delete(ctx context.Context, actor picloud.Actor, app, key string, version int64) error {
+// Delete removes a key that has the version of match; else it fails with ErrPrecondition. Developers may.
+func (x KV) Delete(ctx context.Context, actor picloud.Actor, app, key string, match picloud.Match) error {
 	k, err := kvOf("delete key", app, key, picloud.KVQuota{})
 	if err != nil {
 		return err
 	}
 	missing := false
 	err = x.db.Act(ctx, k.Subject, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *postgres.Change) error {
-		gone, changed, err := k.remove(ctx, c.Tx, version)
+		gone, changed, err := k.remove(ctx, c.Tx, match)
 		if changed {
 			return k.Subject.Precondition()
 		}

@@ -54,17 +54,17 @@ held AS MATERIALIZED (
 SELECT CASE WHEN word = 'ok' AND done.version IS NULL THEN 'stale' ELSE word END, `
 
 	// sqlKVPut sets a key to value $7 or number $8, for $6 ms or for ever, while
-	// it has version $9: 0 that there is none, -1 any. A key that had another
+	// it has version $9, as picloud.Match: 0 any, -1 none. A key that had another
 	// when the statement began is left alone, so that a lost race costs no sync.
 	sqlKVPut = `
 WITH seen AS MATERIALIZED (
-    SELECT $9::bigint < 0 OR $9 = coalesce((SELECT version FROM kv WHERE app = $1 AND key = $2 AND ` + kvAlive + `), 0) AS wanted
+    SELECT $9::bigint = 0 OR greatest($9, 0) = coalesce((SELECT version FROM kv WHERE app = $1 AND key = $2 AND ` + kvAlive + `), 0) AS wanted
 ),` + kvLocked + ` AND (SELECT wanted FROM seen)` + kvState + kvOwner + `
 , wish AS MATERIALIZED (
     SELECT *, (stored IS NULL)::int AS keys, octet_length($2) + coalesce(octet_length($7::bytea), 9) - size AS bytes FROM state
 ), verdict AS MATERIALIZED (
     SELECT *, CASE
-        WHEN $9 >= 0 AND version <> $9 OR NOT (SELECT wanted FROM seen) THEN 'changed'` + kvRoom + `
+        WHEN $9 <> 0 AND version <> greatest($9, 0) OR NOT (SELECT wanted FROM seen) THEN 'changed'` + kvRoom + `
 , new AS MATERIALIZED (
     SELECT $7::bytea AS value, $8::bigint AS number, CASE WHEN $6::bigint > 0 THEN now + $6 * interval '1 ms' END AS expires_at
     FROM verdict WHERE word = 'ok'
@@ -86,7 +86,7 @@ WITH seen AS MATERIALIZED (
     FROM verdict WHERE word = 'ok'
 )` + kvKept + `coalesce(done.number, 0) FROM verdict LEFT JOIN done ON true`
 
-	// sqlKVDelete removes a key while it has version $4, 0 standing for any, and
+	// sqlKVDelete removes a key while it has version $4, as picloud.Match, and
 	// takes it off shard $3. An expired one goes too, and was not there. The
 	// version is compared in the locked row only: the scan of the DELETE begins
 	// with that of the snapshot.

@@ -46,26 +46,27 @@ func (x *Store) Get(ctx context.Context, key string) (e picloud.KVEntry, found b
 // after ttl; 0: never. It fails with CodeQuota when the app has no room for it,
 // with CodeTooLarge over MaxKVValue, and with CodeNotFound when the app is gone.
 func (x *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) (version int64, err error) {
-	return x.put(ctx, "set key", key, -1, value, ttl)
+	return x.put(ctx, "set key", key, picloud.MatchAny, value, ttl)
 }
 
 // CompareAndSet is Set for a key that has the given version, 0 standing for
 // one that is not there. When it has another, nothing changes and 0 is returned.
 func (x *Store) CompareAndSet(ctx context.Context, key string, version int64, value []byte, ttl time.Duration) (newVersion int64, err error) {
-	if version < 0 {
-		return 0, nil // no key ever has it
+	match := picloud.MatchNone
+	if version != 0 {
+		match = picloud.MatchVersion(version)
 	}
-	return x.put(ctx, "compare and set key", key, version, value, ttl)
+	return x.put(ctx, "compare and set key", key, match, value, ttl)
 }
 
-func (x *Store) put(ctx context.Context, op, key string, required int64, value []byte, ttl time.Duration) (version int64, err error) {
+func (x *Store) put(ctx context.Context, op, key string, match picloud.Match, value []byte, ttl time.Duration) (version int64, err error) {
 	k, err := kvOf(op, x.app, key, x.quota)
 	if err != nil {
 		return 0, err
 	}
 	err = x.forFunction(ctx, k.Subject, func(ctx context.Context, q statements) error {
 		return k.makeRoom(ctx, q, func() error {
-			version, err = k.put(ctx, q, value, required, ttl)
+			version, err = k.put(ctx, q, value, match, ttl)
 			return err
 		})
 	})
@@ -97,7 +98,11 @@ func (x *Store) Delete(ctx context.Context, key string, version int64) (gone boo
 		return false, err
 	}
 	err = x.forFunction(ctx, k.Subject, func(ctx context.Context, q statements) error {
-		gone, _, err = k.remove(ctx, q, version)
+		match := picloud.MatchAny
+		if version != 0 {
+			match = picloud.MatchVersion(version)
+		}
+		gone, _, err = k.remove(ctx, q, match)
 		return err
 	})
 	return gone, err

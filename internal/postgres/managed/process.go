@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/service"
 )
 
 // process is the server's main process: our child, or adopted.
@@ -27,39 +27,28 @@ type process struct {
 	data  string
 	child bool
 	gone  chan struct{} // closed when the process ended
-	done  chan struct{} // closed when nobody watches it any more
-	let   func()        // ends the watching of an adopted process
-}
-
-func newProcess(pid int, data string) (p *process, let chan struct{}) {
-	let = make(chan struct{})
-	return &process{
-		pid: pid, data: data, gone: make(chan struct{}), done: make(chan struct{}), let: sync.OnceFunc(func() { close(let) }),
-	}, let
+	watch *service.Task // closes gone
 }
 
 // child watches a process that we started.
 func child(cmd *exec.Cmd, data string) *process {
-	p, _ := newProcess(cmd.Process.Pid, data)
-	p.child = true
-	go func() {
-		defer close(p.done)
+	p := &process{pid: cmd.Process.Pid, data: data, child: true, gone: make(chan struct{})}
+	p.watch = service.Go(context.Background(), func(context.Context) {
 		_ = cmd.Wait() // why it ended is in its log
 		close(p.gone)
-	}()
+	})
 	return p
 }
 
 // adopt watches a process that we did not start, by looking once a second.
 func adopt(pid int, data string) *process {
-	p, let := newProcess(pid, data)
-	go func() {
-		defer close(p.done)
+	p := &process{pid: pid, data: data, gone: make(chan struct{})}
+	p.watch = service.Go(context.Background(), func(ctx context.Context) {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
 			select {
-			case <-let:
+			case <-ctx.Done():
 				return
 			case <-tick.C:
 				if !serves(pid, data) {
@@ -68,16 +57,15 @@ func adopt(pid int, data string) *process {
 				}
 			}
 		}
-	}()
+	})
 	return p
 }
 
 // detach ends the watching of an adopted process, which goes on. A child is
 // watched as long as it lives.
 func (p *process) detach() {
-	p.let()
 	if !p.child {
-		<-p.done
+		p.watch.Stop()
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/service"
 )
 
 // Options say where the server lives.
@@ -53,8 +54,7 @@ type Server struct {
 	lock    *datadir.Lock
 	proc    *process
 	adopted bool
-	cancel  context.CancelFunc // ends the watch
-	done    chan struct{}      // closed when the watch ended
+	watcher *service.Task // nil: not started
 }
 
 const (
@@ -137,7 +137,7 @@ func (s *Server) PID() int {
 func (s *Server) Start(ctx context.Context) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cancel != nil {
+	if s.watcher != nil {
 		return errors.New("start managed PostgreSQL: it was started before")
 	}
 	if err := s.enter(); err != nil {
@@ -156,9 +156,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.proc, s.adopted = proc, adopted
-	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s.cancel, s.done = cancel, make(chan struct{})
-	go s.watch(watching, proc, s.done)
+	s.watcher = service.Go(context.WithoutCancel(ctx), func(ctx context.Context) { s.watch(ctx, proc) })
 	return nil
 }
 
@@ -221,20 +219,19 @@ func (s *Server) prepare(ctx context.Context) error {
 // start recovers.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
-	cancel, done := s.cancel, s.done
+	watcher := s.watcher
 	s.mu.Unlock()
-	if cancel == nil {
+	if watcher == nil {
 		return nil
 	}
-	cancel()
-	<-done // the watch never waits without looking at its context
+	watcher.Stop() // the watch never waits without looking at its context
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cancel == nil {
+	if s.watcher == nil {
 		return nil // another Stop was first
 	}
 	defer s.leave()
-	s.cancel = nil
+	s.watcher = nil
 	proc := s.proc
 	s.proc = nil
 	if proc == nil {
@@ -250,8 +247,7 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 // watch restarts the server when it ends, and keeps its log small.
-func (s *Server) watch(ctx context.Context, proc *process, done chan struct{}) {
-	defer close(done)
+func (s *Server) watch(ctx context.Context, proc *process) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
