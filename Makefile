@@ -13,7 +13,10 @@ export CGO_ENABLED := 0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := go tool -modfile=tools/go.mod
+GOLANGCI := go tool -modfile=tools/golangci/go.mod golangci-lint
 TESTFLAGS ?=
+# For example LINTFLAGS=--fix, or LINTFLAGS=--new-from-rev=main for what a branch adds.
+LINTFLAGS ?=
 
 ## run: start a node; installs what is missing, builds, and keeps its data in ./data
 .PHONY: run
@@ -41,18 +44,16 @@ setup:
 setup-test:
 	@env -u PICLOUD_DATABASE_URL deploy/setup/install.sh gcc=gcc,libc6-dev
 
-## lint: vet, staticcheck and formatting
+## lint: vet, and golangci-lint as .golangci.yml says, staticcheck and formatting among it
 .PHONY: lint
 lint:
 	go vet ./...
-	$(TOOL) staticcheck ./...
-	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' ':!*.gen.go')); \
-	if [ -n "$$unformatted" ]; then echo "not formatted; run make fmt:"; echo "$$unformatted"; exit 1; fi
+	$(GOLANGCI) run --timeout 10m --max-issues-per-linter 0 --max-same-issues 0 $(LINTFLAGS) ./...
 
 ## fmt: format the code
 .PHONY: fmt
 fmt:
-	$(TOOL) gofumpt -w $$(git ls-files -co --exclude-standard '*.go' ':!*.gen.go')
+	$(GOLANGCI) fmt
 
 ## generate: make the generated files again: API server and client, docs/errors.md, docs/cli.md
 .PHONY: generate

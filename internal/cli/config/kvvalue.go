@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -26,7 +27,7 @@ func (c commands) kvValue(text string, raw bool) (value []byte, contentType stri
 			return nil, "", fmt.Errorf("read value: %w", err)
 		}
 		if len(value) > maxValue {
-			return nil, "", fmt.Errorf("read value: standard input is larger than 1 MiB")
+			return nil, "", errors.New("read value: standard input is larger than 1 MiB")
 		}
 	}
 	switch {

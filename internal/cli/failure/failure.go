@@ -31,8 +31,7 @@ func (f *Failure) Unwrap() error { return f.Err }
 // Explain completes err with what was tried and on what, where the server's
 // problem leaves that to the caller.
 func Explain(err error, op, resource string) *Failure {
-	var f *Failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
 	var e *picloud.Error
@@ -117,8 +116,7 @@ func (f *Failure) print(w io.Writer) {
 
 // InFile says which file a script error points into.
 func InFile(err error, file string) error {
-	var f *Failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Failure](err); ok {
 		f.File = StreamName(file)
 	}
 	return err

@@ -132,8 +132,7 @@ func unanswered(ctx context.Context, err error, resource string, base *url.URL) 
 		return err
 	}
 	e := &picloud.Error{Code: picloud.CodeInternal, Op: "call", Resource: resource, Err: err}
-	var failed *url.Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
 		e.Err = failed.Err
 	}
 	if ctx.Err() != nil {
