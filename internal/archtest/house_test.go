@@ -122,14 +122,11 @@ var notShipped = []string{"bench", "internal/testdb", "internal/testworker", "te
 // ends it. All others use service.Go or sync.WaitGroup.Go. A function is named
 // by its package and its name, without the receiver.
 var bareGo = map[string]string{
-	"internal/service.Go":             "Task.Stop ends it and waits for it",
-	"executor/spawn.fork":             "one thread for one fork; fork waits for it",
-	"executor/worker.add":             "the loader: it ends with its queue, and busy counts it",
-	"executor/worker.invoke":          "a runner of calls: it ends when it has no call, and busy counts it",
-	"internal/postgres/managed.child": "it waits for the server's process, and ends with that",
-	"internal/postgres/managed.adopt": "it looks after a process of another parent, until that ends or is let go",
-	"internal/postgres/managed.Start": "the watch over the server: Stop ends it and waits for it",
-	"internal/egress.race":            "one attempt to connect, bounded by the context of the dial",
+	"internal/service.Go":    "Task.Stop ends it and waits for it",
+	"executor/spawn.fork":    "one thread for one fork; fork waits for it",
+	"executor/worker.add":    "the loader: it ends with its queue, and busy counts it",
+	"executor/worker.invoke": "a runner of calls: it ends when it has no call, and busy counts it",
+	"internal/egress.race":   "one attempt to connect, bounded by the context of the dial",
 }
 
 // crowded packages have more files than maxFiles, each with what will change it.
