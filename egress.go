@@ -123,7 +123,11 @@ func checkEgress(field string, rules []string) []FieldError {
 	}
 	for _, text := range rules {
 		if _, err := ParseEgress(text); err != nil {
-			out = append(out, FieldError{field, "has " + err.(*Error).Detail})
+			out = append(out, FieldError{field, "has " + func() *Error {
+				target := &Error{}
+				_ = errors.As(err, &target)
+				return target
+			}().Detail})
 		}
 	}
 	return out

@@ -35,7 +35,7 @@ func TestSettingsNameEveryFieldThatIsWrong(t *testing.T) {
 		err := s.Check()
 		require.ErrorIs(t, err, ErrInvalid, field)
 		var e *Error
-		require.True(t, errors.As(err, &e))
+		require.ErrorAs(t, err, &e)
 		require.Len(t, e.Fields, 1, field)
 		require.Equal(t, field, e.Fields[0].Field)
 	}

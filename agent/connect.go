@@ -204,8 +204,7 @@ func (d *database) closed() error {
 		Code: picloud.CodeDatabaseDown, Op: "use database", RetryAfter: 2 * time.Second,
 		Detail: "the node has not reached it since it started",
 	}
-	var cause *picloud.Error
-	if errors.As(d.waiting, &cause) {
+	if cause, ok := errors.AsType[*picloud.Error](d.waiting); ok {
 		e.Detail, e.Hint = cause.Detail, cause.Hint
 	}
 	e.Err = d.waiting

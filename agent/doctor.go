@@ -48,8 +48,7 @@ func finding(part, detail string, err error) Finding {
 		return Finding{Part: part, State: "ok", Detail: detail}
 	}
 	f := Finding{Part: part, State: "fail", Detail: err.Error()}
-	var e *picloud.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*picloud.Error](err); ok {
 		f.Remedy = e.Hint
 	}
 	return f

@@ -148,5 +148,5 @@ func TestADrainingNodeSaysSo(t *testing.T) {
 	_, more := <-feed
 	require.False(t, more, "a followed log holds up no shutdown")
 	_, err = a.logs.Follow(t.Context(), "default", "hello")
-	require.True(t, errors.Is(err, picloud.ErrUnavailable), err)
+	require.ErrorIs(t, err, picloud.ErrUnavailable, err)
 }

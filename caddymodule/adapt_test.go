@@ -11,9 +11,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-	"github.com/stretchr/testify/require"
-
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"github.com/stretchr/testify/require"
 )
 
 var update = flag.Bool("update", false, "write the golden files again")
@@ -184,7 +183,7 @@ func TestHTTP2IsSpokenOverTLS(t *testing.T) {
 	n := startNode(t)
 	n.deploy(t, "hello", `function handle(req) { return "hello" }`)
 	transport := &http.Transport{
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}, //nolint:gosec // the node's own CA, made a moment ago
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"},
 		ForceAttemptHTTP2: true,
 	}
 	defer transport.CloseIdleConnections()

@@ -11,7 +11,6 @@ import (
 	"regexp"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-
 	_ "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile" // the adapter's base
 )
 

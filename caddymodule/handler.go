@@ -101,7 +101,7 @@ func answerPanic(log *slog.Logger, w http.ResponseWriter, r *http.Request) {
 	if v == nil {
 		return
 	}
-	if v == http.ErrAbortHandler {
+	if errors.Is(http.ErrAbortHandler, v) {
 		panic(v) // somebody wants the connection cut
 	}
 	log.Error("panic while serving a request", slog.Any("panic", v), slog.String("path", r.URL.Path), slog.String("stack", string(debug.Stack())))

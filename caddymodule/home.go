@@ -67,7 +67,7 @@ func whereabouts(t texts, defaultData string) (settings, error) {
 	if s.DataDir == "" {
 		s.DataDir = defaultData
 	}
-	if s.Options, err = s.Options.Complete(); err != nil {
+	if s.Options, err = s.Complete(); err != nil {
 		return s, err
 	}
 	return s, s.checkPorts()

@@ -141,7 +141,7 @@ func TestAFixedSettingIsNamedWhenItChanges(t *testing.T) {
 		app := App{texts: values}
 		s, err := app.settings()
 		require.NoError(t, err)
-		s.Options, err = s.Options.Complete()
+		s.Options, err = s.Complete()
 		require.NoError(t, err)
 		return s
 	}

@@ -158,16 +158,16 @@ func TestReloadChangesNothingOfTheRuntime(t *testing.T) {
 	require.NotEmpty(t, started, "started by the first call")
 
 	for i := range 50 {
-		switch {
-		case i%5 == 2: // one that fails before it holds the runtime: its Cleanup must not let go of ours
+		switch i % 5 {
+		case 2: // one that fails before it holds the runtime: its Cleanup must not let go of ours
 			broken := strings.Replace(string(n.config), `"admin_port":"`, `"admin_port":"x`, 1)
 			require.NotEqual(t, string(n.config), broken)
 			require.ErrorContains(t, caddy.Load([]byte(broken), true), "not a port")
-		case i%5 == 3: // one that changes a hard setting
+		case 3: // one that changes a hard setting
 			changed := strings.Replace(string(n.config), `"node_name":"pi-1"`, `"node_name":"pi-2"`, 1)
 			require.NotEqual(t, string(n.config), changed)
 			require.ErrorContains(t, caddy.Load([]byte(changed), true), "picloud: node_name changed; a reload cannot apply that: restart required")
-		case i%5 == 4: // one that fails after our app is provisioned
+		case 4: // one that fails after our app is provisioned
 			broken := strings.Replace(string(n.config), `"apps":{`, `"apps":{"no_such_app":{},`, 1)
 			require.Error(t, caddy.Load([]byte(broken), true))
 		default:

@@ -26,7 +26,7 @@ type runtime struct {
 func acquireRuntime(s settings) (*runtime, error) {
 	v, _, err := runtimes.LoadOrNew(runtimeKey, func() (caddy.Destructor, error) {
 		var err error
-		if s.Options, err = s.Options.Complete(); err != nil {
+		if s.Options, err = s.Complete(); err != nil {
 			return nil, err
 		}
 		launched.Load().equip(&s)
@@ -59,7 +59,7 @@ func releaseRuntime() error {
 // accepts refuses fixed settings that differ from those the node runs with.
 func (r *runtime) accepts(s settings) error {
 	var err error
-	if s.Options, err = s.Options.Complete(); err != nil {
+	if s.Options, err = s.Complete(); err != nil {
 		return err
 	}
 	if names := changed(&r.settings, &s); len(names) > 0 {

@@ -271,7 +271,7 @@ func FuzzCheckSource(f *testing.F) {
 			return
 		}
 		var e *picloud.Error
-		require.True(t, errors.As(err, &e))
+		require.ErrorAs(t, err, &e)
 		require.ErrorIs(t, err, picloud.ErrScript)
 		if e.Script != nil {
 			require.LessOrEqual(t, e.Script.Line, 1+strings.Count(string(source), "\n"))

@@ -61,7 +61,7 @@ func count(c prometheus.Counter) float64 {
 func code(t testing.TB, err error) string {
 	t.Helper()
 	var known *hostcall.Error
-	require.True(t, errors.As(err, &known), "%v", err)
+	require.ErrorAs(t, err, &known, "%v", err)
 	return known.Code
 }
 

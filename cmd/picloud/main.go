@@ -4,15 +4,14 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // schedules name time zones; small boards ship none
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/picloud/picloud/caddymodule"
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/executor/worker"
 	"github.com/picloud/picloud/internal/cli"
-
-	_ "time/tzdata" // schedules name time zones; small boards ship none
-
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
 )
 
 // version is stamped by the linker: -X main.version=….

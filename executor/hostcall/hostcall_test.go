@@ -61,7 +61,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 func codeOf(t *testing.T, err error) string {
 	t.Helper()
 	var known *Error
-	require.True(t, errors.As(err, &known), "%v", err)
+	require.ErrorAs(t, err, &known, "%v", err)
 	return known.Code
 }
 

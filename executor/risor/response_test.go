@@ -187,7 +187,7 @@ func FuzzResponse(f *testing.F) {
 			}
 		}
 		if contentType == typeJSON && !strings.Contains(text, "content") {
-			require.True(t, json.Valid(r.Body), fmt.Sprintf("%q", r.Body))
+			require.True(t, json.Valid(r.Body), "%q", r.Body)
 		}
 	})
 }

@@ -207,6 +207,6 @@ func FuzzPublicKey(f *testing.F) {
 		if err != nil {
 			return // x509 asks for minimal lengths and parameters, which decide nothing
 		}
-		require.True(t, want.(interface{ Equal(crypto.PublicKey) bool }).Equal(key), fmt.Sprintf("%x", b))
+		require.True(t, want.(interface{ Equal(crypto.PublicKey) bool }).Equal(key), "%x", b)
 	})
 }

@@ -34,7 +34,7 @@ func zoneNamed(name string) (*time.Location, error) {
 		var err error
 		// "Local" is the node's, and nobody's business.
 		if len(name) > 64 || strings.EqualFold(name, "local") {
-			err = fmt.Errorf("no zone")
+			err = errors.New("no zone")
 		} else {
 			place, err = time.LoadLocation(name)
 		}

@@ -39,11 +39,11 @@ func TestNothingNeededIsRefused(t *testing.T) {
 				require.ErrorAs(t, err, &exit)
 				require.Equal(t, 2, exit.ExitCode(), "%v: %s", err, out)
 			}
-			require.True(t, strings.Contains(string(out), want), "%s", out)
+			require.Contains(t, string(out), want, "%s", out)
 		})
 	}
 	_, err = exec.Command(bin, "exec").CombinedOutput()
 	var exit *exec.ExitError
-	require.True(t, errors.As(err, &exit))
+	require.ErrorAs(t, err, &exit)
 	require.Equal(t, syscall.SIGSYS, exit.Sys().(syscall.WaitStatus).Signal(), "the test would see a refused call")
 }

@@ -20,10 +20,10 @@ func decide(t require.TestingT, filter []unix.SockFilter, arch, number uint32, a
 	for pc := 0; pc < len(filter); pc++ {
 		switch i := filter[pc]; i.Code {
 		case opLoad:
-			switch {
-			case i.K == offsetNumber:
+			switch i.K {
+			case offsetNumber:
 				acc = number
-			case i.K == offsetArch:
+			case offsetArch:
 				acc = arch
 			default:
 				n := i.K - offsetArgs

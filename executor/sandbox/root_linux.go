@@ -57,8 +57,7 @@ func verifyRoot() error {
 
 // named adds the errno's name.
 func named(err error) error {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		return fmt.Errorf("%s (%w)", unix.ErrnoName(errno), err)
 	}
 	return err

@@ -103,7 +103,7 @@ func (p plan) fork(path string, argv []string, attr *syscall.ProcAttr) (pid int,
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		for c := uintptr(0); c < 64; c++ {
+		for c := range uintptr(64) {
 			if slices.Contains(keep, c) {
 				continue
 			}

@@ -3,6 +3,7 @@ package wire
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,9 +20,7 @@ var update = flag.Bool("update", false, "write the corpus of whole frames again"
 func TestCorpus(t *testing.T) {
 	payloads, frames := "testdata/fuzz/FuzzDecoders", "testdata/fuzz/FuzzReader/conversation"
 	all := map[Type]Payload{TypeCancel: nil, TypeUnload: nil}
-	for kind, p := range seeds() {
-		all[kind] = p
-	}
+	maps.Copy(all, seeds())
 	var kinds []Type
 	for kind := range all {
 		kinds = append(kinds, kind)

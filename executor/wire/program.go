@@ -92,7 +92,7 @@ func (l *Loaded) appendPayload(dst []byte) (head, tail []byte) {
 func (l *Loaded) Decode(payload []byte) error {
 	c := cursor{b: payload}
 	c.record(2)
-	l.Failure.decode(&c)
+	l.decode(&c)
 	l.Handlers = make([]string, 0, 4)
 	for range c.list(MaxHandlers) {
 		l.Handlers = append(l.Handlers, c.text(maxName))

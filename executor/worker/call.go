@@ -140,8 +140,7 @@ func (c *call) report(fault *risor.Error) {
 }
 
 func asError(err error) *risor.Error {
-	var e *risor.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*risor.Error](err); ok {
 		return e
 	}
 	return &risor.Error{Reason: wire.ReasonInternal, Message: err.Error()}

@@ -142,7 +142,7 @@ func TestLargeBodies(t *testing.T) {
 	body := strings.Repeat("0123456789abcdef", 8<<20/16)
 	for range 3 {
 		id := a.invoke(0, func(v *wire.Invoke) { v.Body = []byte(body) })
-		require.True(t, a.result(id) == body)
+		require.Equal(t, a.result(id), body)
 	}
 }
 

@@ -190,16 +190,14 @@ func (d *dialer) connect(ctx context.Context, host string, to netip.AddrPort) (n
 }
 
 func explainConnect(ctx context.Context, host string, port uint16, err error) error {
-	var known *Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*Error](err); ok {
 		return known
 	}
 	at := suggest(host, port)
 	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) {
 		return failed(CodeConnect, "no connection to %s in time", at)
 	}
-	var number syscall.Errno
-	if errors.As(err, &number) {
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
 		return failed(CodeConnect, "no connection to %s: %s", at, number.Error())
 	}
 	return failed(CodeConnect, "no connection to %s", at)

@@ -57,8 +57,7 @@ func timedOut(host string) *Error {
 // explain turns the error of an exchange with a host into one for scripts.
 // What net and net/http say can name addresses of this machine.
 func explain(ctx context.Context, host string, err error) *Error {
-	var known *Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*Error](err); ok {
 		return known
 	}
 	var timeout net.Error

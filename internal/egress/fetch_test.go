@@ -82,7 +82,7 @@ func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 func codeOf(t testing.TB, err error) string {
 	t.Helper()
 	var e *Error
-	require.True(t, errors.As(err, &e), "%v", err)
+	require.ErrorAs(t, err, &e, "%v", err)
 	return e.Code
 }
 

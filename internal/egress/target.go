@@ -47,10 +47,10 @@ func parseTarget(text string, base *url.URL) (*target, *Error) {
 	}
 	u.Scheme = strings.ToLower(u.Scheme)
 	t := &target{url: u}
-	switch {
-	case u.Scheme == "http":
+	switch u.Scheme {
+	case "http":
 		t.port = 80
-	case u.Scheme == "https":
+	case "https":
 		t.port = 443
 	default:
 		return bad("is no URL that starts with http:// or https://")

@@ -222,7 +222,7 @@ func (c *Change) unknown(err error) error {
 	if err == nil || pgconn.SafeToRetry(err) {
 		return err
 	}
-	wrapped := c.Subject.Wrap(err)
+	wrapped := c.Wrap(err)
 	var e *picloud.Error
 	if errors.As(wrapped, &e) && e.Code == picloud.CodeDatabaseDown {
 		e.Detail = "the connection broke while the change was committed"

@@ -76,12 +76,10 @@ func picloudError(op, resource string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *picloud.Error
-	if errors.As(err, &known) {
+	if _, ok := errors.AsType[*picloud.Error](err); ok {
 		return err
 	}
-	var ahead *migrations.NewerError
-	if errors.As(err, &ahead) {
+	if ahead, ok := errors.AsType[*migrations.NewerError](err); ok {
 		return newer(About(op, resource), ahead)
 	}
 	out := &picloud.Error{Code: picloud.CodeInternal, Op: op, Resource: resource, Err: err}

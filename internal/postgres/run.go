@@ -38,8 +38,7 @@ func lost(err error) bool {
 	if err == nil {
 		return false
 	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		// The server is going down, or became a standby.
 		return strings.HasPrefix(pg.Code, "57P") || pg.Code == "25006"
 	}

@@ -64,8 +64,7 @@ func Of(err error, requestID string) Problem {
 // asError finds the *picloud.Error in err's chain. An error without one is
 // internal, but for a caller that went away.
 func asError(err error) *picloud.Error {
-	var e *picloud.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*picloud.Error](err); ok {
 		return e
 	}
 	if errors.Is(err, context.Canceled) {
@@ -79,11 +78,11 @@ func detail(e *picloud.Error, entry picloud.Entry) string {
 	attempt := strings.TrimSpace(e.Op + " " + e.Resource)
 	reason := e.Detail
 	switch {
-	case entry.Kind == picloud.ErrInternal:
+	case errors.Is(entry.Kind, picloud.ErrInternal):
 		reason = "the node's log has the cause under the request id"
 	case reason == "" && e.Script != nil:
 		reason = e.Script.Message
-	case reason == "" && e.Err != nil && entry.Kind != picloud.ErrUnavailable:
+	case reason == "" && e.Err != nil && !errors.Is(entry.Kind, picloud.ErrUnavailable):
 		reason = e.Err.Error()
 	}
 	if attempt == "" || reason == "" {
@@ -117,7 +116,7 @@ func WriteFunction(w http.ResponseWriter, err error, requestID string) {
 }
 
 func origin(c picloud.Code) string {
-	if c.Entry().Kind == picloud.ErrFunction || c == picloud.CodeFunctionTimeout {
+	if errors.Is(c.Entry().Kind, picloud.ErrFunction) || c == picloud.CodeFunctionTimeout {
 		return "function"
 	}
 	return "platform"

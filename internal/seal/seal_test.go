@@ -85,7 +85,7 @@ func TestAKeyPrintsAsItsName(t *testing.T) {
 	text := log.String() + fmt.Sprintf("%v %+v %#v %s %x %d", k, k, k, k, k, k)
 	require.NotContains(t, strings.ToLower(text), secret)
 	require.NotContains(t, text, string(k.raw[:]))
-	require.NotContains(t, text, fmt.Sprint(k.raw[:]))
+	require.NotContains(t, text, fmt.Sprint(string(k.raw[:])))
 	require.Contains(t, text, k.ID())
 	require.Len(t, k.ID(), 32)
 	require.NotContains(t, secret, k.ID())
@@ -114,7 +114,7 @@ func TestTheFileIsKeptPrivate(t *testing.T) {
 		require.NoError(t, os.Chmod(Path(dir), mode))
 		_, err = Load(dir)
 		var e *picloud.Error
-		require.True(t, errors.As(err, &e), mode)
+		require.ErrorAs(t, err, &e, mode)
 		require.Equal(t, picloud.CodeSecrets, e.Code)
 		require.Equal(t, "chmod 600 "+Path(dir), e.Hint)
 	}

@@ -81,10 +81,10 @@ func narrow(f float32) (half uint16, ok bool) {
 	bits := math.Float32bits(f)
 	sign := uint16(bits >> 16 & 0x8000)
 	exponent, mantissa := int(bits>>23&0xff), bits&(1<<23-1)
-	switch {
-	case exponent == 0xff: // infinite
+	switch exponent {
+	case 0xff: // infinite
 		return sign | 0x7c00, true
-	case exponent == 0: // zero; a subnormal of 32 bits is too small for 16
+	case 0: // zero; a subnormal of 32 bits is too small for 16
 		return sign, mantissa == 0
 	}
 	exponent -= 127

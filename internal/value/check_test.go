@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,10 +58,8 @@ func foreign(v any) bool {
 	case cbor.SimpleValue:
 		return true
 	case []any:
-		for _, item := range v {
-			if foreign(item) {
-				return true
-			}
+		if slices.ContainsFunc(v, foreign) {
+			return true
 		}
 	case map[string]any:
 		for _, item := range v {

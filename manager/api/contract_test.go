@@ -144,7 +144,7 @@ func sameBody(t *testing.T, want *documentedBody, got bodyReader) {
 	case "object", "optional":
 		value, _ := body.FieldByName("value")
 		require.Equal(t, schema, value.Type.Name())
-		require.Equal(t, kind == "object", want.Required)
+		require.Equal(t, want.Required, kind == "object")
 		require.Len(t, want.Content, 1)
 	case "patch":
 		require.Contains(t, strings.ToLower(body.Name()), "."+strings.ToLower(schema)+"]")
@@ -219,7 +219,7 @@ func TestChangesWaitForTheNodes(t *testing.T) {
 		before := len(s.agent.waited)
 		r := s.do(c.method, "/api/v1"+c.path, s.admin, c.body)
 		require.Less(t, r.status, 300, r.body)
-		require.Equal(t, before+1, len(s.agent.waited), "%s %s", c.method, c.path)
+		require.Len(t, s.agent.waited, before+1, "%s %s", c.method, c.path)
 		head, err := s.db.Catalog().Head(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, head, s.agent.revs[before], "%s %s", c.method, c.path)

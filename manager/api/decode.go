@@ -38,8 +38,7 @@ func decode(body []byte, v any) error {
 
 func notJSON(body []byte, err error) error {
 	detail := "the body is not JSON: " + err.Error()
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		line := 1 + bytes.Count(body[:min(int(syntax.Offset), len(body))], []byte("\n"))
 		detail += fmt.Sprintf(" (line %d, byte %d)", line, syntax.Offset)
 	}

@@ -21,9 +21,9 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		// The caller went away.
 	case r.URL.Path == "/readyz":
 		// Probes ask again and again; what they learn is logged where it happens.
-	case kind == picloud.ErrInternal:
+	case errors.Is(kind, picloud.ErrInternal):
 		level = slog.LevelError
-	case kind == picloud.ErrUnavailable:
+	case errors.Is(kind, picloud.ErrUnavailable):
 		level = slog.LevelWarn
 	}
 	s.log.Log(r.Context(), level, "call failed", slog.Any("error", err), slog.String("code", string(code)),

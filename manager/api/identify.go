@@ -68,7 +68,7 @@ func (s *server) recover(w http.ResponseWriter, r *http.Request) {
 	if v == nil {
 		return
 	}
-	if v == http.ErrAbortHandler {
+	if errors.Is(http.ErrAbortHandler, v) {
 		panic(v)
 	}
 	c := callOf(r.Context())

@@ -94,7 +94,7 @@ func (a nodes) getReadiness(context.Context, none, none) (out answer[client.Stat
 	}
 	reason := &picloud.Error{Code: picloud.CodeStarting}
 	var e *picloud.Error
-	if errors.As(err, &e) && e.Code.Entry().Kind == picloud.ErrUnavailable {
+	if errors.As(err, &e) && errors.Is(e.Code.Entry().Kind, picloud.ErrUnavailable) {
 		reason.Code, reason.RetryAfter = e.Code, e.RetryAfter
 	}
 	return out, reason

@@ -33,8 +33,7 @@ func outcome(err error) string {
 	if err == nil {
 		return done
 	}
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		if name := unix.ErrnoName(errno); name != "" {
 			return name
 		}

@@ -31,7 +31,7 @@ func sweep() string {
 			continue
 		}
 		_, err := sys(number, minusOne, minusOne, minusOne, minusOne, minusOne, minusOne)
-		if err != unix.EPERM && err != unix.ENOSYS {
+		if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSYS) {
 			answered = append(answered, fmt.Sprint(number))
 		}
 	}

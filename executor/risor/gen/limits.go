@@ -59,9 +59,9 @@ func limits() string {
 // fieldNamed returns the field of picloud.Limits with that JSON name.
 func fieldNamed(name string) reflect.StructField {
 	t := reflect.TypeFor[picloud.Limits]()
-	for i := range t.NumField() {
-		if tag, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); tag == name {
-			return t.Field(i)
+	for field := range t.Fields() {
+		if tag, _, _ := strings.Cut(field.Tag.Get("json"), ","); tag == name {
+			return field
 		}
 	}
 	panic("picloud.Limits has no field " + name)

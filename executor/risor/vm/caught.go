@@ -22,8 +22,7 @@ type Caught struct {
 
 func newCaught(err error, trace *Trace) *Caught {
 	c := &Caught{Error: object.NewError(err), at: trace.innermost()}
-	var coded Coded
-	if errors.As(err, &coded) {
+	if coded, ok := errors.AsType[Coded](err); ok {
 		c.code = coded.ErrorCode()
 	}
 	return c

@@ -82,8 +82,7 @@ func (m *Machine) failure(err error) error {
 
 // message is the text of err without the location that Risor puts behind it.
 func message(err error) string {
-	var s *object.StructuredError
-	if errors.As(err, &s) {
+	if s, ok := errors.AsType[*object.StructuredError](err); ok {
 		return s.Kind.String() + ": " + s.Message
 	}
 	return err.Error()

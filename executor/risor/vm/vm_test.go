@@ -299,9 +299,7 @@ function main(n) { return [fib(n), words.map(w => w + string(n))] }`)
 	var wg sync.WaitGroup
 	errs := make(chan error, 16)
 	for i := range 8 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for range 50 {
 				m := Get(p, Run{})
 				err := m.Top()
@@ -318,7 +316,7 @@ function main(n) { return [fib(n), words.map(w => w + string(n))] }`)
 					return
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	close(errs)

@@ -74,7 +74,7 @@ func createApp(ctx context.Context, c *postgres.Change, name string) (app piclou
 		postgres.Into(b.Queue(sqlAppCreate, postgres.ActingAdmin(c.Actor), name), appRow, &app)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		err = c.Subject.Exists()
+		err = c.Exists()
 	}
 	return app, err
 }

@@ -112,15 +112,15 @@ func (a area) deploy(ctx context.Context, c *postgres.Change, app, function stri
 	case err != nil:
 		return out, err
 	case version == 0 && found.before == 0:
-		return out, c.Subject.Fail(picloud.CodeConflict, "no other version was live before", "name the version to go to")
+		return out, c.Fail(picloud.CodeConflict, "no other version was live before", "name the version to go to")
 	case version == 0:
 		version = found.before
 	case found.wanted == 0:
-		return out, c.Subject.NotFound()
+		return out, c.NotFound()
 	}
 	if found.live == version {
 		if len(newest) == 0 {
-			return out, c.Subject.NotFound()
+			return out, c.NotFound()
 		}
 		return newest[0], nil
 	}

@@ -152,5 +152,5 @@ func changed(ctx context.Context, c *postgres.Change, app, name string) error {
 	if _, err := postgres.QueryOne(ctx, c.Tx, functionRow, sqlFunctionGet, app, name); err != nil {
 		return err
 	}
-	return c.Subject.Precondition()
+	return c.Precondition()
 }

@@ -21,22 +21,22 @@ type area struct {
 func New(db *postgres.DB) Stores { return Stores{area{db, 1000, 10_000}} }
 
 // Apps returns the apps of the cluster.
-func (s Stores) Apps() Apps { return Apps{s.area} }
+func (s Stores) Apps() Apps { return Apps(s) }
 
 // Env returns the variables of apps.
-func (s Stores) Env() Env { return Env{s.area} }
+func (s Stores) Env() Env { return Env(s) }
 
 // Secrets returns the sealed values of apps.
-func (s Stores) Secrets() Secrets { return Secrets{s.area} }
+func (s Stores) Secrets() Secrets { return Secrets(s) }
 
 // Functions returns the functions of apps.
-func (s Stores) Functions() Functions { return Functions{s.area} }
+func (s Stores) Functions() Functions { return Functions(s) }
 
 // Versions returns the versions of functions' code.
-func (s Stores) Versions() Versions { return Versions{s.area} }
+func (s Stores) Versions() Versions { return Versions(s) }
 
 // Deployments returns the records of which versions were live.
-func (s Stores) Deployments() Deployments { return Deployments{s.area} }
+func (s Stores) Deployments() Deployments { return Deployments(s) }
 
 // Catalog returns what nodes pull.
-func (s Stores) Catalog() Catalog { return Catalog{s.area} }
+func (s Stores) Catalog() Catalog { return Catalog(s) }

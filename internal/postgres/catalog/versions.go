@@ -146,7 +146,7 @@ func (a area) publish(ctx context.Context, c *postgres.Change, p picloud.Publica
 	if exists {
 		present = found[0]
 	} else if !p.Create {
-		return out, c.Subject.NotFound()
+		return out, c.NotFound()
 	}
 	out.Version, out.Existing = present.version, present.version.Number > 0
 	switch {
@@ -154,7 +154,7 @@ func (a area) publish(ctx context.Context, c *postgres.Change, p picloud.Publica
 		return out, nil
 	case out.Existing && present.live == out.Version.Number:
 		if len(newest) == 0 {
-			return out, c.Subject.NotFound()
+			return out, c.NotFound()
 		}
 		out.Deployment = &newest[0]
 		return out, nil

@@ -10,7 +10,7 @@ type Stores struct{ db *postgres.DB }
 func New(db *postgres.DB) Stores { return Stores{db} }
 
 // Nodes returns the nodes of the cluster.
-func (s Stores) Nodes() Nodes { return Nodes{s.db} }
+func (s Stores) Nodes() Nodes { return Nodes(s) }
 
 // Cluster returns what the cluster has once.
-func (s Stores) Cluster() Cluster { return Cluster{s.db} }
+func (s Stores) Cluster() Cluster { return Cluster(s) }

@@ -59,7 +59,7 @@ func (x KV) put(ctx context.Context, actor picloud.Actor, k kvKey, e picloud.KVE
 		}
 		k.quota = settings.KV.WithDefaults()
 		if version, err = k.put(ctx, c.Tx, e.Value, match, ttl); err == nil && version == 0 {
-			err = k.Subject.Precondition()
+			err = k.Precondition()
 		}
 		return err
 	})
@@ -87,7 +87,7 @@ func (x KV) Delete(ctx context.Context, actor picloud.Actor, app, key string, ma
 	err = x.db.Act(ctx, k.Subject, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *postgres.Change) error {
 		gone, changed, err := k.remove(ctx, c.Tx, match)
 		if changed {
-			return k.Subject.Precondition()
+			return k.Precondition()
 		}
 		missing = !gone // an expired entry goes for good
 		return err

@@ -10,4 +10,4 @@ type Stores struct{ db *postgres.DB }
 func New(db *postgres.DB) Stores { return Stores{db} }
 
 // KV returns the key-value stores of apps.
-func (s Stores) KV() KV { return KV{s.db} }
+func (s Stores) KV() KV { return KV(s) }

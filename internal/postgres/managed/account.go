@@ -133,8 +133,7 @@ func (a account) enters(program, dir string) error {
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, environment(), a.attr()
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
-	var ended *exec.ExitError
-	if errors.As(err, &ended) {
+	if _, ok := errors.AsType[*exec.ExitError](err); ok {
 		return nil // it was entered, and something else is wrong
 	}
 	return err

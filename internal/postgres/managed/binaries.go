@@ -162,7 +162,7 @@ func dataMajor(data string) (int, error) {
 	if os.IsNotExist(err) {
 		entries, err := os.ReadDir(data)
 		if err != nil && !os.IsNotExist(err) || len(entries) > 0 {
-			return 0, diskError("look at database folder", data, fmt.Errorf("it is not empty and no database of PostgreSQL"))
+			return 0, diskError("look at database folder", data, errors.New("it is not empty and no database of PostgreSQL"))
 		}
 		return 0, nil
 	}
@@ -171,7 +171,7 @@ func dataMajor(data string) (int, error) {
 	}
 	major, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
-		return 0, diskError("look at database folder", data, fmt.Errorf("PG_VERSION holds no number"))
+		return 0, diskError("look at database folder", data, errors.New("PG_VERSION holds no number"))
 	}
 	return major, nil
 }

@@ -100,7 +100,7 @@ func TestAFolderThatCannotBeWritten(t *testing.T) {
 	}
 	dir := testdb.Dir(t)
 	require.NoError(t, os.Chmod(dir, 0o500))
-	defer os.Chmod(dir, 0o700) //nolint:errcheck // it is removed next
+	defer os.Chmod(dir, 0o700)
 	e := refused(t, managed.Options{DataDir: dir})
 	require.Contains(t, e.Hint, "PICLOUD_DATA")
 	require.ErrorIs(t, e, os.ErrPermission)

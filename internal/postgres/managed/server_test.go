@@ -28,7 +28,7 @@ func TestStartStopStart(t *testing.T) {
 	dsn := s.DSN()
 	start(t, s)
 	require.Equal(t, dsn, s.DSN())
-	require.Regexp(t, regexp.MustCompile(`^\d+\.\d+`), s.Version())
+	require.Regexp(t, `^\d+\.\d+`, s.Version())
 	require.False(t, s.Adopted())
 	require.Error(t, s.Start(t.Context()), "it runs")
 	require.Equal(t, "picloud", query(t, s, `SELECT current_user || coalesce(nullif(current_database(), 'picloud'), '')`))

@@ -3,6 +3,7 @@ package people_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sort"
 	"strings"
@@ -64,9 +65,7 @@ func (m members) step(op membersOp) (outcome, members) {
 	fails := func(code picloud.Code) (outcome, members) { return outcome{code: code}, m }
 	with := func(role picloud.Role) members {
 		next := members{}
-		for name, r := range m {
-			next[name] = r
-		}
+		maps.Copy(next, m)
 		if role == "" {
 			delete(next, op.target)
 		} else {

@@ -260,7 +260,7 @@ func TestTwoOwnersAgainstEachOther(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		require.True(t, (errs[0] == nil) != (errs[1] == nil), "one of the two succeeds: %v, %v", errs[0], errs[1])
+		require.NotEqual(t, (errs[0] == nil), (errs[1] == nil), "one of the two succeeds: %v, %v", errs[0], errs[1])
 		left := 0
 		for _, o := range owners {
 			if testdb.RoleOf(t, db, name, o.User) == owner {

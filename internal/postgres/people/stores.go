@@ -10,7 +10,7 @@ type Stores struct{ db *postgres.DB }
 func New(db *postgres.DB) Stores { return Stores{db} }
 
 // Users returns the people and machines that have an API token.
-func (s Stores) Users() Users { return Users{s.db} }
+func (s Stores) Users() Users { return Users(s) }
 
 // Members returns the users of apps with their roles.
-func (s Stores) Members() Members { return Members{s.db} }
+func (s Stores) Members() Members { return Members(s) }
