@@ -60,6 +60,9 @@ const (
 var rules = []rule{
 	{"executor", []string{caddy, pgx, hashicorp, module + "/manager", module + "/agent", module + "/cluster"}, nil, "the executor knows neither the proxy nor the database"},
 	{"executor/wire", []string{risor, module + "/executor/worker"}, nil, "frames know nothing of the language"},
+	{"executor/hostcall", []string{"github.com/fxamacker", "net", module + "/executor/wire", module + "/executor/risor", module + "/internal/egress"}, nil, "the contract of host calls is a leaf that both sides read"},
+	{"internal/value", []string{"github.com/fxamacker", "net", module + "/executor", module + "/agent"}, nil, "a leaf"},
+	{"agent/broker", []string{pgx, hashicorp, risor, module + "/internal/postgres", module + "/manager"}, []string{module + "/agent"}, "a wing meets others in the hall"},
 	{"cluster", []string{caddy, pgx, module + "/executor", module + "/manager"}, nil, "membership is below the manager"},
 	{"migrations", nil, []string{module + "/"}, "migrations stand alone"},
 	{"internal/postgres", []string{caddy, hashicorp, module + "/manager", module + "/cluster", module + "/executor", module + "/agent"}, nil, "the database is a leaf"},
@@ -72,7 +75,7 @@ var rules = []rule{
 	{"internal/cli", []string{caddy, pgx, hashicorp, risor, module + "/agent", module + "/executor", module + "/internal/postgres"}, []string{module + "/manager", module + "/manager/api"}, "the CLI speaks to the API only"},
 	{"agent", []string{caddy}, nil, "the agent is testable without the proxy"},
 	{"caddymodule", nil, []string{pgx, hashicorp, risor}, "an adapter, not a second agent"},
-	{"cmd/picloud-executor", []string{caddy, pgx, hashicorp, module + "/agent", module + "/manager", "github.com/prometheus"}, nil, "the worker stays small"},
+	{"cmd/picloud-executor", []string{caddy, pgx, hashicorp, module + "/agent", module + "/manager", "github.com/prometheus", "net/http", "crypto/x509"}, nil, "the worker stays small"},
 }
 
 // only says which packages alone may import a dependency.
