@@ -1,6 +1,7 @@
 package picloud
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -123,11 +124,9 @@ func checkEgress(field string, rules []string) []FieldError {
 	}
 	for _, text := range rules {
 		if _, err := ParseEgress(text); err != nil {
-			out = append(out, FieldError{field, "has " + func() *Error {
-				target := &Error{}
-				_ = errors.As(err, &target)
-				return target
-			}().Detail})
+			var e *Error
+			errors.As(err, &e)
+			out = append(out, FieldError{field, "has " + e.Detail})
 		}
 	}
 	return out

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// Trigger says what started an invocation: one of executor/trigger.
+type Trigger string
+
 // Invocation is the record of one finished call. Synchronous calls are kept in
 // a ring per function on the node that served them, and lost at its restart.
 type Invocation struct {

@@ -1,7 +1,6 @@
 package picloud
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/trigger"
 	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/internal/testdb"
 	"github.com/picloud/picloud/internal/testworker"
@@ -142,7 +143,7 @@ func TestDeployAndCall(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(record), &inv))
 	require.Equal(t, "hello", inv.Function)
 	require.Equal(t, http.StatusOK, inv.Status)
-	require.Equal(t, picloud.TriggerHTTP, inv.Trigger)
+	require.Equal(t, trigger.HTTP, inv.Trigger)
 }
 
 func TestUnknownFunctionAndPath(t *testing.T) {

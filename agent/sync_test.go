@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent/replica"
 	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/executor/trigger"
 	"github.com/picloud/picloud/internal/service"
 )
 
@@ -119,7 +119,7 @@ func TestMetricsOfTheCatalog(t *testing.T) {
 	key := picloud.RouteKey{App: "default", Function: "hello"}
 	for _, status := range []int{200, 204, 404, 500, 504, 0} {
 		call := a.gateway.Endpoint(key).Function().Begin()
-		call.End(picloud.TriggerHTTP, http.MethodGet, "/", status, nil)
+		call.End(trigger.HTTP, http.MethodGet, "/", status, nil)
 	}
 	for class, n := range map[string]float64{"2xx": 2, "3xx": 0, "4xx": 1, "5xx": 2, "other": 1} {
 		require.Equal(t, n, sample(t, a, "picloud_invocations_total", "default", class, "hello", "http"), class)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/trigger"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -159,7 +160,7 @@ func newFlight(f *Function, c *Call) *flight {
 		ClientIP: c.ClientIP, Host: c.Host, Header: c.Header, Body: c.Body,
 	}
 	if c.Trigger == "" {
-		fl.invoke.Trigger = string(picloud.TriggerHTTP)
+		fl.invoke.Trigger = trigger.HTTP
 	}
 	return fl
 }

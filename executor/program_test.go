@@ -15,6 +15,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/hostcall"
+	"github.com/picloud/picloud/executor/trigger"
 	codec "github.com/picloud/picloud/internal/value"
 )
 
@@ -210,7 +211,7 @@ func TestDraft(t *testing.T) {
 	e := launch(t, func(o *testOptions) { o.LoadTimeout = 600 * time.Millisecond })
 	draft := func(source, path string) (string, []picloud.LogRecord, error) {
 		r, logs, err := e.Draft(context.Background(), Program{Source: []byte(source), Limits: picloud.Limits{Timeout: picloud.Duration(100 * time.Millisecond)}},
-			&Call{ID: "d1", Path: path, Trigger: picloud.TriggerDraft})
+			&Call{ID: "d1", Path: path, Trigger: trigger.Draft})
 		if err != nil {
 			require.Nil(t, r)
 			return "", logs, err

@@ -2,7 +2,6 @@ package manager
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"testing"

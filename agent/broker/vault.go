@@ -27,7 +27,7 @@ type Vault struct {
 	key atomic.Pointer[seal.ClusterKey] // the one to use; nil: see trouble
 
 	mu      sync.Mutex
-	want    string // id of the cluster's key; empty: the database was not asked yet
+	want    string // id of the cluster's key; empty: not known
 	trouble error  // why there is no key
 	looked  time.Time
 	made    bool // this process made the cluster's key

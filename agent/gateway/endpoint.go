@@ -10,6 +10,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent/invoke"
 	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/executor/trigger"
 	"github.com/picloud/picloud/internal/problem"
 )
 
@@ -50,7 +51,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request, rest, clientIP 
 	}
 	call := e.function.Begin()
 	status, err := e.call(w, r, call.ID, rest, clientIP)
-	call.End(picloud.TriggerHTTP, r.Method, rest, status, err)
+	call.End(trigger.HTTP, r.Method, rest, status, err)
 	if err == nil {
 		return
 	}

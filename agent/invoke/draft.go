@@ -8,6 +8,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/executor/trigger"
 )
 
 // Draft runs a script that is no version yet, once, in a throw-away executor. The
@@ -24,7 +25,7 @@ func (i *Invoker) Draft(ctx context.Context, f picloud.Function, source []byte, 
 	p := i.program(f.Name, f.Settings, source, app, node)
 	p.Limits.Timeout = min(p.Limits.Timeout, picloud.Duration(most))
 	result, records, err := i.executor.Draft(ctx, p, &executor.Call{
-		ID: req.ID, Trigger: picloud.TriggerDraft, Method: req.Method, Path: req.Path, RawQuery: req.Query,
+		ID: req.ID, Trigger: trigger.Draft, Method: req.Method, Path: req.Path, RawQuery: req.Query,
 		Header: req.Header, Body: req.Body, ClientIP: client,
 	})
 	hidden := i.opts.Secrets.Of(f.App)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/executor/trigger"
 	"github.com/picloud/picloud/internal/redact"
 )
 
@@ -59,7 +60,7 @@ func (i *Invoker) Function(r picloud.Route, source []byte, app picloud.AppConfig
 	p.Version, p.Digest = r.Version, r.Digest
 	return &Function{
 		Route: r, Limits: p.Limits, invoker: i, handle: i.executor.Function(p),
-		series: i.metrics.of(r.Key(), picloud.TriggerHTTP), ring: i.rings.of(r.Key()),
+		series: i.metrics.of(r.Key(), trigger.HTTP), ring: i.rings.of(r.Key()),
 	}
 }
 

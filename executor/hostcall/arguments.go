@@ -3,9 +3,10 @@ package hostcall
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
-	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/value"
 )
 
@@ -133,25 +134,36 @@ func (r *reader) within(item value.Item, name string, low, high int64) int64 {
 // key reads a key of the key-value store.
 func (r *reader) key() string {
 	key := r.text("key")
-	if r.err == nil && picloud.CheckKVKey(key) != nil {
-		r.fail(CodeKVInvalidKey, "%q is not a valid key: a key has 1 to %d bytes of UTF-8 without NUL", picloud.Shorten(key, 80), picloud.MaxKVKey)
+	if key == "" || len(key) > MaxKey || !utf8.ValidString(key) || strings.ContainsRune(key, 0) {
+		r.fail(CodeKVInvalidKey, "%q is not a valid key: a key has 1 to %d bytes of UTF-8 without NUL", shorten(key, 80), MaxKey)
 	}
 	return key
+}
+
+// shorten cuts s to at most n bytes plus an ellipsis, for messages that quote a script.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
 }
 
 // value reads a value for the key-value store. It stays encoded.
 func (r *reader) value() value.Item {
 	item, depth := r.take()
 	switch {
-	case depth > picloud.MaxKVDepth:
-		r.fail(CodeKVInvalidValue, "the value is nested more than %d deep", picloud.MaxKVDepth)
-	case len(item) > picloud.MaxKVValue:
-		r.fail(CodeKVTooLarge, "the value has %d bytes, more than %d", len(item), picloud.MaxKVValue)
+	case depth > MaxDepth:
+		r.fail(CodeKVInvalidValue, "the value is nested more than %d deep", MaxDepth)
+	case len(item) > MaxValue:
+		r.fail(CodeKVTooLarge, "the value has %d bytes, more than %d", len(item), MaxValue)
 	}
 	return item
 }
 
 // ttl reads a time to live.
 func (r *reader) ttl() time.Duration {
-	return time.Duration(r.integer("ttl", 0, picloud.MaxKVTTL.Milliseconds())) * time.Millisecond
+	return time.Duration(r.integer("ttl", 0, MaxTTL.Milliseconds())) * time.Millisecond
 }

@@ -8,6 +8,8 @@
 // checks them.
 package hostcall
 
+import "time"
+
 // The names of the host calls.
 const (
 	SecretsGet = "secrets.get"
@@ -26,9 +28,14 @@ const OutboundPrefix = "http."
 // KVPrefix begins the names of the host calls of the key-value store.
 const KVPrefix = "kv."
 
-// The bounds of host calls. Those of keys and values are the domain's: picloud.MaxKVKey,
-// MaxKVValue, MaxKVDepth and MaxKVTTL.
+// The bounds of host calls. Those of keys and values are the domain's, and those of
+// http.fetch are internal/egress's; a test of the broker holds them equal. They stand
+// here because the worker must not link the domain, which links net/http.
 const (
+	MaxKey       = 512       // of a key, in bytes
+	MaxValue     = 256 << 10 // of an encoded value of a key, in bytes
+	MaxDepth     = 24        // of lists and maps within each other, in a value of a key
+	MaxTTL       = 10 * 365 * 24 * time.Hour
 	MaxArguments = 16 << 20 // of the encoded arguments, in bytes
 	MaxAnswer    = 16 << 20 // of the encoded answer, in bytes
 	MaxListed    = 1000     // entries of one page of kv.list; the least is 1

@@ -4,7 +4,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/value"
 )
 
@@ -106,7 +105,7 @@ func (c *Fetch) option(r *reader, name string, v value.Item) {
 			r.wrong(name, "at least 1")
 		}
 	default:
-		r.wrong("options", "without "+picloud.Shorten(name, 40)+", which does not exist")
+		r.wrong("options", "without "+shorten(name, 40)+", which does not exist")
 	}
 }
 

@@ -1,7 +1,6 @@
 package hostcall
 
 import (
-	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/value"
 )
 
@@ -72,15 +70,15 @@ func TestWhatIsRefused(t *testing.T) {
 		require.NoError(t, err)
 		return c.Read(a)
 	}
-	require.NoError(t, set(Set{Key: "k", Value: deep(picloud.MaxKVDepth)}))
-	require.NoError(t, set(Set{Key: "k", Value: value.AppendBytes(nil, make([]byte, picloud.MaxKVValue-5))}))
-	require.Equal(t, CodeKVInvalidValue, codeOf(t, set(Set{Key: "k", Value: deep(picloud.MaxKVDepth + 1)})))
-	require.Equal(t, CodeKVTooLarge, codeOf(t, set(Set{Key: "k", Value: value.AppendBytes(nil, make([]byte, picloud.MaxKVValue-4))})))
-	for _, key := range []string{"", "a\x00", strings.Repeat("x", picloud.MaxKVKey+1)} {
+	require.NoError(t, set(Set{Key: "k", Value: deep(MaxDepth)}))
+	require.NoError(t, set(Set{Key: "k", Value: value.AppendBytes(nil, make([]byte, MaxValue-5))}))
+	require.Equal(t, CodeKVInvalidValue, codeOf(t, set(Set{Key: "k", Value: deep(MaxDepth + 1)})))
+	require.Equal(t, CodeKVTooLarge, codeOf(t, set(Set{Key: "k", Value: value.AppendBytes(nil, make([]byte, MaxValue-4))})))
+	for _, key := range []string{"", "a\x00", strings.Repeat("x", MaxKey+1)} {
 		require.Equal(t, CodeKVInvalidKey, codeOf(t, set(Set{Key: key, Value: text("v")})))
 	}
 	require.Equal(t, CodeInvalidArguments, codeOf(t, set(Set{Key: "k", Value: text("v"), TTL: -1e9})))
-	require.Equal(t, CodeInvalidArguments, codeOf(t, set(Set{Key: "k", Value: text("v"), TTL: picloud.MaxKVTTL + 1e9})))
+	require.Equal(t, CodeInvalidArguments, codeOf(t, set(Set{Key: "k", Value: text("v"), TTL: MaxTTL + 1e9})))
 
 	for _, bad := range []string{"\x01", "\xa0", "\x81", "\x80\x00", "\x81\xa2\x61b\x01\x61a\x02", "\x9f\xff"} {
 		_, _, err := Parse([]byte(bad))

@@ -3,7 +3,7 @@ package risor
 import (
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 
-	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/trigger"
 )
 
 // Handler is a function that a script may define for one kind of call.
@@ -18,7 +18,7 @@ type Handler struct {
 // Handlers are the kinds of calls, in the order in which they are shown.
 var Handlers = []Handler{
 	{
-		Name:     picloud.HandlerHTTP,
+		Name:     trigger.HandleRequest,
 		Doc:      "function handle(req) answers HTTP requests.",
 		argument: func(c *Call) object.Object { return &request{call: c} },
 		respond:  true,

@@ -5,17 +5,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/executor/trigger"
 )
 
 // TestEveryTriggerHasAHandler: a trigger whose handler no script can define would
 // accept events and never run one.
 func TestEveryTriggerHasAHandler(t *testing.T) {
 	used := map[string]bool{}
-	for _, trigger := range picloud.Triggers {
-		_, ok := handlerNamed(trigger.Handler)
-		require.True(t, ok, trigger.Handler)
-		used[trigger.Handler] = true
+	for name, handler := range trigger.Handlers {
+		_, ok := handlerNamed(handler)
+		require.True(t, ok, name)
+		used[handler] = true
 	}
 	for _, h := range Handlers {
 		require.True(t, used[h.Name], "nothing calls %s", h.Name)

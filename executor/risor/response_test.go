@@ -2,7 +2,6 @@ package risor
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"time"

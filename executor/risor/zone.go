@@ -1,7 +1,7 @@
 package risor
 
 import (
-	"fmt"
+	"errors"
 	"strings"
 	"sync"
 	"time"

@@ -7,19 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/executor/trigger"
 	"github.com/picloud/picloud/executor/wire"
 )
-
-// handlers says which handler serves a trigger.
-var handlers = func() map[string]string {
-	m := map[string]string{}
-	for _, t := range picloud.Triggers {
-		m[string(t.Trigger)] = t.Handler
-	}
-	return m
-}()
 
 // call is one invocation under way. Its memory is used again.
 type call struct {
@@ -109,7 +100,7 @@ func (c *call) invoke() (err error) {
 		return &fault
 	}
 	e := &c.engine
-	e.Handler = handlers[string(c.request.Trigger)]
+	e.Handler = trigger.Handlers[string(c.request.Trigger)]
 	e.Request = &c.request
 	e.App, e.Function, e.Version, e.Env = c.worker.app, p.load.Function, p.load.Version, p.env
 	e.Deadline = c.start.Add(c.request.Timeout)

@@ -69,7 +69,7 @@ var wings = []wing{
 
 // executorTypes are the packages of the executor that a wing may import: types
 // and contracts, and nothing that starts a process.
-var executorTypes = []string{"executor", "executor/hostcall"}
+var executorTypes = []string{"executor", "executor/hostcall", "executor/trigger"}
 
 // stores implement the interfaces of the wings. Only the hall names them, and the
 // parts of the module that no node runs.
@@ -92,6 +92,8 @@ type rule struct {
 var rules = []rule{
 	{"executor", []string{pgx, caddy}, nil, "the executor knows neither the proxy nor the database"},
 	{"executor/spawn", []string{risor, "github.com/prometheus", module + "/executor/worker"}, []string{module + "/executor"}, "starting processes knows nothing of calls"},
+	{"executor/hostcall", []string{"github.com/fxamacker", "net/http", module + "/executor/wire", module + "/executor/risor", module + "/internal/egress"}, nil, "the contract of host calls is a leaf that both sides read"},
+	{"internal/value", []string{"github.com/fxamacker", "net/http", module + "/executor", module + "/agent"}, nil, "a leaf"},
 	{"executor/wire", []string{risor, module + "/executor/worker"}, nil, "frames know nothing of the language"},
 	{"manager", []string{pgx, caddy, risor}, nil, "the manager sees its stores through its own interfaces"},
 	{"manager/api/client", []string{module + "/internal", module + "/executor"}, []string{module + "/manager/api"}, "the CLI must not link the manager"},
@@ -100,7 +102,7 @@ var rules = []rule{
 	{"migrations", nil, []string{module + "/"}, "migrations stand alone"},
 	{"agent", []string{caddy}, nil, "the agent is testable without the proxy"},
 	{"caddymodule", nil, []string{pgx, risor}, "an adapter, not a second agent"},
-	{"cmd/picloud-executor", []string{caddy, pgx, module + "/agent", module + "/manager", "github.com/prometheus"}, nil, "the worker stays small"},
+	{"cmd/picloud-executor", []string{caddy, pgx, module + "/agent", module + "/manager", "github.com/prometheus", "net/http", "crypto/x509"}, nil, "the worker stays small"},
 }
 
 // only says which packages alone may import a dependency.

@@ -67,11 +67,9 @@ func TestRedaction(t *testing.T) {
 		Code: picloud.CodeFunctionError, Detail: "d " + value, Hint: "h " + value, Err: errors.New("e " + value),
 		Script: &picloud.ScriptError{Message: value, Excerpt: value},
 	})
-	require.NotContains(t, fmt.Sprintf("%v %+v", err, func() *picloud.Error {
-		target := &picloud.Error{}
-		_ = errors.As(err, &target)
-		return target
-	}().Script), "wörd")
+	hidden, ok := errors.AsType[*picloud.Error](err)
+	require.True(t, ok)
+	require.NotContains(t, fmt.Sprintf("%v %+v", err, hidden.Script), "wörd")
 	require.Equal(t, picloud.CodeFunctionError, picloud.CodeOf(err))
 	r.Retain(func(app string) bool { return app == "shop" })
 	require.NotNil(t, r.Of("shop"))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
+	"github.com/picloud/picloud/executor/trigger"
 )
 
 // TestThrowaway has the workers of drafts and compiles attack: they hold code that
@@ -23,7 +24,7 @@ func TestThrowaway(t *testing.T) {
 	draft := func(path string, timeout time.Duration) (string, error) {
 		limits := picloud.Limits{Memory: 32 << 20, Timeout: picloud.Duration(timeout)}
 		r, _, err := bad.Draft(t.Context(), executor.Program{Source: []byte("draft"), Limits: limits},
-			&executor.Call{ID: "draft-1", Path: path, RawQuery: s.query(), Trigger: picloud.TriggerDraft})
+			&executor.Call{ID: "draft-1", Path: path, RawQuery: s.query(), Trigger: trigger.Draft})
 		if err != nil {
 			return "", err
 		}
