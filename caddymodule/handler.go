@@ -102,7 +102,7 @@ func answerPanic(log *slog.Logger, w http.ResponseWriter, r *http.Request) {
 	if v == nil {
 		return
 	}
-	if errors.Is(http.ErrAbortHandler, v) {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v) // somebody wants the connection cut
 	}
 	log.Error("panic while serving a request", slog.Any("panic", v), slog.String("path", r.URL.Path), slog.String("stack", string(debug.Stack())))
