@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -72,7 +73,7 @@ func (s *settings) probePorts() error {
 		return err
 	}
 	for _, p := range all {
-		l, err := net.Listen("tcp", p.address())
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", p.address())
 		if err != nil {
 			return p.explain(err)
 		}

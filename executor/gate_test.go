@@ -73,7 +73,7 @@ func gateModel(t *testing.T, limit, room int, actions []int) {
 			synctest.Wait()
 			require.Equal(t, picloud.CodeCancelled, picloud.CodeOf(v.err))
 		case action >= 8: // time goes by
-			time.Sleep(timeout / 3)
+			<-time.After(timeout / 3)
 			for len(waiting) > 0 && time.Since(waiting[0].arrived) >= timeout {
 				v := waiting[0]
 				waiting = waiting[1:]
@@ -130,7 +130,7 @@ func TestWatch(t *testing.T) {
 			announce(10 * time.Second)
 		}
 		announce(5 * time.Second)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		synctest.Wait()
 		require.Equal(t, []time.Duration{5 * time.Second, 10 * time.Second}, scans)
 		require.Equal(t, int64(never), w.armed.Load())
@@ -139,7 +139,7 @@ func TestWatch(t *testing.T) {
 		for i := range 100 { // many deadlines at nearly the same time share scans
 			announce(time.Duration(i) * 100 * time.Microsecond)
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		synctest.Wait()
 		require.Less(t, len(scans), 10*int(time.Millisecond)/int(scanPause)+3)
 		require.Empty(t, due)
@@ -149,7 +149,7 @@ func TestWatch(t *testing.T) {
 		w.stop()
 		scans = nil
 		announce(time.Millisecond)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		synctest.Wait()
 		require.Empty(t, scans)
 	})

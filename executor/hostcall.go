@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -212,7 +213,7 @@ func (e *Executor) explain(err error, call HostCall, reply *wire.HostReply) {
 	case errors.As(err, &known):
 		reply.Code, reply.Message = known.Code, known.Message
 	default:
-		e.log.Error("host call failed", "app", call.App, "function", call.Function, "call", call.Name, "error", err)
+		e.log.Error("host call failed", slog.String("app", call.App), slog.String("function", call.Function), slog.String("call", call.Name), slog.Any("error", err))
 		reply.Code, reply.Message = hostcall.CodeInternal, "the host call failed"
 	}
 }

@@ -204,7 +204,7 @@ func actAsAgent(worker string) {
 	if _, err := f.Invoke(context.Background(), &Call{Path: "/"}); err != nil {
 		panic(err)
 	}
-	fmt.Println(e.live("shop").process.PID())
+	fmt.Fprintln(os.Stdout, e.live("shop").process.PID())
 	_, _ = f.Invoke(context.Background(), &Call{Path: "/spin", Deadline: time.Now().Add(time.Hour)})
 }
 

@@ -37,7 +37,7 @@ func TestTimeout(t *testing.T) {
 	neighbour := make(chan error, 1)
 	patient := function(e, "shop", "patient", nil)
 	go func() {
-		_, err := invoke(t, patient, "/slow/5000")
+		_, err := patient.Invoke(t.Context(), &Call{Path: "/slow/5000"})
 		neighbour <- err
 	}()
 	eventually(t, "neighbour runs", func() bool { return e.live("shop").busy.Load() == 1 })

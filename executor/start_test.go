@@ -123,10 +123,10 @@ func TestBreakerBackoff(t *testing.T) {
 		require.True(t, ok, i)
 		b.crash(now)
 	}
-	for _, pause := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+	for _, pause := range []int64{1, 2, 4, 8, 16, 30, 30} {
 		wait, ok := b.allow(now)
 		require.False(t, ok)
-		require.Equal(t, int64(pause*time.Second), wait)
+		require.Equal(t, pause*int64(time.Second), wait)
 		now += wait
 		_, ok = b.allow(now)
 		require.True(t, ok, "one probe")

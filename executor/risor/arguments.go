@@ -113,11 +113,11 @@ func (a *arguments) int(i int, fallback int64) int64 {
 	return fallback
 }
 
-// duration reads a duration.
-func (a *arguments) duration(i int) time.Duration {
-	d, ok := durationOf(a.values[i])
+// duration reads the first argument, a duration.
+func (a *arguments) duration() time.Duration {
+	d, ok := durationOf(a.values[0])
 	if !ok {
-		_ = a.wrong(i, durationForm)
+		_ = a.wrong(0, durationForm)
 	}
 	return d
 }

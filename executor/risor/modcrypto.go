@@ -2,9 +2,9 @@ package risor
 
 import (
 	"crypto/hmac"
-	"crypto/md5"
+	"crypto/md5" //nolint:gosec // scripts check signatures of others with it
 	"crypto/rand"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // scripts check signatures of others with it
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"

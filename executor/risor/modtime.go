@@ -68,7 +68,7 @@ func timeModule() Module {
 				Doc:     "A duration in seconds.",
 				Example: example(`time.seconds("1h30m")     // → 5400`, `time.seconds("1w2d")      // → 777600`, `time.seconds("soon")      // → error invalid_arguments`),
 				call: func(a *arguments) (object.Object, error) {
-					return object.NewFloat(a.duration(0).Seconds()), nil
+					return object.NewFloat(a.duration().Seconds()), nil
 				},
 			},
 			{
@@ -76,7 +76,7 @@ func timeModule() Module {
 				Doc:     "Wait, at most until the call's time is up. It costs time and one of the function's `concurrency`, but no processor.",
 				Example: `time.sleep("10ms")   // → null`,
 				call: func(a *arguments) (object.Object, error) {
-					d := a.duration(0)
+					d := a.duration()
 					if a.fault != nil || d <= 0 {
 						return object.Nil, nil
 					}

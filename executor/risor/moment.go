@@ -173,7 +173,7 @@ func formatTime(a *arguments) (object.Object, error) {
 func addTime(a *arguments) (object.Object, error) {
 	t := a.self.(*moment).t
 	if _, ok := asMap(a.values[0]); !ok {
-		return timeValue(t.Add(a.duration(0)))
+		return timeValue(t.Add(a.duration()))
 	}
 	o := a.options(0, "years", "months", "days", "hours", "minutes", "seconds")
 	const most = 1 << 32
@@ -226,7 +226,7 @@ func truncateTime(a *arguments) (object.Object, error) {
 		}
 		return timeValue(t.Add(-rest))
 	default:
-		d := a.duration(0)
+		d := a.duration()
 		if d <= 0 {
 			return nil, a.wrong(0, "a unit such as \"day\", or a duration such as \"15m\"")
 		}

@@ -110,7 +110,7 @@ func (p *Program) failure(err error) *Error {
 	}
 	e := newError(wire.ReasonError, run.Message)
 	if run.Line > 0 {
-		e.at(p.source, run.Line, run.Column)
+		_ = e.at(p.source, run.Line, run.Column) // it returns e
 	}
 	if run.Trace != nil {
 		for _, f := range run.Trace.Frames {

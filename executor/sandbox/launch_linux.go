@@ -18,7 +18,7 @@ func RunLaunch() {
 		return []syscall.SysProcIDMap{{ContainerID: 0, HostID: id, Size: 1}}
 	}
 	syscall.CloseOnExec(LaunchFD)
-	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", ImageFD), args, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", ImageFD), args, &syscall.ProcAttr{ //nolint:gosec // the agent gives the arguments
 		Dir: "/", Env: os.Environ(), Files: []uintptr{0, 1, 2, SocketFD, ImageFD},
 		Sys: &syscall.SysProcAttr{
 			// The agent becomes the parent. Until the worker makes a process group of its

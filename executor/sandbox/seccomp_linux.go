@@ -61,7 +61,7 @@ func needed(pid int) []allow {
 // the filter. The kernel answers a refused call with EPERM, or with kill it ends the
 // process.
 func filterCalls(kill bool) error {
-	refusal := uint32(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM))
+	refusal := uint32(unix.SECCOMP_RET_ERRNO) | uint32(unix.EPERM)
 	if kill {
 		refusal = unix.SECCOMP_RET_KILL_PROCESS
 	}

@@ -62,7 +62,7 @@ func nearly(limit int64) int64 { return limit / 2 }
 
 // peak is an upper bound of the memory that the process had at any time, in bytes:
 // the kernel counts from before exec, when the process shared the agent's memory.
-func (d Death) peak() int64 { return int64(d.usage.Maxrss) << 10 }
+func (d Death) peak() int64 { return int64(d.usage.Maxrss) << 10 } //nolint:unconvert // it is an int32 on 32-bit boards
 
 // inherited is the largest peak that a process can owe to the agent's memory alone.
 func inherited() int64 {
@@ -70,5 +70,5 @@ func inherited() int64 {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
 		return 0
 	}
-	return int64(own.Maxrss) << 10
+	return int64(own.Maxrss) << 10 //nolint:unconvert // it is an int32 on 32-bit boards
 }

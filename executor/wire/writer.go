@@ -60,7 +60,7 @@ func (w *Writer) Send(t Type, id uint64, p Payload) error {
 		w.pending = head[:start]
 		return w.sendAlone(t, id, p)
 	}
-	w.pending = append(head, tail...)
+	w.pending = append(head, tail...) //nolint:gocritic // head is what pending was, with the frame's head behind it
 	if w.busy {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (w *Writer) Queue(t Type, id uint64, p Payload) {
 	defer w.mu.Unlock()
 	if w.err == nil {
 		head, tail := appendHead(w.pending, t, id, p)
-		w.pending = append(head, tail...)
+		w.pending = append(head, tail...) //nolint:gocritic // head is what pending was, with the frame's head behind it
 	}
 }
 

@@ -14,7 +14,7 @@ func TestTrimmer(t *testing.T) {
 		var freed, woken atomic.Int32
 		tr := &trimmer{free: func() { freed.Add(1) }, wake: func() { woken.Add(1) }}
 		wait := func(d time.Duration) {
-			time.Sleep(d) // of the bubble
+			<-time.After(d) // of the bubble
 			synctest.Wait()
 		}
 		wait(time.Hour)

@@ -88,6 +88,9 @@ type rule struct {
 	because string
 }
 
+// standard are packages of the standard library that rules name.
+var standard = []string{"net/http", "crypto/x509"}
+
 // rules are what floors and wings do not say already.
 var rules = []rule{
 	{"executor", []string{pgx, caddy}, nil, "the executor knows neither the proxy nor the database"},

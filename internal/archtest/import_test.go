@@ -178,7 +178,7 @@ func named() map[string][]string {
 	add := func(where string, names ...string) {
 		for _, name := range names {
 			switch {
-			case name == module+"/": // any package of the module
+			case name == module+"/" || slices.Contains(standard, name):
 			case ours(name):
 				name = relative(name)
 				fallthrough

@@ -54,7 +54,8 @@ func (d *dialer) dial(ctx context.Context, _, address string) (net.Conn, error) 
 
 // candidates returns the addresses of a host that the policy allows.
 func (d *dialer) candidates(ctx context.Context, host string, port uint16) ([]netip.AddrPort, error) {
-	addrs, named := []netip.Addr{}, false
+	var addrs []netip.Addr
+	var named bool
 	if addr, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, addr)
 		named = d.policy.every(port)

@@ -512,9 +512,9 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 	arrived := make(chan struct{})
 	s := serve(t, func(_ http.ResponseWriter, r *http.Request) { close(arrived); <-r.Context().Done() })
 	c, _ := newClient(t, Options{}, nil)
-	failure := make(chan error)
+	failure, policy := make(chan error), policyOf(t, local(s))
 	go func() {
-		_, err := c.Fetch(t.Context(), "app", policyOf(t, local(s)), Request{URL: s.URL})
+		_, err := c.Fetch(t.Context(), "app", policy, Request{URL: s.URL})
 		failure <- err
 	}()
 	<-arrived

@@ -9,5 +9,5 @@ func Memory() int64 {
 	if err := unix.Sysinfo(&info); err != nil {
 		return 2 << 30
 	}
-	return int64(uint64(info.Totalram) * uint64(info.Unit))
+	return int64(uint64(info.Totalram) * uint64(info.Unit)) //nolint:unconvert // it is a uint32 on 32-bit boards
 }

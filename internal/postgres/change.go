@@ -136,7 +136,7 @@ func (c *Change) enter(ctx context.Context, app string, need picloud.Role, catal
 	batch.Queue(sqlAppLock, app)
 	batch.Queue(sqlAccess, ActingAdmin(c.Actor), c.Actor.User, app)
 	results := c.Tx.SendBatch(ctx, batch)
-	defer results.Close()
+	defer results.Close() //nolint:errcheck // the errors of its statements were read
 	var headErr error
 	if catalog {
 		headErr = results.QueryRow().Scan(&c.head)
@@ -157,7 +157,7 @@ func (c *Change) enterAsAdmin(ctx context.Context) error {
 	batch.Queue(sqlHeadLock)
 	batch.Queue(sqlAdminHold, ActingAdmin(c.Actor))
 	results := c.Tx.SendBatch(ctx, batch)
-	defer results.Close()
+	defer results.Close() //nolint:errcheck // the errors of its statements were read
 	if err := results.QueryRow().Scan(&c.head); err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func Path(t testing.TB) string {
 // binaries behind; those who execute the old one keep it.
 var build = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("picloud-testworker-%d", os.Geteuid()))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // workers run as other users
 		return "", fmt.Errorf("build executor: %w", err)
 	}
 	fresh := filepath.Join(dir, fmt.Sprintf("picloud-executor-%d", os.Getpid()))

@@ -48,7 +48,7 @@ type raw struct {
 	reader      io.Reader
 }
 
-func (b *raw) read(r *http.Request) error {
+func (b *raw) read(r *http.Request) error { //nolint:unparam // the interface of bodies
 	b.contentType, b.reader = r.Header.Get("Content-Type"), r.Body
 	return nil
 }

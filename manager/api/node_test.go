@@ -212,7 +212,8 @@ func (f *fakeAgent) Compile(_ context.Context, source []byte, name string) (picl
 	case strings.Contains(text, "SLOW"):
 		f.slow()
 	case strings.Contains(text, "BROKEN"):
-		line := 1 + strings.Count(text[:strings.Index(text, "BROKEN")], "\n")
+		before, _, _ := strings.Cut(text, "BROKEN")
+		line := 1 + strings.Count(before, "\n")
 		excerpt := strings.Split(text, "\n")[line-1]
 		return picloud.Compiled{}, &picloud.Error{
 			Code: picloud.CodeScript, Op: "compile", Resource: name,

@@ -37,7 +37,7 @@ func (s *stream) send(w http.ResponseWriter) error {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
-	defer s.rc.SetWriteDeadline(time.Time{}) // the connection may serve on
+	defer s.rc.SetWriteDeadline(time.Time{}) //nolint:errcheck // the connection may serve on; if it is closed, it may not
 	if err := s.write(": connected\n\n"); err != nil {
 		return err
 	}

@@ -35,13 +35,13 @@ FROM head LEFT JOIN LATERAL (
     FROM function f JOIN version v ON v.app = f.app AND v.function = f.name AND v.number = f.live
     WHERE f.rev > CASE WHEN head.whole THEN -1 ELSE $2 END
     UNION ALL
-    SELECT 'app', a.name, NULL, a.rev, NULL, a.settings, a.env, a.data_key, s.names, s.sealed
+    SELECT 'app', a.name, NULL, a.rev, NULL, NULL, a.settings, a.env, a.data_key, s.names, s.sealed
     FROM app a, LATERAL (
         SELECT array_agg(name ORDER BY name) AS names, array_agg(sealed ORDER BY name) AS sealed FROM secret WHERE app = a.name
     ) s
     WHERE a.rev > CASE WHEN head.whole THEN -1 ELSE $2 END
     UNION ALL
-    SELECT 'gone', t.app, t.function, t.rev, NULL, NULL
+    SELECT 'gone', t.app, t.function, t.rev, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM tombstone t
     WHERE NOT head.whole AND t.rev > $2
 ) c ON true

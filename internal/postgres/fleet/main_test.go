@@ -7,5 +7,3 @@ import (
 )
 
 func TestMain(m *testing.M) { testdb.Main(m) }
-
-var root = testdb.Root

@@ -28,7 +28,7 @@ func defaultRunDir(data string) string {
 // can use, and us when we are root. In the temp folder anybody could have made
 // it before.
 func (s *Server) makeRunDir() error {
-	if err := os.MkdirAll(filepath.Dir(s.run), 0o711); err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.run), 0o711); err != nil { //nolint:gosec // the server's account passes through
 		return diskError("make run folder", s.run, err)
 	}
 	if err := os.Mkdir(s.run, 0o700); err == nil {
@@ -54,7 +54,7 @@ func (s *Server) makeRunDir() error {
 		return diskError("make run folder", s.run, fmt.Errorf("it belongs to uid %d, not to %s", o, s.account.name))
 	}
 	if info.Mode().Perm() != 0o700 {
-		if err := os.Chmod(s.run, 0o700); err != nil {
+		if err := os.Chmod(s.run, 0o700); err != nil { //nolint:gosec // a folder
 			return diskError("make run folder", s.run, err)
 		}
 	}

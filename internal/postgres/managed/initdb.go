@@ -2,6 +2,7 @@ package managed
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,7 +84,7 @@ func (s *Server) initialize(ctx context.Context) error {
 	if err := datadir.SyncDir(s.o.DataDir); err != nil {
 		return diskError("make database folder", s.data, err)
 	}
-	s.log.InfoContext(ctx, "managed PostgreSQL initialized", "took", time.Since(began).Round(time.Millisecond))
+	s.log.InfoContext(ctx, "managed PostgreSQL initialized", slog.Duration("took", time.Since(began).Round(time.Millisecond)))
 	return nil
 }
 

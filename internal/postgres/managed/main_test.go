@@ -52,7 +52,7 @@ func agent(dir string) {
 	if err == nil {
 		err = server.Start(context.Background())
 	}
-	fmt.Println("started", server.PID(), err)
+	fmt.Fprintln(os.Stdout, "started", server.PID(), err)
 	select {}
 }
 

@@ -247,7 +247,7 @@ func (s *Server) spawn() (*process, int64, error) {
 	}
 	defer out.Close()
 	from := size(s.logPath)
-	cmd := exec.Command(s.bin.postgres(), "-D", s.data)
+	cmd := exec.Command(s.bin.postgres(), "-D", s.data) //nolint:noctx // the server outlives the context that started it
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", environment(), s.account.attr()
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
@@ -318,7 +318,7 @@ func (s *Server) createDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(ctx)
+	defer conn.Close(ctx) //nolint:errcheck // the connection is of no further use
 	_, err = conn.Exec(ctx, "CREATE DATABASE "+database)
 	return err
 }

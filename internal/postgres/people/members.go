@@ -142,7 +142,7 @@ func (m Members) change(ctx context.Context, s postgres.Subject, actor picloud.A
 	var out picloud.Member
 	err := m.db.Run(ctx, m.db.API(), s, func(ctx context.Context) (err error) {
 		for {
-			word := ""
+			var word string
 			if out, word, err = scanChange(m.db.API().QueryRow(ctx, sql, args...)); err != nil || word == "ok" {
 				return err
 			}
