@@ -216,7 +216,7 @@ func TestBoundsAreTheSame(t *testing.T) {
 	require.Equal(t, picloud.MaxKVKey, hostcall.MaxKey)
 	require.Equal(t, picloud.MaxKVValue, hostcall.MaxValue)
 	require.Equal(t, picloud.MaxKVDepth, hostcall.MaxDepth)
-	require.Equal(t, time.Duration(picloud.MaxKVTTL), hostcall.MaxTTL)
+	require.Equal(t, picloud.MaxKVTTL, hostcall.MaxTTL)
 	require.Equal(t, egress.MaxRedirects, hostcall.MaxRedirects)
 	require.Equal(t, egress.MaxBody, hostcall.MaxBody)
 }
