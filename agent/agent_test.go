@@ -143,7 +143,7 @@ func TestDeployAndCall(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(record), &inv))
 	require.Equal(t, "hello", inv.Function)
 	require.Equal(t, http.StatusOK, inv.Status)
-	require.Equal(t, trigger.HTTP, inv.Trigger)
+	require.Equal(t, picloud.Trigger(trigger.HTTP), inv.Trigger)
 }
 
 func TestUnknownFunctionAndPath(t *testing.T) {
