@@ -10,6 +10,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/executor/risor/module"
 )
 
 // The scripts that the documents show compile, load, and answer a GET.
@@ -52,7 +53,7 @@ func TestLimitsInTheDocument(t *testing.T) {
 		d.Timeout.String(), d.Memory.String(), strconv.Itoa(d.Concurrency), strconv.Itoa(d.Queue),
 		d.RequestBody.String(), d.ResponseBody.String(), d.LogBytes.String(), strconv.Itoa(d.HostCalls), strconv.Itoa(d.OutboundCalls),
 	}, " "), "the defaults changed: change docs/functions.md and this test")
-	for _, m := range risor.Modules() {
+	for _, m := range module.Modules() {
 		for _, f := range m.Functions {
 			full := m.Name + "." + f.Name
 			require.True(t, strings.Contains(string(text), "`"+full+"(") || strings.Contains(string(text), "`"+f.Name+"`"), "docs/functions.md tells of %s", full)
@@ -61,7 +62,7 @@ func TestLimitsInTheDocument(t *testing.T) {
 	for _, a := range risor.RequestDocs() {
 		require.Contains(t, string(text), "`"+a.Name, "docs/functions.md tells of req.%s", a.Name)
 	}
-	for _, b := range risor.Builtins() {
+	for _, b := range module.Builtins() {
 		require.Contains(t, string(text), b.Name)
 	}
 }

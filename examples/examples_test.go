@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -129,12 +130,15 @@ func newCall(r request, h *host) *risor.Call {
 		panic(err) // a fault of the test's own
 	}
 	return &risor.Call{
-		Env:     risor.NewEnv(env),
 		Handler: "handle", App: "default", Function: "example", Version: 1,
-		Deadline: time.Now().Add(10 * time.Second), Host: h, MaxResponse: 8 << 20,
-		Request: &wire.Invocation{
-			Method: []byte(r.method), Path: []byte(path), Query: []byte(query), Body: []byte(r.body),
-			ID: []byte("01X"), ClientIP: []byte("192.0.2.1"), Header: header,
+		Deadline: time.Now().Add(10 * time.Second), MaxResponse: 8 << 20,
+		Access: module.Access{
+			Env:  module.NewEnv(env),
+			Host: h,
+			Request: &wire.Invocation{
+				Method: []byte(r.method), Path: []byte(path), Query: []byte(query), Body: []byte(r.body),
+				ID: []byte("01X"), ClientIP: []byte("192.0.2.1"), Header: header,
+			},
 		},
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 	"github.com/deepnoodle-ai/risor/v2/pkg/parser"
 
+	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/risor/vm"
 	"github.com/picloud/picloud/executor/wire"
 )
@@ -73,7 +74,7 @@ func Compile(source []byte) (*Program, error) {
 // unless words is nil, uses.
 func visible(words map[string]struct{}, defined []string) map[string]object.Object {
 	globals := map[string]object.Object{}
-	for name, value := range environment() {
+	for name, value := range module.Environment() {
 		_, used := words[name]
 		if (used || words == nil) && !slices.Contains(defined, name) {
 			globals[name] = value()

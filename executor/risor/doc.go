@@ -1,5 +1,5 @@
 // Package risor is the engine: it compiles scripts and runs their handlers. It
-// is, with its folder vm, the only importer of Risor.
+// is, with its folders vm, data and module, the only importer of Risor.
 //
 // A script defines functions for the kinds of calls that it serves, see
 // Handlers. [Compile] checks the bounds of a source and compiles it once;
@@ -9,7 +9,7 @@
 // # What a script finds
 //
 // Risor's builtin functions without I/O, the modules math and regexp, and the
-// host modules of [Modules], from which the reference in docs/functions.md is
+// host modules of [module.Modules], from which the reference in docs/functions.md is
 // made. Their errors have a stable code. Names that a script defines itself at its top
 // level take precedence, so that new host modules break no script.
 //
@@ -46,3 +46,5 @@
 // errors, bytes inside JSON, NaN and infinities, text that is not UTF-8 and
 // values nested more than 500 deep (or in themselves) are no response.
 package risor
+
+//go:generate go run ./gen ../../docs/functions.md

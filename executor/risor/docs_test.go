@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -48,7 +49,7 @@ func TestModuleExamples(t *testing.T) {
 			call.Host = newNode()
 			env, err := wire.Marshal(map[string]any{"GREETING": "hi", "LIMIT": "20"})
 			require.NoError(t, err)
-			call.Env = NewEnv(env)
+			call.Env = module.NewEnv(env)
 			require.NoError(t, mustCompile(t, source).Invoke(call), source)
 			var given []string
 			require.NoError(t, json.Unmarshal(call.Response.Body, &given))
@@ -62,14 +63,14 @@ func TestModuleExamples(t *testing.T) {
 		})
 	}
 	code := regexp.MustCompile(`^[a-z][a-z0-9_]+$`)
-	documented := func(module string, f Function) {
-		require.NotEmpty(t, f.Returns, f.Signature(module))
+	documented := func(name string, f module.Function) {
+		require.NotEmpty(t, f.Returns, f.Signature(name))
 		for _, e := range f.Errors {
 			require.Regexp(t, code, e.Code)
 			require.NotEmpty(t, e.When)
 		}
 	}
-	for _, m := range Modules() {
+	for _, m := range module.Modules() {
 		require.NotEmpty(t, m.Doc)
 		for _, f := range m.Functions {
 			require.NotEmpty(t, f.Doc, f.Signature(m.Name))

@@ -8,11 +8,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
-	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 	"github.com/stretchr/testify/require"
 
-	"github.com/picloud/picloud/executor/hostcall"
+	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -59,8 +59,11 @@ func (r *recorder) Sleep(d time.Duration) error {
 func newCall() *Call {
 	return &Call{
 		Handler: "handle", App: "default", Function: "hello", Version: 3,
-		Request:  &wire.Invocation{Method: []byte("GET"), Path: []byte("/"), ID: []byte("01X"), ClientIP: []byte("192.0.2.7")},
-		Deadline: time.Now().Add(10 * time.Second), Host: &recorder{}, MaxResponse: 8 << 20,
+		Access: module.Access{
+			Request: &wire.Invocation{Method: []byte("GET"), Path: []byte("/"), ID: []byte("01X"), ClientIP: []byte("192.0.2.7")},
+			Host:    &recorder{},
+		},
+		Deadline: time.Now().Add(10 * time.Second), MaxResponse: 8 << 20,
 	}
 }
 
@@ -296,62 +299,7 @@ function handle(req) { let math = 1; return [log, list(2), json, math, keys({a: 
 	require.Equal(t, `["mine",2,5,1,["a"]]`, string(call.Response.Body))
 }
 
-// kept is a value as the node keeps it.
-func kept(v object.Object) []byte {
-	e := &cborEncoder{limit: hostcall.MaxArguments}
-	e.value(v, 0)
-	return e.buf
-}
-
-func TestHostCalls(t *testing.T) {
-	host := &recorder{answer: map[string]any{"n": int64(1), "l": []any{"x", 1.5, true, nil, []byte("b")}}}
-	call := newCall()
-	call.Host = host
-	v, err := hostCall(call, "kv.get", hostcall.Set{Key: "key", Value: kept(fromHost([]any{int64(-5), []byte("b")}))})
-	require.NoError(t, err)
-	require.Equal(t, `{"l": ["x", 1.5, true, null, bytes("b")], "n": 1}`, v.Inspect()) //nolint:testifylint // it is Risor's notation and not JSON
-	require.Equal(t, []string{"kv.get[key [-5 [98]] 0]"}, host.calls)
-
-	host.err = hostcall.Errorf("kv_quota", "full")
-	_, err = hostCall(call, "kv.set", hostcall.Set{Value: kept(object.Nil)})
-	require.Equal(t, host.err, err)
-
-	wrong := func(v object.Object) error {
-		a := &arguments{values: []object.Object{v}}
-		a.encoded("kv.set", 0)
-		_, err := a.ask("kv.set", hostcall.Set{})
-		return err
-	}
-	require.ErrorContains(t, wrong(environment()["len"]()), "kv.set: an argument is not data")
-	require.ErrorContains(t, wrong(fromHost(strings.Repeat("x", hostcall.MaxArguments+1))), "more than")
-	_, err = hostCall(call, "kv.get", hostcall.Get{Key: "\xff"})
-	require.ErrorContains(t, err, "kv.get: an argument is not data")
-	_, err = hostCall(call, "http.fetch", hostcall.Fetch{Body: make([]byte, hostcall.MaxArguments)})
-	require.ErrorContains(t, err, "more than")
-	require.Len(t, host.calls, 2, "the node is not asked")
-}
-
-func TestRegexpsAreKept(t *testing.T) {
-	p := mustCompile(t, "const re = regexp.compile(\"^a+$\")\nfunction handle(req) { return [re.test(\"aaa\"), re.test(\"b\"), regexp.compile(\"[a-c]{900}[0-9]{900}\").test(\"b\")] }")
-	for range 3 {
-		call := newCall()
-		require.NoError(t, p.Invoke(call))
-		require.Equal(t, "[true,false,false]", string(call.Response.Body))
-	}
-	require.Contains(t, patterns.compiled, "^a+$")
-	require.NotContains(t, patterns.compiled, "[a-c]{900}[0-9]{900}")
-	_, err := invoke(t, `range(500).each(i => regexp.compile("x" + string(i)))`)
-	require.NoError(t, err)
-	require.LessOrEqual(t, len(patterns.compiled), maxPatterns)
-	_, err = invoke(t, `regexp.compile("(")`)
-	require.ErrorContains(t, err, "missing closing )")
-	_, err = invoke(t, `regexp.compile()`)
-	require.ErrorContains(t, err, "expected 1 argument")
-}
-
 func TestDocs(t *testing.T) {
-	require.Equal(t, "json.stringify(value: any, indent?: int) -> string", jsonModule().Functions[1].Signature("json"))
-	require.Len(t, Builtins(), 26)
 	require.Len(t, RequestDocs(), 13)
 }
 
@@ -384,7 +332,7 @@ func FuzzInvoke(f *testing.F) {
 		if err := p.Invoke(call); err != nil {
 			e := reasonOf(t, err)
 			require.NotContains(t, e.Message, "internal error: runtime error", body)
-			require.True(t, valid(e.Message))
+			require.True(t, utf8.ValidString(e.Message))
 			return
 		}
 		require.NoError(t, call.Response.Header.Check())

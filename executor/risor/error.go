@@ -2,8 +2,8 @@ package risor
 
 import (
 	"strings"
-	"unicode/utf8"
 
+	"github.com/picloud/picloud/executor/risor/data"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -27,13 +27,13 @@ type Error struct {
 func (e *Error) Error() string { return e.Message }
 
 func newError(reason wire.Reason, message string) *Error {
-	return &Error{Reason: reason, Message: shorten(strings.ToValidUTF8(message, "�"), maxMessage)}
+	return &Error{Reason: reason, Message: data.Shorten(strings.ToValidUTF8(message, "�"), maxMessage)}
 }
 
 // at locates the error in the source.
 func (e *Error) at(source string, line, column int) *Error {
 	e.Line, e.Column = line, column
-	e.Excerpt = shorten(sourceLine(source, line), maxExcerpt)
+	e.Excerpt = data.Shorten(sourceLine(source, line), maxExcerpt)
 	return e
 }
 
@@ -51,16 +51,4 @@ func sourceLine(source string, number int) string {
 	}
 	line, _, _ := strings.Cut(source, "\n")
 	return strings.ToValidUTF8(strings.TrimSuffix(line, "\r"), "�")
-}
-
-// shorten cuts s to at most n bytes, not inside a character.
-func shorten(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	n -= len("…")
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + "…"
 }

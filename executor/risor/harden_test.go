@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
+	"github.com/picloud/picloud/executor/risor/module"
 )
 
 // harden turns strings of a value into values that JSON cannot describe.
@@ -29,7 +31,7 @@ func harden(v object.Object) object.Object {
 		case strings.HasPrefix(s, "error:"):
 			return object.NewError(errors.New(s))
 		case s == "func":
-			return environment()["len"]()
+			return module.Environment()["len"]()
 		case s == "nan":
 			return object.NewFloat(math.NaN())
 		case s == "range":

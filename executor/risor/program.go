@@ -7,6 +7,7 @@ import (
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 
+	"github.com/picloud/picloud/executor/risor/data"
 	"github.com/picloud/picloud/executor/risor/vm"
 	"github.com/picloud/picloud/executor/wire"
 )
@@ -26,7 +27,7 @@ func (p *Program) Handlers() []string { return slices.Clone(p.handlers) }
 // functions that take what they are called with. Deploys call it once. Errors
 // are of type *Error.
 func (p *Program) Load(call *Call) error {
-	m := vm.Get(p.vm, vm.Run{Deadline: call.Deadline, Cancel: call.Cancel, Env: call})
+	m := vm.Get(p.vm, vm.Run{Deadline: call.Deadline, Cancel: call.Cancel, Env: &call.Access})
 	defer m.Put()
 	if err := m.Top(); err != nil {
 		e := p.failure(err)
@@ -51,7 +52,7 @@ func (p *Program) handler(m *vm.Machine, name string) (*object.Closure, *Error) 
 	v := m.Global(name)
 	fn, ok := v.(*object.Closure)
 	if !ok {
-		return nil, newError(wire.ReasonScript, fmt.Sprintf("%s is %s, not a function", name, show(v)))
+		return nil, newError(wire.ReasonScript, fmt.Sprintf("%s is %s, not a function", name, data.Show(v)))
 	}
 	if fn.RequiredArgsCount() > 1 || fn.ParameterCount() < 1 && !fn.HasRestParam() {
 		return nil, newError(wire.ReasonScript, fmt.Sprintf("%s takes %d parameters; it is called with one, as in: function %[1]s(req) {", name, fn.ParameterCount()))
@@ -66,7 +67,7 @@ func (p *Program) Invoke(call *Call) (err error) {
 	if !ok || !slices.Contains(p.handlers, call.Handler) {
 		return newError(wire.ReasonNoHandler, fmt.Sprintf("the script defines no %q", call.Handler))
 	}
-	m := vm.Get(p.vm, vm.Run{Deadline: call.Deadline, Cancel: call.Cancel, Env: call})
+	m := vm.Get(p.vm, vm.Run{Deadline: call.Deadline, Cancel: call.Cancel, Env: &call.Access})
 	defer m.Put()
 	defer func() {
 		// Conversion runs code of Risor's objects; the machine guards itself.

@@ -8,18 +8,23 @@ import (
 	"github.com/deepnoodle-ai/risor/v2/pkg/op"
 
 	"github.com/picloud/picloud/executor/hostcall"
+	"github.com/picloud/picloud/executor/risor/data"
+	"github.com/picloud/picloud/executor/risor/module"
 )
 
 // request is what handle(req) gets. It decodes what is read, when it is read.
 type request struct {
 	call    *Call
-	query   *fields
-	headers *fields
-	params  *fields
+	query   *data.Fields
+	headers *data.Fields
+	params  *data.Fields
 	body    *object.Bytes
 }
 
-var _ object.Object = (*request)(nil)
+var (
+	_ object.Object = (*request)(nil)
+	_ data.Mapped   = (*request)(nil)
+)
 
 var requestAttrs = []object.AttrSpec{
 	{Name: "method", Doc: "GET, POST, …", Returns: "string"},
@@ -51,17 +56,17 @@ func (r *request) GetAttr(name string) (object.Object, bool) {
 		return text(in.Path), true
 	case "query":
 		if r.query == nil {
-			r.query = &fields{query: in.Query}
+			r.query = data.NewQuery(in.Query)
 		}
 		return r.query, true
 	case "headers":
 		if r.headers == nil {
-			r.headers = &fields{header: true, block: in.Header}
+			r.headers = data.NewHeaders(in.Header)
 		}
 		return r.headers, true
 	case "params":
 		if r.params == nil {
-			r.params = &fields{}
+			r.params = &data.Fields{}
 		}
 		return r.params, true
 	case "body":
@@ -106,7 +111,7 @@ var (
 		if len(args) != 0 {
 			return nil, object.NewArgsError("req.text", 0, len(args))
 		}
-		body := callOf(ctx).Request.Body
+		body := module.AccessOf(ctx).Request.Body
 		if !utf8.Valid(body) {
 			return nil, hostcall.Errorf("invalid_utf8", "the request body is not UTF-8; req.body has its bytes")
 		}
@@ -116,12 +121,12 @@ var (
 		if len(args) != 0 {
 			return nil, object.NewArgsError("req.json", 0, len(args))
 		}
-		return readJSON(callOf(ctx).Request.Body)
+		return data.ReadJSON(module.AccessOf(ctx).Request.Body)
 	})
 )
 
-// asMap is the request as data, without its body.
-func (r *request) asMap() *object.Map {
+// AsMap implements data.Mapped: the request as data, without its body.
+func (r *request) AsMap() *object.Map {
 	m := map[string]object.Object{}
 	for _, a := range requestAttrs {
 		switch a.Name {

@@ -1,7 +1,6 @@
 package risor
 
 import (
-	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -68,26 +67,4 @@ func TestBrokenBodies(t *testing.T) {
 
 	_, err = invoke(t, `return req.json()`)
 	require.ErrorContains(t, err, "invalid JSON at 1:1: it ends before a value")
-}
-
-func FuzzQuery(f *testing.F) {
-	for _, seed := range []string{"", "a=1&a=2", "&&=&=b", "a%3D=%", "+=+", "k=%ff", "a;b=c"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, raw string) {
-		q := &fields{query: []byte(raw)}
-		m := q.asMap()
-		require.Len(t, q.names(), m.Size())
-		for _, name := range q.names() {
-			require.Contains(t, q.values(name), mustString(t, m.Get(name)))
-		}
-		// Where net/url has no complaint we agree with it.
-		if want, err := url.ParseQuery(raw); err == nil {
-			for name, values := range want {
-				if valid(name) && valid(values[0]) {
-					require.Equal(t, values[0], mustString(t, m.Get(name)), "%q", raw)
-				}
-			}
-		}
-	})
 }

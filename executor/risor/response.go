@@ -9,6 +9,8 @@ import (
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 
+	"github.com/picloud/picloud/executor/risor/data"
+	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -76,7 +78,7 @@ func (r *Response) envelope(m *object.Map, limit int) *Error {
 	if status, ok := items["status"]; ok {
 		n, isInt := status.(*object.Int)
 		if !isInt || n.Value() < 200 || n.Value() > 599 {
-			return unusable("status is a number from 200 to 599, not " + show(status))
+			return unusable("status is a number from 200 to 599, not " + data.Show(status))
 		}
 		r.Status = int(n.Value())
 	}
@@ -132,18 +134,18 @@ func (r *Response) setBody(v object.Object, limit int, what string, typed bool) 
 }
 
 func (r *Response) writeJSON(v object.Object, limit int, what string) *Error {
-	w := jsonWriter{buf: r.buf[:0], limit: limit, keys: r.keys[:0]}
-	err := w.value(v, 0)
-	r.buf, r.Body = w.buf, w.buf
-	r.keys = w.keys[:cap(w.keys)]
+	w := data.JSONWriter{Buf: r.buf[:0], Limit: limit, Keys: r.keys[:0]}
+	err := w.Write(v)
+	r.buf, r.Body = w.Buf, w.Buf
+	r.keys = w.Keys[:cap(w.Keys)]
 	clear(r.keys)
-	var e *jsonError
+	var e *data.JSONError
 	switch {
-	case errors.As(err, &e) && e.path == "":
-		return unusable(what + " no data: " + e.reason)
+	case errors.As(err, &e) && e.Path == "":
+		return unusable(what + " no data: " + e.Reason)
 	case errors.As(err, &e):
-		return unusable(what + " no data, at " + strings.TrimPrefix(e.path, ".") + ": " + e.reason)
-	case err != nil || len(w.buf) > limit:
+		return unusable(what + " no data, at " + strings.TrimPrefix(e.Path, ".") + ": " + e.Reason)
+	case err != nil || len(w.Buf) > limit:
 		return tooLarge(limit)
 	}
 	return nil
@@ -152,27 +154,27 @@ func (r *Response) writeJSON(v object.Object, limit int, what string) *Error {
 // headers adds the headers of an envelope. It reports whether content-type is
 // among them.
 func (r *Response) headers(v object.Object) (typed bool, fault *Error) {
-	if f, ok := v.(mapped); ok {
-		v = f.asMap()
+	if f, ok := v.(data.Mapped); ok {
+		v = f.AsMap()
 	}
 	m, ok := v.(*object.Map)
 	if !ok {
-		return false, unusable("headers is a map, not " + show(v))
+		return false, unusable("headers is a map, not " + data.Show(v))
 	}
 	count := 0
 	for _, name := range m.SortedKeys() {
 		lower := strings.ToLower(name)
 		if reason := badHeader(lower); reason != "" {
-			return false, unusable(fmt.Sprintf("header %s %s", strconv.Quote(shorten(name, 80)), reason))
+			return false, unusable(fmt.Sprintf("header %s %s", strconv.Quote(data.Shorten(name, 80)), reason))
 		}
 		values := []object.Object{m.Get(name)}
 		if list, ok := values[0].(*object.List); ok {
 			values = list.Value()
 		}
 		for _, value := range values {
-			text, ok := headerValue(value)
+			text, ok := module.HeaderValue(value)
 			if !ok {
-				return false, unusable(fmt.Sprintf("header %q is a string without line breaks, a number, or a list of them, not %s", lower, show(value)))
+				return false, unusable(fmt.Sprintf("header %q is a string without line breaks, a number, or a list of them, not %s", lower, data.Show(value)))
 			}
 			r.Header = r.Header.AppendPair(lower, text)
 			if count++; count > wire.MaxHeaders || len(r.Header) > wire.MaxHeaderBytes {
@@ -200,35 +202,6 @@ func badHeader(name string) string {
 		}
 	}
 	return ""
-}
-
-func headerValue(v object.Object) (string, bool) {
-	switch v := v.(type) {
-	case *object.String:
-		s := v.Value()
-		for i := range len(s) {
-			if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
-				return "", false
-			}
-		}
-		return s, utf8.ValidString(s)
-	case *object.Int, *object.Float, *object.Byte:
-		return v.Inspect(), true
-	}
-	return "", false
-}
-
-// show describes a value in an error: numbers and short strings as they are.
-func show(v object.Object) string {
-	switch v := v.(type) {
-	case *object.NilType, nil:
-		return "null"
-	case *object.Int, *object.Float, *object.Bool, *object.Byte:
-		return v.Inspect()
-	case *object.String:
-		return strconv.Quote(shorten(v.Value(), 80))
-	}
-	return "a " + string(v.Type())
 }
 
 func unusable(message string) *Error { return newError(wire.ReasonResponse, message) }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/picloud/picloud/executor/risor/data"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -160,7 +161,7 @@ func FuzzResponse(f *testing.F) {
 		f.Add(seed, 100)
 	}
 	f.Fuzz(func(t *testing.T, text string, limit int) {
-		v, err := readJSON(text)
+		v, err := data.ReadJSON(text)
 		if err != nil {
 			return
 		}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud/executor/hostcall"
-	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -21,7 +21,7 @@ type host struct {
 	woken   chan struct{} // the call was halted
 }
 
-var _ risor.Host = (*host)(nil)
+var _ module.Host = (*host)(nil)
 
 func (h *host) begin(c *call) {
 	h.call = c
@@ -45,7 +45,7 @@ func (h *host) end() {
 	h.seq.Store(0)
 }
 
-// Log implements risor.Host. Records over the limit are dropped; the last one
+// Log implements module.Host. Records over the limit are dropped; the last one
 // that is sent says so.
 func (h *host) Log(level wire.Level, message string, fields []byte) {
 	limit := h.call.program.load.LogBytes
@@ -61,7 +61,7 @@ func (h *host) Log(level wire.Level, message string, fields []byte) {
 	_ = h.call.worker.frames.Send(wire.TypeLog, h.call.id, &wire.Log{Time: time.Now(), Level: level, Message: message, Fields: fields})
 }
 
-// Call implements risor.Host: it waits for the agent's answer until the call's
+// Call implements module.Host: it waits for the agent's answer until the call's
 // deadline.
 func (h *host) Call(name string, args []byte) ([]byte, error) {
 	c := h.call
@@ -90,7 +90,7 @@ func (h *host) Call(name string, args []byte) ([]byte, error) {
 	return nil, errHalted
 }
 
-// Sleep implements risor.Host.
+// Sleep implements module.Host.
 func (h *host) Sleep(d time.Duration) error {
 	if h.call.cancel.Load() {
 		return errHalted

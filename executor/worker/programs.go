@@ -9,6 +9,7 @@ import (
 
 	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -21,7 +22,7 @@ type program struct {
 	load     wire.Load // without the source
 	ready    atomic.Bool
 	loaded   chan struct{} // closed when ready
-	env      *risor.Env
+	env      *module.Env
 	compiled *risor.Program
 	fault    *risor.Error // why there is no compiled
 }
@@ -100,7 +101,7 @@ func (w *worker) load(slot uint64, payload *wire.Buffer) error {
 	}
 	w.programs.table[slot] = p
 	source := p.load.Source
-	p.env = risor.NewEnv(p.load.Env)
+	p.env = module.NewEnv(p.load.Env)
 	p.load.Source, p.load.Env = nil, nil // both are the frame's
 	return w.loader.add(loading{slot, p, source, payload, time.Now().Add(p.load.Timeout)})
 }
@@ -187,7 +188,8 @@ func (w *worker) try(next loading) (err error) {
 		return nil
 	}
 	return p.compiled.Load(&risor.Call{
-		App: w.app, Function: p.load.Function, Version: p.load.Version, Env: p.env, Deadline: next.deadline, Host: silent{},
+		App: w.app, Function: p.load.Function, Version: p.load.Version, Deadline: next.deadline,
+		Access: module.Access{Env: p.env, Host: silent{}},
 	})
 }
 

@@ -135,6 +135,4 @@ var bareGo = map[string]string{
 }
 
 // crowded packages have more files than maxFiles, each with what will change it.
-var crowded = map[string]string{
-	"executor/risor": "the modules become a package",
-}
+var crowded = map[string]string{}

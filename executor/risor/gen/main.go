@@ -9,7 +9,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/executor/risor/module"
 )
 
 func main() {
@@ -38,8 +38,8 @@ func run(path string) error {
 // page makes the generated sections of a page again.
 func page(text string) (string, error) {
 	for _, s := range []struct{ name, content string }{
-		{"overview", overview(risor.Modules())},
-		{"modules", modules(risor.Modules())},
+		{"overview", overview(module.Modules())},
+		{"modules", modules(module.Modules())},
 		{"limits", limits()},
 	} {
 		begin := "<!-- begin " + s.name + ": made by go generate ./executor/risor -->\n"

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/internal/egress"
 )
 
@@ -24,8 +24,8 @@ func TestPageIsFresh(t *testing.T) {
 }
 
 func TestPageHoldsEverything(t *testing.T) {
-	text := modules(risor.Modules())
-	for _, m := range risor.Modules() {
+	text := modules(module.Modules())
+	for _, m := range module.Modules() {
 		for _, f := range m.Functions {
 			require.Equal(t, 1, strings.Count(text, "#### `"+f.Signature(m.Name)+"`"))
 			for _, e := range f.Errors {
@@ -39,7 +39,7 @@ func TestPageHoldsEverything(t *testing.T) {
 
 // What the node answers for requests to other servers is documented.
 func TestPageHoldsTheCodesOfRequests(t *testing.T) {
-	text := modules(risor.Modules())
+	text := modules(module.Modules())
 	for _, code := range egress.Codes {
 		require.Contains(t, text, "| `"+code+"` |")
 	}

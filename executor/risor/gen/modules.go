@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/picloud/picloud/executor/risor"
+	"github.com/picloud/picloud/executor/risor/module"
 )
 
 // overview lists what there is.
-func overview(all []risor.Module) string {
+func overview(all []module.Module) string {
 	var b strings.Builder
 	b.WriteString("\n| Module | Functions |\n|---|---|\n")
 	for _, m := range all {
@@ -23,10 +23,10 @@ func overview(all []risor.Module) string {
 }
 
 // modules documents everything in them.
-func modules(all []risor.Module) string {
+func modules(all []module.Module) string {
 	var b strings.Builder
 	b.WriteString("\nErrors that every function has in common, and that are not listed with it:\n\n")
-	faults(&b, risor.CommonFaults)
+	faults(&b, module.CommonFaults)
 	for _, m := range all {
 		fmt.Fprintf(&b, "\n### %s\n\n%s\n", m.Name, m.Doc)
 		for _, f := range m.Functions {
@@ -46,8 +46,8 @@ func modules(all []risor.Module) string {
 }
 
 // function documents a function or a method.
-func function(b *strings.Builder, module string, f risor.Function) {
-	fmt.Fprintf(b, "\n#### `%s`\n\n%s", f.Signature(module), f.Doc)
+func function(b *strings.Builder, owner string, f module.Function) {
+	fmt.Fprintf(b, "\n#### `%s`\n\n%s", f.Signature(owner), f.Doc)
 	if len(f.Errors) > 0 {
 		var codes []string
 		for _, e := range f.Errors {
@@ -66,7 +66,7 @@ func example(b *strings.Builder, text string) {
 }
 
 // members documents what a type's values have.
-func members(b *strings.Builder, t *risor.Type) {
+func members(b *strings.Builder, t *module.Type) {
 	fmt.Fprintf(b, "\n#### The type `%s`\n\n%s\n\n| Read | Type | |\n|---|---|---|\n", t.Name, t.Doc)
 	for _, f := range t.Members {
 		if f.Value {
@@ -82,11 +82,11 @@ func members(b *strings.Builder, t *risor.Type) {
 }
 
 // faultsOf collects the errors of functions, once each.
-func faultsOf(functions []risor.Function) []risor.Fault {
-	var all []risor.Fault
+func faultsOf(functions []module.Function) []module.Fault {
+	var all []module.Fault
 	for _, f := range functions {
 		for _, e := range f.Errors {
-			if !slices.ContainsFunc(all, func(have risor.Fault) bool { return have.Code == e.Code }) {
+			if !slices.ContainsFunc(all, func(have module.Fault) bool { return have.Code == e.Code }) {
 				all = append(all, e)
 			}
 		}
@@ -94,7 +94,7 @@ func faultsOf(functions []risor.Function) []risor.Fault {
 	return all
 }
 
-func faults(b *strings.Builder, all []risor.Fault) {
+func faults(b *strings.Builder, all []module.Fault) {
 	b.WriteString("| Code | When |\n|---|---|\n")
 	for _, e := range all {
 		fmt.Fprintf(b, "| `%s` | %s |\n", e.Code, cell(e.When))
