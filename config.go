@@ -23,7 +23,7 @@ var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 // ValidVariable says whether s may name a variable or a secret.
 func ValidVariable(s string) bool { return variable.MatchString(s) }
 
-// CheckVariable is the error for a name of a variable or secret that is none.
+// CheckVariable returns an error for a name that no variable or secret can have.
 func CheckVariable(field, s string) error {
 	if ValidVariable(s) {
 		return nil

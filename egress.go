@@ -44,7 +44,7 @@ func ParseEgress(s string) (EgressRule, error) {
 	}
 	text, r := s, EgressRule{}
 	if strings.Contains(text, "://") {
-		return bad("is a URL; leave the scheme and the path away")
+		return bad("is a URL; leave out the scheme and the path")
 	}
 	host, port, found := cutPort(text)
 	if found {
@@ -66,7 +66,7 @@ func ParseEgress(s string) (EgressRule, error) {
 	if strings.Contains(bare, "/") {
 		prefix, err := netip.ParsePrefix(bare)
 		if err != nil || prefix.Addr().Is4In6() {
-			return bad("is no range of addresses")
+			return bad("is not a range of addresses")
 		}
 		r.Prefix = prefix.Masked()
 		return r, nil
@@ -76,7 +76,7 @@ func ParseEgress(s string) (EgressRule, error) {
 	}
 	r.Host = strings.ToLower(strings.TrimSuffix(text, "."))
 	if r.Host != "*" && (!hostName.MatchString(r.Host) || len(r.Host) > 253) {
-		return bad("is no host name")
+		return bad("is not a host name")
 	}
 	last := r.Host[strings.LastIndexByte(r.Host, '.')+1:]
 	if strings.Trim(last, "0123456789") == "" {

@@ -51,7 +51,7 @@ func CheckKVKey(key string) error {
 		return nil
 	}
 	return &Error{
-		Code: CodeInvalid, Op: "check key", Detail: fmt.Sprintf("%q is no key", Shorten(key, 80)),
+		Code: CodeInvalid, Op: "check key", Detail: fmt.Sprintf("%q is not a valid key", Shorten(key, 80)),
 		Hint:   fmt.Sprintf("a key is 1 to %d bytes of UTF-8 without NUL", MaxKVKey),
 		Fields: []FieldError{{Field: "key", Message: fmt.Sprintf("must be 1 to %d bytes of UTF-8 without NUL", MaxKVKey)}},
 	}

@@ -16,7 +16,7 @@ const (
 // Roles lists the roles from least to most.
 var Roles = []Role{RoleViewer, RoleDeveloper, RoleAdmin, RoleOwner}
 
-// rank is 1 for viewer to 4 for owner, 0 for what is no role.
+// rank is 1 for viewer to 4 for owner, 0 for anything else.
 func (r Role) rank() int {
 	for i, x := range Roles {
 		if x == r {

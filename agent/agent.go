@@ -45,11 +45,11 @@ type Agent struct {
 	gateway *gateway.Gateway
 	replica *replica.Replica
 
-	state    atomic.Int32  // of type state
-	ready    chan struct{} // closed when the node serves for the first time
-	hopeless chan error    // see Hopeless
-	settled  chan struct{} // see DatabaseSettled; the database closes it
-	control  atomic.Pointer[control]
+	state   atomic.Int32  // of type state
+	ready   chan struct{} // closed when the node serves for the first time
+	fatal   chan error    // see Fatal
+	settled chan struct{} // see DatabaseSettled; the database closes it
+	control atomic.Pointer[control]
 	// credentials is the path of a token that this start saved; nil: none.
 	credentials atomic.Pointer[string]
 
@@ -85,7 +85,7 @@ func New(opts Options) (*Agent, error) {
 	}
 	a := &Agent{
 		opts: opts, log: opts.Logger, started: time.Now(),
-		ready: make(chan struct{}), hopeless: make(chan error, 1), settled: make(chan struct{}), execStats: executor.NewMetrics(),
+		ready: make(chan struct{}), fatal: make(chan error, 1), settled: make(chan struct{}), execStats: executor.NewMetrics(),
 		vault: broker.NewVault(opts.DataDir, opts.Logger),
 	}
 	a.bodies = budget.New(opts.TransitMemory)
@@ -105,15 +105,15 @@ func (a *Agent) Options() Options { return a.opts }
 // Ready is closed when the node serves for the first time.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
-// Hopeless delivers an error when the node has nothing to serve and its own
+// Fatal delivers an error when the node has nothing to serve and its own
 // database server does not start: waiting would be no use.
-func (a *Agent) Hopeless() <-chan error { return a.hopeless }
+func (a *Agent) Fatal() <-chan error { return a.fatal }
 
 // failed notes a failed attempt to bring the database up.
 func (a *Agent) failed(err error) {
 	if a.opts.DatabaseURL == "" && state(a.state.Load()) == stateStarting {
 		select {
-		case a.hopeless <- err:
+		case a.fatal <- err:
 		default:
 		}
 	}

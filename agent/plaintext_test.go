@@ -153,7 +153,7 @@ func TestANodeWithoutTheKey(t *testing.T) {
 	require.Equal(t, "fail", f.State)
 	require.Contains(t, f.Remedy, "copy cluster.key")
 
-	// The key of another cluster is no key.
+	// The key of another cluster is not a valid key.
 	require.NoError(t, seal.Generate().Save(second))
 	require.Never(t, func() bool { _, body := b.call("s"); return body != "error secret_unavailable" }, 50*time.Millisecond, 5*time.Millisecond)
 	f = keyFinding(t.Context(), Options{DataDir: second, DatabaseURL: dsn})

@@ -33,7 +33,7 @@ func announce(ctx context.Context, out io.Writer, node *agent.Agent, begun time.
 			awaitDatabase(ctx, node)
 			_, err := io.WriteString(out, banner(node.Status(), took))
 			return err
-		case err := <-node.Hopeless():
+		case err := <-node.Fatal():
 			return err
 		case <-wait.C:
 			status := node.Status()

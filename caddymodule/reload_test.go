@@ -55,7 +55,7 @@ func startNode(t *testing.T) *testNode {
 	t.Cleanup(func() { require.NoError(t, caddy.Stop()) })
 	select {
 	case <-activeNode().Ready():
-	case err := <-activeNode().Hopeless():
+	case err := <-activeNode().Fatal():
 		require.NoError(t, err)
 	case <-time.After(time.Minute):
 		t.Fatal("the node did not become ready")

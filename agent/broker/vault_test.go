@@ -74,7 +74,7 @@ func TestAKeyThatMayBeClaimedStays(t *testing.T) {
 	require.Equal(t, put.ID(), key.ID())
 }
 
-// Functions are told that there is no key, and do not wait for the database.
+// Functions are told that there is not a valid key, and do not wait for the database.
 func TestNobodyWaitsForTheDatabase(t *testing.T) {
 	v := NewVault(t.TempDir(), slog.New(slog.DiscardHandler))
 	v.Look()

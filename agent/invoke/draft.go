@@ -11,7 +11,7 @@ import (
 	"github.com/picloud/picloud/executor/trigger"
 )
 
-// Draft runs a script that is no version yet, once, in a throw-away executor. The
+// Draft runs a script that is not a version yet, once, in a throw-away executor. The
 // script has what the function f may have, for at most the given time. The log
 // records are valid together with an error too.
 func (i *Invoker) Draft(ctx context.Context, f picloud.Function, source []byte, app picloud.AppConfig, node picloud.Limits, most time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {

@@ -180,7 +180,7 @@ func (s *disk) save(m manifest, fresh map[picloud.Digest][]byte) error {
 // keepPrevious links the current manifest as the previous one, if it is whole.
 func (s *disk) keepPrevious(current string) error {
 	if _, err := s.readManifest(manifestFile); err != nil {
-		return nil //nolint:nilerror // a damaged or missing manifest is no fallback to keep
+		return nil //nolint:nilerror // a damaged or missing manifest is not a fallback to keep
 	}
 	prev := filepath.Join(s.dir, manifestPrevFile)
 	if err := os.Remove(prev); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -17,7 +17,7 @@ const (
 	MaxNesting   = 500      // brackets within brackets
 )
 
-// checkBytes refuses what is no text, before anything reads it.
+// checkBytes refuses bytes that are not text, before anything reads them.
 func checkBytes(source []byte) *Error {
 	if len(source) > MaxSource {
 		return newError(wire.ReasonSourceBounds, fmt.Sprintf("the script has %d bytes, at most %d are allowed", len(source), MaxSource))

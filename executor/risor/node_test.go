@@ -120,7 +120,7 @@ func (n *node) kv(what string, args []any) (any, error) {
 	case "incr":
 		sum, ok := e.value.(int64)
 		if found && !ok {
-			return nil, hostcall.Errorf("kv_not_a_number", "the value is no number")
+			return nil, hostcall.Errorf("kv_not_a_number", "the value is not a number")
 		}
 		ttl := e.ttl
 		if !found {

@@ -10,7 +10,7 @@ const (
 	ReasonTimeout          Reason = 2  // the worker noticed the deadline itself
 	ReasonCancelled        Reason = 3  // a Cancel stopped the call
 	ReasonNoHandler        Reason = 4  // the program has no handler for this trigger
-	ReasonResponse         Reason = 5  // the handler returned something that is no response
+	ReasonResponse         Reason = 5  // the handler returned something that is not a response
 	ReasonResponseTooLarge Reason = 6  // the response is over Load.ResponseBody
 	ReasonScript           Reason = 7  // the source does not compile, or its top level raised an error
 	ReasonSourceBounds     Reason = 8  // the source is over its bounds

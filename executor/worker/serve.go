@@ -59,7 +59,7 @@ func newWorker(s socket) *worker {
 	return w
 }
 
-// serve speaks with the agent until it closes the socket, which is no error, or
+// serve speaks with the agent until it closes the socket, which is not an error, or
 // something breaks. Calls that are under way then are halted but may spin on;
 // the end of the process ends them.
 func (w *worker) serve(hello wire.Hello) error {
@@ -100,7 +100,7 @@ func (w *worker) giveUp(fault *risor.Error) {
 
 func admit(h wire.Header) (limit int, err error) {
 	if h.Type.FromWorker() {
-		return 0, fmt.Errorf("%s is no frame of an agent: %w", h.Type, wire.ErrMalformed)
+		return 0, fmt.Errorf("%s is not a frame that an agent sends: %w", h.Type, wire.ErrMalformed)
 	}
 	return wire.MaxPayload, nil
 }

@@ -113,7 +113,7 @@ func TestFloors(t *testing.T) {
 			above := floorOf(relative(dep))
 			require.LessOrEqualf(t, above, own, "%s (%s) reaches %s, which is on a floor above it", p.ImportPath, floors[own].name, dep)
 			if floors[own].name == "internal leaves" {
-				require.GreaterOrEqualf(t, above, 0, "%s is a leaf, and reaches %s, which is none", p.ImportPath, dep)
+				require.GreaterOrEqualf(t, above, 0, "%s is a leaf, and reaches %s, which is not one", p.ImportPath, dep)
 			}
 		}
 	}

@@ -23,7 +23,7 @@ const MaxSize = 64 << 10
 // Why a file that could be read holds no credentials. Neither quotes the file:
 // it may hold a token.
 var (
-	ErrFormat  = errors.New("is no JSON credentials file")
+	ErrFormat  = errors.New("is not a JSON credentials file")
 	ErrNoToken = errors.New("holds no token")
 )
 

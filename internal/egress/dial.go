@@ -39,11 +39,11 @@ func (d *dialer) dial(ctx context.Context, _, address string) (net.Conn, error) 
 	defer context.AfterFunc(d.client.ctx, cancel)()
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, failed(CodeInvalid, "%q is no address", picloud.Shorten(address, 200))
+		return nil, failed(CodeInvalid, "%q is not an address", picloud.Shorten(address, 200))
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
-		return nil, failed(CodeInvalid, "%q is no port", picloud.Shorten(text, 20))
+		return nil, failed(CodeInvalid, "%q is not a port", picloud.Shorten(text, 20))
 	}
 	to, err := d.candidates(ctx, host, uint16(port))
 	if err != nil {

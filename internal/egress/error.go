@@ -76,7 +76,7 @@ func explain(ctx context.Context, host string, err error) *Error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(text, "EOF"):
 		return failed(CodeFailed, "%s closed the connection before the whole response had come", host)
 	case strings.Contains(text, "malformed") || strings.Contains(text, "gzip") || strings.Contains(text, "chunk"):
-		return failed(CodeFailed, "the response of %s is no valid HTTP: %s", host, picloud.Shorten(text, 200))
+		return failed(CodeFailed, "the response of %s is not valid HTTP: %s", host, picloud.Shorten(text, 200))
 	}
 	return failed(CodeFailed, "the exchange with %s failed", host)
 }

@@ -164,7 +164,7 @@ func redirects(status int) bool {
 }
 
 // redirect makes the next request as browsers do: all but 307 and 308 turn into
-// a GET without body, only 301 and 302 keep what is no POST.
+// a GET without body, only 301 and 302 keep the method of requests other than POST.
 func (r *Request) redirect(status int, header http.Header) {
 	switch {
 	case status == http.StatusTemporaryRedirect || status == http.StatusPermanentRedirect || r.Method == http.MethodHead || r.Method == http.MethodGet:

@@ -42,7 +42,7 @@ func (r *Request) complete() (http.Header, *Error) {
 	}
 	switch upper := strings.ToUpper(r.Method); {
 	case len(r.Method) > 32 || !httpguts.ValidHeaderFieldName(r.Method):
-		return nil, failed(CodeInvalid, "%q is no method", picloud.Shorten(r.Method, 40))
+		return nil, failed(CodeInvalid, "%q is not a valid method", picloud.Shorten(r.Method, 40))
 	case upper == http.MethodConnect || upper == http.MethodTrace:
 		return nil, failed(CodeInvalid, "the method %s is not for functions", upper)
 	}
@@ -76,7 +76,7 @@ func readHeader(fields []Field) (http.Header, *Error) {
 			return nil, failed(CodeInvalid, "more than %s of headers", picloud.Size(maxRequestHeader))
 		}
 		if !httpguts.ValidHeaderFieldName(f.Name) {
-			return nil, failed(CodeInvalid, "%q is no name of a header", picloud.Shorten(f.Name, 80))
+			return nil, failed(CodeInvalid, "%q is not a valid name of a header", picloud.Shorten(f.Name, 80))
 		}
 		name := http.CanonicalHeaderKey(f.Name)
 		if slices.Contains(forbidden, name) || strings.HasPrefix(name, "Proxy-") {

@@ -40,7 +40,7 @@ func parseTarget(text string, base *url.URL) (*target, *Error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return bad("is no URL")
+		return bad("is not a URL")
 	}
 	if base != nil {
 		u = base.ResolveReference(u)
@@ -53,7 +53,7 @@ func parseTarget(text string, base *url.URL) (*target, *Error) {
 	case "https":
 		t.port = 443
 	default:
-		return bad("is no URL that starts with http:// or https://")
+		return bad("is not a URL that starts with http:// or https://")
 	}
 	if u.Opaque != "" || u.Host == "" {
 		return bad("has no host")

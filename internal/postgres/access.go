@@ -22,7 +22,7 @@ const (
 	sqlAdminHold = `SELECT name FROM usr WHERE ` + IsAdmin + ` FOR SHARE`
 
 	// sqlAccess finds the role of actor $2 in app $3: no row when there is no
-	// such app, null when the actor is no member.
+	// such app, null when the actor is not a member.
 	sqlAccess = `
 SELECT CASE WHEN EXISTS (SELECT 1 FROM usr WHERE ` + IsAdmin + `) THEN 'owner' ELSE m.role::text END
 FROM app a LEFT JOIN member m ON m.app = a.name AND m.usr = $2

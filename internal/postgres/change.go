@@ -74,7 +74,7 @@ func (d *DB) ChangeOrMake(ctx context.Context, s Subject, actor picloud.Actor, a
 	})
 }
 
-// Act is Change for what is no part of the catalog: it leaves the catalog's
+// Act is Change for data that is not part of the catalog: it leaves the catalog's
 // lock alone.
 func (d *DB) Act(ctx context.Context, s Subject, actor picloud.Actor, app string, need picloud.Role, fn func(context.Context, *Change) error) error {
 	if !picloud.ValidName(app) {

@@ -41,7 +41,7 @@ func Load(dataDir string) (*ClusterKey, error) {
 		return &picloud.Error{Code: picloud.CodeSecrets, Op: op, Resource: path, Detail: detail, Hint: hint}
 	}
 	if !info.Mode().IsRegular() {
-		return nil, bad("it is no file", "copy "+FileName+" from a node that has it")
+		return nil, bad("it is not a file", "copy "+FileName+" from a node that has it")
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return nil, bad(fmt.Sprintf("it has mode %o: others on this machine can read or change it", mode), "chmod 600 "+path)

@@ -109,7 +109,7 @@ func withSchema(t testing.TB, dsn, schema string) string {
 	}
 	u, err := url.Parse(dsn)
 	if err != nil {
-		t.Fatal("PICLOUD_TEST_DATABASE_URL is no URL")
+		t.Fatal("PICLOUD_TEST_DATABASE_URL is not a URL")
 	}
 	q := u.Query()
 	q.Set("search_path", schema)

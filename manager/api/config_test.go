@@ -77,7 +77,7 @@ func TestSettingsOfAppsAndNodes(t *testing.T) {
 		{name: "null takes one variable away", who: "developer", method: "PATCH", path: "/apps/shop/functions/hello", body: `{"settings":{"env":{"A":null,"C":"3"},"secrets":null}}`, status: 200, contains: `"env":{"B":"2","C":"3"},"egress"`},
 		{name: "null sets none", who: "developer", method: "POST", path: "/apps/shop/functions", body: `{"name":"x","settings":{"env":{"A":null}}}`, status: 400, code: "PC1001", contains: `"field":"settings.env.A"`},
 		{name: "values are text", who: "developer", method: "PATCH", path: "/apps/shop/functions/hello", body: `{"settings":{"env":{"A":1}}}`, status: 400, code: "PC1001", contains: `{"field":"settings.env.A","message":"must be a string"}`},
-		{name: "a rule is no URL", who: "developer", method: "PATCH", path: "/apps/shop/functions/hello", body: `{"settings":{"egress":["https://api.example.org/x"]}}`, status: 400, code: "PC1001", contains: `is a URL`},
+		{name: "a rule is not a URL", who: "developer", method: "PATCH", path: "/apps/shop/functions/hello", body: `{"settings":{"egress":["https://api.example.org/x"]}}`, status: 400, code: "PC1001", contains: `is a URL`},
 		{name: "a function may have many variables", who: "developer", method: "PATCH", path: "/apps/shop/functions/hello", body: `{"settings":{"env":{"A":"` + strings.Repeat(`\n`, 60<<10) + `"}}}`, status: 200},
 	})
 }

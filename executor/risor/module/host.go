@@ -49,7 +49,7 @@ func (e *Env) get() map[string]string {
 		return nil
 	}
 	e.once.Do(func() {
-		// What the agent sent in a form that is none is as good as nothing.
+		// Bytes of the agent that are not well-formed count as nothing.
 		v, _ := wire.Unmarshal(e.encoded)
 		items, _ := v.(map[string]any)
 		e.items = make(map[string]string, len(items))

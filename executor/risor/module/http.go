@@ -41,7 +41,7 @@ func httpModule() Module {
 		Functions: []Function{
 			{
 				Name: "fetch", Args: []Arg{url, options}, Returns: "response",
-				Doc:    "Send a request and wait for the whole answer. An answer is no error, whatever its status." + fetchOptions,
+				Doc:    "Send a request and wait for the whole answer. An answer is not an error, whatever its status." + fetchOptions,
 				Errors: fetchFaults,
 				Example: example(`let r = http.fetch("https://api.example.org/items", {method: "POST", json: {name: "tea"}, timeout: "5s"})`, `r.status   // → 201`,
 					`r.json()   // → {"id":7,"name":"tea"}`, `http.fetch("https://elsewhere.example")   // → error egress_denied`),

@@ -23,7 +23,7 @@ func jsonModule() Module {
 				Args:    []Arg{{Name: "text", Type: "string|bytes"}},
 				Returns: "any",
 				Doc:     "Read JSON. Integers that fit into 64 bits become ints, other numbers floats; of equal names the last wins.",
-				Errors:  []Fault{{"json_invalid", "the text is no JSON; line and column are in the message"}},
+				Errors:  []Fault{{"json_invalid", "the text is not JSON; line and column are in the message"}},
 				Example: "json.parse(`{\"n\": [1, 2.5, null]}`).n   // → [1,2.5,null]\njson.parse(\"{\")                          // → error json_invalid",
 				call:    parseJSON,
 			},

@@ -71,7 +71,7 @@ func kvModule() Module {
 				Name: "incr", Args: []Arg{key, {Name: "by", Type: "int", Optional: true}, options}, Returns: "int",
 				Doc: "Add to a whole number, by default 1, in one step that no other call can come between. Returns the sum. A missing key counts as 0; " +
 					"the `ttl` of the options counts from when the key is made.",
-				Errors: []Fault{{hostcall.CodeKVNotANumber, "the key has a value that is no int"}, {hostcall.CodeKVOverflow, "the sum does not fit into 64 bits"}, kvInvalidKey, kvFull, kvUnavailable},
+				Errors: []Fault{{hostcall.CodeKVNotANumber, "the value of the key is not an int"}, {hostcall.CodeKVOverflow, "the sum does not fit into 64 bits"}, kvInvalidKey, kvFull, kvUnavailable},
 				Example: example(`kv.incr("hits")                     // → 1`, `kv.incr("hits", 10)                 // → 11`, `kv.incr("hits", -1, {ttl: "1d"})    // → 10`,
 					`kv.set("name", "Ada")`, `kv.incr("name")                     // → error kv_not_a_number`),
 				call: func(a *arguments) (object.Object, error) {

@@ -46,7 +46,7 @@ func logText(v object.Object) string {
 	return data.Shorten(strings.ToValidUTF8(data.PlainText(v), "�"), wire.MaxLogMessage)
 }
 
-// logFields encodes the fields of a record. What is no map goes under "value".
+// logFields encodes the fields of a record. A value that is not a map goes under "value".
 func logFields(v object.Object) []byte {
 	e := &data.CBORWriter{Limit: wire.MaxLogFields}
 	switch v.(type) {

@@ -26,7 +26,7 @@ const (
 var (
 	errKeyForm = errors.New("it is malformed")
 	errKeySize = errors.New("it has less than 2048 or more than 8192 bits")
-	errKeyType = errors.New("it is no RSA, P-256, P-384, P-521 or Ed25519 key")
+	errKeyType = errors.New("it is not an RSA, P-256, P-384, P-521 or Ed25519 key")
 )
 
 // Object identifiers, as they are encoded.
@@ -41,7 +41,7 @@ var (
 func keyOfPEM(text string) (any, error) {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
-		return nil, errors.New("it is no PEM, which begins with -----BEGIN PUBLIC KEY-----")
+		return nil, errors.New("it is not PEM, which begins with -----BEGIN PUBLIC KEY-----")
 	}
 	switch block.Type {
 	case "PUBLIC KEY":

@@ -43,7 +43,7 @@ var errKeyKind = errors.New("it is for another algorithm")
 
 func verify(a *arguments) (object.Object, error) {
 	algorithm, data, signature := a.text(0), a.data(2), a.data(3)
-	if a.fault == nil && !knownAlgorithm(algorithm) { // before the key: a shared secret is no key
+	if a.fault == nil && !knownAlgorithm(algorithm) { // before the key: a shared secret is not a public key
 		return nil, unknownAlgorithm(algorithm)
 	}
 	var key any

@@ -113,7 +113,7 @@ func (f *follower) list(ctx context.Context) error {
 	})
 }
 
-// follow prints records until ctx ends, which is no failure. What can be
+// follow prints records until ctx ends, which is not a failure. What can be
 // mended by waiting is tried again; anything else ends it.
 func (f *follower) follow(ctx context.Context) error {
 	wait := firstRetry

@@ -140,7 +140,7 @@ func (a Apps) List(ctx context.Context, actor picloud.Actor, page picloud.Page) 
 func (a Apps) Delete(ctx context.Context, actor picloud.Actor, name string) (rev int64, err error) {
 	s := postgres.About("delete app", name)
 	return a.db.Change(ctx, s, actor, name, picloud.RoleOwner, func(ctx context.Context, c *postgres.Change) error {
-		if err := a.bury(ctx, c, name, ""); err != nil {
+		if err := a.remove(ctx, c, name, ""); err != nil {
 			return err
 		}
 		return c.Exec(ctx, sqlAppDelete, name)

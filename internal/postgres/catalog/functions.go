@@ -143,7 +143,7 @@ func (f Functions) Delete(ctx context.Context, actor picloud.Actor, app, name st
 		if !match.Accepts(present.Rev) {
 			return s.Precondition()
 		}
-		return f.bury(ctx, c, app, name)
+		return f.remove(ctx, c, app, name)
 	})
 }
 

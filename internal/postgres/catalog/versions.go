@@ -20,8 +20,8 @@ const (
 
 	sqlVersionGet = `SELECT ` + versionColumns + versionFrom + `AND v.number = $3::bigint`
 
-	// sqlPublishState is what a publication of digest $3 finds: no row when there
-	// is no such function, else the number of the live version, and the version
+	// sqlPublishState is what a publication of digest $3 finds: no row when the
+	// function does not exist, else the number of the live version, and the version
 	// that has the code; number 0 stands for none.
 	sqlPublishState = `
 SELECT coalesce(f.live, 0), f.app, f.name, coalesce(v.number, 0), $3::bytea, coalesce(octet_length(c.source), 0),

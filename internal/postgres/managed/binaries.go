@@ -163,7 +163,7 @@ func dataMajor(data string) (int, error) {
 	if os.IsNotExist(err) {
 		entries, err := os.ReadDir(data)
 		if err != nil && !os.IsNotExist(err) || len(entries) > 0 {
-			return 0, diskError("look at database folder", data, errors.New("it is not empty and no database of PostgreSQL"))
+			return 0, diskError("look at database folder", data, errors.New("it is neither empty nor a database of PostgreSQL"))
 		}
 		return 0, nil
 	}

@@ -44,7 +44,7 @@ func (s *Server) makeRunDir() error {
 		return diskError("make run folder", s.run, err)
 	}
 	if !info.IsDir() {
-		return diskError("make run folder", s.run, errors.New("it is no folder"))
+		return diskError("make run folder", s.run, errors.New("it is not a folder"))
 	}
 	if o := owner(info); o == os.Geteuid() && s.account.other() {
 		if err := s.account.own(s.run); err != nil {

@@ -41,10 +41,10 @@ FROM gone JOIN version v ON v.app = gone.app AND v.function = gone.name`
 DELETE FROM code WHERE digest = ANY($1) AND NOT EXISTS (SELECT 1 FROM version WHERE version.digest = code.digest)`
 )
 
-// bury removes a function, or all of an app's when name is empty: nodes get a
+// remove removes a function, or all of an app's when name is empty: nodes get a
 // tombstone for what was served and for the app, and code that no version has
 // any more goes.
-func (a area) bury(ctx context.Context, c *postgres.Change, app, name string) error {
+func (a area) remove(ctx context.Context, c *postgres.Change, app, name string) error {
 	var served bool
 	if err := c.Tx.QueryRow(ctx, sqlFunctionServed, app, name).Scan(&served); err != nil {
 		return err
