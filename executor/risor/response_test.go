@@ -80,7 +80,7 @@ func TestUnusableResponses(t *testing.T) {
 		"text, not UTF-8":    {`return string(bytes([255]))`, "handle returned a string that is not UTF-8; return bytes instead"},
 		"JSON, not UTF-8":    {`return {x: string(bytes([97, 255]))}`, "at x: text is not UTF-8"},
 		"key, not UTF-8":     {`let m = {}; m[string(bytes([255]))] = 1; return m`, "text is not UTF-8"},
-		"body function":      {`return {body: {f: x => x}}`, "body is not data, at f: a function has no form in JSON"},
+		"body function":      {`return {body: {f: x => x}}`, "body is no data, at f: a function has no form in JSON"},
 		"status too small":   {`return {status: 199}`, "status is a number from 200 to 599, not 199"},
 		"status too large":   {`return {status: 600, body: 1}`, "not 600"},
 		"status float":       {`return {status: 200.5}`, "not 200.5"},
