@@ -40,17 +40,3 @@ type Delta struct {
 	// functions and apps.
 	Limits Limits
 }
-
-// Acks says which nodes serve a catalog revision.
-type Acks struct {
-	Rev      int64    `json:"rev"`
-	Nodes    []string `json:"nodes"`   // names of the nodes that serve it
-	Missing  []string `json:"missing"` // alive nodes that did not answer in time, and absent ones
-	Complete bool     `json:"complete"`
-}
-
-// Compiled is what compiling a script found.
-type Compiled struct {
-	// Handlers are the handler functions that the script defines: handle, on_schedule, on_event.
-	Handlers []string `json:"handlers"`
-}

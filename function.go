@@ -8,18 +8,6 @@ import (
 // MaxSourceSize is the largest script, in bytes.
 const MaxSourceSize = 64 << 10
 
-// DefaultApp is the app that the CLI uses when none is named.
-const DefaultApp = "default"
-
-// App is a group of functions that share members, executor processes and
-// memory. Its name is its identity.
-type App struct {
-	Name      string      `json:"name"`
-	Settings  AppSettings `json:"settings"`
-	Rev       int64       `json:"rev"` // catalog revision of the last change of settings, env or secrets; the ETag
-	CreatedAt time.Time   `json:"created_at"`
-}
-
 // Function is one script with a URL: /fn/{app}/{function}.
 type Function struct {
 	App       string    `json:"app"`
@@ -45,22 +33,6 @@ type Settings struct {
 	Secrets []string `json:"secrets,omitzero"`
 	// Egress lists where the function may connect to, see ParseEgress; empty: nowhere.
 	Egress []string `json:"egress,omitempty"`
-}
-
-// CORS says which browser pages of other origins may call the function.
-type CORS struct {
-	// Origins are exact origins such as "https://example.org", or the single "*".
-	Origins []string `json:"origins"`
-	// Methods are allowed in preflights. Empty: the function's methods, or GET, HEAD and POST.
-	Methods []string `json:"methods,omitempty"`
-	// Headers are request headers allowed in preflights; "*" for any.
-	Headers []string `json:"headers,omitempty"`
-	// Expose are response headers that the page may read.
-	Expose []string `json:"expose,omitempty"`
-	// Credentials lets the page send cookies. Not together with origin "*".
-	Credentials bool `json:"credentials,omitempty"`
-	// MaxAge is how long a browser may keep a preflight's answer. Default 10 min, at most 24 h.
-	MaxAge Duration `json:"max_age,omitempty"`
 }
 
 // Methods that a function can be limited to, and that CORS can allow.
@@ -93,38 +65,6 @@ func checkMethods(field string, methods []string) []FieldError {
 		if !slices.Contains(httpMethods, m) {
 			out = append(out, FieldError{field, "must list GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, not " + Shorten(m, 20)})
 		}
-	}
-	return out
-}
-
-func (c CORS) fields() []FieldError {
-	out := checkMethods("cors.methods", c.Methods)
-	bad := func(field, message string) { out = append(out, FieldError{"cors." + field, message}) }
-	if len(c.Origins) == 0 {
-		bad("origins", "must list at least one origin, or \"*\"")
-	}
-	if len(c.Origins) > 100 || len(c.Headers) > 100 || len(c.Expose) > 100 {
-		bad("origins", "lists hold at most 100 entries")
-	}
-	star := slices.Contains(c.Origins, "*")
-	if star && len(c.Origins) > 1 {
-		bad("origins", "\"*\" stands alone")
-	}
-	if star && c.Credentials {
-		bad("credentials", "needs exact origins; browsers refuse them with \"*\"")
-	}
-	for _, o := range c.Origins {
-		if o != "*" && !validOrigin(o) {
-			bad("origins", "must be like https://example.org, without a path, not "+Shorten(o, 80))
-		}
-	}
-	for _, h := range slices.Concat(c.Headers, c.Expose) {
-		if h != "*" && !validToken(h) {
-			bad("headers", "must list header names, not "+Shorten(h, 80))
-		}
-	}
-	if c.MaxAge < 0 || c.MaxAge > Duration(24*time.Hour) {
-		bad("max_age", "must be between 0s and 24h")
 	}
 	return out
 }

@@ -3,7 +3,6 @@ package picloud
 import (
 	"fmt"
 	"regexp"
-	"unicode/utf8"
 )
 
 // MaxNameLength is the longest slug, in bytes: one DNS label.
@@ -28,16 +27,4 @@ func CheckName(field, s string) error {
 		Hint:   "use a lower-case letter, then up to 62 lower-case letters, digits or hyphens",
 		Fields: []FieldError{{Field: field, Message: "must match [a-z][a-z0-9-]{0,62}"}},
 	}
-}
-
-// Shorten cuts s to at most n bytes plus an ellipsis, for error messages that
-// quote what a stranger sent. It cuts between characters.
-func Shorten(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + "…"
 }

@@ -1,31 +1,6 @@
 package picloud
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-	"time"
-)
-
-// Digest is the SHA-256 of a script's source. Equal sources are one version.
-type Digest [sha256.Size]byte
-
-// DigestOf returns the digest of source.
-func DigestOf(source []byte) Digest { return sha256.Sum256(source) }
-
-// String returns the digest in hexadecimal.
-func (d Digest) String() string { return hex.EncodeToString(d[:]) }
-
-// MarshalText writes the digest in hexadecimal.
-func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// UnmarshalText reads a hexadecimal digest.
-func (d *Digest) UnmarshalText(b []byte) error {
-	if len(b) != hex.EncodedLen(len(d)) {
-		return hex.ErrLength
-	}
-	_, err := hex.Decode(d[:], b)
-	return err
-}
+import "time"
 
 // Version is one immutable state of a function's code, counted from 1.
 type Version struct {
@@ -34,19 +9,6 @@ type Version struct {
 	Number    int       `json:"number"`
 	Digest    Digest    `json:"digest"`
 	Size      int       `json:"size"` // of the source, in bytes
-	CreatedBy string    `json:"created_by"`
-	CreatedAt time.Time `json:"created_at"`
-}
-
-// Deployment records that a version became the live one. The newest deployment
-// of a function says what is live.
-type Deployment struct {
-	ID        int64     `json:"id"`
-	App       string    `json:"app"`
-	Function  string    `json:"function"`
-	Version   int       `json:"version"`
-	Rev       int64     `json:"rev"` // catalog revision that carries it
-	Rollback  bool      `json:"rollback,omitempty"`
 	CreatedBy string    `json:"created_by"`
 	CreatedAt time.Time `json:"created_at"`
 }

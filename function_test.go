@@ -1,7 +1,6 @@
 package picloud
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -40,25 +39,5 @@ func TestSettingsNameEveryFieldThatIsWrong(t *testing.T) {
 	}
 	for _, origins := range [][]string{nil, {"*", "https://a.example"}, {"ftp://a.example"}, {"https://"}, {"https://me@a.example"}, {"null"}} {
 		require.Error(t, Settings{CORS: &CORS{Origins: origins}}.Check(), "%q", origins)
-	}
-}
-
-func TestNames(t *testing.T) {
-	for name, valid := range map[string]bool{
-		"a": true, "hello-2": true, strings.Repeat("a", MaxNameLength): true,
-		"": false, "2a": false, "-a": false, "A": false, "a_b": false, "a\n": false, "../x": false, strings.Repeat("a", MaxNameLength+1): false,
-	} {
-		require.Equal(t, valid, ValidName(name), "%q", name)
-		require.Equal(t, valid, CheckName("app", name) == nil, "%q", name)
-	}
-}
-
-func TestRolesIncludeThoseBelow(t *testing.T) {
-	for i, high := range Roles {
-		for j, low := range Roles {
-			require.Equal(t, i >= j, high.Includes(low), "%s %s", high, low)
-		}
-		require.False(t, high.Includes("root"))
-		require.False(t, Role("root").Includes(high))
 	}
 }
