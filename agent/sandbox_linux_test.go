@@ -42,9 +42,9 @@ func TestSandboxFindings(t *testing.T) {
 }
 
 func TestLayerFinding(t *testing.T) {
-	off := executor.SandboxLayer{Name: sandbox.Landlock, Reason: "the kernel has none (ENOSYS)", Remedy: "another kernel"}
+	off := executor.SandboxLayer{Name: sandbox.Landlock, Reason: "the kernel does not have it (ENOSYS)", Remedy: "another kernel"}
 	enough := layerFinding(off, executor.SandboxStrict, nil)
-	require.Equal(t, Finding{"sandbox: landlock", "warn", "off: the kernel has none (ENOSYS)", "another kernel"}, enough)
+	require.Equal(t, Finding{"sandbox: landlock", "warn", "off: the kernel does not have it (ENOSYS)", "another kernel"}, enough)
 	lacks := [][]string{{"landlock", "empty_root"}}
 	require.Equal(t, "fail", layerFinding(off, executor.SandboxStrict, lacks).State)
 	require.Equal(t, "warn", layerFinding(off, executor.SandboxBestEffort, lacks).State)

@@ -52,8 +52,8 @@ func TestPortsThatCannotBeAreExplained(t *testing.T) {
 		"no number":       {"http_port", "http", `"http" is not a port`, "between 1 and 65535"},
 		"zero":            {"https_port", "0", `"0" is not a port`, "between 1 and 65535"},
 		"too large":       {"admin_port", "65536", `"65536" is not a port`, "between 1 and 65535"},
-		"the same twice":  {"http_port", "8081", "port 8081 is that of PICLOUD_HTTP_PORT too", "a port of its own"},
-		"written another": {"http_port", "08081", "port 8081 is that of PICLOUD_HTTP_PORT too", "a port of its own"},
+		"the same twice":  {"http_port", "8081", "port 8081 is the port of PICLOUD_HTTP_PORT too", "a port of its own"},
+		"written another": {"http_port", "08081", "port 8081 is the port of PICLOUD_HTTP_PORT too", "a port of its own"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := whereabouts(texts{}, t.TempDir())

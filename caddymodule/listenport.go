@@ -55,7 +55,7 @@ func (s *settings) checkPorts() error {
 	for _, p := range all {
 		if other, twice := taken[p.number]; twice {
 			return &picloud.Error{
-				Code: picloud.CodeInvalid, Op: "read " + p.setting.Env(), Detail: fmt.Sprintf("port %d is that of %s too", p.number, other.Env()),
+				Code: picloud.CodeInvalid, Op: "read " + p.setting.Env(), Detail: fmt.Sprintf("port %d is the port of %s too", p.number, other.Env()),
 				Hint: "give each of them a port of its own",
 			}
 		}

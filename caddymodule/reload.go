@@ -81,6 +81,6 @@ func askReload(ctx context.Context, socket string) error {
 		problem.Error = resp.Status
 	}
 	return &picloud.Error{
-		Code: picloud.CodeInvalid, Op: "reload node", Detail: problem.Error, Hint: "the configuration that ran goes on",
+		Code: picloud.CodeInvalid, Op: "reload node", Detail: problem.Error, Hint: "the configuration that ran before stays in use",
 	}
 }

@@ -71,7 +71,7 @@ func (v *Vault) read() {
 	case errors.Is(err, fs.ErrNotExist):
 		err = v.fail("the node does not have the cluster's key", nil)
 	case err == nil && v.want != "" && key.ID() != v.want:
-		err = v.fail("the key in "+seal.Path(v.dir)+" is that of another cluster", nil)
+		err = v.fail("the key in "+seal.Path(v.dir)+" belongs to another cluster", nil)
 	}
 	if v.trouble = err; err != nil {
 		v.key.Store(nil)
@@ -177,7 +177,7 @@ func (v *Vault) writable() (*seal.ClusterKey, error) {
 		}
 	}
 	if v.want != key.ID() {
-		return nil, v.fail("the key in "+seal.Path(v.dir)+" is that of another cluster", nil)
+		return nil, v.fail("the key in "+seal.Path(v.dir)+" belongs to another cluster", nil)
 	}
 	return key, nil
 }

@@ -96,7 +96,7 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, clientIP string)
 func (g *Gateway) full(f *invoke.Function, detail string) error {
 	return &picloud.Error{
 		Code: picloud.CodeOverload, Op: "call function", Resource: f.Resource(),
-		Detail: detail + ": those of other calls fill the " + picloud.Size(g.opts.Bodies.Limit()).String() + " that this node has for bodies",
-		Hint:   "try again; large bodies of slow clients hold memory until they are through", RetryAfter: time.Second,
+		Detail: detail + ": the bodies of other calls fill the " + picloud.Size(g.opts.Bodies.Limit()).String() + " that this node has for bodies",
+		Hint:   "try again; large bodies of slow clients hold memory until they are transferred", RetryAfter: time.Second,
 	}
 }

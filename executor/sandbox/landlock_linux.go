@@ -41,7 +41,7 @@ func landlock() error {
 	switch errno {
 	case 0:
 	case unix.ENOSYS:
-		return errors.New("the kernel has none (ENOSYS)")
+		return errors.New("the kernel does not have it (ENOSYS)")
 	case unix.EOPNOTSUPP:
 		return errors.New("the kernel has it, but it was not turned on at boot (EOPNOTSUPP)")
 	default:

@@ -108,7 +108,7 @@ func Meaning(name string) string {
 	case IPCNamespace:
 		return "it shares no memory segment or queue"
 	case UTSNamespace:
-		return "it has no part in the host's name"
+		return "it cannot change the machine's host name"
 	}
 	return ""
 }

@@ -24,7 +24,7 @@ const MaxSize = 64 << 10
 // it may hold a token.
 var (
 	ErrFormat  = errors.New("is not a JSON credentials file")
-	ErrNoToken = errors.New("holds no token")
+	ErrNoToken = errors.New("does not hold a token")
 )
 
 // File is the content of a credentials file.

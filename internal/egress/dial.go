@@ -171,7 +171,7 @@ func (d *dialer) connect(ctx context.Context, host string, to netip.AddrPort) (n
 		KeepAlive: -1,
 		Control: func(_, address string, _ syscall.RawConn) error {
 			if now, err := netip.ParseAddrPort(address); err != nil || plain(now.Addr()) != plain(to.Addr()) || now.Port() != to.Port() {
-				return failed(CodeDenied, "%s moved while it was dialled", host)
+				return failed(CodeDenied, "the address of %s changed while it was dialled", host)
 			}
 			return nil
 		},
@@ -196,12 +196,12 @@ func explainConnect(ctx context.Context, host string, port uint16, err error) er
 	}
 	at := suggest(host, port)
 	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) {
-		return failed(CodeConnect, "no connection to %s in time", at)
+		return failed(CodeConnect, "%s did not accept a connection in time", at)
 	}
 	if number, ok := errors.AsType[syscall.Errno](err); ok {
-		return failed(CodeConnect, "no connection to %s: %s", at, number.Error())
+		return failed(CodeConnect, "could not connect to %s: %s", at, number.Error())
 	}
-	return failed(CodeConnect, "no connection to %s", at)
+	return failed(CodeConnect, "could not connect to %s", at)
 }
 
 func explainDNS(ctx context.Context, host string, err error) error {

@@ -65,7 +65,7 @@ func explain(ctx context.Context, host string, err error) *Error {
 		return timedOut(host)
 	}
 	if why, ok := explainTLS(err); ok {
-		return failed(CodeTLS, "no TLS with %s: %s", host, why)
+		return failed(CodeTLS, "TLS with %s failed: %s", host, why)
 	}
 	var number syscall.Errno
 	switch text := err.Error(); {

@@ -123,7 +123,7 @@ func (c *Client) fetch(ctx context.Context, app string, policy *Policy, r Reques
 		}
 		next, err := parseTarget(location, t.url)
 		if err != nil {
-			return nil, failed(CodeRedirects, "%s redirects to where nothing is: %s", t.host, err.Message)
+			return nil, failed(CodeRedirects, "%s redirects to a URL that is not valid: %s", t.host, err.Message)
 		}
 		r.redirect(resp.StatusCode, header)
 		if !t.sameOrigin(next) {
@@ -209,7 +209,7 @@ func (c *Client) response(ctx context.Context, t *target, resp *http.Response, l
 		return nil, failed(CodeTooLarge, "the response of %s is over the limit of %d bytes", t.host, limit)
 	case errors.Is(err, errNoRoom):
 		out.Release()
-		return nil, failed(CodeBusy, "this node has no memory for the response: those of other calls fill it")
+		return nil, failed(CodeBusy, "this node has no memory left for the response: the responses of other calls fill it")
 	}
 	out.Release()
 	return nil, explain(ctx, t.host, err)

@@ -63,8 +63,8 @@ func (s Subject) Precondition() error {
 // BadCursor says that the cursor of a page belongs to another list.
 func (s Subject) BadCursor() error {
 	return &picloud.Error{
-		Code: picloud.CodeInvalid, Op: s.Op, Resource: s.Resource, Detail: "the cursor is not one of this list",
-		Fields: []picloud.FieldError{{Field: "cursor", Message: "must be the next of an earlier page"}},
+		Code: picloud.CodeInvalid, Op: s.Op, Resource: s.Resource, Detail: "the cursor does not belong to this list",
+		Fields: []picloud.FieldError{{Field: "cursor", Message: "must be the value of `next` in an earlier page"}},
 	}
 }
 
@@ -133,7 +133,7 @@ func explain(pg *pgconn.PgError) (code picloud.Code, detail, hint string) {
 	case "53100", "53200": // disk_full, out_of_memory
 		return picloud.CodeDatabaseDown, "the server is out of disk space or memory", ""
 	case "53300": // too_many_connections
-		return picloud.CodeDatabaseDown, "the server has no connection left", "raise max_connections, or run fewer nodes on it"
+		return picloud.CodeDatabaseDown, "all connections of the server are in use", "raise max_connections, or run fewer nodes on it"
 	}
 	switch pg.Code[:min(2, len(pg.Code))] {
 	case "08", "57", "53", "58", "F0": // connection, operator intervention, resources, system, config file

@@ -52,7 +52,7 @@ func Load(dataDir string) (*ClusterKey, error) {
 	}
 	key, ok := parse(string(raw))
 	if !ok {
-		return nil, bad("it holds no key of a cluster", "copy "+FileName+" from a node that has it, or from your backup")
+		return nil, bad("it does not hold the key of a cluster", "copy "+FileName+" from a node that has it, or from your backup")
 	}
 	return key, nil
 }

@@ -144,7 +144,7 @@ func page(limit *int, cursor *string) (picloud.Page, error) {
 	}
 	if cursor != nil {
 		if len(*cursor) > maxCursor {
-			return p, invalid("cursor", "must be the next of an earlier page")
+			return p, invalid("cursor", "must be the value of `next` in an earlier page")
 		}
 		p.Cursor = *cursor
 	}

@@ -65,7 +65,7 @@ func readSource(body raw) ([]byte, error) {
 	if strings.HasPrefix(media, "multipart/") {
 		return nil, &picloud.Error{
 			Code: picloud.CodeInvalid, Detail: "the body is a form, not the source itself",
-			Hint: "send the file as it is, for example: curl -T hello.risor",
+			Hint: "send the file unchanged, for example: curl -T hello.risor",
 		}
 	}
 	return readBody(body.reader)

@@ -14,7 +14,7 @@ import (
 	"github.com/picloud/picloud/manager/api/client"
 )
 
-// maxPreview is the largest value that lists of keys show, in bytes as it is kept.
+// maxPreview is the largest value that lists of keys show, in bytes of its stored form.
 const maxPreview = 1 << 10
 
 // maxKeyCursor is longer than any cursor that holds a key is.
@@ -39,7 +39,7 @@ func (a data) listKV(ctx context.Context, p listKVParams, _ none) (out answer[cl
 	}
 	if p.Cursor != nil {
 		if len(*p.Cursor) > maxKeyCursor {
-			return out, invalid("cursor", "must be the next of an earlier page")
+			return out, invalid("cursor", "must be the value of `next` in an earlier page")
 		}
 		at.Cursor = *p.Cursor
 	}

@@ -52,7 +52,7 @@ func encodeValue(kind media, body []byte) ([]byte, error) {
 	if len(encoded) > picloud.MaxKVValue {
 		return nil, &picloud.Error{
 			Code:   picloud.CodeTooLarge,
-			Detail: fmt.Sprintf("the value has %d bytes as it is kept, more than the %d that are allowed", len(encoded), picloud.MaxKVValue),
+			Detail: fmt.Sprintf("the value has %d bytes in its stored form, more than the %d that are allowed", len(encoded), picloud.MaxKVValue),
 			Hint:   "split it over several keys",
 		}
 	}

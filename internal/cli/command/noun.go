@@ -60,7 +60,7 @@ func Noun(name, short string, commands ...*cobra.Command) *cobra.Command {
 					names = append(names, sub.Name())
 				}
 			}
-			return failure.Usagef(cmd, "what about it? %s", strings.Join(names, ", "))
+			return failure.Usagef(cmd, "a command is missing; there are %s", strings.Join(names, ", "))
 		},
 	}
 	cmd.AddCommand(commands...)

@@ -43,7 +43,7 @@ func (c commands) egressCommand() *cobra.Command {
 	}
 	deny := &cobra.Command{
 		Use:     "deny FUNCTION RULE…",
-		Short:   "Take rules away; what no rule allows is denied",
+		Short:   "Remove rules; a connection that no rule allows is denied",
 		Example: "  picloud egress deny hello api.example.org",
 		RunE:    func(cmd *cobra.Command, given []string) error { return c.changeEgress(cmd, given, denyRules) },
 	}

@@ -28,9 +28,9 @@ func (c commands) envCommand() *cobra.Command {
 	set := &cobra.Command{
 		Use:   "set NAME=VALUE…",
 		Short: "Set variables of the app, or of a function",
-		Long: "Set variables, which scripts read with env.get(\"NAME\"). Others stay as they are. A function's own come\n" +
-			"before the app's. Every node applies them without a restart and without a new version. They are no place\n" +
-			"for passwords and keys, since every viewer of the app reads them: for those there is picloud secret.",
+		Long: "Set variables, which scripts read with env.get(\"NAME\"). Other variables do not change. Those of a\n" +
+			"function come before those of the app. Every node applies them without a restart and without a new version. Do not put\n" +
+			"passwords or keys into them, since every viewer of the app reads them; use picloud secret for those.",
 		Example: "  picloud env set LOG_LEVEL=debug GREETING='Good morning'\n" +
 			"  picloud env set LOG_LEVEL=debug --function hello",
 		Args: command.Args(1, -1),
@@ -45,7 +45,7 @@ func (c commands) envCommand() *cobra.Command {
 	}
 	unset := &cobra.Command{
 		Use:   "unset NAME…",
-		Short: "Take variables away from the app, or from a function",
+		Short: "Remove variables from the app, or from a function",
 		Args:  command.Args(1, -1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			changes := map[string]*string{}
@@ -195,7 +195,7 @@ func missingVariables(env picloud.Env, changes map[string]*string) error {
 		if _, ok := env[name]; changes[name] == nil && !ok {
 			return &picloud.Error{
 				Code: picloud.CodeNotFound, Detail: "there is no variable " + picloud.Shorten(name, 80) + "; nothing was changed",
-				Hint: "picloud env ls lists those that there are",
+				Hint: "picloud env ls lists the variables",
 			}
 		}
 	}

@@ -38,7 +38,7 @@ func (c commands) kvGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get KEY",
 		Short: "Print the value of a key, as JSON",
-		Long: "Print the value of a key as JSON, and one that is bytes as it is. --raw prints strings without quotes\n" +
+		Long: "Print the value of a key as JSON; bytes are printed unchanged. --raw prints strings without quotes\n" +
 			"and adds no newline.",
 		Example: "  picloud kv get visits\n  picloud kv get logo --raw > logo.png",
 		Args:    command.Args(1, 1),
@@ -63,9 +63,9 @@ func (c commands) kvSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set KEY VALUE",
 		Short: "Write a key",
-		Long: "Write a key. VALUE is JSON if it can be read as that, else a string; - reads it from standard input,\n" +
-			"without the newline at its end if there is just one. --raw takes it as bytes, just as they are. What\n" +
-			"starts with a hyphen, such as a negative number, comes after --.",
+		Long: "Write a key. VALUE is JSON, or a string if it is not valid JSON; - reads it from standard input,\n" +
+			"without the newline at its end if there is just one. --raw keeps it as bytes, unchanged. A value\n" +
+			"that starts with a hyphen, such as a negative number, comes after --.",
 		Example: "  picloud kv set visits 0\n" +
 			"  picloud kv set user:ada '{\"name\":\"Ada\"}' --ttl 1h\n" +
 			"  picloud kv set logo - --raw < logo.png\n" +

@@ -39,7 +39,7 @@ func (c commands) secretSetCommand() *cobra.Command {
 		Use:   "set NAME",
 		Short: "Set a secret; its value is asked for, or read from standard input",
 		Long: "Set a secret, which scripts read with secrets.get(\"NAME\"). On a terminal the value is asked for and not\n" +
-			"shown; else it is all of standard input, without the newline at its end if there is just one. It is never\n" +
+			"shown; otherwise it is all of standard input, without the newline at its end if there is just one. It is never\n" +
 			"an argument: every user of a machine can read those, and shells remember them.",
 		Example: "  picloud secret set API_TOKEN\n" +
 			"  pass show api-token | picloud secret set API_TOKEN\n" +

@@ -50,8 +50,8 @@ func (c commands) nodeSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NODE",
 		Short: "Change the limits of functions that set none, and whose app sets none (cluster admins only)",
-		Long: "Change the limits that a node gives to functions which set none and whose app sets none. What is not named\n" +
-			"stays as it is; --reset takes a limit back to its default. The node applies the change without a restart.",
+		Long: "Change the limits that a node gives to functions which set none and whose app sets none. Limits that are\n" +
+			"not named do not change; --reset takes a limit back to its default. The node applies the change without a restart.",
 		Example: "  picloud node set pi-zero --memory 32MiB --concurrency 8",
 		Args:    command.Args(1, 1),
 

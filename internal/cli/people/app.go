@@ -51,7 +51,7 @@ func (c commands) listApps(cmd *cobra.Command) error {
 	defer c.Cut(more)
 	return c.Print(apps, func() {
 		if len(apps) == 0 {
-			c.Notef("You are a member of no app. Make one with: picloud app add NAME, or let its admin add you: picloud member add USER ROLE --app APP")
+			c.Notef("You are not a member of any app. Make one with: picloud app add NAME, or let its admin add you: picloud member add USER ROLE --app APP")
 			return
 		}
 		rows := make([][]string, 0, len(apps))

@@ -81,7 +81,7 @@ func (f *Finder) ReadToken(path string) (string, error) {
 		text = file.Token
 	}
 	if text == "" || strings.ContainsAny(text, " \t\r\n") {
-		return "", fmt.Errorf("read token: %s holds no token", failure.StreamName(path))
+		return "", fmt.Errorf("read token: %s does not hold a token", failure.StreamName(path))
 	}
 	return text, nil
 }

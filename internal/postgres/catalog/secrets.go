@@ -121,7 +121,7 @@ func (x Secrets) Put(ctx context.Context, actor picloud.Actor, app, name string,
 		}
 		switch word {
 		case "other key":
-			return s.Fail(picloud.CodeConflict, "the app's data key is another by now", "repeat the change")
+			return s.Fail(picloud.CodeConflict, "the app has another data key by now", "repeat the change")
 		case "too many":
 			return s.Fail(picloud.CodeQuota, fmt.Sprintf("an app has at most %d secrets", picloud.MaxSecrets), "delete some that are no longer used")
 		case "too large":

@@ -31,8 +31,8 @@ func chooseAccount(data string) (account, error) {
 	if err != nil {
 		return account{}, &picloud.Error{
 			Code: picloud.CodeDatabaseDown, Op: "choose account of PostgreSQL",
-			Detail: fmt.Sprintf("uid %d has no name on this machine, which logging in to the server needs", os.Geteuid()),
-			Hint:   "run as a user of /etc/passwd", Err: err,
+			Detail: fmt.Sprintf("uid %d has no name on this machine, and the server lets only named users log in", os.Geteuid()),
+			Hint:   "run as a user that /etc/passwd lists", Err: err,
 		}
 	}
 	if os.Geteuid() != 0 {

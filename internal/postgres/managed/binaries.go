@@ -172,7 +172,7 @@ func dataMajor(data string) (int, error) {
 	}
 	major, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
-		return 0, diskError("look at database folder", data, errors.New("PG_VERSION holds no number"))
+		return 0, diskError("look at database folder", data, errors.New("PG_VERSION does not hold a number"))
 	}
 	return major, nil
 }

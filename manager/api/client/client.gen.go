@@ -190,7 +190,7 @@ type KVItem struct {
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	Key       string     `json:"key"`
 
-	// Size Bytes of the value as it is kept.
+	// Size Bytes of the value in its stored form.
 	Size int `json:"size"`
 
 	// Value In lists, and when `size` is at most 1024; otherwise read the key. JSON, or base64 when `encoding` says so.
