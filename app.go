@@ -22,7 +22,7 @@ type AppSettings struct {
 	KV KVQuota `json:"kv,omitzero"`
 }
 
-// Check names every setting that is out of its range.
+// Check returns an error that lists every setting that is out of its range.
 func (s AppSettings) Check() error {
 	fields := s.Limits.fields()
 	if s.KV.Bytes < 0 || s.KV.Bytes > 16<<30 {
@@ -34,8 +34,8 @@ func (s AppSettings) Check() error {
 	return checked("check settings", fields)
 }
 
-// AppConfig is what nodes need of an app beside its functions. Nothing in it is
-// readable without the cluster's key but names and variables.
+// AppConfig is what nodes need of an app beside its functions. Without the cluster's
+// key only names, settings and variables in it are readable.
 type AppConfig struct {
 	App      string      `json:"app"`
 	Settings AppSettings `json:"settings,omitzero"`

@@ -19,7 +19,7 @@ var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 // ValidVariable says whether s may name a variable or a secret.
 func ValidVariable(s string) bool { return variable.MatchString(s) }
 
-// CheckVariable returns an error for a name that no variable or secret can have.
+// CheckVariable returns an error when s is not a valid name of a variable or secret.
 func CheckVariable(field, s string) error {
 	if ValidVariable(s) {
 		return nil
@@ -35,7 +35,7 @@ func CheckVariable(field, s string) error {
 // together 64 KiB.
 type Env map[string]string
 
-// Check names every variable that cannot be.
+// Check returns an error that lists every invalid variable.
 func (e Env) Check() error { return checked("check variables", e.fields("env")) }
 
 func (e Env) fields(field string) []FieldError {

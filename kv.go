@@ -13,7 +13,7 @@ import (
 const (
 	MaxKVKey   = 512       // bytes
 	MaxKVValue = 256 << 10 // encoded, in bytes
-	MaxKVDepth = 24        // lists and maps within each other; what scripts get of the store adds some
+	MaxKVDepth = 24        // nesting of lists and maps; answers to scripts nest values a little deeper
 	MaxKVTTL   = 10 * 365 * 24 * time.Hour
 )
 
@@ -45,7 +45,7 @@ type KVEntry struct {
 	ExpiresAt time.Time
 }
 
-// CheckKVKey is the error for a key that cannot be one.
+// CheckKVKey returns an error when key is not a valid key.
 func CheckKVKey(key string) error {
 	if key != "" && len(key) <= MaxKVKey && utf8.ValidString(key) && !strings.ContainsRune(key, 0) {
 		return nil

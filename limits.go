@@ -126,7 +126,7 @@ func (l Limits) Or(d Limits) Limits {
 	return l
 }
 
-// Check names every limit that is out of its range.
+// Check returns an error that lists every limit that is out of its range.
 func (l Limits) Check() error { return checked("check limits", l.fields()) }
 
 // fields lists the limits that are set to something outside their range; zero

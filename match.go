@@ -17,7 +17,7 @@ const (
 )
 
 // MatchVersion allows the change only on the state that has the version, or the
-// revision. Versions count from 1: no state has another one.
+// revision. Versions count from 1, so a smaller version matches no state.
 func MatchVersion(version int64) Match {
 	if version < 1 {
 		return matchNever

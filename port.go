@@ -1,6 +1,6 @@
 package picloud
 
-// The ports of a node that nothing else is set for. Node and CLI agree on them.
+// The default ports of a node. The CLI uses them too.
 const (
 	DefaultHTTPPort  = 8080 // functions over HTTP
 	DefaultHTTPSPort = 8443 // functions over HTTPS

@@ -16,7 +16,7 @@ type Publication struct {
 // Published is what a Publication led to.
 type Published struct {
 	Version Version
-	// Existing says that the source is that of a version that existed before.
+	// Existing says that the function had a version with this source before.
 	Existing bool
 	// Deployment carries the version; nil when none was asked for.
 	Deployment *Deployment

@@ -12,7 +12,7 @@ const (
 	MaxSecretsSize = 256 << 10 // of all values of one app, in bytes
 )
 
-// Secret is what may be told of a secret: everything but its value.
+// Secret describes a secret to people: everything except its value.
 type Secret struct {
 	Name      string    `json:"name"`
 	UpdatedBy string    `json:"updated_by"`

@@ -1,14 +1,14 @@
 package picloud
 
-// Wait says which nodes a change waits for, once it is committed, before it is
-// answered. It never decides whether the change stands.
+// Wait says for which nodes the answer to a change waits after the commit. It never
+// decides whether the change is made.
 type Wait string
 
 // The values of Wait.
 const (
 	WaitAll    Wait = "all"    // every node that is alive
-	WaitQuorum Wait = "quorum" // more than half of those
-	WaitNone   Wait = "none"   // the node that made the change, and no other
+	WaitQuorum Wait = "quorum" // more than half of the nodes that are alive
+	WaitNone   Wait = "none"   // only the node that made the change
 )
 
 // Waits lists every value of Wait.

@@ -106,7 +106,7 @@ func (a *Agent) Options() Options { return a.opts }
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
 // Fatal delivers an error when the node has nothing to serve and its own
-// database server does not start: waiting would be no use.
+// database server does not start, so that waiting would not help.
 func (a *Agent) Fatal() <-chan error { return a.fatal }
 
 // failed notes a failed attempt to bring the database up.

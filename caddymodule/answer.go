@@ -26,7 +26,7 @@ func serveRest(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) e
 	return nil
 }
 
-// noticed notes whether the next handler answered.
+// noticed is a ResponseWriter that records whether the next handler answered.
 type noticed struct {
 	caddyhttp.ResponseWriterWrapper
 	answered bool

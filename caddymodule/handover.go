@@ -14,10 +14,10 @@ const handoverTime = 100 * time.Millisecond
 
 // handover moves clients from one configuration to the next on a reload.
 //
-// net/http drops a request that it reads after Shutdown has begun. So before
-// Caddy calls it, the old configuration accepts no more connections, and for a
-// moment tells the clients of those that it has to come back on a new one.
-// What is idle after that is closed, as HTTP/1.1 allows.
+// net/http drops a request that it reads after Shutdown has begun. So before Caddy
+// calls Shutdown, the old configuration stops accepting connections. For a moment
+// it still serves the connections that it has, and tells their clients to open a new
+// one (Connection: close). Then Caddy closes idle connections, as HTTP/1.1 allows.
 type handover struct {
 	leaving atomic.Bool
 

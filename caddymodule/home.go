@@ -36,8 +36,8 @@ func readEnvironment(getenv func(string) string) environment {
 	return e
 }
 
-// useFoundData makes commands about a running node look where `make run` keeps
-// its data, unless a folder is named.
+// useFoundData makes the commands that ask a running node use the data folder of
+// `make run`, unless a setting names a folder.
 func (e environment) useFoundData() {
 	if e.values["data"] != "" {
 		return
@@ -47,8 +47,8 @@ func (e environment) useFoundData() {
 	}
 }
 
-// home is what has to be known of a node before its configuration is made: where
-// it keeps its data, who it is and where it listens.
+// home is what must be known of a node before its configuration is made: its data
+// folder, its name and its ports.
 type home struct {
 	settings        // of those that a home has; see homely
 	texts    texts  // all settings, with the data folder and the node's name filled in

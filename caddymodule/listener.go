@@ -14,9 +14,9 @@ import (
 // Network is the name under which sites of a Caddyfile listen on sockets that
 // outlive configurations: `bind picloud/127.0.0.1`.
 //
-// On a reload Caddy opens a second socket of the same port and closes the
-// first, and with it the connections that nobody had accepted yet. Here both
-// configurations accept from one socket, so that no connection is lost.
+// On a reload Caddy opens a second socket of the same port and closes the first
+// one. The connections that wait in the first socket's queue are then lost. On this
+// network both configurations accept from one socket, so no connection is lost.
 const Network = "picloud"
 
 // sockets are the listening sockets of this process, by address.

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// listening returns the TCP ports that this process listens on, as the kernel
-// tells them. What cannot be read is left out: the ports of the settings count
-// in any case.
+// listening returns the TCP ports that this process listens on, from /proc. It skips
+// entries that it cannot read, since the ports of the settings are known in any
+// case.
 func listening() map[uint16]struct{} {
 	ports := map[uint16]struct{}{}
 	own := map[string]struct{}{}

@@ -2,6 +2,6 @@
 
 package caddymodule
 
-// listening has no way to find out: the settings and the sockets of the network
-// "picloud" are what is known.
+// listening returns nothing, because this system does not tell. The ports of the
+// settings and the sockets of the network "picloud" are known without it.
 func listening() map[uint16]struct{} { return map[uint16]struct{}{} }

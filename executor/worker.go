@@ -132,7 +132,7 @@ func (w *worker) start() error {
 
 // send puts a flight into the table and on the wire, behind its program if the
 // worker does not have that yet. It reports false, and has done nothing, when
-// the worker takes no more calls.
+// the worker accepts no further calls.
 func (w *worker) send(fl *flight, slot uint32, mode wire.Mode, now int64) bool {
 	f := fl.function
 	w.mu.Lock()

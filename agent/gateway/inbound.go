@@ -26,7 +26,7 @@ const maxPooledBody = 256 << 10
 const smallBody = 64 << 10
 
 // firstRead is the memory that a body gets before a byte of it has come. What a
-// request announces is worth no more: announcing costs nothing.
+// request announces does not change it, because announcing costs a client nothing.
 const firstRead = 4 << 10
 
 var (

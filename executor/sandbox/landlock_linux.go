@@ -34,8 +34,8 @@ const (
 	erratumSignal = 1 << 1
 )
 
-// landlock forbids every thread whatever this kernel's Landlock can forbid. There
-// are no rules: nothing is excepted.
+// landlock forbids every thread everything that this kernel's Landlock can forbid.
+// The ruleset has no rules, so it makes no exceptions.
 func landlock() error {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	switch errno {

@@ -23,7 +23,7 @@ const (
 
 // The layers that the agent gives a worker when it starts it.
 const (
-	// OwnUID: the process runs as a user that is nobody else's.
+	// OwnUID: the process runs as a user that owns nothing else.
 	OwnUID = "own_uid"
 	// UserNamespace: the process has no authority outside of its namespaces. It
 	// is the means for the others.
@@ -66,7 +66,7 @@ func Lacks(on []string) [][]string {
 	return out
 }
 
-// Needs reports whether a layer is among the alternatives that Lacks returned.
+// Needs reports whether a layer is among the alternatives that Lacks returns.
 func Needs(lacks [][]string, layer string) bool {
 	return slices.ContainsFunc(lacks, func(either []string) bool { return slices.Contains(either, layer) })
 }

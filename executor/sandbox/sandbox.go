@@ -17,7 +17,7 @@ import (
 	"github.com/picloud/picloud/internal/hook"
 )
 
-// What the agent hands to a worker, besides stdio.
+// The descriptors that the agent hands to a worker, besides stdio.
 const (
 	// SocketFD is the socket to the agent.
 	SocketFD = 3

@@ -1,6 +1,6 @@
 package spawn
 
-// What the tests of the whole executor compare with the kernel's word.
+// The tests of the whole executor compare these with what the kernel reports.
 var (
 	Statuses = statuses
 	Except   = except

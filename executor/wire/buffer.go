@@ -8,8 +8,8 @@ var classes = [...]int{1 << 10, 8 << 10, 64 << 10, 1 << 20}
 
 var pools [len(classes)]sync.Pool
 
-// Buffer is pooled memory with one owner. The owner calls Release once; then
-// nothing may use B, or memory that aliases it, any more.
+// Buffer is pooled memory with one owner. The owner calls Release once. Afterwards
+// nobody may use B, or memory that aliases it.
 type Buffer struct {
 	B     []byte
 	class int8 // index of classes; -1: not pooled

@@ -12,9 +12,9 @@ const (
 )
 
 // Pairs is a block of names and values, such as HTTP headers: a flat array
-// name, value, name, value, …, kept encoded until somebody reads it. The
-// decoders of frames take the block as it is; Check or a range over All comes
-// first where it is from a worker. The nil block is empty.
+// name, value, name, value, …, which stays encoded until it is read. The decoders of
+// frames do not check the block. Callers check a worker's block with Check, or by a
+// range over All. The nil block is empty.
 type Pairs []byte
 
 // AppendPair appends a pair to the block.

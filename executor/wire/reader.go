@@ -9,8 +9,8 @@ import (
 // readSize is the size of a reader's buffer: how much one read(2) takes.
 const readSize = 32 << 10
 
-// growStep is how much memory an announced length is worth before its bytes
-// have arrived.
+// growStep is how much memory the reader allocates at most for bytes that were
+// announced and have not arrived.
 const growStep = 1 << 20
 
 // Admit decides about a frame before memory is taken for it: it returns the
@@ -36,7 +36,7 @@ func NewReader(src io.Reader, admit Admit) *Reader {
 
 // Next returns the next frame. The payload is valid until the next call of
 // Next. A stream that ends between frames gives io.EOF, inside a frame
-// io.ErrUnexpectedEOF; after any error the reader is of no more use.
+// io.ErrUnexpectedEOF. After an error the reader must not be used again.
 func (r *Reader) Next() (Header, []byte, error) {
 	r.big.Release()
 	r.big, r.payload = nil, nil

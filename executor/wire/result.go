@@ -10,7 +10,7 @@ const (
 type Result struct {
 	Status int    // 0 to 999; the agent decides what it accepts
 	Header Pairs  // at most MaxPairs and MaxPairsBytes
-	Body   []byte // sent without being copied when it is large: leave it alone until Send returned
+	Body   []byte // a large body is sent without a copy: do not change it before Send returns
 }
 
 func (r *Result) appendPayload(dst []byte) (head, tail []byte) {

@@ -41,10 +41,10 @@ func NewWriter(dst io.Writer, yield bool) *Writer {
 	return w
 }
 
-// Send queues a frame and writes, unless another sender's write will take it
-// along: nil means queued. After the first failed write it returns that error.
-// A nil payload is an empty one. The payload is the caller's again when Send
-// returns.
+// Send queues a frame. It then writes, unless another sender is writing and will
+// include the frame. Nil means that the frame is queued. After a write has failed,
+// Send returns its error. A nil payload is an empty one. The caller may reuse the
+// payload when Send returns.
 func (w *Writer) Send(t Type, id uint64, p Payload) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,8 +80,8 @@ func (w *Writer) Deliver(t Type, id uint64, p Payload) error {
 	return w.sendAlone(t, id, p)
 }
 
-// Queue adds a frame to the next write, which the caller's next Send will be:
-// it neither writes nor waits. It is for frames that must precede that one.
+// Queue adds a frame to the next write, and neither writes nor waits. The caller
+// calls Send afterwards. Queue is for frames that must precede the frame of Send.
 func (w *Writer) Queue(t Type, id uint64, p Payload) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

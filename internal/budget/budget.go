@@ -3,8 +3,8 @@ package budget
 
 import "sync/atomic"
 
-// Budget is a counting semaphore for bytes, without a queue: who does not fit is
-// refused at once. It is safe for concurrent use.
+// Budget is a counting semaphore for bytes, without a queue: a request that does not
+// fit is refused at once. It is safe for concurrent use.
 type Budget struct {
 	limit int64
 	used  atomic.Int64

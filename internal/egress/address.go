@@ -2,10 +2,10 @@ package egress
 
 import "net/netip"
 
-// closed are the ranges that are not public: what IANA's special-purpose
-// registries do not call globally reachable, multicast, and what embeds IPv4
-// addresses in IPv6 ones, behind which any address can hide. A few anycast
-// services in 192.0.0.0/24 and 2001::/23 are shut out with their neighbours.
+// closed lists the ranges that are not public: the ranges that IANA's
+// special-purpose registries do not call globally reachable, multicast, and IPv6
+// ranges that embed IPv4 addresses, since those can stand for any address. The list
+// also excludes a few public anycast services in 192.0.0.0/24 and 2001::/23.
 var closed = func() []netip.Prefix {
 	var out []netip.Prefix
 	for _, s := range []string{
@@ -40,12 +40,12 @@ var closed = func() []netip.Prefix {
 	return out
 }()
 
-// plain is the address as it is compared: without a zone, and an IPv4-mapped
-// one as the IPv4 address that the kernel connects to.
+// plain returns an address in the form for comparisons: without a zone. An
+// IPv4-mapped address becomes the IPv4 address that the kernel connects to.
 func plain(a netip.Addr) netip.Addr { return a.WithZone("").Unmap() }
 
-// isPublic reports whether an address is globally reachable. What is no address
-// is not.
+// isPublic reports whether an address is globally reachable. An invalid address is
+// not.
 func isPublic(a netip.Addr) bool {
 	if !a.IsValid() {
 		return false

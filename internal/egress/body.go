@@ -13,8 +13,8 @@ var (
 	errNoRoom   = errors.New("no memory for the body")
 )
 
-// read takes the whole body. What a server announces is not believed: memory
-// grows with what has come.
+// read reads the whole body. Memory grows with the bytes that arrive, because the
+// length that a server announces may be wrong.
 func (r *Response) read(src io.Reader, limit int64) error {
 	body := make([]byte, 0, 4<<10)
 	for {
@@ -42,7 +42,8 @@ func (r *Response) read(src io.Reader, limit int64) error {
 	}
 }
 
-// hold makes n bytes of the body be counted, or reports that there is no room.
+// hold sets how many bytes of the node's memory the body counts for. It reports
+// false when there is no room.
 func (r *Response) hold(n int64) bool {
 	if n -= smallBody; n < 0 || r.memory == nil {
 		n = 0

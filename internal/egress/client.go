@@ -67,7 +67,7 @@ type Client struct {
 
 	ctx     context.Context //nolint:containedctx // the client's life: it ends dials and requests
 	cancel  context.CancelFunc
-	mu      sync.Mutex // running counts up under it while not closed
+	mu      sync.Mutex // guards closed; held when running is incremented
 	closed  bool
 	running sync.WaitGroup
 }
@@ -110,7 +110,8 @@ func (c *Client) Close() {
 	c.pool.close()
 }
 
-// enter counts a goroutine's work in, unless the client is closed.
+// enter counts a goroutine in, so that Close waits for it. It fails when the client
+// is closed.
 func (c *Client) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,7 +121,7 @@ func (c *Client) enter() bool {
 	return !c.closed
 }
 
-// places are the requests that may run at once.
+// places are a counting semaphore: how many requests may run at once.
 type places struct {
 	all, each int
 

@@ -27,8 +27,8 @@ type dialer struct {
 	policy *Policy
 }
 
-// dial is a transport's DialContext. This is where the policy is kept: the
-// addresses are looked up here, checked here, and dialled as they are.
+// dial is a transport's DialContext. It enforces the policy: it looks the addresses
+// up, checks them, and dials the checked address itself instead of the name.
 func (d *dialer) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	if !d.client.enter() {
 		return nil, net.ErrClosed
@@ -60,7 +60,7 @@ func (d *dialer) candidates(ctx context.Context, host string, port uint16) ([]ne
 		addrs = append(addrs, addr)
 		named = d.policy.every(port)
 	} else {
-		if !d.policy.may(host, port) { // checked before; here for who dials without asking
+		if !d.policy.may(host, port) { // Fetch checked it; this is for other callers
 			return nil, denied(host, port)
 		}
 		named = d.policy.name(host, port)
@@ -118,8 +118,8 @@ func denied(host string, port uint16) *Error {
 	return e
 }
 
-// race connects to the first address that answers, trying one more after each
-// dialStagger.
+// race connects to the first address that answers. It tries one more address after
+// each dialStagger ("happy eyeballs").
 func (d *dialer) race(ctx context.Context, host string, to []netip.AddrPort) (net.Conn, error) {
 	type attempt struct {
 		conn net.Conn
@@ -147,7 +147,7 @@ func (d *dialer) race(ctx context.Context, host string, to []netip.AddrPort) (ne
 		case a := <-done:
 			ended++
 			if a.err == nil {
-				cancel() // ends the others, which are waited for
+				cancel() // ends the other attempts; race waits for them
 				for ; ended < started; ended++ {
 					if late := <-done; late.conn != nil {
 						late.conn.Close()
@@ -164,8 +164,8 @@ func (d *dialer) race(ctx context.Context, host string, to []netip.AddrPort) (ne
 	return nil, failure
 }
 
-// connect dials one address that was checked, and looks again at the moment of
-// connecting: what is dialled is what was checked.
+// connect dials one address that was checked. At the moment of connecting it checks
+// that the kernel connects to that very address.
 func (d *dialer) connect(ctx context.Context, host string, to netip.AddrPort) (net.Conn, error) {
 	dialer := net.Dialer{
 		KeepAlive: -1,
@@ -180,8 +180,8 @@ func (d *dialer) connect(ctx context.Context, host string, to netip.AddrPort) (n
 	if err != nil {
 		return nil, explainConnect(ctx, host, to.Port(), err)
 	}
-	// A connection from an address to itself stays on this machine, whatever the
-	// list of its addresses said.
+	// A connection from an address to itself stays on this machine, even if the
+	// list of the machine's addresses lacks it.
 	local, ok := conn.LocalAddr().(*net.TCPAddr)
 	if ok && plain(local.AddrPort().Addr()) == plain(to.Addr()) && d.client.opts.Reserved(to.Port()) {
 		conn.Close()

@@ -1,11 +1,11 @@
-// Package egress makes the outbound requests of functions. Nothing is reachable
-// but what a function's rules name, and what counts is the address that is
-// dialled: a name is looked up once, each address that it has is checked, and
-// the connection goes to an address that passed. Public addresses are those
-// that IANA's registries call globally reachable; all others, and the node's
-// own ports most of all, are what a function at home must not find by itself.
+// Package egress makes the outbound requests of functions. A function reaches only
+// what its rules name. The check is made on the address that is dialled: the client
+// looks a name up once, checks each of its addresses, and connects to one that
+// passed. Public addresses are those that IANA's registries call globally
+// reachable. A function reaches other addresses, such as those of a home network,
+// only by a rule that names them, and the node's own ports never.
 //
-// The order of checks: the form of the request, the URL's host against the
-// rules (before any DNS query), the addresses, and again the address at the
-// moment of connecting. A redirect is a request of its own and passes the same.
+// The client checks in this order: the form of the request, the URL's host against
+// the rules (before any DNS query), the addresses, and again the address at the
+// moment of connecting. A redirect passes the same checks as a new request.
 package egress

@@ -33,8 +33,8 @@ var Codes = []string{
 	CodeInvalid, CodeDenied, CodeDNS, CodeConnect, CodeTLS, CodeTimeout, CodeTooLarge, CodeRedirects, CodeBusy, CodeFailed,
 }
 
-// Error is why there is no response. Its message is for the author of the
-// function: it tells nothing of this machine.
+// Error says why there is no response. Its message is for the author of the
+// function, and does not reveal anything about this machine.
 type Error struct {
 	Code    string
 	Message string
@@ -54,8 +54,9 @@ func timedOut(host string) *Error {
 	return failed(CodeTimeout, "%s did not answer in time", host)
 }
 
-// explain turns the error of an exchange with a host into one for scripts.
-// What net and net/http say can name addresses of this machine.
+// explain turns the error of an exchange with a host into one for scripts. It does
+// not pass on the texts of net and net/http, which can name addresses of this
+// machine.
 func explain(ctx context.Context, host string, err error) *Error {
 	if known, ok := errors.AsType[*Error](err); ok {
 		return known

@@ -19,7 +19,7 @@ type Request struct {
 	Header   []Field
 	Body     []byte        // at most MaxRequestBody
 	Timeout  time.Duration // of everything; default DefaultTimeout
-	// Redirects are followed at most this often. Default DefaultRedirects, at
+	// Redirects is how many redirects are followed. Default DefaultRedirects, at
 	// most MaxRedirects; negative: the redirect itself is the response.
 	Redirects int
 	MaxBody   int64 // default DefaultBody, at most MaxBody
@@ -133,10 +133,10 @@ func (c *Client) fetch(ctx context.Context, app string, policy *Policy, r Reques
 	}
 }
 
-// permitted is the check before any look-up.
+// permitted checks the host against the rules, before any DNS query.
 func permitted(policy *Policy, t *target) *Error {
 	if t.addr.IsValid() || policy.may(t.host, t.port) {
-		return nil // an address is checked when it is dialled: there is nothing to look up
+		return nil // an address needs no DNS query, and dial checks it
 	}
 	return denied(t.host, t.port)
 }
@@ -163,8 +163,9 @@ func redirects(status int) bool {
 	return false
 }
 
-// redirect makes the next request as browsers do: all but 307 and 308 turn into
-// a GET without body, only 301 and 302 keep the method of requests other than POST.
+// redirect makes the next request as browsers do. 307 and 308 keep method and body,
+// and GET and HEAD never change. A 303 makes any other request a GET without a body;
+// other statuses do that to a POST only.
 func (r *Request) redirect(status int, header http.Header) {
 	switch {
 	case status == http.StatusTemporaryRedirect || status == http.StatusPermanentRedirect || r.Method == http.MethodHead || r.Method == http.MethodGet:
@@ -180,7 +181,7 @@ func (r *Request) redirect(status int, header http.Header) {
 	}
 }
 
-// discard reads a little of a body that nobody wants, so that its connection
+// discard reads the rest of an unused body if it is short, so that the connection
 // can serve the next request.
 func discard(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, 4<<10)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// localsAge is how long the machine's addresses are taken for known.
+// localsAge is how long the list of the machine's addresses is cached.
 const localsAge = 10 * time.Second
 
 // locals knows the addresses of this machine.
@@ -28,8 +28,8 @@ func (l *locals) has(a netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now := time.Now(); l.set == nil || now.Sub(l.read) > localsAge {
-		// What cannot be read now stays as it was; connections to oneself are
-		// noticed in any case, see dialer.connect.
+		// If the list cannot be read now, the earlier list stays. dialer.connect
+		// notices a connection to this machine in any case.
 		if addrs, err := l.list(); err == nil {
 			l.set = make(map[netip.Addr]struct{}, len(addrs))
 			for _, addr := range addrs {

@@ -25,7 +25,7 @@ type nameRule struct {
 
 type rangeRule struct {
 	prefix  netip.Prefix
-	private bool // has no public address: private ones are meant
+	private bool // the range has no public address, so it allows private ones
 	port    uint16
 }
 
@@ -56,8 +56,8 @@ func newPolicy(rules []picloud.EgressRule) *Policy {
 	return p
 }
 
-// ParsePolicy compiles rules in the form of settings; what is no rule, which
-// the settings' check refuses, allows nothing.
+// ParsePolicy compiles rules as settings write them. A text that is not a valid rule
+// allows nothing; the check of the settings refuses such a text.
 func ParsePolicy(rules []string) *Policy {
 	var parsed []picloud.EgressRule
 	for _, text := range rules {
@@ -87,8 +87,8 @@ func (p *Policy) name(host string, port uint16) bool {
 	})
 }
 
-// every reports whether a rule is "*", which means public addresses without a
-// name too.
+// every reports whether a rule is "*". That rule also allows public addresses
+// without a name.
 func (p *Policy) every(port uint16) bool {
 	return p != nil && slices.ContainsFunc(p.names, func(r nameRule) bool {
 		return r.name == "" && (r.port == 0 || r.port == port)

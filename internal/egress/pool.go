@@ -28,13 +28,14 @@ type poolEntry struct {
 	evicted   bool
 }
 
-// pool keeps transports, the least recently used of which go first.
+// pool is a cache of transports; the least recently used one is evicted first.
 type pool struct {
 	mu      sync.Mutex
 	entries map[poolKey]*poolEntry
 }
 
-// transport returns that of an app and policy; release follows its use.
+// transport returns the transport of an app and a policy. The caller calls release
+// after its use.
 func (p *pool) transport(c *Client, app string, policy *Policy) *poolEntry {
 	key := poolKey{app: app}
 	if policy != nil {
@@ -55,7 +56,7 @@ func (p *pool) transport(c *Client, app string, policy *Policy) *poolEntry {
 	return e
 }
 
-// evict forgets the transport that was not used for longest. The caller holds mu.
+// evict drops the least recently used transport. The caller holds mu.
 func (p *pool) evict() {
 	var oldest poolKey
 	var found *poolEntry
@@ -81,7 +82,7 @@ func (p *pool) release(e *poolEntry) {
 	}
 }
 
-// close ends all connections; no request is under way any more.
+// close ends all connections. Every request has ended before.
 func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,9 +92,9 @@ func (p *pool) close() {
 	}
 }
 
-// newTransport makes a transport that connects under the policy. It knows no
-// proxy, and speaks HTTP/1.1 alone: a request is then one connection's only one,
-// and what ends it ends its connection.
+// newTransport makes a transport that connects under the policy. It uses no proxy.
+// It speaks only HTTP/1.1, so that a connection carries one request at a time, and
+// the end of the request can end the connection.
 func newTransport(c *Client, policy *Policy) *http.Transport {
 	d := &dialer{client: c, policy: policy}
 	var protocols http.Protocols

@@ -10,9 +10,9 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// forbidden are the header lines that belong to the connection, not to the
-// request: with them a script could say one thing to us and another to the
-// server.
+// forbidden are the header lines that belong to the connection and not to the
+// request. A script that sets them could make the server read another request than
+// the one that was checked (request smuggling).
 var forbidden = []string{
 	"Host", "Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length", "Upgrade", "Te", "Trailer", "Expect", "Http2-Settings",
 }

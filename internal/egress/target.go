@@ -27,10 +27,9 @@ type target struct {
 
 var hostName = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
 
-// parseTarget reads an absolute URL, or one that is relative to base, and
-// brings its host into the one form that rules are compared with, that is
-// looked up, and that is dialled. No check can then see another host than the
-// next one does.
+// parseTarget reads an absolute URL, or one that is relative to base. It brings the
+// host into one canonical form. Rules, DNS query and dialling all use that form, so
+// that all checks see the same host.
 func parseTarget(text string, base *url.URL) (*target, *Error) {
 	bad := func(why string) (*target, *Error) {
 		return nil, failed(CodeInvalid, "%q %s", picloud.Shorten(text, 200), why)
@@ -108,8 +107,8 @@ func defaultPort(scheme string) uint16 {
 	return 80
 }
 
-// setHost takes a name or an address, and nothing in between: no other
-// spellings of addresses, which some resolvers read as such, and no zones.
+// setHost accepts a name or an address in its usual form. It refuses zones, and the
+// unusual spellings that some resolvers read as addresses.
 func (t *target) setHost(host string) bool {
 	for i := range len(host) {
 		if host[i] < 0x80 {
@@ -119,7 +118,7 @@ func (t *target) setHost(host string) bool {
 		if err != nil {
 			return false
 		}
-		host = ascii // may have become anything: it is checked like the rest
+		host = ascii // the conversion can produce any text; the checks below see it
 		break
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
@@ -138,8 +137,8 @@ func (t *target) setHost(host string) bool {
 	return true
 }
 
-// numeric reports whether the last part of a name is a number, decimal or
-// hexadecimal: such names are meant as addresses.
+// numeric reports whether the last part of a name is a decimal or hexadecimal
+// number. Resolvers may read such names as addresses.
 func numeric(host string) bool {
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	if strings.Trim(last, "0123456789") == "" {
@@ -149,8 +148,8 @@ func numeric(host string) bool {
 	return hex && strings.Trim(digits, "0123456789abcdef") == ""
 }
 
-// sameOrigin reports whether what is meant for t may be sent to next too: the
-// same host, port and scheme, or the same host's secure side.
+// sameOrigin reports whether next may get the credentials that were meant for t: it
+// has the same host, port and scheme, or is the same host over HTTPS.
 func (t *target) sameOrigin(next *target) bool {
 	if t.host != next.host {
 		return false

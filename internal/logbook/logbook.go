@@ -61,7 +61,8 @@ type Book struct {
 	ends      map[string]logEnd // of apps that are gone, or that came back since
 }
 
-// logEnd is when an app ended: later records of calls up to last are nobody's.
+// logEnd marks that an app was deleted. Records that still come from its calls, up
+// to the id last, are dropped.
 type logEnd struct {
 	last string // id of a call
 	at   time.Time

@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// IsAdmin proves, on the rows of usr, that the actor is a cluster admin now.
-	// What the actor was at sign-in proves nothing: a compile may lie between.
-	// $1 is what ActingAdmin returns, in every statement that has this.
+	// IsAdmin is the condition on rows of usr that the actor is a cluster admin
+	// now. The rights at sign-in do not count, because a compile may lie between
+	// sign-in and the write. In every statement that has this condition, $1 is the
+	// result of ActingAdmin.
 	IsAdmin = `name = $1 AND admin`
 
 	// sqlAdminHold keeps the actor a cluster admin until the transaction ends.
@@ -29,8 +30,8 @@ FROM app a LEFT JOIN member m ON m.app = a.name AND m.usr = $2
 WHERE a.name = $3`
 )
 
-// ActingAdmin is the name under which an actor acts as cluster admin; empty,
-// which is nobody's, for one who does not.
+// ActingAdmin returns the name of an actor that acts as cluster admin. For any other
+// actor it returns the empty string, which no user has as a name.
 func ActingAdmin(actor picloud.Actor) string {
 	if actor.Admin {
 		return actor.User
@@ -38,8 +39,8 @@ func ActingAdmin(actor picloud.Actor) string {
 	return ""
 }
 
-// scanAdmin reads what sqlAdminHold found and refuses those who are no cluster
-// admin. The statements that follow in the batch carry the check themselves.
+// scanAdmin reads the result of sqlAdminHold, and refuses an actor that is not a
+// cluster admin. The statements behind it in the batch carry their own check.
 func scanAdmin(s Subject, row pgx.Row) error {
 	var name string
 	err := row.Scan(&name)
@@ -49,8 +50,8 @@ func scanAdmin(s Subject, row pgx.Row) error {
 	return s.Wrap(err)
 }
 
-// CreateAsAdmin makes what only cluster admins make, by a statement that
-// carries IsAdmin. When the statement returns no row, the thing exists already.
+// CreateAsAdmin creates a thing that only cluster admins may create. The statement
+// carries IsAdmin, and returns no row when the thing exists already.
 func CreateAsAdmin[T any](ctx context.Context, d *DB, s Subject, actor picloud.Actor, row pgx.RowToFunc[T], sql string, args ...any) (out T, err error) {
 	if !actor.Admin {
 		return out, s.AdminsOnly()
@@ -62,7 +63,7 @@ func CreateAsAdmin[T any](ctx context.Context, d *DB, s Subject, actor picloud.A
 		if err := scanAdmin(s, results.QueryRow()); err != nil {
 			return err
 		}
-		made, _ := results.Query() // its error is that of the rows
+		made, _ := results.Query() // the rows carry the error
 		out, err = pgx.CollectExactlyOneRow(made, row)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return s.Exists()
@@ -89,7 +90,7 @@ func scanRole(s Subject, row pgx.Row, need picloud.Role) (picloud.Role, error) {
 	return picloud.Role(*role), nil
 }
 
-// sqlFunctionExists tells an empty list from one of a missing function.
+// sqlFunctionExists distinguishes an empty list from a missing function.
 const sqlFunctionExists = `SELECT EXISTS (SELECT 1 FROM function WHERE app = $1 AND name = $2)`
 
 // Read collects the rows of a query on behalf of an actor who must be a member
@@ -98,14 +99,15 @@ func Read[T any](ctx context.Context, d *DB, s Subject, actor picloud.Actor, app
 	return ReadAs(ctx, d, s, actor, app, picloud.RoleViewer, row, sql, args...)
 }
 
-// ReadAs is Read for those who have the role need.
+// ReadAs is Read for an actor that must have the role need.
 func ReadAs[T any](ctx context.Context, d *DB, s Subject, actor picloud.Actor, app string, need picloud.Role, row pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
 	items, _, err := readPart(ctx, d, s, actor, app, "", need, row, sql, args...)
 	return items, err
 }
 
-// ReadOf is Read for what belongs to a function: none is ErrNotFound. The
-// query's first arguments are app and function, unless function is empty.
+// ReadOf is Read for rows that belong to a function. A function that does not exist
+// is ErrNotFound. The query's first arguments are app and function, unless function
+// is empty.
 func ReadOf[T any](ctx context.Context, d *DB, s Subject, actor picloud.Actor, app, function string, row pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
 	items, _, err := readPart(ctx, d, s, actor, app, function, picloud.RoleViewer, row, sql, args...)
 	return items, err
@@ -133,7 +135,7 @@ func readPart[T any](ctx context.Context, d *DB, s Subject, actor picloud.Actor,
 				return cmp.Or(err, s.NotFound())
 			}
 		}
-		found, _ := results.Query() // its error is that of the rows
+		found, _ := results.Query() // the rows carry the error
 		items, err = pgx.CollectRows(found, row)
 		return err
 	})
@@ -148,7 +150,7 @@ func ReadJSON(what string, text []byte, into any) error {
 	return nil
 }
 
-// One is Read for queries that find a single row: none is ErrNotFound.
+// One is Read for a query that finds a single row. No row is ErrNotFound.
 func One[T any](ctx context.Context, d *DB, s Subject, actor picloud.Actor, app string, row pgx.RowToFunc[T], sql string, args ...any) (T, error) {
 	item, _, err := OneAndRole(ctx, d, s, actor, app, row, sql, args...)
 	return item, err

@@ -23,10 +23,10 @@ const (
 	// before it looks at anything else, and keeps it until it commits.
 	sqlHeadLock = `SELECT rev FROM catalog_head FOR NO KEY UPDATE`
 
-	// sqlAppLock keeps members and the app as they are while an actor who was
-	// found to have a role uses it. A stronger lock would exclude the functions
-	// that add keys to their store: of these one is always under way, and the
-	// change would wait for them.
+	// sqlAppLock locks the app and its members, so that the actor's role stays valid
+	// until the commit. A stronger lock would exclude functions that add keys to
+	// their store. In a busy app one of them always runs, so the change would wait
+	// for long.
 	sqlAppLock = `SELECT name FROM app WHERE name = $1 FOR NO KEY UPDATE`
 
 	sqlHeadBump = `UPDATE catalog_head SET rev = rev + 1 RETURNING rev, pg_notify('picloud_catalog', rev::text)`
@@ -43,9 +43,9 @@ type Change struct {
 	head  int64 // the catalog's revision when the change began, if it holds the catalog's lock
 }
 
-// stands returns the revision at which the change stands: its own, or when it
-// changed nothing the present one. A node that serves it serves the change: so
-// much to wait for gives the actor read-your-writes.
+// stands returns the revision at which the change stands: its own, or the present
+// one when the change changed nothing. A node that serves this revision serves the
+// change. A caller that waits for such a node has read-your-writes.
 func (c *Change) stands() int64 { return cmp.Or(c.Rev, c.head) }
 
 // Change runs fn in a transaction that holds the catalog's lock and the app's,
@@ -186,8 +186,8 @@ func (c *Change) QueueBump(b *pgx.Batch) {
 }
 
 // Pipeline sends several statements in one round trip. Each of them sees what
-// those before it did, but their results come when all were sent: a statement
-// gets no argument from one before it.
+// those before it did. Their results arrive after all of them were sent, so the
+// result of one statement cannot be an argument of a later one.
 func (c *Change) Pipeline(ctx context.Context, queue func(*pgx.Batch)) error {
 	b := &pgx.Batch{}
 	queue(b)
@@ -236,11 +236,11 @@ func (c *Change) unknown(err error) error {
 func rollback(tx pgx.Tx) {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
-	_ = tx.Rollback(ctx) // a connection that cannot roll back is closed, which does
+	_ = tx.Rollback(ctx) // if it fails the connection is closed, which rolls back too
 }
 
 // QueryOne returns the row that a query finds, or pgx.ErrNoRows.
 func QueryOne[T any](ctx context.Context, tx pgx.Tx, row pgx.RowToFunc[T], sql string, args ...any) (T, error) {
-	rows, _ := tx.Query(ctx, sql, args...) // its error is that of the rows
+	rows, _ := tx.Query(ctx, sql, args...) // the rows carry the error
 	return pgx.CollectExactlyOneRow(rows, row)
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/picloud/picloud/migrations"
 )
 
-// DB is the database. It connects when it is used and needs no server to be
-// up before.
+// DB is the database. It connects at its first use, so the server need not run
+// before that.
 type DB struct {
 	api       *pgxpool.Pool // the control API
-	node      *pgxpool.Pool // the node's own duties, which a busy API must not starve
-	functions *pgxpool.Pool // what functions ask for, which must starve neither
+	node      *pgxpool.Pool // the node's own duties: a busy API must not starve them
+	functions *pgxpool.Pool // for functions, which must not starve API or node
 	conf      *pgx.ConnConfig
 	by        string
 	log       *slog.Logger
@@ -97,9 +97,9 @@ func (d *DB) Ping(ctx context.Context) error {
 	return d.Run(ctx, d.node, About("reach database", ""), d.node.Ping)
 }
 
-// Migrate brings the schema up to what the binary knows. An error that is
-// ErrNewerDatabase says that the binary is too old for the database, which is
-// then left as it is.
+// Migrate brings the schema up to the version that this binary knows.
+// ErrNewerDatabase says that the binary is too old for the database; Migrate then
+// changes nothing.
 func (d *DB) Migrate(ctx context.Context) error {
 	s := About("migrate database", "")
 	conf := d.conf.Copy()
@@ -118,7 +118,7 @@ func (d *DB) Migrate(ctx context.Context) error {
 func closeConn(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = conn.Close(ctx) // the socket is closed whatever it says
+	_ = conn.Close(ctx) // the socket is closed in any case
 }
 
 // newer explains a database that is ahead of the binary.

@@ -68,8 +68,8 @@ func (s Subject) BadCursor() error {
 	}
 }
 
-// Wrap turns what the driver says into an error of the catalogue. It keeps an
-// error that is one already.
+// Wrap turns an error of the driver into an error of the catalogue. An error of the
+// catalogue stays unchanged.
 func (s Subject) Wrap(err error) error { return picloudError(s.Op, s.Resource, err) }
 
 func picloudError(op, resource string, err error) error {
@@ -98,8 +98,8 @@ func picloudError(op, resource string, err error) error {
 	return out
 }
 
-// unreachable reports whether err is trouble with the way to the server. What
-// is neither the server's answer nor an answer we could not read is that.
+// unreachable reports whether the connection to the server failed. That is every
+// error except an answer of the server, and an answer that could not be decoded.
 func unreachable(err error) bool {
 	var connect *pgconn.ConnectError
 	var network interface{ Timeout() bool }

@@ -14,8 +14,8 @@ import (
 	"github.com/picloud/picloud/internal/service"
 )
 
-// Listener hears notifications on one connection of its own, which it opens
-// again, with growing pauses, when it is lost.
+// Listener receives notifications on a connection of its own. When the connection
+// is lost it reconnects, with exponential back-off.
 type Listener struct {
 	db       *DB
 	channels []string
@@ -26,8 +26,8 @@ type Listener struct {
 }
 
 const (
-	// quiet is how long a connection may say nothing before it is asked for a
-	// sign of life: a server that is gone without a word says nothing for ever.
+	// quiet is how long a connection may be silent before the listener tests it
+	// (keepalive): when a server vanishes, its connections just stay silent.
 	quiet = time.Minute
 
 	// sqlListenerReady refuses a standby, which never notifies.

@@ -19,8 +19,8 @@ import (
 
 // Options say how to reach the database.
 type Options struct {
-	// DSN is a PostgreSQL URL or keyword/value string; several hosts may be
-	// named, of which the one that takes writes is used. Required.
+	// DSN is a PostgreSQL URL or keyword/value string. When it names several hosts,
+	// the one that accepts writes is used. Required.
 	DSN string
 	// MaxConns is how many connections serve the control API. Default 4.
 	// Functions have four more, the node's own duties two, and a Listener one.
@@ -40,15 +40,15 @@ const (
 	connectTimeout          = 5 * time.Second
 	// opTimeout bounds one operation, waiting for a connection included.
 	opTimeout = 20 * time.Second
-	// maxIdle closes connections that nobody uses. It is a little more than the
-	// time between two reports of an idle node, which so keeps one connection
-	// and does not make the server fork once a minute.
+	// maxIdle is when an unused connection is closed. It is a little longer than
+	// the time between two reports of an idle node. Such a node therefore keeps one
+	// connection, and the server does not fork a process once a minute.
 	maxIdle = 90 * time.Second
 )
 
 const (
-	// functionConns is how many connections the functions of a node share; none
-	// is held at rest.
+	// functionConns is how many connections the functions of a node share. At rest
+	// the node holds none of them.
 	functionConns = 4
 	// functionStatements ends a statement of a function, and after four fifths
 	// of it a wait for a row: 2 s.
@@ -74,7 +74,7 @@ func (o Options) config() (*pgxpool.Config, error) {
 	if c.ConnectTimeout <= 0 || c.ConnectTimeout > time.Minute {
 		c.ConnectTimeout = connectTimeout
 	}
-	// A peer that is gone without a word is noticed after a minute, not after hours.
+	// With keepalives a vanished server is noticed after a minute instead of hours.
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3}}
 	c.DialFunc = dialer.DialContext
 	c.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}

@@ -7,9 +7,9 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// Cut ends a list that was fetched with one item more than the page has, and
-// returns the cursor of the next page: the key of the last item, which the
-// next page begins after.
+// Cut shortens a list that was fetched with one item more than the page has (keyset
+// pagination). It returns the cursor of the next page: the key of the page's last
+// item. The next page begins after that item.
 func Cut[T any](p picloud.Page, items []T, key func(T) string) ([]T, string) {
 	if len(items) <= p.Size() {
 		return items, ""

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Run performs an operation within its time. When a connection turns out to be
-// broken, the others of the pool probably are: all are closed, and an
-// operation of which nothing reached the server is performed once more.
+// Run performs an operation within its deadline. When a connection is broken, the
+// others of the pool probably are broken too, so Run closes all of them. It performs
+// an operation of which nothing reached the server once more.
 func (d *DB) Run(ctx context.Context, pool *pgxpool.Pool, s Subject, fn func(context.Context) error) error {
 	return d.RunWithin(ctx, opTimeout, pool, s, fn)
 }
@@ -46,8 +46,8 @@ func lost(err error) bool {
 	return !errors.As(err, &connect) && (brokenOff(err) || pgconn.SafeToRetry(err))
 }
 
-// brokenOff reports whether a connection ended in the middle of an exchange,
-// which the driver says in several ways.
+// brokenOff reports whether a connection ended in the middle of an exchange. The
+// driver has several texts for that.
 func brokenOff(err error) bool {
 	if errors.Is(err, pgconn.ErrConnClosed) {
 		return true
@@ -64,7 +64,7 @@ func brokenOff(err error) bool {
 // Rows collects what one query finds.
 func Rows[T any](ctx context.Context, d *DB, pool *pgxpool.Pool, s Subject, row pgx.RowToFunc[T], sql string, args ...any) (items []T, err error) {
 	err = d.Run(ctx, pool, s, func(ctx context.Context) error {
-		found, _ := pool.Query(ctx, sql, args...) // its error is that of the rows
+		found, _ := pool.Query(ctx, sql, args...) // the rows carry the error
 		items, err = pgx.CollectRows(found, row)
 		return err
 	})

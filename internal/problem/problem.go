@@ -1,6 +1,5 @@
-// Package problem writes errors to HTTP callers as RFC 9457 problems. The
-// control API and the function handler share it, so that an error looks the
-// same wherever it is met.
+// Package problem writes errors to HTTP callers as RFC 9457 problems. The control
+// API and the function handler share it, so that errors of both look the same.
 package problem
 
 import (
@@ -40,8 +39,8 @@ type Problem struct {
 	Excerpt string `json:"excerpt,omitempty"`
 }
 
-// Of describes err. What a stranger must not see stays out: the cause of
-// internal errors and of outages, which names hosts, files and accounts.
+// Of describes err. It leaves out the cause of internal errors and of outages,
+// because the cause names hosts, files and accounts.
 func Of(err error, requestID string) Problem {
 	e := asError(err)
 	entry := e.Code.Entry()
@@ -61,8 +60,8 @@ func Of(err error, requestID string) Problem {
 	return p
 }
 
-// asError finds the *picloud.Error in err's chain. An error without one is
-// internal, but for a caller that went away.
+// asError finds the *picloud.Error in err's chain. Any other error is internal,
+// unless it says that the caller disconnected.
 func asError(err error) *picloud.Error {
 	if e, ok := errors.AsType[*picloud.Error](err); ok {
 		return e
@@ -97,10 +96,10 @@ func Write(w http.ResponseWriter, err error, requestID string) {
 	write(w, Of(err, requestID), asError(err).RetryAfter)
 }
 
-// WriteFunction answers a call of a function with err. X-PiCloud-Error says
-// whose failure it is: "function" or "platform". The public sees that a
-// function raised an error or crashed, but neither its words nor its source:
-// those are in the function's log, under the request id.
+// WriteFunction answers a call of a function with err. X-PiCloud-Error says whose
+// failure it is: "function" or "platform". The caller sees that a function raised
+// an error or crashed. The message and the source are only in the function's log,
+// under the request id.
 func WriteFunction(w http.ResponseWriter, err error, requestID string) {
 	e := asError(err)
 	p := Of(err, requestID)
@@ -140,5 +139,5 @@ func write(w http.ResponseWriter, p Problem, retry time.Duration) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(body) // a caller that went away misses its own answer
+	_, _ = w.Write(body) // a failed write means that the caller disconnected
 }

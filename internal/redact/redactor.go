@@ -21,8 +21,9 @@ import (
 )
 
 const (
-	// shortSecret and encodedSecret are the shortest values that are hidden, and
-	// hidden in their encoded forms too: shorter ones are in too many texts.
+	// shortSecret is the length of the shortest value that is hidden, encodedSecret
+	// that of the shortest value whose encoded forms are hidden too. Shorter values
+	// occur by chance in too many texts.
 	shortSecret   = 4
 	encodedSecret = 8
 	// secretLine is the length from which a line of a multi-line secret is hidden

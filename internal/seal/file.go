@@ -69,8 +69,9 @@ func parse(text string) (*ClusterKey, bool) {
 	return newClusterKey(raw), true
 }
 
-// Save makes the key durable as that of a node. It never replaces a file, for
-// with a key go the secrets that it seals: another file there is fs.ErrExist.
+// Save writes the key durably into a node's data folder. It never replaces a file,
+// because the secrets that the old key seals would be lost. A file that exists is
+// fs.ErrExist.
 func (k *ClusterKey) Save(dataDir string) error {
 	path := Path(dataDir)
 	if _, err := os.Lstat(path); err == nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// What the paths name.
+// The parameters of paths.
 type (
 	inApp struct {
 		App string `path:"app"`

@@ -12,7 +12,7 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// What a patch of a function, an app and a node may name.
+// The fields that a patch of a function, an app and a node may have.
 type (
 	functionPatch struct {
 		Settings picloud.Settings `json:"settings"`

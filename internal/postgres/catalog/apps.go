@@ -19,7 +19,7 @@ const (
 	appColumns = `name, settings, rev, created_at`
 
 	// sqlAppCreate makes app $2, at the revision of the change, with its creator,
-	// a cluster admin, as owner. Nodes are no longer told that it is gone.
+	// a cluster admin, as owner. It removes the tombstone of an earlier app.
 	sqlAppCreate = `
 WITH creator AS (
     SELECT name FROM usr WHERE ` + postgres.IsAdmin + `

@@ -18,8 +18,8 @@ const sourcesAtOnce = 64
 
 const (
 	// sqlCatalogDelta reads head, functions, apps, tombstones and the limits of
-	// node $3 in one statement, so of one snapshot. Each row carries the head; a
-	// delta without changes is one row with nothing else.
+	// node $3 in one statement, and so from one snapshot. Each row carries the head.
+	// A delta without changes is one row that has the head only.
 	sqlCatalogDelta = `
 WITH head AS MATERIALIZED (
     SELECT rev, incarnation::text AS incarnation,
@@ -53,9 +53,9 @@ ORDER BY c.Rev, c.app, c.function`
 )
 
 // Delta returns what changed after the revision that a node has of the given
-// incarnation; the whole catalog to a node whose state it cannot continue. The
-// limits are those of the node with the given id; one that is not known has
-// none.
+// incarnation. If the node's state cannot be continued, Delta returns the whole
+// catalog. The limits are those of the node with the given id. An unknown node has
+// no limits.
 func (c Catalog) Delta(ctx context.Context, node, incarnation string, have int64) (out picloud.Delta, err error) {
 	s := postgres.About("pull catalog", "")
 	_, err = postgres.Rows(ctx, c.db, c.db.Duties(), s, func(row pgx.CollectableRow) (struct{}, error) {
@@ -77,7 +77,7 @@ type deltaRow struct {
 	sealed                             [][]byte
 }
 
-// Head returns the present revision: whoever serves it serves everything that
+// Head returns the present revision. A node that serves it serves everything that
 // was committed before.
 func (c Catalog) Head(ctx context.Context) (rev int64, err error) {
 	revs, err := postgres.Rows(ctx, c.db, c.db.API(), postgres.About("read catalog", ""), pgx.RowTo[int64], sqlCatalogHead)
@@ -138,8 +138,8 @@ func (r *deltaRow) config() (out picloud.AppConfig, err error) {
 	return out, nil
 }
 
-// Sources returns the code of the given digests. What is gone, because its
-// function was deleted since the delta was pulled, is missing in the answer.
+// Sources returns the code of the given digests. Code is missing in the answer if its
+// function was deleted after the delta was pulled.
 func (c Catalog) Sources(ctx context.Context, digests []picloud.Digest) (map[picloud.Digest][]byte, error) {
 	s := postgres.About("fetch code", "")
 	out := make(map[picloud.Digest][]byte, len(digests))

@@ -19,8 +19,8 @@ SELECT app, name, $3::bigint FROM function WHERE app = $1 AND ($2 = '' OR name =
 UNION ALL SELECT $1, '', $3 WHERE $2 = ''
 ON CONFLICT (app, function) DO UPDATE SET rev = excluded.rev`
 
-	// sqlTombstonePrune keeps the newest $1 tombstones and those of the
-	// revision that the last of them has, so that the floor is a whole revision.
+	// sqlTombstonePrune keeps the newest $1 tombstones, and all others of the oldest
+	// revision among them, so that the floor is a whole revision.
 	sqlTombstonePrune = `
 WITH cut AS (
     SELECT rev FROM tombstone ORDER BY rev DESC OFFSET $1 LIMIT 1
@@ -41,9 +41,9 @@ FROM gone JOIN version v ON v.app = gone.app AND v.function = gone.name`
 DELETE FROM code WHERE digest = ANY($1) AND NOT EXISTS (SELECT 1 FROM version WHERE version.digest = code.digest)`
 )
 
-// remove removes a function, or all of an app's when name is empty: nodes get a
-// tombstone for what was served and for the app, and code that no version has
-// any more goes.
+// remove removes a function, or all functions of an app when name is empty. Nodes get
+// a tombstone for what they served and for the app. Code that no version uses is
+// deleted.
 func (a area) remove(ctx context.Context, c *postgres.Change, app, name string) error {
 	var served bool
 	if err := c.Tx.QueryRow(ctx, sqlFunctionServed, app, name).Scan(&served); err != nil {

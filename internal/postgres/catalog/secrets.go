@@ -10,8 +10,8 @@ import (
 	"github.com/picloud/picloud/internal/postgres"
 )
 
-// Secrets are the sealed values of apps. The database has no key that opens
-// them, and no read of this store returns one: nodes get them by the catalog.
+// Secrets are the sealed values of apps. The database has no key that opens them. No
+// read of this store returns a sealed value: nodes get them with the catalog.
 type Secrets struct{ area }
 
 const (
@@ -70,7 +70,7 @@ func (x Secrets) List(ctx context.Context, actor picloud.Actor, app string) ([]p
 	}, sqlSecretList, app)
 }
 
-// DataKey returns the app's wrapped data key; an app that has none gets fresh.
+// DataKey returns the app's wrapped data key. If the app has none, fresh becomes it.
 // Developers may.
 func (x Secrets) DataKey(ctx context.Context, actor picloud.Actor, app string, fresh []byte) (wrapped []byte, err error) {
 	s := postgres.About("get data key", app)
@@ -93,8 +93,8 @@ func (x Secrets) DataKey(ctx context.Context, actor picloud.Actor, app string, f
 	return wrapped, nil
 }
 
-// Put sets a secret to a value that was sealed by the data key that wrapped
-// holds. It fails with CodeConflict when the app has another key by now, and
+// Put sets a secret to a value that was sealed with the data key in wrapped. It
+// fails with CodeConflict when the app has another key now, and
 // with CodeQuota when the app would have more than MaxSecrets secrets or
 // MaxSecretsSize bytes of them. It returns the catalog's revision that has the
 // secret. Developers may.

@@ -68,9 +68,9 @@ func readDigest(b []byte) (d picloud.Digest, err error) {
 	return picloud.Digest(b), nil
 }
 
-// Publish makes source code a version of a function, and the live one when the
-// publication says so: all of it or nothing. Code that the function had before
-// is the version that it was. Developers may.
+// Publish makes source code a version of a function, and the live version when the
+// publication asks for that, in one transaction. Code that is already a version of
+// the function stays that version. Developers may.
 func (v Versions) Publish(ctx context.Context, actor picloud.Actor, p picloud.Publication) (out picloud.Published, err error) {
 	s := postgres.About("publish function", postgres.Resource(p.App, p.Function))
 	if err := checkPublication(s, p); err != nil {

@@ -29,9 +29,9 @@ func (c Cluster) KeyID(ctx context.Context) (id string, err error) {
 	return id, err
 }
 
-// ClaimKeyID makes id, 32 hexadecimal digits, the cluster key's when there is
-// none, and returns the one in effect. Of several that claim, all are told the
-// same.
+// ClaimKeyID makes id, 32 hexadecimal digits, the id of the cluster's key if the
+// cluster has none. It returns the id in effect. When several nodes claim at once,
+// one wins and all get its id.
 func (c Cluster) ClaimKeyID(ctx context.Context, id string) (inEffect string, err error) {
 	s := postgres.About("claim the cluster key's id", "")
 	if !keyID.MatchString(id) {
@@ -41,7 +41,7 @@ func (c Cluster) ClaimKeyID(ctx context.Context, id string) (inEffect string, er
 		if _, err := c.db.Duties().Exec(ctx, sqlClusterClaimKeyID, id); err != nil {
 			return err
 		}
-		// A statement of its own, which sees who was first.
+		// A separate statement has a newer snapshot, so it sees the id that won.
 		return c.db.Duties().QueryRow(ctx, sqlClusterKeyID).Scan(&inEffect)
 	})
 	return inEffect, err

@@ -16,8 +16,8 @@ import (
 type Nodes struct{ db *postgres.DB }
 
 const (
-	// sqlNodeReport also forgets the nodes that were silent for 30 days, but for
-	// those that have limits: somebody set them.
+	// sqlNodeReport also removes the nodes that were silent for 30 days. Nodes with
+	// limits stay, because an admin set the limits.
 	sqlNodeReport = `
 WITH before AS (
     SELECT rev FROM node WHERE id = $1::uuid
@@ -37,8 +37,8 @@ FROM report LEFT JOIN before ON true WHERE before.rev IS DISTINCT FROM report.re
 
 	sqlNodeList = `SELECT ` + nodeColumns + ` FROM node ORDER BY name, id`
 
-	// sqlNodeByName has the one seen last at the end: a node that lost its data
-	// comes back under its name.
+	// sqlNodeByName sorts the nodes of a name, and puts the one that was seen last at
+	// the end. Several nodes have one name when a node lost its data and came back.
 	sqlNodeByName = `SELECT ` + nodeColumns + ` FROM node WHERE name = $1 ORDER BY seen_at, id`
 
 	sqlNodeLimits = `UPDATE node SET limits = $2 WHERE name = $1`
@@ -52,8 +52,8 @@ func nodeRow(row pgx.CollectableRow) (n picloud.Node, err error) {
 	return n, postgres.ReadJSON("limits of a node", limits, &n.Limits)
 }
 
-// Report records what a node says of itself; the time it was seen is the
-// database's, and its limits are what an admin set.
+// Report records what a node says of itself. The time comes from the database's
+// clock, and the limits stay as an admin set them.
 func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	s := postgres.About("report node", node.Name)
 	if err := picloud.CheckName("node", node.Name); err != nil {
@@ -71,15 +71,15 @@ func (n Nodes) List(ctx context.Context) ([]picloud.Node, error) {
 	return postgres.Rows(ctx, n.db, n.db.Duties(), postgres.About("list nodes", ""), nodeRow, sqlNodeList)
 }
 
-// ChangeLimits replaces the default limits of the functions on the nodes of a
-// name by what edit makes of the present ones, and nobody else's change comes
-// between; it must not wait for anything. The nodes are woken, unless they have
-// those limits already. It returns the one that was seen last, and the catalog's
-// revision that has the limits. Cluster admins may.
+// ChangeLimits changes the default limits of the nodes with a name. Edit makes the
+// new limits from the present ones. It runs under the catalog's lock, so no other
+// change comes between, and it must not block. ChangeLimits wakes the nodes if the
+// limits differ. It returns the node that was seen last, and the catalog's revision
+// that has the limits. Cluster admins may.
 func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name string, edit func(picloud.Limits) (picloud.Limits, error)) (out picloud.Node, rev int64, err error) {
 	s := postgres.About("change node", name)
 	rev, err = n.db.ChangeAsAdmin(ctx, s, actor, func(ctx context.Context, c *postgres.Change) error {
-		found, _ := c.Tx.Query(ctx, sqlNodeByName, name) // its error is that of the rows
+		found, _ := c.Tx.Query(ctx, sqlNodeByName, name) // the rows carry the error
 		nodes, err := pgx.CollectRows(found, nodeRow)
 		if err != nil {
 			return err

@@ -26,10 +26,11 @@ func (x KV) Get(ctx context.Context, actor picloud.Actor, app, key string) (picl
 	return items[0], nil
 }
 
-// Put sets a key while it has the version of match; else it fails with
-// ErrPrecondition. e.Version means nothing. It returns the new version. The entry lives as
-// long as it is until e.ExpiresAt here and now, by the database's clock. The
-// errors are otherwise those of Store.Set. Developers may.
+// Put sets a key while it has the version of match; otherwise it fails with
+// ErrPrecondition. It ignores e.Version and returns the new version. The time to
+// live is the time from now, on this node's clock, to e.ExpiresAt; the database
+// counts it on its own clock. The other errors are those of Store.Set. Developers
+// may.
 func (x KV) Put(ctx context.Context, actor picloud.Actor, app string, e picloud.KVEntry, match picloud.Match) (version int64, err error) {
 	k, err := kvOf("set key", app, e.Key, picloud.KVQuota{})
 	if err != nil {

@@ -20,10 +20,10 @@ held AS MATERIALIZED (
     FROM entry
 )`
 
-	// kvRoom refuses what does not fit into $3 keys and $4 bytes. The app is
-	// locked against its end before a key is added to it, and not when none is:
-	// a lock is written down and synced too. What others add meanwhile is not
-	// seen, see DESIGN.md.
+	// kvRoom refuses a write that does not fit into $3 keys and $4 bytes. A write
+	// that adds a key locks the app against deletion. Other writes do not, because a
+	// lock is written to the log and synced. The sum lacks what other writes add
+	// meanwhile; see DESIGN.md.
 	kvRoom = `
         WHEN keys > 0 AND keys + (SELECT coalesce(sum(u.keys), 0) FROM kv_usage u WHERE u.app = $1) > $3::bigint THEN 'keys'
         WHEN bytes > 0 AND bytes + (SELECT coalesce(sum(u.bytes), 0) FROM kv_usage u WHERE u.app = $1) > $4::bigint THEN 'bytes'
@@ -37,8 +37,8 @@ held AS MATERIALIZED (
     SELECT name FROM app WHERE name = $1 FOR KEY SHARE
 )`
 
-	// kvKept ends each write, after "new", the entry as it shall be: unless
-	// another came up meanwhile it is kept, and what it adds to shard $5 counted.
+	// kvKept ends each write. "new" is the new entry. kvKept stores it and counts its
+	// size in shard $5, unless another write inserted the key meanwhile.
 	kvKept = `
 , done AS (
     INSERT INTO kv (app, key, value, number, version, expires_at)
@@ -70,8 +70,8 @@ WITH seen AS MATERIALIZED (
     FROM verdict WHERE word = 'ok'
 )` + kvKept + `coalesce(done.version, 0) FROM verdict LEFT JOIN done ON true`
 
-	// sqlKVIncrement adds $7 to the number of a key; to one that is not there,
-	// as to 0, for $6 ms or for ever.
+	// sqlKVIncrement adds $7 to the number of a key. A missing key counts as 0, and
+	// the new one lives for $6 ms or for ever.
 	sqlKVIncrement = kvHeld + kvOwner + `
 , wish AS MATERIALIZED (
     SELECT *, (stored IS NULL)::int AS keys, octet_length($2) + 9 - size AS bytes FROM state
@@ -87,9 +87,9 @@ WITH seen AS MATERIALIZED (
 )` + kvKept + `coalesce(done.number, 0) FROM verdict LEFT JOIN done ON true`
 
 	// sqlKVDelete removes a key while it has version $4, as picloud.Match, and
-	// takes it off shard $3. An expired one goes too, and was not there. The
-	// version is compared in the locked row only: the scan of the DELETE begins
-	// with that of the snapshot.
+	// subtracts its size from shard $3. It removes an expired key too, and reports
+	// that there was none. It compares the version of the locked row, because the
+	// DELETE itself begins with the snapshot's row.
 	sqlKVDelete = kvHeld + `
 , verdict AS MATERIALIZED (
     SELECT *, CASE

@@ -123,7 +123,7 @@ func (x *Store) List(ctx context.Context, prefix string, limit int, cursor strin
 		}
 	}
 	err = x.forFunction(ctx, p.Subject, func(ctx context.Context, q statements) error {
-		found, _ := q.Query(ctx, sqlKVList, p.args(x.app)...) // its error is that of the rows
+		found, _ := q.Query(ctx, sqlKVList, p.args(x.app)...) // the rows carry the error
 		items, err = pgx.CollectRows(found, p.row)
 		return err
 	})

@@ -24,9 +24,9 @@ func defaultRunDir(data string) string {
 	return filepath.Join(os.TempDir(), "picloud-"+hex.EncodeToString(sum[:6]))
 }
 
-// makeRunDir makes the folder of the socket, which only the server's account
-// can use, and us when we are root. In the temp folder anybody could have made
-// it before.
+// makeRunDir makes the folder of the socket. Only the server's account may use it,
+// and root. It checks the owner, because in the temp folder another user could have
+// made the folder before.
 func (s *Server) makeRunDir() error {
 	if err := os.MkdirAll(filepath.Dir(s.run), 0o711); err != nil { //nolint:gosec // the server's account passes through
 		return diskError("make run folder", s.run, err)
@@ -141,9 +141,9 @@ func (s *Server) idents() string {
 	return text
 }
 
-// place replaces a file as a whole when its text differs. The folder belongs
-// to an account that we may not trust when we are root, so that nothing there
-// is opened for writing.
+// place replaces a file as a whole when its text differs. When the agent is root,
+// the folder belongs to an account without privileges, which is not trusted. So
+// place never opens an existing file there for writing.
 func (s *Server) place(path, text string) error {
 	if old, err := os.ReadFile(path); err == nil && string(old) == text {
 		return nil

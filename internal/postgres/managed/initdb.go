@@ -17,9 +17,9 @@ import (
 // one is renamed; the others are what a crash left.
 const initPrefix = "postgres.init-"
 
-// removeLeftovers deletes what interrupted initializations left. We hold the
-// folder's lock, so that none is at work but one whose agent was killed. That
-// one fails without its folder, but may for a moment fill it again.
+// removeLeftovers deletes what interrupted initializations left. The agent holds the
+// folder's lock. Only an initdb whose agent was killed can still run then. It fails
+// without its folder, but may create files there for a moment.
 func (s *Server) removeLeftovers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -23,8 +23,8 @@ func rotate(path string) error {
 	return nil
 }
 
-// truncate empties a log that grew large while the server runs. The server
-// appends, and goes on at the beginning.
+// truncate empties a log that grew large while the server runs. The server opened it
+// for appending, so it continues at the beginning.
 func truncate(path string) error {
 	info, err := os.Stat(path)
 	if err != nil || info.Size() <= maxLog {

@@ -110,10 +110,10 @@ func (p *process) signal(sig syscall.Signal) bool {
 	return serves(p.pid, p.data) && syscall.Kill(p.pid, sig) == nil
 }
 
-// serves reports whether pid is a server that works in the folder data, and
-// not some process that got the number of one that ended. The working folder
-// tells, but in a container root may not be allowed to look at it; then the
-// command line does.
+// serves reports whether pid is a server that works in the folder data. The number
+// may belong to an unrelated process by now. serves looks at the process's working
+// folder. In a container root may not be allowed to read that; then serves looks at
+// the command line.
 func serves(pid int, data string) bool {
 	if pid <= 1 || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return false
@@ -156,10 +156,10 @@ func parseRecord(text string) (pid int, run string) {
 	return pid, run
 }
 
-// forget removes the records of a server that does not run. PostgreSQL believes
-// them when some process has the number, be it a dead one that nobody reaped,
-// and stumbles over those it cannot read. It is kept from working beside a
-// server that does run by the shared memory of that one.
+// forget removes the pid file of a server that does not run. PostgreSQL believes
+// the file when any process has the number, also a dead process that was not reaped,
+// and fails on a file that it cannot read. The shared memory of a running server
+// still keeps a second one out.
 func (s *Server) forget() error {
 	socket := filepath.Join(s.run, ".s.PGSQL."+port)
 	for _, path := range []string{filepath.Join(s.data, "postmaster.pid"), socket + ".lock", socket} {
@@ -220,10 +220,10 @@ func (s *Server) launch(ctx context.Context) (*process, error) {
 			return proc, nil
 		}
 		if ctx.Err() != nil && isStarting(err) {
-			return nil, err // it replays its log: the next start adopts it, further on
+			return nil, err // it still replays its log: the next start adopts it
 		}
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		_ = proc.stop(stopping) // what kept it from coming up is the error to tell
+		_ = proc.stop(stopping) // the caller gets the error of the start
 		cancel()
 		said := tail(s.logPath, from)
 		again := strings.Contains(said, "pre-existing shared memory block") || strings.Contains(said, `lock file "postmaster.pid" already exists`)
@@ -290,7 +290,7 @@ func isStarting(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "57P03"
 }
 
-// failed says what the server's log says.
+// failed returns an error with the last lines of the server's log.
 func (s *Server) failed(detail string, from int64, err error) error {
 	said := tail(s.logPath, from)
 	if said != "" {

@@ -224,7 +224,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	if watcher == nil {
 		return nil
 	}
-	watcher.Stop() // the watch never waits without looking at its context
+	watcher.Stop() // returns soon, because the watch observes its context
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.watcher == nil {

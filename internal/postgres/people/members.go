@@ -12,18 +12,18 @@ import (
 
 // Members are the users of apps with their roles.
 //
-// Each change is one statement that carries its own checks: who asks, what the
-// member is now, and that an owner stays. It takes the app's row lock, and the
-// facts are those of the statement's snapshot. When the statement had to wait
-// for the lock, the snapshot may be older than what it waited for; it sees
-// that by app.members_rev, changes nothing, and is run again.
+// Each change is one statement that carries its own checks: the actor's role, the
+// member's present role, and that an owner stays. The statement locks the app's row
+// and reads everything else from its snapshot. If it had to wait for the lock, the
+// snapshot may be too old. The statement then finds two values of app.members_rev
+// and changes nothing, and it is run again (optimistic concurrency).
 type Members struct{ db *postgres.DB }
 
 const (
 	// memberFacts begins each change: $1 of IsAdmin, $2 actor, $3 app, $4 user,
-	// $5 role. The users' rows are locked in the order of their names and before
-	// the app's, which is the order that deleting a user has. What is read
-	// through a lock is the present: who is cluster admin needs no second look.
+	// $5 role. It locks the users' rows by name, and then the app's row. Deleting a
+	// user locks in the same order. A row that is read through its lock is up to
+	// date, so the admin's row needs no second check.
 	memberFacts = `
 WITH people AS MATERIALIZED (
     SELECT name, admin FROM usr WHERE name = $4 OR ` + postgres.IsAdmin + ` ORDER BY name FOR SHARE
@@ -102,8 +102,8 @@ func (m Members) Add(ctx context.Context, actor picloud.Actor, app, user string,
 	return m.change(ctx, s, actor, app, user, sqlMemberAdd, role)
 }
 
-// SetRole changes a member's role, or fails with ErrNotFound when the user is
-// no member: it never makes one. Admins of the app may; owners are touched by
+// SetRole changes a member's role, or fails with ErrNotFound when the user is not a
+// member: it never makes one. Admins of the app may; owners are touched by
 // owners. The last owner stays owner: CodeLastOwner.
 func (m Members) SetRole(ctx context.Context, actor picloud.Actor, app, user string, role picloud.Role) (picloud.Member, error) {
 	s := postgres.About("change member", postgres.Resource(app, user))
@@ -131,9 +131,9 @@ func checkRole(s postgres.Subject, role picloud.Role) error {
 	}
 }
 
-// change runs one changing statement until its snapshot is not stale. Each
-// time that it is, another change of the same app was committed, so that
-// somebody gets on; the deadline bounds it.
+// change runs one changing statement until its snapshot is not stale. A stale
+// snapshot means that another change of the same app was committed, so there is
+// always progress. The deadline bounds the repetitions.
 func (m Members) change(ctx context.Context, s postgres.Subject, actor picloud.Actor, app, user, sql string, role ...any) (picloud.Member, error) {
 	if !picloud.ValidName(app) || !picloud.ValidName(user) {
 		return picloud.Member{}, s.NotFound()
@@ -166,7 +166,7 @@ func scanChange(row pgx.Row) (m picloud.Member, word string, err error) {
 		return m, word, err
 	}
 	if created == nil {
-		return m, "exists", nil // an insert met a row that its snapshot did not have
+		return m, "exists", nil // another statement inserted the member meanwhile
 	}
 	m.CreatedAt, m.UpdatedAt = *created, *updated
 	return m, word, nil

@@ -10,9 +10,9 @@ import (
 	"github.com/picloud/picloud/internal/postgres"
 )
 
-// Users are people and machines with an API token. The database keeps the
-// SHA-256 of a token, which has 256 random bits: nothing is gained by guessing
-// at the index, so that a lookup needs no constant-time compare.
+// Users are people and machines with an API token. A token has 256 random bits, and
+// the database keeps its SHA-256. Timing of the index reveals nothing useful about
+// such a hash, so the lookup needs no constant-time comparison.
 type Users struct{ db *postgres.DB }
 
 const (
@@ -40,23 +40,24 @@ WITH facts AS (
 )
 SELECT allowed, EXISTS (SELECT 1 FROM changed) FROM facts`
 
-	// sqlClusterLock orders bootstraps: only the statement after it sees what
-	// the one before did.
+	// sqlClusterLock serializes bootstraps. The statement behind it has a snapshot
+	// that is newer than the lock, so it sees an earlier bootstrap.
 	sqlClusterLock = `SELECT id FROM cluster FOR UPDATE`
 
 	sqlUserBootstrap = `
 INSERT INTO usr (name, admin, token_hash) SELECT $1, true, $2 WHERE NOT EXISTS (SELECT 1 FROM usr)`
 
-	// sqlUserLock takes the user and all admins, so that two admins who delete
-	// each other come one after the other, and keeps grants to the user out. The
-	// actor is among the admins, or is none when the statement after this looks.
+	// sqlUserLock locks the user and all admins. Two admins who delete each other
+	// therefore come one after the other, and nobody grants the user a role
+	// meanwhile. An actor that is not locked here is not an admin; the next statement
+	// then refuses it.
 	sqlUserLock = `SELECT name FROM usr WHERE name = $1 OR admin ORDER BY name FOR UPDATE`
 
 	sqlUserAppsLock = `
 SELECT name FROM app WHERE name IN (SELECT app FROM member WHERE usr = $1) ORDER BY name FOR NO KEY UPDATE`
 
 	// sqlUserDelete refuses the last admin and the sole owner of an app. It runs
-	// after both locks, so that what it counts is the present.
+	// after both locks, so that its counts are up to date.
 	sqlUserDelete = `
 WITH facts AS (
     SELECT EXISTS (SELECT 1 FROM usr WHERE ` + postgres.IsAdmin + `) AS allowed,
