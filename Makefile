@@ -7,12 +7,11 @@ SHELL       := /bin/bash
 # Where README.md has Go unpacked to: sudo's PATH, for one, lacks it.
 export PATH := $(PATH):/usr/local/go/bin
 
-# One set of flags everywhere, so that build, vet, staticcheck and tests share a cache.
+# One set of flags everywhere, so that build, vet, lint and tests share a cache.
 export GOFLAGS := -trimpath -tags=nobadger,nomysql,nopgx
 export CGO_ENABLED := 0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-TOOL    := go tool -modfile=tools/go.mod
 GOLANGCI := go tool -modfile=tools/golangci/go.mod golangci-lint
 TESTFLAGS ?=
 # For example LINTFLAGS=--fix, or LINTFLAGS=--new-from-rev=main for what a branch adds.
