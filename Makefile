@@ -7,12 +7,11 @@ SHELL       := /bin/bash
 # Where README.md has Go unpacked to: sudo's PATH, for one, lacks it.
 export PATH := $(PATH):/usr/local/go/bin
 
-# One set of flags everywhere, so that build, vet, staticcheck and tests share a cache.
+# One set of flags everywhere, so that build, vet, golangci-lint and tests share a cache.
 export GOFLAGS := -trimpath -tags=nobadger,nomysql,nopgx
 export CGO_ENABLED := 0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-TOOL    := go tool -modfile=tools/go.mod
 GOLANGCI := go tool -modfile=tools/golangci/go.mod golangci-lint
 TESTFLAGS ?=
 # For example LINTFLAGS=--fix, or LINTFLAGS=--new-from-rev=main for what a branch adds.
@@ -44,7 +43,7 @@ setup:
 setup-test:
 	@env -u PICLOUD_DATABASE_URL deploy/setup/install.sh gcc=gcc,libc6-dev
 
-## lint: vet, and golangci-lint as .golangci.yml says, staticcheck and formatting among it
+## lint: go vet, and golangci-lint as .golangci.yml says; it checks the formatting too
 .PHONY: lint
 lint:
 	go vet ./...
@@ -55,7 +54,7 @@ lint:
 fmt:
 	$(GOLANGCI) fmt
 
-## generate: make the generated files again: API server and client, docs/errors.md, docs/cli.md
+## generate: make the generated files again: the API client, openapi.gen.json, and pages of docs/
 .PHONY: generate
 generate:
 	go generate ./...

@@ -22,6 +22,7 @@ import (
 	"github.com/picloud/picloud/internal/cli/output"
 	"github.com/picloud/picloud/internal/cli/people"
 	"github.com/picloud/picloud/internal/cli/target"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // Options configure the commands. The zero value serves a real terminal.
@@ -36,6 +37,9 @@ type Options struct {
 	// Transport carries the requests. Default: one with timeouts for dialling,
 	// TLS and the first byte of an answer.
 	Transport http.RoundTripper
+	// Service is the data folder of a node that runs as root on this machine; its
+	// credentials are the last to be tried. Default datadir.Service.
+	Service string
 	// Now is the clock of relative times such as "3m ago". Default time.Now.
 	Now func() time.Time
 }
@@ -155,7 +159,7 @@ func addGlobalFlags(c *command.Base, root *cobra.Command) {
 	flags.VarP(&c.Format, "output", "o", "output: table, json or yaml")
 	flags.StringVar(&c.Target.Server, "server", "", "control API of a node (env PICLOUD_SERVER)")
 	flags.StringVar(&c.Target.TokenFile, "token-file", "", "file that holds the API token, - for standard input (env PICLOUD_TOKEN holds the token itself)")
-	flags.StringVar(&c.Target.Functions, "functions-url", "", "where functions are served, if not on port 8080 of the server (env PICLOUD_FUNCTIONS_URL)")
+	flags.StringVar(&c.Target.Functions, "functions-url", "", fmt.Sprintf("where functions are served, if not on port %d of the server (env PICLOUD_FUNCTIONS_URL)", picloud.DefaultHTTPPort))
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("app", c.CompleteApps)
 }
@@ -165,7 +169,7 @@ func (o Options) base() *command.Base {
 	printer := &output.Printer{Stdout: o.Stdout, Stderr: o.Stderr, Now: o.Now}
 	return &command.Base{
 		Printer:   printer,
-		Target:    target.Finder{Getenv: o.Getenv, Stdin: o.Stdin, Warnf: printer.Warnf},
+		Target:    target.Finder{Getenv: o.Getenv, Stdin: o.Stdin, Warnf: printer.Warnf, Service: o.Service},
 		Stdin:     o.Stdin,
 		Transport: o.Transport,
 	}
@@ -174,6 +178,9 @@ func (o Options) base() *command.Base {
 func (o Options) withDefaults() Options {
 	if o.Version == "" {
 		o.Version = "dev"
+	}
+	if o.Service == "" {
+		o.Service = datadir.Service
 	}
 	if o.Stdin == nil {
 		o.Stdin = os.Stdin

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/picloud/picloud/internal/cli"
-	"github.com/picloud/picloud/internal/cli/target"
 	"github.com/picloud/picloud/internal/testdb"
 )
 
@@ -14,8 +13,9 @@ import (
 // the test binary through a link, as a process of its own.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "picloud" {
-		target.ServiceCredentials = filepath.Join(os.Getenv("HOME"), "service", "credentials")
-		os.Exit(cli.Execute(cli.New(cli.Options{Version: "v0.0.0-test"})))
+		// The machine may run a node as root, whose credentials no test may read.
+		service := filepath.Join(os.Getenv("HOME"), "service")
+		os.Exit(cli.Execute(cli.New(cli.Options{Version: "v0.0.0-test", Service: service})))
 	}
 	testdb.Main(m)
 }

@@ -41,12 +41,8 @@ func (f *Finder) credentialPaths() []string {
 	} else if home := f.Getenv("HOME"); home != "" {
 		paths = append(paths, credentials.Path(filepath.Join(home, ".local", "share", "picloud")))
 	}
-	return append(paths, ServiceCredentials)
+	return append(paths, credentials.Path(f.Service))
 }
-
-// ServiceCredentials are those of a node that systemd runs. Tests name another
-// file, since the machine may run such a node.
-var ServiceCredentials = credentials.Path("/var/lib/picloud")
 
 // places reads every file of credentialPaths.
 func (f *Finder) places() []place {

@@ -6,15 +6,17 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/failure"
 )
 
-const (
-	defaultServer = "http://127.0.0.1:8081"
-	functionsPort = "8080"
+// Where a node with default settings listens.
+var (
+	defaultServer = "http://127.0.0.1:" + strconv.Itoa(picloud.DefaultAdminPort)
+	functionsPort = strconv.Itoa(picloud.DefaultHTTPPort)
 )
 
 // Target is the node to speak to: where, and as whom.
@@ -35,6 +37,9 @@ type Finder struct {
 	Getenv func(string) string
 	Stdin  io.Reader // for a token file named -
 	Warnf  func(text string, args ...any)
+
+	// Service is the data folder of a node that runs as root on this machine.
+	Service string
 }
 
 // Find resolves the node: flags, then the environment, then the file of

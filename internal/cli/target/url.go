@@ -11,7 +11,7 @@ import (
 func parseBase(text string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimRight(text, "/"))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
-		return nil, errors.New("is not like http://127.0.0.1:8081")
+		return nil, errors.New("is not like " + defaultServer)
 	}
 	return u, nil
 }

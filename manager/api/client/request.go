@@ -27,7 +27,7 @@ type Client struct {
 }
 
 // ClientOption changes a Client that is being made.
-type ClientOption func(*Client) error //nolint:revive // the name that the generator gives it
+type ClientOption func(*Client) error //nolint:revive // clients that oapi-codegen makes call it so
 
 // WithHTTPClient sends requests with doer. Default: an *http.Client of its own.
 func WithHTTPClient(doer HTTPDoer) ClientOption {
