@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Sentinel errors: what kind of thing went wrong. Test with errors.Is; every
@@ -88,4 +89,16 @@ func CodeOf(err error) Code {
 		return e.Code
 	}
 	return CodeInternal
+}
+
+// Shorten cuts s to at most n bytes plus an ellipsis, for error messages that
+// quote what a stranger sent. It cuts between characters.
+func Shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
 }

@@ -2,6 +2,13 @@ package picloud
 
 import "time"
 
+// The default ports of a node. The CLI uses them too.
+const (
+	DefaultHTTPPort  = 8080 // functions over HTTP
+	DefaultHTTPSPort = 8443 // functions over HTTPS
+	DefaultAdminPort = 8081 // the control API
+)
+
 // Node is one member of the cluster as the database knows it.
 type Node struct {
 	ID        string    `json:"id"`   // UUID, made at first start, kept in data/node.json

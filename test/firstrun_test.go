@@ -192,7 +192,7 @@ func TestReloadCommand(t *testing.T) {
 	require.NoError(t, os.WriteFile(caddyfile, []byte(changed+"\nnonsense {"), 0o644))
 	_, stderr, code = n.cli("reload")
 	require.NotZero(t, code)
-	require.Contains(t, stderr, "goes on")
+	require.Contains(t, stderr, "the configuration that ran before stays in use")
 	_, body, err = n.get(n.functions + "/ping")
 	require.NoError(t, err)
 	require.Equal(t, "pong", body)
