@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// What functions do besides answering. The computing one takes about a
+// The sources of functions that do work. The one that computes takes about a
 // millisecond.
 const (
 	computeSource = `function fib(n) { return if (n < 2) { n } else { fib(n - 1) + fib(n - 2) } }

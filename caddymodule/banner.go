@@ -21,7 +21,7 @@ const (
 )
 
 // announce tells people that the node is ready, or what it waits for. An error
-// means that waiting is of no use.
+// means that waiting will not help.
 func announce(ctx context.Context, out io.Writer, node *agent.Agent, begun time.Time) error {
 	wait := time.NewTicker(waitingInterval)
 	defer wait.Stop()

@@ -47,7 +47,7 @@ func (m *Manager) SetSecret(ctx context.Context, actor picloud.Actor, app, name 
 	if err := checkSecret(op, app, name, value); err != nil {
 		return 0, err
 	}
-	// Who may not write learns nothing about the state of the node's key.
+	// An actor without the right to write learns nothing about the node's key.
 	if err := m.checkDeveloper(ctx, op, actor, app); err != nil {
 		return 0, err
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // TestTheNodesFailuresAreInTheNodesLog: the cause is nowhere else, and a flood of
-// failures is no flood of lines.
+// failures does not cause a flood of lines.
 func TestTheNodesFailuresAreInTheNodesLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

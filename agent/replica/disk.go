@@ -124,7 +124,7 @@ func (s *disk) readManifest(name string) (*manifest, error) {
 	switch m.Format {
 	case manifestFormat:
 	case routesFormat:
-		// What it has is served, and the rest is asked for with the whole catalog.
+		// An older format: the node serves its routes, and asks for the whole catalog.
 		m = manifest{Format: manifestFormat, Rev: m.Rev, Routes: m.Routes}
 	default:
 		return nil, fmt.Errorf("format %d is not %d", m.Format, manifestFormat)

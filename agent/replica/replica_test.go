@@ -89,7 +89,7 @@ func TestConfigurationsChangeTheirAppsEndpointsOnly(t *testing.T) {
 	require.False(t, c.State().changedBy(picloud.Delta{Rev: 4, Limits: limits}))
 	require.True(t, c.State().changedBy(picloud.Delta{Rev: 4}), "limits that went away")
 
-	// What was applied is on disk, and comes back.
+	// The applied state is on disk, and a restart loads it.
 	again, _ := newTestReplica(t, dir)
 	require.Equal(t, c.State(), again.State())
 	require.Equal(t, limits, again.State().Limits)

@@ -30,7 +30,7 @@
 //
 // # Memory
 //
-// What a decoder returns aliases the payload it was given: it is valid as long
-// as that payload is. A payload from [Reader.Next] is valid until the next call
+// The result of a decoder aliases the payload, and is valid as long as the payload
+// is. A payload from [Reader.Next] is valid until the next call
 // of Next; [Reader.Take] makes it last.
 package wire

@@ -146,7 +146,8 @@ func TestLargeBodies(t *testing.T) {
 	}
 }
 
-// What only the agent can end: the process is killed, and says so or not.
+// Only the agent can end these scripts: it kills the process, which may or may not
+// explain itself before.
 func TestBombs(t *testing.T) {
 	for name, body := range map[string]string{
 		"range list": `return len(list(range(1000000000)))`,

@@ -9,8 +9,8 @@ import (
 	"github.com/picloud/picloud/executor/wire"
 )
 
-// What the modules need of the system works behind the sandbox: random numbers
-// without a device, zones without files, keys without x509, and waiting.
+// The modules work inside the sandbox: random numbers without a device, time zones
+// without files, keys without x509, and waiting.
 func TestModulesInTheSandbox(t *testing.T) {
 	a := realProcess(t, 64<<20).greet(64 << 20)
 	slot := a.load(`

@@ -14,8 +14,8 @@ import (
 	"github.com/picloud/picloud/internal/testdb"
 )
 
-// adminWrites are what cluster admins may do to the app blog, of which they
-// are no members, and to the cluster; with what is said to those who may not.
+// adminWrites lists what cluster admins may do to the cluster, and to the app blog,
+// which they are not members of. Each entry has the refusal that other users get.
 func adminWrites(db *store.DB) map[string]struct {
 	refusal picloud.Code
 	write   func(context.Context, picloud.Actor) error
@@ -167,7 +167,7 @@ func TestAClusterAdminMayAll(t *testing.T) {
 	}
 }
 
-// What a cluster admin was at sign-in is not what it is at the write.
+// A user can stop being a cluster admin between sign-in and the write.
 func TestWhoWasAClusterAdminMayNothing(t *testing.T) {
 	for name, end := range map[string]string{"deleted": `DELETE FROM usr WHERE name = 'boss'`, "demoted": `UPDATE usr SET admin = false WHERE name = 'boss'`} {
 		t.Run(name, func(t *testing.T) {

@@ -208,8 +208,8 @@ func BenchmarkRedaction(b *testing.B) {
 	})
 }
 
-// TestBytesThatBecameTextAreHidden: what is no UTF-8 is written with replacement
-// characters, one for each byte or for all that stand together.
+// TestBytesThatBecameTextAreHidden: bytes that are not UTF-8 are written as
+// replacement characters, one for each byte or one for several in a row.
 func TestBytesThatBecameTextAreHidden(t *testing.T) {
 	const value = "\xff\xfe\x00binary-secret\xff"
 	r := newSecrets()

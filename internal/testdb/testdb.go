@@ -90,7 +90,7 @@ func Open(t testing.TB, dsn string) *store.DB {
 }
 
 // DSN returns the URL of an empty schema, dropped at the end of the test. The
-// server is that of PICLOUD_TEST_DATABASE_URL, or one of our own.
+// server is the one of PICLOUD_TEST_DATABASE_URL, or a server of this test binary.
 func DSN(t testing.TB) string {
 	t.Helper()
 	base := os.Getenv("PICLOUD_TEST_DATABASE_URL")

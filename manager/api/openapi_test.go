@@ -134,7 +134,7 @@ func TestSchemasDescribeTheirTypes(t *testing.T) {
 	}
 }
 
-// What a 201 points at is there, and is what was made.
+// The Location of a 201 leads to the thing that was made.
 func TestLocationsLeadToWhatWasMade(t *testing.T) {
 	s := newShop(t)
 	const fn = "/api/v1/apps/shop/functions/hello"

@@ -50,7 +50,7 @@ func TestOutageOfTheDatabase(t *testing.T) {
 	require.Contains(t, n.logged.String(), "level=WARN")
 	require.NotContains(t, n.logged.String(), "hunter2")
 
-	// Who follows a log goes on to do so.
+	// A client that follows a log continues to follow it.
 	n.agent.mu.Lock()
 	feed := n.agent.feeds[0]
 	n.agent.mu.Unlock()

@@ -114,7 +114,7 @@ func TestPatchOfAFunctionThatIsDeleted(t *testing.T) {
 	}
 }
 
-// Who loses the right to deploy while the compiler runs deploys nothing.
+// A user who loses the right to deploy while the compiler runs deploys nothing.
 func TestRightsEndDuringACompile(t *testing.T) {
 	s := newShop(t)
 	const code = "/code?create=true"

@@ -104,7 +104,7 @@ const refused = "EPERM"
 
 // refusals are the other answers.
 var refusals = map[string]string{
-	// What a heap takes above its limit ends the process, by its own hand.
+	// A process whose heap exceeds its limit ends itself.
 	"memory-heap":       "memory_limit: exit status 2",
 	"memory-map":        "ENOMEM",
 	"memory-droppable":  "ENOMEM",

@@ -139,7 +139,7 @@ func (s *scene) plainly(t *testing.T, got map[string]string, names ...string) {
 	cmd.Stdout, cmd.Stderr = &out, &words
 	err = cmd.Run()
 	for line := range strings.Lines(out.String()) {
-		// What floods its output answers behind the flood.
+		// A program that floods its output answers behind the flood.
 		name, answer, _ := strings.Cut(strings.Trim(line, "\x00\n"), ": ")
 		if answer == "" && len(names) == 1 { // this program, executed again
 			name, answer = names[0], name

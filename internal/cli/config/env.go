@@ -29,8 +29,9 @@ func (c commands) envCommand() *cobra.Command {
 		Use:   "set NAME=VALUE…",
 		Short: "Set variables of the app, or of a function",
 		Long: "Set variables, which scripts read with env.get(\"NAME\"). Other variables do not change. Those of a\n" +
-			"function come before those of the app. Every node applies them without a restart and without a new version. Do not put\n" +
-			"passwords or keys into them, since every viewer of the app reads them; use picloud secret for those.",
+			"function come before those of the app. Every node applies them without a restart and without a new\n" +
+			"version. Do not put passwords or keys into them, since every viewer of the app reads them; use\n" +
+			"picloud secret for those.",
 		Example: "  picloud env set LOG_LEVEL=debug GREETING='Good morning'\n" +
 			"  picloud env set LOG_LEVEL=debug --function hello",
 		Args: command.Args(1, -1),
@@ -189,7 +190,7 @@ func changeAppEnv(ctx context.Context, node *command.Node, app string, changes m
 	})
 }
 
-// missingVariables refuses to take away what is not there.
+// missingVariables returns an error when a variable to be removed does not exist.
 func missingVariables(env picloud.Env, changes map[string]*string) error {
 	for _, name := range slices.Sorted(maps.Keys(changes)) {
 		if _, ok := env[name]; changes[name] == nil && !ok {

@@ -45,7 +45,7 @@ func (c commands) secretSetCommand() *cobra.Command {
 			"  pass show api-token | picloud secret set API_TOKEN\n" +
 			"  picloud secret set TLS_KEY < key.pem",
 		Args: func(cmd *cobra.Command, given []string) error {
-			// What is wrong may be the value, which an error must not repeat.
+			// The wrong argument may be the secret, so the error must not repeat it.
 			if len(given) > 1 || len(given) == 1 && strings.Contains(given[0], "=") {
 				return failure.Usagef(cmd, "the value is never an argument, since every user of this machine can read those and shells remember them: "+
 					"run it without the value to be asked for it, or pipe it in")

@@ -31,7 +31,7 @@ func NoNode(err error) error {
 	return err
 }
 
-// NotFound adds a hint to the error of what is not there, unless it has one.
+// NotFound adds a hint to an error that says "not found", unless it has a hint.
 func NotFound(err error, hint string) error {
 	var f *Failure
 	if errors.As(err, &f) && f.Err.Code == picloud.CodeNotFound && f.Err.Hint == "" {

@@ -37,7 +37,7 @@ func inShort(doc string) string {
 // flagName is the name of a limit on the command line.
 func flagName(limit string) string { return strings.ReplaceAll(limit, "_", "-") }
 
-// limitParser returns what reads a limit, of which the default shows the kind.
+// limitParser returns the parser of a limit. It chooses by the form of the default.
 func limitParser(l picloud.Limit) func(string) (any, error) {
 	if _, err := strconv.Atoi(l.Default); err == nil {
 		return parseCount

@@ -81,7 +81,7 @@ func TestSettingsChangeOnlyWhatWasRead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, f.Rev+2, testdb.Head(t, db))
 
-	// Of many changes to what was read once, one is made.
+	// When many changes are based on one read, one of them is made.
 	f, err = db.Functions().Get(t.Context(), root, "blog", "hello")
 	require.NoError(t, err)
 	errs := make([]error, 16)

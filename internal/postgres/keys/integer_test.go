@@ -31,8 +31,7 @@ func TestIntegersAreCBOR(t *testing.T) {
 	}
 }
 
-// What is taken for an integer is one to a CBOR library too, and the other way
-// round.
+// A CBOR library reads an integer exactly where readInteger does.
 func FuzzReadInteger(f *testing.F) {
 	for _, seed := range [][]byte{{}, {0}, {0x17}, {0x18}, {0x18, 5}, {0x18, 24}, {0x19, 1, 0}, {0x1a, 0, 1, 0, 0}, {0x1c}, {0x1f}, {0x20}, {0x38, 255}, {0x3b, 255, 255, 255, 255, 255, 255, 255, 255}, {0x1b, 127, 255, 255, 255, 255, 255, 255, 255}, {0, 0}} {
 		f.Add(seed)

@@ -162,8 +162,7 @@ func TestIncrement(t *testing.T) {
 	requireCounted(t, conn, "shop")
 }
 
-// What has expired is there for no operation, and goes when one that writes
-// meets it.
+// No operation sees an expired entry, and a write that finds one removes it.
 func TestExpiredEntriesAreThereForNobody(t *testing.T) {
 	_, s, conn := shop(t, picloud.KVQuota{})
 	old := set(t, s, "k", "old")
@@ -421,8 +420,8 @@ func TestQuota(t *testing.T) {
 	requireCounted(t, conn, "shop")
 }
 
-// Of many that write at once when there is no room for all, no more than those
-// that were under way get in.
+// When many writes run at once without room for all, only writes that were under
+// way when the quota was reached exceed it.
 func TestTheOvershootIsBounded(t *testing.T) {
 	_, s, conn := shop(t, picloud.KVQuota{Keys: 40})
 	var wg sync.WaitGroup

@@ -185,7 +185,7 @@ func (s *Server) bringUp(ctx context.Context) (proc *process, adopted bool, err 
 				return nil, false, err
 			}
 		}
-		// Its socket is somewhere else, gone or of no use: only a restart helps.
+		// The server's socket is elsewhere, gone or broken: only a restart helps.
 		stopping, cancel := context.WithTimeout(ctx, 30*time.Second)
 		err := proc.stop(stopping)
 		cancel()

@@ -40,7 +40,8 @@ func TestGrant(t *testing.T) {
 	testdb.RequireCode(t, picloud.CodeNotFound, err)
 }
 
-// Who may do what, as one table: the actor's role, the target's, the new one.
+// The rights over members as one table: the actor's role, the target's role, the new
+// role.
 func TestRightsOverMembers(t *testing.T) {
 	db := testdb.NewWithRoot(t)
 	people := testdb.Cast(t, db)
