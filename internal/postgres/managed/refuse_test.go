@@ -60,7 +60,7 @@ func TestAFolderThatHoldsSomethingElse(t *testing.T) {
 	dir := testdb.Dir(t)
 	write(t, filepath.Join(dir, "postgres", "holiday.jpg"), "")
 	e := refused(t, managed.Options{DataDir: dir})
-	require.ErrorContains(t, e, "no database of PostgreSQL")
+	require.ErrorContains(t, e, "neither empty nor a database of PostgreSQL")
 	_, err := os.Stat(filepath.Join(dir, "postgres", "holiday.jpg"))
 	require.NoError(t, err, "it is left alone")
 
