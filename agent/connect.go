@@ -83,7 +83,7 @@ func (a *Agent) connect(ctx context.Context) {
 	err := a.connected.Up(
 		service.Service{Name: "connections", Stop: d.Close},
 		service.Service{Name: "key-value store", Start: a.useKeys},
-		service.Service{Name: "listener", Start: func() error { return a.listen(ctx) }, Stop: func() { d.listener.Stop() }},
+		service.Service{Name: "listener", Start: func() error { a.listen(ctx); return nil }, Stop: func() { d.listener.Stop() }},
 		service.Service{Name: "leader's duties", Start: a.lead, Stop: a.leading.Down},
 	)
 	if err != nil {
@@ -100,11 +100,14 @@ func (a *Agent) useKeys() error {
 	return nil
 }
 
-// listen hears of changes at once. Without it the node compares once a minute.
-func (a *Agent) listen(ctx context.Context) error {
+// listen hears of changes at once. A node without a listener compares once a
+// minute, so a listener that does not start keeps no other service from starting.
+func (a *Agent) listen(ctx context.Context) {
 	d := a.database
 	d.listener = d.Listen([]string{postgres.CatalogChannel, postgres.NodeChannel}, d.notified)
-	return d.listener.Start(ctx)
+	if err := d.listener.Start(ctx); err != nil {
+		a.log.Error("listen for changes; comparing once a minute instead", slog.Any("error", err))
+	}
 }
 
 // lead brings up what only the leader does. A cluster of one leads as long as it

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -16,8 +17,14 @@ func (a *Agent) serve(c replica.Change) {
 		a.endApp(app)
 	}
 	if len(c.Ended) > 0 {
-		a.executor.Retain(without(c.Old.Serving(), c.Ended))
-		a.forget(c.Old, func(key picloud.RouteKey) bool { return c.Ended[key.App] })
+		others := c.Old.Serving()
+		maps.DeleteFunc(others, func(app string, _ struct{}) bool { return c.Ended[app] })
+		a.executor.Retain(others)
+		for key := range c.Old.Routes {
+			if c.Ended[key.App] {
+				a.invoker.Forget(a.gateway.Endpoint(key).Function())
+			}
+		}
 	}
 	table := make(gateway.Table, len(c.New.Routes))
 	for key, r := range c.New.Routes {
@@ -51,23 +58,6 @@ func (a *Agent) serve(c replica.Change) {
 func (a *Agent) endApp(app string) {
 	a.broker.EndApp(app)
 	a.logs.EndApp(app, a.invoker.NewID())
-}
-
-// forget drops what the node keeps about functions of a state that are gone.
-func (a *Agent) forget(s *replica.State, gone func(picloud.RouteKey) bool) {
-	for key := range s.Routes {
-		if gone(key) {
-			a.invoker.Forget(a.gateway.Endpoint(key).Function())
-		}
-	}
-}
-
-// without returns the apps that are not in gone.
-func without(apps map[string]struct{}, gone map[string]bool) map[string]struct{} {
-	for app := range gone {
-		delete(apps, app)
-	}
-	return apps
 }
 
 // drafter tries scripts that have no version yet. It implements manager.Drafter.

@@ -37,7 +37,9 @@ func TestTimeout(t *testing.T) {
 	neighbour := make(chan error, 1)
 	patient := function(e, "shop", "patient", nil)
 	go func() {
-		_, err := patient.Invoke(t.Context(), &Call{Path: "/slow/5000"})
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := patient.Invoke(ctx, &Call{Path: "/slow/5000"})
 		neighbour <- err
 	}()
 	eventually(t, "neighbour runs", func() bool { return e.live("shop").busy.Load() == 1 })
