@@ -18,6 +18,8 @@ const (
 	CodeTooLarge        Code = "PC1009"
 	CodeConflict        Code = "PC1010"
 	CodeQuota           Code = "PC1011"
+	CodeForeignHost     Code = "PC1012"
+	CodeForeignOrigin   Code = "PC1013"
 
 	CodeScript        Code = "PC1101"
 	CodeSourceBounds  Code = "PC1102"
@@ -72,6 +74,8 @@ var Catalogue = []Entry{
 	{CodeTooLarge, ErrTooLarge, "too-large", "Too large", 413, "The request body is over the limit that the detail names."},
 	{CodeConflict, ErrConflict, "conflict", "Conflict", 409, "The change does not fit the present state; the detail says why."},
 	{CodeQuota, ErrLimit, "quota", "Quota reached", 409, "The app has as much of this as it may have; the detail says how much. Delete some, or raise the quota."},
+	{CodeForeignHost, ErrForbidden, "foreign-host", "Not a name of this node", 421, "The control listener answers for localhost, the addresses and the names of its node, and for what `control_hosts` lists."},
+	{CodeForeignOrigin, ErrForbidden, "foreign-origin", "Page of another origin", 403, "A web page of another origin asked for a change. The control listener takes changes from programs, and from pages of its own."},
 
 	{CodeScript, ErrScript, "script-error", "Script does not compile", 422, "`line`, `column` and `excerpt` say where. The version that was live stays live."},
 	{CodeSourceBounds, ErrScript, "source-bounds", "Script is out of bounds", 422, "A script has at most 64 KiB, 500 top-level bindings and 2,000 operators in one expression."},

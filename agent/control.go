@@ -32,6 +32,8 @@ func (a *Agent) newControl() (http.Handler, error) {
 		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs},
 		Nodes:   d.Nodes(),
 		Ready:   a.Unready, Node: a.opts.NodeName, Logger: a.log,
+		Hosts: append(strings.FieldsFunc(a.opts.ControlHosts, func(c rune) bool { return c == ',' || c == ' ' }),
+			a.opts.NodeName, a.opts.NodeName+".local"),
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if h, ok := r.Context().Value(metricsKey{}).(http.Handler); ok {
 				h.ServeHTTP(w, r)

@@ -33,6 +33,10 @@ type Options struct {
 	// served. They only appear in URLs: Caddy owns the listeners. Defaults:
 	// picloud.DefaultHTTPPort and picloud.DefaultAdminPort.
 	HTTPPort, AdminPort int
+	// ControlHosts are further names under which the control API is called, separated
+	// by commas or blanks. localhost, the machine's name, NodeName, NodeName.local and
+	// the machine's addresses need not be named. Default: none.
+	ControlHosts string
 	// Reserved says which other ports are the node's own, so that no function
 	// reaches them on an address of this machine, whatever its egress rules say.
 	// It is asked for each outbound connection. Default: none.

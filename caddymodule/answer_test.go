@@ -33,7 +33,7 @@ func TestNoAnswerWaitsForABodyThatNobodyReads(t *testing.T) {
 	} {
 		t.Run(name+", client waits for 100 Continue", func(t *testing.T) {
 			conn := dial(t, c.address)
-			_, err := io.WriteString(conn, c.request+"Host: x\r\nExpect: 100-continue\r\n\r\n")
+			_, err := io.WriteString(conn, c.request+"Host: localhost\r\nExpect: 100-continue\r\n\r\n")
 			require.NoError(t, err)
 			resp := answer(t, conn)
 			require.Equal(t, c.status, resp.StatusCode)

@@ -50,6 +50,11 @@ var table = []setting{
 		field: port(func(s *settings) *int { return &s.AdminPort }),
 	},
 	{
+		Name: "control_hosts", Otherwise: "localhost and the names and addresses of the node",
+		Doc:   "further names under which the control API is called over plain HTTP, separated by commas",
+		field: text(func(s *settings) *string { return &s.ControlHosts }),
+	},
+	{
 		Name: "log_level", Default: "WARN", Live: true,
 		Doc:   "level of the node's own log: DEBUG, INFO, WARN or ERROR",
 		field: text(func(s *settings) *string { return &s.LogLevel }), // Caddy checks it

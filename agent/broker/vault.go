@@ -162,11 +162,11 @@ func (v *Vault) readable() (*seal.ClusterKey, error) {
 }
 
 // writable returns the key for sealing. The database must have named it as the
-// cluster's.
+// cluster's. Its errors are for developers of apps.
 func (v *Vault) writable() (*seal.ClusterKey, error) {
 	key, err := v.readable()
 	if err != nil {
-		return nil, err
+		return nil, withoutPlaces(err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -177,7 +177,7 @@ func (v *Vault) writable() (*seal.ClusterKey, error) {
 		}
 	}
 	if v.want != key.ID() {
-		return nil, v.fail("the key in "+seal.Path(v.dir)+" belongs to another cluster", nil)
+		return nil, withoutPlaces(v.fail("the key in "+seal.Path(v.dir)+" belongs to another cluster", nil))
 	}
 	return key, nil
 }
@@ -206,7 +206,16 @@ func (v *Vault) Seal(app, name string, wrapped, value []byte) ([]byte, error) {
 	}
 	data, err := key.Unwrap(app, wrapped)
 	if err != nil {
-		return nil, v.fail("the app's data key cannot be opened", err)
+		return nil, withoutPlaces(v.fail("the app's data key cannot be opened", err))
 	}
 	return data.Seal(name, value), nil
+}
+
+// withoutPlaces is the error for a developer of an app. Where the node keeps its key is
+// for its log and for picloud doctor.
+func withoutPlaces(err error) error {
+	return &picloud.Error{
+		Code: picloud.CodeOf(err), Op: "seal secret", Detail: "this node cannot use the cluster's key", Err: err,
+		Hint: "tell the owner of the node: `picloud doctor` on it says why and what to do", RetryAfter: time.Second,
+	}
 }

@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/problem"
 	"github.com/picloud/picloud/internal/seal"
 )
 
@@ -84,4 +87,39 @@ func TestNobodyWaitsForTheDatabase(t *testing.T) {
 	}}))
 	_, err := v.writable()
 	require.NoError(t, err)
+}
+
+// TestDevelopersSeeNoPlaces seals on nodes without a usable key: what a developer is told
+// has no path of the node's disk, the node's own log has.
+func TestDevelopersSeeNoPlaces(t *testing.T) {
+	for name, spoil := range map[string]func(dir string){
+		"no key": func(string) {},
+		"another cluster's": func(dir string) {
+			require.NoError(t, seal.Generate().Save(dir))
+		},
+		"readable by others": func(dir string) {
+			require.NoError(t, seal.Generate().Save(dir))
+			require.NoError(t, os.Chmod(seal.Path(dir), 0o644))
+		},
+		"no key at all": func(dir string) { require.NoError(t, os.WriteFile(seal.Path(dir), []byte("x"), 0o600)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			spoil(dir)
+			v := NewVault(dir, slog.New(slog.DiscardHandler))
+			v.Expect(seal.Generate().ID())
+			v.Look()
+			_, sealing := v.Seal("shop", "NAME", nil, []byte("value"))
+			_, making := v.FreshKey("shop")
+			for _, err := range []error{sealing, making} {
+				require.Equal(t, picloud.CodeSecrets, picloud.CodeOf(err))
+				shown, jsonErr := json.Marshal(problem.Of(err, "id"))
+				require.NoError(t, jsonErr)
+				require.NotContains(t, string(shown), dir)
+				require.Contains(t, string(shown), "picloud doctor")
+			}
+			_, trouble := v.State()
+			require.Contains(t, fmt.Sprintf("%+v", problem.Of(trouble, "")), dir, "the owner is told")
+		})
+	}
 }

@@ -45,10 +45,12 @@ var leaves = []place{
 	{"internal/hook", false},
 	{"internal/logbook", false},
 	{"internal/machine", false},
+	{"internal/origin", false},
 	{"internal/problem", false},
 	{"internal/redact", false},
 	{"internal/seal", false},
 	{"internal/service", false},
+	{"internal/strictjson", false},
 	{"internal/value", false},
 	{"internal/wiring", false},
 }

@@ -9,6 +9,17 @@ import (
 	"github.com/picloud/picloud"
 )
 
+// guard refuses what web pages send, to health, readiness and metrics too.
+func (s *server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.own.Check(r); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // authenticate lets only those with a token past, except to health and
 // readiness, and from loopback to the metrics. A path that does not exist is
 // 404 to those with a token only, so that strangers learn nothing from it.

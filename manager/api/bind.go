@@ -64,7 +64,7 @@ func paramsOf(t reflect.Type) (out []param) {
 
 // bind reads the parameters of a request into the struct that v is.
 func bind(r *http.Request, params []param, v reflect.Value) error {
-	query, _ := url.ParseQuery(r.URL.RawQuery) // what is malformed is absent
+	query := r.URL.Query() // route refuses what is malformed
 	for _, p := range params {
 		values, found := p.values(r, query)
 		switch {
@@ -102,8 +102,8 @@ func (p param) values(r *http.Request, query url.Values) (values []string, found
 }
 
 func (p param) malformed() error {
-	if p.name == "version" {
-		return &picloud.Error{Code: picloud.CodeNotFound, Detail: "versions are numbers from 1"}
+	if p.in == "path" { // versions and deployments
+		return &picloud.Error{Code: picloud.CodeNotFound, Detail: p.name + "s are numbers from 1"}
 	}
 	return invalid(p.name, "has the wrong type; see openapi.json")
 }

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/strictjson"
 )
 
 // maxFieldErrors bounds how many wrong fields one answer names.
@@ -27,6 +28,9 @@ func decode(body []byte, v any) error {
 	if err := json.Unmarshal(body, &raw); err != nil {
 		return notJSON(body, err)
 	}
+	if err := unambiguous(body); err != nil {
+		return err
+	}
 	if fields := (shape{}).check(reflect.TypeOf(v).Elem(), raw, ""); len(fields) > 0 {
 		return invalidFields(fields[:min(len(fields), maxFieldErrors)])
 	}
@@ -34,6 +38,16 @@ func decode(body []byte, v any) error {
 		return &picloud.Error{Code: picloud.CodeInvalid, Detail: "the body does not fit the contract", Err: err}
 	}
 	return nil
+}
+
+// unambiguous refuses a body in which a member is given twice, or a string holds half of
+// a surrogate pair.
+func unambiguous(body []byte) error {
+	var fault *strictjson.Error
+	if !errors.As(strictjson.Check(body), &fault) {
+		return nil
+	}
+	return invalid(orBody(strings.TrimPrefix(fault.Path, ".")), fault.Reason)
 }
 
 func notJSON(body []byte, err error) error {

@@ -28,10 +28,24 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	s.log.Log(r.Context(), level, "call failed", slog.Any("error", err), slog.String("code", string(code)),
 		slog.String("request_id", c.id), slog.String("method", r.Method), slog.String("path", c.path), slog.String("user", c.user.Name))
-	if !c.answered {
-		problem.Write(w, err, c.id)
+	if c.answered {
+		return
 	}
+	if r.ContentLength >= 0 && r.ContentLength <= smallBody || c.body == nil {
+		problem.Write(w, err, c.id)
+		return
+	}
+	// A caller that is still sending when the connection closes would not see the
+	// answer, so what it sends is read for a moment.
+	problem.Last(w)
+	problem.Write(w, err, c.id)
+	whole := *r
+	whole.Body = c.body
+	problem.Linger(w, &whole)
 }
+
+// smallBody is how much of a body net/http reads by itself after an answer, in bytes.
+const smallBody = 128 << 10
 
 // invalid returns the error of one bad field or parameter.
 func invalid(field, message string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -19,8 +20,9 @@ type call struct {
 	path     string // as the caller wrote it
 	token    string // only after authenticate
 	user     picloud.User
-	answered bool   // the status line is out
-	key      string // of a key-value store, when the path names one
+	body     io.ReadCloser // of the request, without a bound
+	answered bool          // the status line is out
+	key      string        // of a key-value store, when the path names one
 }
 
 type callKey struct{}
@@ -47,7 +49,7 @@ var requestID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // and turns a panic into a 500 with that id.
 func (s *server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{id: r.Header.Get("X-Request-Id"), remote: r.RemoteAddr, path: r.URL.Path}
+		c := &call{id: r.Header.Get("X-Request-Id"), remote: r.RemoteAddr, path: r.URL.Path, body: r.Body}
 		if !requestID.MatchString(c.id) {
 			c.id = rand.Text()
 		}

@@ -31,6 +31,9 @@ func encodeValue(kind media, body []byte) ([]byte, error) {
 		if err := json.Unmarshal(body, &raw); err != nil {
 			return nil, notJSON(body, err)
 		}
+		if err := unambiguous(body); err != nil {
+			return nil, err
+		}
 		decoded, err := decodeAny(raw)
 		if err != nil {
 			return nil, notJSON(body, err)

@@ -160,5 +160,8 @@ func TestLocationsLeadToWhatWasMade(t *testing.T) {
 	for _, id := range []string{"0", "-1", "99", "9223372036854775807"} {
 		require.Equal(t, 404, s.do("GET", fn+"/deployments/"+id, s.admin, "").status, id)
 	}
-	require.Equal(t, 400, s.do("GET", fn+"/deployments/one", s.admin, "").status)
+	for _, id := range []string{"one", "9223372036854775808", "1e3"} {
+		require.Equal(t, 404, s.do("GET", fn+"/deployments/"+id, s.admin, "").status, id)
+		require.Equal(t, 404, s.do("GET", fn+"/versions/"+id, s.admin, "").status, id)
+	}
 }

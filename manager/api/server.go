@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/picloud/picloud/internal/origin"
 	"github.com/picloud/picloud/internal/wiring"
 	"github.com/picloud/picloud/manager"
 )
@@ -41,6 +42,8 @@ type Options struct {
 
 	// metrics answers GET /metrics to loopback and to those with a token. Default: there is none.
 	Metrics http.Handler `default:"none"`
+	// Hosts are the names, besides those of the machine, under which the API is called.
+	Hosts []string `default:"none"`
 	// Heartbeat is how often a followed log sends a comment, and checks that its
 	// reader may still read. Default 15 s.
 	Heartbeat time.Duration
@@ -53,12 +56,13 @@ type server struct {
 	o   Options
 	log *slog.Logger
 	mux *http.ServeMux
+	own *origin.Guard
 }
 
 // New returns the control API: /api/v1, /healthz, /readyz and /metrics.
 //
-// A call passes, from outside in: identify (request id, panics), authenticate,
-// route (404, 405), the operation (parameters, names, size, time, body), the
+// A call passes, from outside in: identify (request id, panics), guard (names of the
+// node, pages of other origins), authenticate, route (404, 405), the operation (parameters, names, size, time, body), the
 // handler.
 func New(o Options) (http.Handler, error) {
 	if err := wiring.Check("new control API", o); err != nil {
@@ -68,9 +72,9 @@ func New(o Options) (http.Handler, error) {
 		return nil, errors.New("new control API: Options.Node is empty")
 	}
 	o.Heartbeat = cmp.Or(o.Heartbeat, DefaultHeartbeat)
-	s := &server{o: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), mux: http.NewServeMux()}
+	s := &server{o: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), mux: http.NewServeMux(), own: origin.NewGuard(o.Hosts...)}
 	s.handle(operations(o))
-	return s.identify(s.authenticate(http.HandlerFunc(s.route))), nil
+	return s.identify(s.guard(s.authenticate(http.HandlerFunc(s.route)))), nil
 }
 
 // operations lists the operations of openapi.yaml by area.

@@ -13,8 +13,11 @@ import (
 func AtKey(app, key string) RequestEditorFn {
 	return func(_ context.Context, r *http.Request) error {
 		if key == "." || key == ".." {
-			path := "/api/v1/apps/" + app + "/kv/"
-			r.URL.Path, r.URL.RawPath = path+key, path+strings.Repeat("%2E", len(key))
+			below := "/api/v1/apps/" + app + "/kv/"
+			base := func(path string) string { // of a server whose address has a path
+				return path[:max(strings.LastIndex(path, "/api/v1/apps/"), 0)]
+			}
+			r.URL.Path, r.URL.RawPath = base(r.URL.Path)+below+key, base(r.URL.EscapedPath())+below+strings.Repeat("%2E", len(key))
 		}
 		return nil
 	}

@@ -74,3 +74,20 @@ func TestRequests(t *testing.T) {
 		require.Equal(t, tt.contentLength, d.request.ContentLength)
 	}
 }
+
+// TestKeysThatLookLikeFolders goes to keys that URLs take for folders, on servers with
+// and without a path of their own.
+func TestKeysThatLookLikeFolders(t *testing.T) {
+	for server, base := range map[string]string{
+		"http://pi.local:8081": "", "http://pi.local:8081/": "", "http://pi.local/base": "/base", "http://pi.local/a%2Fb/api/v1/apps/": "/a%2Fb/api/v1/apps",
+	} {
+		d := &doer{}
+		c, err := New(server, "secret", WithHTTPClient(d))
+		require.NoError(t, err)
+		for key, escaped := range map[string]string{".": "%2E", "..": "%2E%2E", "a/b": "a%2Fb"} {
+			_, err = c.GetKV(t.Context(), "shop", key, AtKey("shop", key))
+			require.NoError(t, err)
+			require.Equal(t, base+"/api/v1/apps/shop/kv/"+escaped, d.request.URL.EscapedPath(), server)
+		}
+	}
+}
