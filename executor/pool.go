@@ -171,13 +171,13 @@ func (p *pool) slotOf(f *Function) (uint32, bool) {
 
 // choose returns the worker for the next call: the oldest that is not busy, so
 // that frames share writes and spare workers become idle; else the one with the
-// fewest calls. Nil: there is none. A worker with a stuck call is the last choice, and is
-// replaced. A worker with an
+// fewest calls. Nil: there is none. A worker with an abandoned call is the last choice; with a
+// stuck one it is replaced. A worker with an
 // overdue call may be killed soon, and gets no other calls until that is known; it is
 // returned as overdue, for the case that there is no other worker.
 func (p *pool) choose(now int64) (best, overdue *worker) {
 	fewest := int32(0)
-	var stuck *worker // with the fewest calls
+	var stuck *worker // with an abandoned call; of these the one with the fewest calls
 	live := p.live()
 	for _, w := range live {
 		if !w.open.Load() {
@@ -187,7 +187,7 @@ func (p *pool) choose(now int64) (best, overdue *worker) {
 			overdue = w
 			continue
 		}
-		if w.stuck.Load() > 0 {
+		if w.abandoned.Load() > 0 { // stuck, or soon so if it does not heed its cancel
 			if stuck == nil || w.busy.Load() < stuck.busy.Load() {
 				stuck = w
 			}
@@ -205,7 +205,9 @@ func (p *pool) choose(now int64) (best, overdue *worker) {
 		}
 	}
 	if best == nil && stuck != nil {
-		p.replace(now)
+		if stuck.stuck.Load() > 0 {
+			p.replace(now)
+		}
 		return stuck, nil
 	}
 	if best != nil && len(live) < p.exec.opts.MaxWorkers && p.crowded.CompareAndSwap(0, now) {
