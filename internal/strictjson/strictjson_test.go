@@ -16,14 +16,14 @@ func TestCheck(t *testing.T) {
 		require.NoError(t, Check([]byte(text)), text)
 	}
 	for text, want := range map[string]string{
-		`{"a":1,"a":2}`:                    "a is given twice",
-		`{"a":1,"\u0061":2}`:               "a is given twice",
+		`{"a":1,"a":2}`:                     "a is given twice",
+		`{"a":1,"\u0061":2}`:                "a is given twice",
 		`{"a":[{"b":1},{"b":1 , "b" : 2}]}`: "a[1].b is given twice",
-		`"\ud800"`:                         `has half of a surrogate pair, \ud800`,
-		`{"a":"x\udc00"}`:                  `a has half of a surrogate pair, \udc00`,
-		`["\ud800\u0041"]`:                 `[0] has half of a surrogate pair, \ud800`,
-		`"\ud800\ud800"`:                   `has half of a surrogate pair`,
-		`{"\ud800":1}`:                     `has half of a surrogate pair`,
+		`"\ud800"`:                          `has half of a surrogate pair, \ud800`,
+		`{"a":"x\udc00"}`:                   `a has half of a surrogate pair, \udc00`,
+		`["\ud800\u0041"]`:                  `[0] has half of a surrogate pair, \ud800`,
+		`"\ud800\ud800"`:                    `has half of a surrogate pair`,
+		`{"\ud800":1}`:                      `has half of a surrogate pair`,
 		`{"a":{"` + strings.Repeat("x", 500) + `":{"b":1,"b":2}}}`: "x.b is given twice",
 	} {
 		require.True(t, json.Valid([]byte(text)), text)
