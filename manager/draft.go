@@ -86,5 +86,5 @@ func (m *Manager) liveSource(ctx context.Context, op string, actor picloud.Actor
 // run, from one that kept it from running.
 func failedInCall(ctx context.Context, err error) bool {
 	return ctx.Err() == nil &&
-		(errors.Is(err, picloud.ErrFunction) || errors.Is(err, picloud.ErrTimeout) || errors.Is(err, picloud.ErrTooLarge))
+		(picloud.CodeOf(err) == picloud.CodeFunctionRequest || errors.Is(err, picloud.ErrFunction) || errors.Is(err, picloud.ErrTimeout) || errors.Is(err, picloud.ErrTooLarge))
 }
