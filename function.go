@@ -42,6 +42,9 @@ type Settings struct {
 // Methods that a function can be limited to, and that CORS can allow.
 var httpMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
+// Methods lists the HTTP methods that settings can name, in their usual order.
+func Methods() []string { return slices.Clone(httpMethods) }
+
 // Check returns an ErrInvalid error that lists every invalid field.
 func (s Settings) Check() error {
 	fields := s.Limits.fields()
