@@ -34,13 +34,14 @@ func Check(escaped string) error {
 	decoded, err := url.PathUnescape(escaped)
 	switch {
 	case err != nil:
-		return refuse(escaped, "it has a percent sign that no two hexadecimal digits follow")
+		return refuse(escaped, "it has a percent sign that no two hexadecimal digits follow", utf8Hint)
 	case dots(decoded):
-		return refuse(escaped, "it has a dot segment, plain or encoded")
+		return refuse(escaped, "it has a dot segment, plain or encoded",
+			`leave out "." and ".."; clients do so unless they are told not to (curl --path-as-is)`)
 	case strings.ContainsFunc(decoded, control):
-		return refuse(escaped, "it has an encoded control character")
+		return refuse(escaped, "it has an encoded control character", utf8Hint)
 	case !utf8.ValidString(decoded):
-		return refuse(escaped, "it is not UTF-8 when it is decoded")
+		return refuse(escaped, "it is not UTF-8 when it is decoded", utf8Hint)
 	}
 	return nil
 }
@@ -67,9 +68,8 @@ func dots(decoded string) bool {
 
 func control(c rune) bool { return c < ' ' || c == 0x7f }
 
-func refuse(escaped, why string) error {
-	return &picloud.Error{
-		Code: picloud.CodePath, Op: "read path", Resource: picloud.Shorten(escaped, 200), Detail: why,
-		Hint: "send a path without \".\" and \"..\", in UTF-8; curl does so unless --path-as-is is given",
-	}
+const utf8Hint = "write names in UTF-8 and percent-encode them once; control characters belong into the query or the body"
+
+func refuse(escaped, why, hint string) error {
+	return &picloud.Error{Code: picloud.CodePath, Op: "read path", Resource: picloud.Shorten(escaped, 200), Detail: why, Hint: hint}
 }
