@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/gateway"
 	"github.com/picloud/picloud/executor/trigger"
 	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/internal/testdb"
@@ -48,7 +49,7 @@ func startAgent(t *testing.T, dataDir, dsn string, change ...func(*Options)) *te
 	require.NoError(t, err)
 	ta := &testAgent{Agent: a, t: t}
 	ta.functions = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !a.ServeFunction(w, r, "192.0.2.7") {
+		if !a.ServeFunction(w, r, &gateway.Caller{IP: "192.0.2.7"}) {
 			http.NotFound(w, r)
 		}
 	}))
@@ -174,7 +175,7 @@ func TestSettingsAreAnsweredBeforeCodeRuns(t *testing.T) {
 
 	resp, body := a.do(http.MethodDelete, a.functions.URL+"/fn/default/f", "")
 	require.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode)
-	require.Equal(t, "GET, POST", resp.Header.Get("Allow"))
+	require.Equal(t, "GET, HEAD, POST, OPTIONS", resp.Header.Get("Allow"))
 	require.Contains(t, body, "PC1202")
 
 	resp, body = a.do(http.MethodPost, a.functions.URL+"/fn/default/f", strings.Repeat("x", 1025))

@@ -106,6 +106,9 @@ func FuzzForm(f *testing.F) {
 			total += len(s)
 		}
 		require.LessOrEqual(t, total, 64+4*len(body))
+		if bytes.Count(body, []byte("\n")) != bytes.Count(body, []byte("\r\n")) {
+			return // mime/multipart takes the first end of a line for all; we take each as it is
+		}
 		reader := multipart.NewReader(bytes.NewReader(body), "XX")
 		var want []string
 		for {
