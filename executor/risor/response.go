@@ -77,7 +77,7 @@ func (r *Response) envelope(m *object.Map, head bool, limit int) *Error {
 	if status, ok := items["status"]; ok {
 		n, isInt := status.(*object.Int)
 		if !isInt || n.Value() < 200 || n.Value() > 599 {
-			return unusable("status is a number from 200 to 599, not " + data.Show(status))
+			return unusable("status must be a number from 200 to 599, not " + data.Show(status))
 		}
 		r.Status = int(n.Value())
 	}
