@@ -155,9 +155,9 @@ func (r *Response) writeJSON(v object.Object, limit int, what string) *Error {
 	var e *data.JSONError
 	switch {
 	case errors.As(err, &e) && e.Path == "":
-		return unusable(what + " no data: " + e.Reason)
+		return unusable(what + " something that is not data: " + e.Reason)
 	case errors.As(err, &e):
-		return unusable(what + " no data, at " + strings.TrimPrefix(e.Path, ".") + ": " + e.Reason)
+		return unusable(what + " something that is not data, at " + strings.TrimPrefix(e.Path, ".") + ": " + e.Reason)
 	case err != nil || len(w.Buf) > limit:
 		return tooLarge(limit)
 	}

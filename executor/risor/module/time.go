@@ -174,7 +174,7 @@ func dateTime(a *arguments) (object.Object, error) {
 	case a.fault != nil:
 		return nil, a.fault
 	case year < 1 || year > 9999 || month < 1 || month > 12 || day < 1 || day > 31:
-		return nil, hostcall.Errorf("time_invalid", "there is no such date")
+		return nil, hostcall.Errorf("time_invalid", "the date does not exist")
 	}
 	t := time.Date(int(year), time.Month(month), int(day), int(hour), int(minute), int(second), 0, place)
 	if t.Day() != int(day) {
