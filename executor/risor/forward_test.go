@@ -123,21 +123,27 @@ func TestCharset(t *testing.T) {
 
 // What a request brought can be passed on too, but for what belongs to its connection.
 func TestRequestsArePassedOn(t *testing.T) {
-	call, err := invoke(t, `return http.fetch("https://api.example.org/echo", {headers: req.headers, body: req.body}).json().headers`, func(c *Call) {
+	with := func(c *Call) {
 		for _, line := range append(framed, "Host: here", "Accept-Encoding: br", "Authorization: Bearer x", "X-Two: 1", "X-Two: 2") {
 			name, value, _ := strings.Cut(line, ": ")
 			c.Request.Header = c.Request.Header.AppendPair(name, value)
 		}
 		c.Host = newNode()
-	})
-	require.NoError(t, err)
-	body := string(call.Response.Body)
-	for _, name := range []string{"host", "connection", "content-length", "x-hop", "te", "accept-encoding", "proxy-authenticate"} {
-		require.NotContains(t, body, `"`+name+`"`)
 	}
-	require.Contains(t, body, `["authorization","Bearer x"]`)
-	require.Contains(t, body, `["x-two","1"],["x-two","2"]`)
-	require.Equal(t, 1, strings.Count(body, "content-type"))
+	for headers, two := range map[string]string{`req.headers`: `["x-two","1"],["x-two","2"]`, `req.headers.copy()`: `["x-two","1, 2"]`, `{...req.headers, "x-new": "1"}`: `["x-two","1, 2"]`} {
+		call, err := invoke(t, `return http.fetch("https://api.example.org/echo", {headers: `+headers+`, body: req.body}).json().headers`, with)
+		require.NoError(t, err)
+		body := string(call.Response.Body)
+		for _, name := range []string{"host", "connection", "content-length", "x-hop", "te", "accept-encoding", "proxy-authenticate"} {
+			require.NotContains(t, body, `"`+name+`"`, headers)
+		}
+		require.Contains(t, body, `["authorization","Bearer x"]`)
+		require.Contains(t, body, two, headers)
+		require.Equal(t, 1, strings.Count(body, "content-type"))
+	}
+	call, err := invoke(t, `return ["host" in req.headers, "host" in req.headers.keys(), json.parse(json.stringify(req.headers)).host, req.headers.connection]`, with)
+	require.NoError(t, err)
+	require.JSONEq(t, `[true,true,"here","keep-alive, X-Hop"]`, string(call.Response.Body), "they can still be read")
 }
 
 func TestCookies(t *testing.T) {

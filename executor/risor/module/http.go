@@ -167,14 +167,9 @@ func (o options) headers() (header []hostcall.Field, typed bool) {
 }
 
 // forwarded are the headers of another message, such as req.headers, as a request
-// passes them on. The host is the other server's, and the node asks for an encoding
-// that it decodes itself.
+// passes them on.
 func forwarded(f *data.Fields) (header []hostcall.Field, typed bool) {
 	for name, value := range f.Forward() {
-		switch {
-		case name == "host", name == "accept-encoding", name == "expect", name == "http2-settings", strings.HasPrefix(name, "proxy-"):
-			continue
-		}
 		header = append(header, hostcall.Field{Name: name, Value: strings.ToValidUTF8(value, "�")})
 		typed = typed || name == "content-type"
 	}
