@@ -40,6 +40,7 @@ func TestAnswersArePassedOn(t *testing.T) {
 		script string
 		want   []string
 	}{
+		"itself":     {`return r`, apart},
 		"as it is":   {`return {status: r.status, headers: r.headers, body: r.body}`, apart},
 		"a copy":     {`return {status: r.status, headers: r.headers.copy(), body: r.body}`, joined},
 		"spread":     {`return {status: r.status, headers: {...r.headers}, body: r.body}`, joined},

@@ -33,7 +33,9 @@ func hopsOf(block wire.Pairs) (h hops) {
 	return h
 }
 
-func (h hops) have(name string) bool { return slices.Contains(perConnection, name) || slices.Contains(h.named, name) }
+func (h hops) have(name string) bool {
+	return slices.Contains(perConnection, name) || slices.Contains(h.named, name)
+}
 
 // notForwarded are the headers of a request, besides those of its connection, that
 // its receiver does not pass on, in lower case: they speak to this server. The node
