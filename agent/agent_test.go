@@ -216,9 +216,9 @@ func TestFailuresAreTypedAndLogged(t *testing.T) {
 		code   string
 		logged string
 	}{
-		"throws":    {`function handle(req) { throw "the secret cause" }`, 500, "PC1203", `"line":1`},
+		"throws":    {`function handle(req) { throw "the secret cause" }`, 500, "PC1203", `"at":"throws.risor:1:30"`},
 		"recursion": {"function f(n) { return f(n + 1) }\nfunction handle(req) { return f(0) }", 500, "PC1203", "trace"},
-		"function":  {`function handle(req) { return handle }`, 500, "PC1207", "function"},
+		"function":  {`function handle(req) { return handle }`, 500, "PC1207", `"at":"function.risor:1:`},
 		"spin":      {"function handle(req) { range(1000000000).each(x => x)\n return 1 }", 504, "PC1204", "PC1204"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -70,5 +70,9 @@ func (d drafter) Draft(ctx context.Context, f picloud.Function, source []byte, m
 	if s != nil {
 		limits = s.Limits
 	}
-	return d.a.invoker.Draft(ctx, f, source, s.App(f.App), limits, most, req)
+	fit, err := gateway.FitOf(&f, req)
+	if err != nil {
+		return picloud.Response{}, nil, err
+	}
+	return d.a.invoker.Draft(ctx, f, source, s.App(f.App), limits, most, req, fit)
 }

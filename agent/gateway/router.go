@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/invoke"
 	"github.com/picloud/picloud/executor"
 )
 
@@ -189,6 +190,27 @@ func (t *router) route(method, path string) (pattern string, params executor.Pai
 		return "", nil, false
 	}
 	return f.end.pattern.Text, f.params(), true
+}
+
+// FitOf finds the route of the function that a draft's request fits. The error is that
+// of a request that fits none.
+func FitOf(f *picloud.Function, req picloud.Request) (invoke.Fit, error) {
+	t := newRouter(f.Settings.Routes)
+	if t == nil {
+		return invoke.Fit{}, nil
+	}
+	path := req.RawPath
+	if path == "" {
+		path = req.Path
+	}
+	route, params, fits := t.route(req.Method, path)
+	if !fits {
+		return invoke.Fit{}, &picloud.Error{
+			Code: picloud.CodeNoRoute, Op: "call function", Resource: f.App + "/" + f.Name,
+			Detail: "its routes do not have " + picloud.Shorten(req.Method+" "+path, 200), Hint: "`picloud function show` prints the routes",
+		}
+	}
+	return invoke.Fit{Route: route, Params: params}, nil
 }
 
 // params are the named parts of the path, decoded.

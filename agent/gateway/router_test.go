@@ -169,3 +169,17 @@ func countPairs(p executor.Pairs) (n int) {
 	}
 	return n
 }
+
+// A draft is told of the route that its request fits, as a call is.
+func TestDraftsHaveRoutes(t *testing.T) {
+	f := &picloud.Function{App: "shop", Name: "orders", Settings: picloud.Settings{Routes: []string{"GET /items/{id}"}}}
+	fit, err := FitOf(f, picloud.Request{Method: "GET", Path: "/items/a/b", RawPath: "/items/a%2Fb"})
+	require.NoError(t, err)
+	require.Equal(t, "GET /items/{id}", fit.Route)
+	require.Equal(t, executor.Pairs{}.AppendPair("id", "a/b"), fit.Params)
+	_, err = FitOf(f, picloud.Request{Method: "POST", Path: "/items/1"})
+	require.Equal(t, picloud.CodeNoRoute, picloud.CodeOf(err))
+	fit, err = FitOf(&picloud.Function{}, picloud.Request{Method: "GET", Path: "/x"})
+	require.NoError(t, err)
+	require.Zero(t, fit)
+}

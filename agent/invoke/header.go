@@ -21,7 +21,7 @@ func CopyHeader(h http.Header, pairs []executor.HeaderField, corsDecides bool) (
 		name := http.CanonicalHeaderKey(p.Name)
 		switch name {
 		case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer",
-			"Transfer-Encoding", "Upgrade", "Date", "X-Call-Id", "X-Picloud-Version",
+			"Transfer-Encoding", "Upgrade", "X-Call-Id", "X-Picloud-Version",
 			"X-Picloud-Node", "X-Picloud-Error", "X-Picloud-Leader":
 			continue
 		case "Content-Length":
@@ -35,6 +35,10 @@ func CopyHeader(h http.Header, pairs []executor.HeaderField, corsDecides bool) (
 			h[name] = append(h[name], p.Value)
 		case "Server":
 			h[name] = []string{p.Value}
+		case "Date": // of an answer that the function passes on; without it the server says the time
+			if _, err := http.ParseTime(p.Value); err == nil {
+				h[name] = []string{p.Value}
+			}
 		default:
 			if corsDecides && strings.HasPrefix(name, "Access-Control-") {
 				continue

@@ -45,7 +45,7 @@ func TestResponses(t *testing.T) {
 		"envelope of bytes":       {`return {status: 200, body: bytes("x")}`, 200, []string{octets}, "x"},
 		"envelope without a body": {`return {status: 404}`, 404, nil, ""},
 		"envelope, null body":     {`return {status: 304, body: null, headers: null}`, 304, nil, ""},
-		"envelope, typed":         {`return {headers: {"Content-Type": "text/html"}, body: "<b>"}`, 200, []string{"content-type: text/html"}, "<b>"},
+		"envelope, typed":         {`return {headers: {"Content-Type": "text/html"}, body: "<b>"}`, 200, []string{"content-type: text/html; charset=utf-8"}, "<b>"},
 		"data with a status":      {`return {status: "ok"}`, 200, []string{data}, `{"status":"ok"}`},
 		"data with more":          {`return {status: 404, message: "no"}`, 200, []string{data}, `{"message":"no","status":404}`},
 		"data, headers only":      {`return {headers: {}}`, 200, []string{data}, `{"headers":{}}`},
@@ -167,7 +167,7 @@ func FuzzResponse(f *testing.F) {
 		}
 		limit = min(max(limit, 1), 10_000)
 		var r Response
-		fault := r.fill(harden(v), limit)
+		fault := r.fill(harden(v), false, limit)
 		if fault != nil {
 			require.Contains(t, []wire.Reason{wire.ReasonResponse, wire.ReasonResponseTooLarge}, fault.Reason)
 			require.NotEmpty(t, fault.Message)

@@ -28,7 +28,7 @@ var fetchFaults = []Fault{
 // typeJSON is the content type of a body that the option json gives.
 const typeJSON = "application/json"
 
-const fetchOptions = " Options: `method`, `headers` (a map; a list as value repeats a header), `body` (string or bytes) or `json` (any data), `timeout` (a duration, default 10 s and at most what is left of the call), " +
+const fetchOptions = " Options: `method`, `headers` (a map; a list as value repeats a header; `req.headers` itself passes on what the request brought, without what belongs to its connection), `body` (string or bytes) or `json` (any data), `timeout` (a duration, default 10 s and at most what is left of the call), " +
 	"`redirects` (how many to follow, at most 20, default 5; 0: the redirect itself is the answer), `max_body` (bytes of the answer, default 8 MiB, at most 12 MiB)."
 
 func httpModule() Module {
@@ -36,7 +36,7 @@ func httpModule() Module {
 	options := Arg{Name: "options", Type: "map", Optional: true}
 	return Module{
 		Name: "http",
-		Doc: "Requests to other servers. A function may call only what its `egress` rules name; there are none at first: `picloud egress allow NAME api.example.org`. " +
+		Doc: "Requests to other servers, and cookies. A function may call only what its `egress` rules name; there are none at first: `picloud egress allow NAME api.example.org`. " +
 			"Addresses of the node and of private networks need a rule for the address range.",
 		Functions: []Function{
 			{
@@ -61,8 +61,9 @@ func httpModule() Module {
 				Example: `http.post("https://api.example.org/items", {name: "tea"}).status   // → 201`,
 				call:    func(a *arguments) (object.Object, error) { return fetch(a, "POST", a.values[1], 2) },
 			},
+			cookieFunction(),
 		},
-		Types: []*Type{responseType()},
+		Types: []*Type{responseType(), fileType()},
 	}
 }
 
@@ -140,6 +141,9 @@ func (o options) headers() (header []hostcall.Field, typed bool) {
 	if !ok {
 		return nil, false
 	}
+	if f, ok := v.(*data.Fields); ok {
+		return forwarded(f)
+	}
 	m, ok := asMap(v)
 	if !ok {
 		o.wrong("headers", "a map")
@@ -158,6 +162,21 @@ func (o options) headers() (header []hostcall.Field, typed bool) {
 			header = append(header, hostcall.Field{Name: name, Value: text})
 		}
 		typed = typed || strings.EqualFold(name, "content-type")
+	}
+	return header, typed
+}
+
+// forwarded are the headers of another message, such as req.headers, as a request
+// passes them on. The host is the other server's, and the node asks for an encoding
+// that it decodes itself.
+func forwarded(f *data.Fields) (header []hostcall.Field, typed bool) {
+	for name, value := range f.Forward() {
+		switch {
+		case name == "host", name == "accept-encoding", name == "expect", name == "http2-settings", strings.HasPrefix(name, "proxy-"):
+			continue
+		}
+		header = append(header, hostcall.Field{Name: name, Value: strings.ToValidUTF8(value, "�")})
+		typed = typed || name == "content-type"
 	}
 	return header, typed
 }

@@ -50,12 +50,17 @@ func (r *response) header() *data.Fields {
 			continue
 		}
 		name, _ := pair.Value()[0].(*object.String)
-		value, _ := pair.Value()[1].(*object.String)
-		if name != nil && value != nil {
+		if name == nil {
+			continue
+		}
+		switch value := pair.Value()[1].(type) {
+		case *object.String:
 			block = block.AppendPair(name.Value(), value.Value())
+		case *object.Bytes: // it is not UTF-8
+			block = block.AppendPair(name.Value(), string(value.Value()))
 		}
 	}
-	r.headers = data.NewHeaders(block)
+	r.headers = data.NewAnswerHeaders(block)
 	return r.headers
 }
 
