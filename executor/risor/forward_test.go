@@ -94,8 +94,8 @@ func TestHeadStatesALength(t *testing.T) {
 		require.ElementsMatch(t, want, headersOf(&call.Response), script)
 	}
 	for script, want := range map[string]string{
-		`return {status: 200, headers: {"content-length": "5, 5"}}`:       "is a number of bytes",
-		`return {status: 200, headers: {"content-length": -1}}`:           "is a number of bytes",
+		`return {status: 200, headers: {"content-length": "5, 5"}}`:       "must be a number of bytes",
+		`return {status: 200, headers: {"content-length": -1}}`:           "must be a number of bytes",
 		`return {status: 200, headers: {"content-length": 5}, body: "x"}`: "only an answer to HEAD without a body may state it",
 	} {
 		_, err := invoke(t, script, method("HEAD"))

@@ -32,7 +32,7 @@ func (w *headerWriter) write(v object.Object) *Error {
 	}
 	m, ok := v.(*object.Map)
 	if !ok {
-		return unusable("headers is a map, not " + data.Show(v))
+		return unusable("headers must be a map, not " + data.Show(v))
 	}
 	for _, name := range m.SortedKeys() {
 		if fault := w.named(name, m.Get(name)); fault != nil {
@@ -76,11 +76,11 @@ func (w *headerWriter) named(name string, v object.Object) *Error {
 	for _, value := range values {
 		text, ok := module.HeaderValue(value)
 		if !ok {
-			return unusable(fmt.Sprintf("header %q is a string without line breaks, a number, or a list of them, not %s", lower, data.Show(value)))
+			return unusable(fmt.Sprintf("header %q must be a string without line breaks, a number, or a list of them, not %s", lower, data.Show(value)))
 		}
 		switch {
 		case lower == "content-length" && !isLength(text):
-			return unusable(fmt.Sprintf("header \"content-length\" is a number of bytes, not %s", data.Show(value)))
+			return unusable(fmt.Sprintf("header \"content-length\" must be a number of bytes, not %s", data.Show(value)))
 		case lower == "content-type" && w.typed:
 			return unusable(`header "content-type" has one value, and the answer gives more`)
 		}

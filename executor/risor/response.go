@@ -77,7 +77,7 @@ func (r *Response) envelope(m *object.Map, head bool, limit int) *Error {
 	if status, ok := items["status"]; ok {
 		n, isInt := status.(*object.Int)
 		if !isInt || n.Value() < 200 || n.Value() > 599 {
-			return unusable("status is a number from 200 to 599, not " + data.Show(status))
+			return unusable("status must be a number from 200 to 599, not " + data.Show(status))
 		}
 		r.Status = int(n.Value())
 	}
@@ -155,9 +155,9 @@ func (r *Response) writeJSON(v object.Object, limit int, what string) *Error {
 	var e *data.JSONError
 	switch {
 	case errors.As(err, &e) && e.Path == "":
-		return unusable(what + " no data: " + e.Reason)
+		return unusable(what + " something that is not data: " + e.Reason)
 	case errors.As(err, &e):
-		return unusable(what + " no data, at " + strings.TrimPrefix(e.Path, ".") + ": " + e.Reason)
+		return unusable(what + " something that is not data, at " + strings.TrimPrefix(e.Path, ".") + ": " + e.Reason)
 	case err != nil || len(w.Buf) > limit:
 		return tooLarge(limit)
 	}

@@ -25,11 +25,11 @@ func TestFailures(t *testing.T) {
 	}{
 		"error":          {"\nthrow \"boom\"", wire.ReasonError, "boom", 2, `error boom {"at":"f.risor:2:7"}`},
 		"in a helper":    {"function g() { throw \"boom\" }\ng()", wire.ReasonError, "boom", 1, `error boom {"at":"f.risor:1:44","trace":["g (1:44)","handle (2:1)"]}`},
-		"status":         {"let x = 1\nreturn {status: 199}", wire.ReasonResponse, "status is a number", 2, `"at":"f.risor:2:17"`},
+		"status":         {"let x = 1\nreturn {status: 199}", wire.ReasonResponse, "status must be a number", 2, `"at":"f.risor:2:17"`},
 		"bad request":    {"return req.json()", wire.ReasonRequest, "request body: invalid JSON at line 1, column 1", 1, "none"},
 		"recursion":      {"return handle(req)", wire.ReasonError, "stack overflow", 1, "error runtime error: stack overflow"},
 		"panic":          {`return "ab".repeat(9000000000000000000)`, wire.ReasonError, "internal error: strings: Repeat", 1, "error internal error"},
-		"function":       {"return handle", wire.ReasonResponse, "a function has no form in JSON", 1, "error handle returned no data: a function has no form in JSON"},
+		"function":       {"return handle", wire.ReasonResponse, "a function cannot be written as JSON", 1, "error handle returned something that is not data: a function cannot be written as JSON"},
 		"too large":      {`return "x".repeat(2000000)`, wire.ReasonResponseTooLarge, "more than 1048576 bytes", 1, "error the response body has more than 1048576 bytes"},
 		"not UTF-8":      {`return string(bytes([255]))`, wire.ReasonResponse, "not UTF-8", 1, "error handle returned a string that is not UTF-8"},
 		"100 MB string":  {`return "x".repeat(100000000)`, wire.ReasonResponseTooLarge, "more than 1048576 bytes", 1, "error the response body has more"},

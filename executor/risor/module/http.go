@@ -12,17 +12,17 @@ import (
 )
 
 var fetchFaults = []Fault{
-	{"http_invalid_request", "the URL, the method or a header cannot be"},
+	{"http_invalid_request", "the URL, the method or a header is not valid; the message says which"},
 	{"egress_denied", "the function may not call that host or address, see `picloud egress allow`"},
 	{"http_dns", "the host's name was not found"},
-	{"http_connect", "nobody answers there"},
-	{"http_tls", "the certificate is not good for the host"},
-	{"http_timeout", "no whole answer within the timeout"},
-	{"http_too_large", "the body has more than `max_body`, or the headers too much"},
-	{"http_redirects", "more redirects than allowed"},
+	{"http_connect", "no connection to the host: it is down, or nothing listens on the port"},
+	{"http_tls", "the host has no certificate that the node trusts"},
+	{"http_timeout", "the answer was not complete within the timeout"},
+	{"http_too_large", "the body is over `max_body`, or the headers are over their limit"},
+	{"http_redirects", "the answer redirects more often than `redirects` allows"},
 	{"http_busy", "the app has too many requests under way"},
-	{"http_failed", "the exchange broke in another way"},
-	{hostcall.CodeOutboundLimit, "the call made its `outbound_calls`"},
+	{"http_failed", "the exchange failed in another way; the message says how"},
+	{hostcall.CodeOutboundLimit, "the call has made as many requests as the limit `outbound_calls` allows"},
 }
 
 // typeJSON is the content type of a body that the option json gives.
@@ -112,7 +112,7 @@ func (o options) body(body object.Object) (content []byte, contentType string) {
 		body = asJSON
 	}
 	if given > 1 {
-		_ = o.invalid("more than one body")
+		_ = o.invalid("give the body once: as an argument, as body or as json")
 		return nil, ""
 	}
 	switch b := body.(type) {
@@ -129,7 +129,7 @@ func (o options) body(body object.Object) (content []byte, contentType string) {
 	}
 	w := data.JSONWriter{Limit: maxJSONText}
 	if err := w.Write(body); err != nil {
-		_ = o.invalid("the body has no form in JSON: " + err.Error())
+		_ = o.invalid("the body cannot be written as JSON: " + err.Error())
 		return nil, ""
 	}
 	return w.Buf, typeJSON
@@ -157,7 +157,7 @@ func (o options) headers() (header []hostcall.Field, typed bool) {
 		for _, value := range values {
 			text, ok := HeaderValue(value)
 			if !ok {
-				_ = o.invalid(fmt.Sprintf("header %q is a string without line breaks, a number or a list of them, not %s", data.Shorten(name, 80), data.Show(value)))
+				_ = o.invalid(fmt.Sprintf("header %q must be a string without line breaks, a number or a list of them, not %s", data.Shorten(name, 80), data.Show(value)))
 			}
 			header = append(header, hostcall.Field{Name: name, Value: text})
 		}

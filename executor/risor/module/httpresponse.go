@@ -117,7 +117,7 @@ func makeResponseType() *Type {
 	return &Type{
 		Name: "response",
 		Self: "r",
-		Doc:  "An answer from another server. Nothing of it is decoded before it is read; as data (JSON, logs) it is its status, URL and headers.",
+		Doc:  "An answer from another server. As data (JSON, logs) it is its status, URL and headers.",
 		Members: []Function{
 			value("status", "int", "the status, such as 200", func(r *response) object.Object { return object.NewInt(r.status) }),
 			value("ok", "bool", "whether the status is 200 to 299", func(r *response) object.Object { return object.NewBool(r.ok()) }),
