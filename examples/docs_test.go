@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/invoke"
 	"github.com/picloud/picloud/executor/risor"
 	"github.com/picloud/picloud/executor/risor/module"
 )
@@ -24,7 +25,7 @@ func TestScriptsInTheDocuments(t *testing.T) {
 			source, _, _ := strings.Cut(block, "```")
 			program, err := risor.Compile([]byte(source))
 			require.NoError(t, err, source)
-			call := newCall(request{}, &host{})
+			call := newCall(request{}, &host{}, invoke.Fit{})
 			require.NoError(t, program.Load(call), source)
 			require.NoError(t, program.Invoke(call), source)
 			for part, want := range shown {
@@ -32,7 +33,7 @@ func TestScriptsInTheDocuments(t *testing.T) {
 					continue
 				}
 				delete(shown, part)
-				call := newCall(want.request, &host{pages: want.pages})
+				call := newCall(want.request, &host{pages: want.pages}, invoke.Fit{})
 				require.NoError(t, program.Invoke(call), source)
 				require.Equal(t, want.status, call.Response.Status)
 				require.Equal(t, want.body, string(call.Response.Body))

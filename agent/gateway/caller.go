@@ -87,8 +87,8 @@ func width(first byte) int {
 	return 1
 }
 
-// clean reports whether a path can stand at the beginning of a link: it leads to no
-// other host, as "//example.org" does, and means what it says.
+// clean reports whether a path can stand at the beginning of a link and in a cookie: it
+// leads to no other host, as "//example.org" does, and means what it says.
 func clean(base string) bool {
 	if base == "" {
 		return true
@@ -99,7 +99,7 @@ func clean(base string) bool {
 	for i := range len(base) {
 		c := base[i]
 		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-		if !alnum && !strings.ContainsRune("/-._~%!$&()*+,;=:@", rune(c)) {
+		if !alnum && !strings.ContainsRune("/-._~%!$&()*+=:@", rune(c)) {
 			return false
 		}
 	}
