@@ -68,6 +68,7 @@ const (
 	loadTimeout  = 2 * time.Second  // a worker loads a program
 	drainTimeout = 10 * time.Second // Stop waits for calls under way
 	compileWait  = 5 * time.Second  // Compile and Draft wait for a place
+	overrunGrace = 10 * time.Second // a worker with a call that does not end still serves its other calls
 )
 
 // withDefaults completes the timeouts.
@@ -76,6 +77,7 @@ func withDefaults(h hook.Executor) hook.Executor {
 	h.LoadTimeout = cmp.Or(h.LoadTimeout, loadTimeout)
 	h.DrainTimeout = cmp.Or(h.DrainTimeout, drainTimeout)
 	h.CompileWait = cmp.Or(h.CompileWait, compileWait)
+	h.OverrunGrace = cmp.Or(h.OverrunGrace, overrunGrace)
 	return h
 }
 
