@@ -181,11 +181,11 @@ func TestCookieHelper(t *testing.T) {
 	} {
 		call, err := invoke(t, "return try { http.cookie("+bad+") } catch (e) { {code: e.code} }", base)
 		require.NoError(t, err, bad)
-		require.Equal(t, `{"code":"cookie_invalid"}`, string(call.Response.Body), bad)
+		require.JSONEq(t, `{"code":"cookie_invalid"}`, string(call.Response.Body), bad)
 	}
 	for _, bad := range []string{`"a"`, `"a", 1`, `"a", "1", {max_age: -1}`, `"a", "1", {expires: "tomorrow"}`, `"a", "1", {http_only: 1}`, `"a", "1", {maxage: 1}`} {
 		call, err := invoke(t, "return try { http.cookie("+bad+") } catch (e) { {code: e.code} }", base)
 		require.NoError(t, err, bad)
-		require.Equal(t, `{"code":"invalid_arguments"}`, string(call.Response.Body), bad)
+		require.JSONEq(t, `{"code":"invalid_arguments"}`, string(call.Response.Body), bad)
 	}
 }
