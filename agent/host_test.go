@@ -295,7 +295,7 @@ func TestCountersLoseNothing(t *testing.T) {
 		t.Fatal(failure)
 	default:
 	}
-	entry, found, err := a.database.KV().Of("default", picloud.KVQuota{}).Get(t.Context(), "counter")
+	entry, found, err := a.database.KV().Of("default", picloud.KVQuota{}).Get(t.Context(), "counter", nil)
 	require.NoError(t, err)
 	require.True(t, found)
 	value, err := wire.Unmarshal(entry.Value)

@@ -13,6 +13,9 @@ import (
 // answerHead is about what the answer of a request takes besides its body, in bytes.
 const answerHead = 512
 
+// fieldHead is about what a header field takes besides its texts, in bytes.
+const fieldHead = 48
+
 // fetch answers hostcall.Fetch.
 func (b *Broker) fetch(ctx context.Context, g *Grants, call *executor.HostCall) ([]byte, error) {
 	var ask hostcall.Fetch
@@ -40,10 +43,18 @@ func (b *Broker) fetch(ctx context.Context, g *Grants, call *executor.HostCall) 
 		return nil, err
 	}
 	defer resp.Release()
+	size := int64(len(resp.Body)) + answerHead
+	for _, f := range resp.Header {
+		size += 3 * int64(len(f.Name)+len(f.Value)+fieldHead) // some bytes become U+FFFD, which has three
+	}
+	if call.Take(size) != nil {
+		b.outbound.WithLabelValues(egress.CodeBusy).Inc()
+		return nil, hostcall.Errorf(egress.CodeBusy, "this node has no memory left for the response: other calls fill it")
+	}
 	b.outbound.WithLabelValues("ok").Inc()
 	answer := hostcall.Response{Status: resp.Status, Body: resp.Body, URL: resp.URL, Header: make([]hostcall.Field, len(resp.Header))}
 	for i, f := range resp.Header {
 		answer.Header[i] = hostcall.Field{Name: f.Name, Value: strings.ToValidUTF8(f.Value, "\uFFFD")}
 	}
-	return answer.Append(make([]byte, 0, len(resp.Body)+answerHead)), nil
+	return answer.Append(make([]byte, 0, size)), nil
 }
