@@ -17,6 +17,10 @@ import (
 // token is what methods and header names are made of (RFC 9110, 5.6.2).
 var token = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}$")
 
+// draftCopies is how many times the body of a draft's answer is in memory: as it came,
+// as a text or in base64, and as JSON that grows.
+const draftCopies = 6
+
 // maxDraftPath bounds path and query of a draft's request, in bytes.
 const maxDraftPath = 8 << 10
 
@@ -35,6 +39,9 @@ func (a apps) testDraft(ctx context.Context, p inFunction, body object[client.Dr
 		failure := wireProblem(problem.Of(d.Failure, callOf(ctx).id))
 		result.Error = &failure
 		return ok(result), nil
+	}
+	if err := reserve(ctx, draftCopies*int64(len(d.Response.Body))); err != nil {
+		return out, err
 	}
 	text, encoding := string(d.Response.Body), client.EncodingText
 	if !utf8.ValidString(text) {
