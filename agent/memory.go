@@ -21,7 +21,7 @@ const (
 	baseMemory = 128 << 20
 
 	minTransit = 64 << 20 // holds the largest body that a function can allow
-	maxTransit = 96 << 20
+	maxTransit = 80 << 20
 )
 
 // defaultTransit is the default of Options.TransitMemory.

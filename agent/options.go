@@ -52,7 +52,7 @@ type Options struct {
 	ExecutorWorkers int
 	// TransitMemory bounds the memory of everything that is large and on its way,
 	// in bytes: bodies, answers, and what functions ask of the node. Default: an
-	// eighth of the machine's memory, 64 MiB to 96 MiB.
+	// eighth of the machine's memory, 64 MiB to 80 MiB.
 	TransitMemory int64
 	// Version is the version of the binary. Default "dev".
 	Version string

@@ -90,7 +90,7 @@ var table = []setting{
 		field: number("a number", 1, 256, func(s *settings) *int { return &s.ExecutorWorkers }),
 	},
 	{
-		Name: "transit_memory", Otherwise: "96MiB, less on small machines",
+		Name: "transit_memory", Otherwise: "80MiB, less on small machines",
 		Doc:   "memory for bodies, answers and values on their way",
 		field: size(64<<20, func(s *settings) *int64 { return &s.TransitMemory }),
 	},

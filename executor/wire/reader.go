@@ -15,6 +15,9 @@ const readSize = 32 << 10
 // announced and have not arrived.
 const growStep = 1 << 20
 
+// growth is by what that memory grows each time.
+const growth = 4
+
 // cutAt is how much stays of a payload for which there is no memory, in bytes: enough
 // to tell what was asked.
 const cutAt = 1 << 10
@@ -170,7 +173,7 @@ func (r *Reader) readBig(n int) error {
 			r.big, r.payload = b, b.B
 			return nil
 		}
-		size := 2 * got
+		size := growth * got
 		if n-size < growStep {
 			size = n
 		}

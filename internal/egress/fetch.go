@@ -201,7 +201,7 @@ func (c *Client) response(ctx context.Context, t *target, resp *http.Response, l
 		}
 	}
 	slices.SortStableFunc(out.Header, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
-	err := out.read(resp.Body, limit)
+	err := out.read(resp.Body, resp.ContentLength, limit)
 	switch {
 	case err == nil:
 		return out, nil
