@@ -32,12 +32,17 @@ func (b *Broker) fetch(ctx context.Context, g *Grants, call *executor.HostCall) 
 	for _, f := range ask.Header {
 		r.Header = append(r.Header, egress.Field(f))
 	}
+	if g.trial != nil {
+		if err := g.trial.sends(g.egress, r); err != nil {
+			return nil, forScript(err)
+		}
+	}
 	resp, err := b.egress.Fetch(ctx, g.app.App, g.egress, r)
 	var known *egress.Error
 	switch {
 	case errors.As(err, &known):
 		b.outbound.WithLabelValues(known.Code).Inc()
-		return nil, &hostcall.Error{Code: known.Code, Message: known.Message}
+		return nil, forScript(known)
 	case err != nil: // a redirect over the invocation's limit
 		b.outbound.WithLabelValues(hostcall.CodeOutboundLimit).Inc()
 		return nil, err
@@ -57,4 +62,12 @@ func (b *Broker) fetch(ctx context.Context, g *Grants, call *executor.HostCall) 
 		answer.Header[i] = hostcall.Field{Name: f.Name, Value: strings.ToValidUTF8(f.Value, "\uFFFD")}
 	}
 	return answer.Append(make([]byte, 0, size)), nil
+}
+
+// forScript turns an error of the egress into one for scripts.
+func forScript(err error) error {
+	if known := (*egress.Error)(nil); errors.As(err, &known) {
+		return &hostcall.Error{Code: known.Code, Message: known.Message}
+	}
+	return err
 }

@@ -54,7 +54,11 @@ func (b *Broker) store(g *Grants) (Store, error) {
 	if keys == nil {
 		return nil, unavailable()
 	}
-	return (*keys)(g.app.App, g.app.Settings.KV), nil
+	store := (*keys)(g.app.App, g.app.Settings.KV)
+	if g.trial != nil {
+		return g.trial.over(store), nil
+	}
+	return store, nil
 }
 
 func unavailable() error {

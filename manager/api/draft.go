@@ -30,11 +30,12 @@ func (a apps) testDraft(ctx context.Context, p inFunction, body object[client.Dr
 	if err != nil {
 		return out, err
 	}
-	d, err := a.manager.Draft(ctx, actor(ctx), p.App, p.Function, []byte(body.value.Source), req)
+	d, err := a.manager.Draft(ctx, actor(ctx), p.App, p.Function, []byte(body.value.Source), req, body.value.Net)
 	if err != nil {
 		return out, err
 	}
-	result := client.DraftResult{Logs: list(d.Logs), Duration: picloud.Duration(d.Duration)}
+	result := client.DraftResult{Logs: list(d.Logs), Duration: picloud.Duration(d.Duration), Effects: d.Effects}
+	result.Effects.Writes, result.Effects.Requests = list(d.Effects.Writes), list(d.Effects.Requests)
 	if d.Failure != nil {
 		failure := wireProblem(problem.Of(d.Failure, callOf(ctx).id))
 		result.Error = &failure
