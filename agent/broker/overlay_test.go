@@ -89,7 +89,9 @@ func over(under KeyReader, memory *budget.Budget) *overlay {
 func TestAnOverlayIsLikeTheStore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
-		key := rapid.Custom(func(t *rapid.T) string { return fmt.Sprintf("%c%d", 'a'+rapid.IntRange(0, 1).Draw(t, "letter"), rapid.IntRange(0, 9).Draw(t, "number")) })
+		key := rapid.Custom(func(t *rapid.T) string {
+			return fmt.Sprintf("%c%d", 'a'+rapid.IntRange(0, 1).Draw(t, "letter"), rapid.IntRange(0, 9).Draw(t, "number"))
+		})
 		start := map[string]picloud.KVEntry{}
 		for i, k := range rapid.SliceOf(key).Draw(t, "start") {
 			start[k] = picloud.KVEntry{Key: k, Value: value.AppendInt(nil, int64(i)), Version: int64(i + 1)}
@@ -197,7 +199,7 @@ func TestAnOverlayForgetsInTime(t *testing.T) {
 		o := over(&shelf{items: map[string]picloud.KVEntry{"k": {Key: "k", Value: []byte{1}, Version: 1}}}, budget.New(1<<20))
 		_, err := o.Set(t.Context(), "k", []byte{2}, time.Minute)
 		require.NoError(t, err)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		_, found, err := o.Get(t.Context(), "k", nil)
 		require.NoError(t, err)
 		require.False(t, found)
