@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud/internal/budget"
+	"github.com/picloud/picloud/internal/share"
 	"github.com/picloud/picloud/internal/wiring"
 	"github.com/picloud/picloud/manager"
 )
@@ -83,7 +84,7 @@ func operations(o Options) []operation {
 		apps{o.Apps, o.Manager}.operations(),
 		people{o.People, o.Manager, o.Node}.operations(),
 		data{o.Data, o.Apps.Apps, o.Manager}.operations(),
-		runs{o.Runs, o.Apps.Apps, o.Apps.Functions, o.Manager, o.Node, o.Heartbeat}.operations(),
+		runs{o.Runs, o.Apps.Apps, o.Apps.Functions, o.Manager, o.Node, o.Heartbeat, share.New(followerShares)}.operations(),
 		nodes{o.Nodes, o.Ready}.operations(),
 	} {
 		all = append(all, area...)
