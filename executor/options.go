@@ -75,6 +75,7 @@ const (
 	loadTimeout  = 2 * time.Second  // a worker loads a program
 	drainTimeout = 10 * time.Second // Stop waits for calls under way
 	compileWait  = 5 * time.Second  // Compile and Draft wait for a place
+	memoryWait   = 3 * time.Second  // an app waits for the memory of its first worker
 )
 
 // withDefaults completes the timeouts.
@@ -82,6 +83,7 @@ func withDefaults(h hook.Executor) hook.Executor {
 	h.QueueTimeout = cmp.Or(h.QueueTimeout, queueTimeout)
 	h.LoadTimeout = cmp.Or(h.LoadTimeout, loadTimeout)
 	h.DrainTimeout = cmp.Or(h.DrainTimeout, drainTimeout)
+	h.MemoryWait = cmp.Or(h.MemoryWait, memoryWait)
 	h.CompileWait = cmp.Or(h.CompileWait, compileWait)
 	return h
 }

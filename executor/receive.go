@@ -165,6 +165,7 @@ func (w *worker) pace(now int64) {
 // holds mu.
 func (w *worker) rest(now int64) {
 	w.last.Store(now)
+	w.exec.budget.tell() // it can be evicted now
 	if w.drainCause != causeNone || (w.pool != nil && w.pool.gone.Load()) {
 		w.exec.watch.arm(now)
 		return
