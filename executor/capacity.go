@@ -95,7 +95,11 @@ func (e *Executor) reserve(n int64, wait time.Duration) error {
 				return e.noMemory(n)
 			}
 		}
-		victim.killIfIdle(causeEvicted) // nothing, if it ends already or got a call meanwhile
+		if victim.overran.Load() {
+			victim.kill(causeTimeout)
+		} else {
+			victim.killIfIdle(causeEvicted) // nothing, if it ends already or got a call meanwhile
+		}
 		if !victim.dead.Load() {
 			continue
 		}
@@ -112,21 +116,29 @@ func (e *Executor) reserve(n int64, wait time.Duration) error {
 const freshFor = int64(100 * time.Millisecond)
 
 // idlest returns a worker whose memory is free soon: a worker that is ending, or else
-// the one that was idle the longest. Nil: every worker is busy.
+// the one that was idle the longest, that is, nobody waited for a call in it, or else
+// one that overran. Nil: every worker is busy.
 func (e *Executor) idlest() *worker {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var oldest *worker
+	var oldest, overran *worker
 	for w := range e.workers {
 		if w.dead.Load() {
 			return w
 		}
-		if w.pool == nil || !w.open.Load() || w.busy.Load() > 0 || !w.warm.Load() && e.now() < w.last.Load()+freshFor {
+		if w.overran.Load() {
+			overran = w
+		}
+		fresh := !w.warm.Load() && e.now() < w.last.Load()+freshFor
+		if w.pool == nil || !w.open.Load() || w.awaited() > 0 || fresh {
 			continue
 		}
 		if oldest == nil || w.last.Load() < oldest.last.Load() {
 			oldest = w
 		}
+	}
+	if oldest == nil {
+		return overran
 	}
 	return oldest
 }

@@ -76,6 +76,7 @@ const (
 	drainTimeout = 10 * time.Second // Stop waits for calls under way
 	compileWait  = 5 * time.Second  // Compile and Draft wait for a place
 	memoryWait   = 3 * time.Second  // an app waits for the memory of its first worker
+	overrunGrace = 10 * time.Second // a worker with a call that does not end still serves its other calls
 )
 
 // withDefaults completes the timeouts.
@@ -85,6 +86,7 @@ func withDefaults(h hook.Executor) hook.Executor {
 	h.DrainTimeout = cmp.Or(h.DrainTimeout, drainTimeout)
 	h.MemoryWait = cmp.Or(h.MemoryWait, memoryWait)
 	h.CompileWait = cmp.Or(h.CompileWait, compileWait)
+	h.OverrunGrace = cmp.Or(h.OverrunGrace, overrunGrace)
 	return h
 }
 

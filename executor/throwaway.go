@@ -76,7 +76,7 @@ func (e *Executor) Draft(ctx context.Context, p Program, c *Call) (*Result, []pi
 			flightNeverSent(fl)
 			return w.causeOf(errEnded)
 		}
-		result, err := w.await(ctx, fl)
+		result, _, err := w.await(ctx, fl)
 		if l := f.failure.Load(); l != nil {
 			err = failed(l.Failure, compileCodes)
 		}
