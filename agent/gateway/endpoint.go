@@ -56,6 +56,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request, at *place, clie
 		e.refuse(w, r, at)
 		return
 	case at.bare && wantsPage(r):
+		w.Header().Add("Vary", "Accept")
 		redirect(w, r, at.base+"/")
 		return
 	}
