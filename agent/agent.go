@@ -224,8 +224,8 @@ func (a *Agent) stop() {
 }
 
 // ServeFunction answers r if it is for a function, and reports whether it was.
-func (a *Agent) ServeFunction(w http.ResponseWriter, r *http.Request, clientIP string) bool {
-	return a.gateway.Serve(w, r, clientIP)
+func (a *Agent) ServeFunction(w http.ResponseWriter, r *http.Request, c *gateway.Caller) bool {
+	return a.gateway.Serve(w, r, c)
 }
 
 // Unready says why the node cannot serve, or nil if it can.

@@ -71,9 +71,13 @@ func (d drafter) Draft(ctx context.Context, f picloud.Function, source []byte, m
 	if s != nil {
 		limits = s.Limits
 	}
+	fit, err := gateway.FitOf(&f, req)
+	if err != nil {
+		return picloud.Response{}, nil, picloud.Effects{}, err
+	}
 	app := s.App(f.App)
 	grants, trial := d.a.broker.Trial(f.Name, f.Settings, app, net)
-	resp, logs, err := d.a.invoker.Draft(ctx, f, source, app, limits, grants, most, req)
+	resp, logs, err := d.a.invoker.Draft(ctx, f, source, app, limits, grants, most, req, fit)
 	effects := trial.End()
 	hidden := d.a.secrets.Of(f.App)
 	for i := range effects.Requests {

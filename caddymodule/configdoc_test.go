@@ -76,6 +76,7 @@ nothing.
 	require.NoError(t, err)
 	b.Write(text)
 	b.WriteString("```\n")
+	b.WriteString(rulesDoc)
 	return b.Bytes()
 }
 

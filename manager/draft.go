@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -88,5 +89,5 @@ func (m *Manager) liveSource(ctx context.Context, op string, actor picloud.Actor
 // run, from one that kept it from running.
 func failedInCall(ctx context.Context, err error) bool {
 	return ctx.Err() == nil &&
-		(errors.Is(err, picloud.ErrFunction) || errors.Is(err, picloud.ErrTimeout) || errors.Is(err, picloud.ErrTooLarge))
+		(slices.Contains([]picloud.Code{picloud.CodeFunctionRequest, picloud.CodeNoRoute}, picloud.CodeOf(err)) || errors.Is(err, picloud.ErrFunction) || errors.Is(err, picloud.ErrTimeout) || errors.Is(err, picloud.ErrTooLarge))
 }

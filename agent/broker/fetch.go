@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/executor/hostcall"
@@ -59,7 +58,7 @@ func (b *Broker) fetch(ctx context.Context, g *Grants, call *executor.HostCall) 
 	b.outbound.WithLabelValues("ok").Inc()
 	answer := hostcall.Response{Status: resp.Status, Body: resp.Body, URL: resp.URL, Header: make([]hostcall.Field, len(resp.Header))}
 	for i, f := range resp.Header {
-		answer.Header[i] = hostcall.Field{Name: f.Name, Value: strings.ToValidUTF8(f.Value, "\uFFFD")}
+		answer.Header[i] = hostcall.Field(f)
 	}
 	return answer.Append(make([]byte, 0, size)), nil
 }

@@ -50,8 +50,8 @@ func (r *ring) add(inv picloud.Invocation) {
 }
 
 // own copies at most n bytes of a text, and no half of a character. Method and
-// path are parts of the request line, which may have a megabyte: a record that
-// kept them would keep all of it.
+// path are parts of the request's header, which may have many kilobytes: a record
+// that kept them would keep all of it.
 func own(s string, n int) string {
 	if s == "/" {
 		return "/" // the path of most calls costs no copy

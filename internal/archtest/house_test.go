@@ -50,6 +50,7 @@ var leaves = []place{
 	{"internal/seal", false},
 	{"internal/service", false},
 	{"internal/share", false},
+	{"internal/urlpath", false},
 	{"internal/value", false},
 	{"internal/wiring", false},
 }

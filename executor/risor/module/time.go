@@ -11,8 +11,8 @@ import (
 )
 
 var (
-	timeInvalid = Fault{"time_invalid", "no such time, or outside of the years 1 to 9999"}
-	zoneUnknown = Fault{"time_zone_unknown", "no such zone"}
+	timeInvalid = Fault{"time_invalid", "the time does not exist, or it is outside the years 1 to 9999"}
+	zoneUnknown = Fault{"time_zone_unknown", "the zone does not exist"}
 )
 
 const layoutDoc = "A layout is written as the reference time Mon Jan 2 15:04:05 2006 -0700 would be (`2006-01-02 15:04`), or is `rfc3339` (the default), `date` (2006-01-02), " +
@@ -27,7 +27,7 @@ func timeModule() Module {
 		Functions: []Function{
 			{
 				Name: "now", Args: []Arg{zone}, Returns: "time",
-				Doc:     "The present, to the microsecond.",
+				Doc:     "The current time, to the microsecond.",
 				Errors:  []Fault{zoneUnknown},
 				Example: example(`time.now() > time.date(2026, 1, 1)   // → true`, `time.now().rfc3339                   // → "2…Z"`, `time.now("Mars/Base")                // → error time_zone_unknown`),
 				call: func(a *arguments) (object.Object, error) {
@@ -104,7 +104,7 @@ func (a *arguments) at(t time.Time, zone string) (object.Object, error) {
 // timeValue refuses years that have no form in RFC 3339.
 func timeValue(t time.Time) (object.Object, error) {
 	if year := t.Year(); year < 1 || year > 9999 {
-		return nil, hostcall.Errorf("time_invalid", "the time is outside of the years 1 to 9999")
+		return nil, hostcall.Errorf("time_invalid", "the time is outside the years 1 to 9999")
 	}
 	return &moment{t: t}, nil
 }
@@ -153,7 +153,7 @@ func unixTime(a *arguments) (object.Object, error) {
 		t = time.Unix(min(max(v.Value(), -most), most), 0)
 	case *object.Float:
 		if f := v.Value(); math.IsNaN(f) || math.Abs(f) > most {
-			return nil, hostcall.Errorf("time_invalid", "the time is outside of the years 1 to 9999")
+			return nil, hostcall.Errorf("time_invalid", "the time is outside the years 1 to 9999")
 		}
 		whole, part := math.Modf(v.Value())
 		t = time.Unix(int64(whole), int64(math.Round(part*1e6))*1000)
@@ -174,7 +174,7 @@ func dateTime(a *arguments) (object.Object, error) {
 	case a.fault != nil:
 		return nil, a.fault
 	case year < 1 || year > 9999 || month < 1 || month > 12 || day < 1 || day > 31:
-		return nil, hostcall.Errorf("time_invalid", "there is no such date")
+		return nil, hostcall.Errorf("time_invalid", "the date does not exist")
 	}
 	t := time.Date(int(year), time.Month(month), int(day), int(hour), int(minute), int(second), 0, place)
 	if t.Day() != int(day) {
