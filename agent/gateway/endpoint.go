@@ -133,11 +133,11 @@ func (e *Endpoint) call(w http.ResponseWriter, r *http.Request, call *executor.C
 		return e.fail(w, call.ID, err), err
 	}
 	if body != nil {
-		call.Body = body.Bytes()
+		call.Body = body.body
 	}
 	result, err := e.function.Invoke(r.Context(), call)
 	if body != nil {
-		body.release(e.gateway.opts.Bodies)
+		body.release(&e.gateway.transit)
 	}
 	if err != nil {
 		return e.fail(w, call.ID, err), err
@@ -193,11 +193,11 @@ func (e *Endpoint) readBody(r *http.Request) (*inbound, error) {
 		return nil, e.tooLarge()
 	}
 	in := inbounds.Get().(*inbound)
-	err := in.read(r.Body, r.ContentLength, limit, e.gateway.opts.Bodies)
+	err := in.read(r.Context().Done(), r.Body, r.ContentLength, limit, &e.gateway.transit)
 	if err == nil {
 		return in, nil
 	}
-	in.release(e.gateway.opts.Bodies)
+	in.release(&e.gateway.transit)
 	switch {
 	case errors.Is(err, errBodyTooLarge):
 		return nil, e.tooLarge()
