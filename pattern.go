@@ -1,7 +1,9 @@
 package picloud
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -79,7 +81,7 @@ func parseSegment(part string, last bool) (Segment, error) {
 	case part == "" && !last:
 		return Segment{}, fmt.Errorf("has an empty segment, %q", "//")
 	case part == "{$}":
-		return Segment{}, fmt.Errorf("ends with {$}, which is not needed: a path is matched as a whole, so leave it out")
+		return Segment{}, errors.New("ends with {$}, which is not needed: a path is matched as a whole, so leave it out")
 	case strings.HasPrefix(part, "{") && strings.HasSuffix(part, "}"):
 		name := part[1 : len(part)-1]
 		name, rest := strings.CutSuffix(name, "...")
@@ -127,7 +129,7 @@ func validParam(name string) bool {
 
 // Takes reports whether the pattern is for requests with a method.
 func (p Pattern) Takes(method string) bool {
-	return p.Method == "" || p.Method == method || p.Method == "GET" && method == "HEAD"
+	return p.Method == "" || p.Method == method || p.Method == http.MethodGet && method == http.MethodHead
 }
 
 // relation says what requests two patterns have in common. Each field says that the
@@ -150,11 +152,11 @@ func (p Pattern) Conflict(q Pattern) (example string, conflict bool) {
 		return "", false
 	}
 	method := p.Method
-	if method == "" || method == "GET" && q.Method == "HEAD" {
+	if method == "" || method == http.MethodGet && q.Method == http.MethodHead {
 		method = q.Method
 	}
 	if method == "" {
-		method = "GET"
+		method = http.MethodGet
 	}
 	return method + " " + p.common(q), true
 }
@@ -163,9 +165,9 @@ func (p Pattern) relateMethod(q Pattern) relation {
 	switch {
 	case p.Method == q.Method:
 		return relation{}
-	case p.Method == "" || p.Method == "GET" && q.Method == "HEAD":
+	case p.Method == "" || p.Method == http.MethodGet && q.Method == http.MethodHead:
 		return relation{aMore: true}
-	case q.Method == "" || q.Method == "GET" && p.Method == "HEAD":
+	case q.Method == "" || q.Method == http.MethodGet && p.Method == http.MethodHead:
 		return relation{bMore: true}
 	}
 	return relation{disjoint: true}

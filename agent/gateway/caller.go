@@ -128,7 +128,6 @@ func redirect(w http.ResponseWriter, r *http.Request, to string) {
 	}
 	h := w.Header()
 	h.Set("Location", to)
-	h.Add("Vary", "Accept")
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusPermanentRedirect)
 }

@@ -83,7 +83,7 @@ func insert(ends []end, e end) []end {
 		switch e.pattern.Method {
 		case "":
 			return 2
-		case "HEAD":
+		case http.MethodHead:
 			return 0
 		}
 		return 1

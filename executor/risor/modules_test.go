@@ -79,7 +79,7 @@ return v`))
 	require.Equal(t, `["kv_invalid_value","kv_invalid_value","kv_invalid_value","kv_invalid_value"]`, on(t, n, `
 let self = {}
 self["self"] = self
-return [x => x, self, string(bytes([255])), range(20000).map(i => i)].map(v => try { kv.set("k", v) } catch (e) { e.code })`))
+return [x => x, self, string(bytes([255])), range(70000).map(i => i)].map(v => try { kv.set("k", v) } catch (e) { e.code })`))
 	require.Equal(t, `[null,"none",null]`, on(t, n, `kv.set("nil", null); return [kv.get("nil", "none"), kv.get("no", "none"), kv.get("no", null)]`))
 	on(t, n, `kv.set("t", 1, {ttl: "1d12h"}); kv.incr("n", 2, {ttl: 90}); kv.set("f", 1, {ttl: 0.5})`)
 	require.EqualValues(t, 36*3600*1000, n.entries["t"].ttl)

@@ -100,11 +100,12 @@ func (w *JSONWriter) unsupported(v object.Object) error {
 	if w.lenient {
 		return w.text(Shorten(PlainText(v), maxUnsupported))
 	}
+	if v.Type() == object.ERROR {
+		return &JSONError{Reason: "an error cannot be written as JSON; use its message()"}
+	}
 	switch v.(type) {
 	case *object.Bytes:
 		return &JSONError{Reason: `bytes cannot be written as JSON; use string(b) or encode(b, "base64")`}
-	case error:
-		return &JSONError{Reason: "an error cannot be written as JSON; use its message()"}
 	case object.Callable, *object.Partial:
 		return &JSONError{Reason: "a function cannot be written as JSON"}
 	}

@@ -20,8 +20,9 @@ var fetchFaults = []Fault{
 	{"http_timeout", "the answer was not complete within the timeout"},
 	{"http_too_large", "the body is over `max_body`, or the headers are over their limit"},
 	{"http_redirects", "the answer redirects more often than `redirects` allows"},
-	{"http_busy", "the app has too many requests under way"},
+	{"http_busy", "the app has too many requests under way, or the node no memory for the answer"},
 	{"http_failed", "the exchange failed in another way; the message says how"},
+	{hostcall.CodeNotSent, "`picloud test` makes requests only with `--net`"},
 	{hostcall.CodeOutboundLimit, "the call has made as many requests as the limit `outbound_calls` allows"},
 }
 
