@@ -37,11 +37,11 @@ build:
 setup:
 	@deploy/setup/install.sh
 
-# The tests start servers of their own, whatever database is configured, and the
-# race detector needs a C compiler.
+# The tests start servers of their own, whatever database is configured: nginx stands
+# in front of a node. The race detector needs a C compiler.
 .PHONY: setup-test
 setup-test:
-	@env -u PICLOUD_DATABASE_URL deploy/setup/install.sh gcc=gcc,libc6-dev
+	@env -u PICLOUD_DATABASE_URL deploy/setup/install.sh gcc=gcc,libc6-dev nginx=nginx-light
 
 ## lint: go vet, and golangci-lint as .golangci.yml says; it checks the formatting too
 .PHONY: lint

@@ -40,6 +40,9 @@ const (
 	CodeNoHandler        Code = "PC1212"
 	CodeCancelled        Code = "PC1213"
 	CodeInterrupted      Code = "PC1214"
+	CodeFunctionRequest  Code = "PC1215"
+	CodePath             Code = "PC1216"
+	CodeNoRoute          Code = "PC1217"
 
 	CodeInternal     Code = "PC1300"
 	CodeDatabaseDown Code = "PC1301"
@@ -96,6 +99,9 @@ var Catalogue = []Entry{
 	{CodeNoHandler, ErrFunction, "no-handler", "Function has no handler", 500, "The script defines no handler for this kind of call; HTTP needs `function handle(req)`."},
 	{CodeCancelled, ErrTimeout, "cancelled", "Cancelled", 499, "The caller went away before the function answered."},
 	{CodeInterrupted, ErrUnavailable, "call-interrupted", "Interrupted by another call", 503, "Another call of the app ended the executor that both shared; the detail says how. The call may have run in part, so PiCloud does not repeat it."},
+	{CodeFunctionRequest, ErrInvalid, "request-body", "Request body cannot be read", 400, "The function reads the body as JSON, as text or as a form, and it is not; the detail says at which line and column. A function that catches the error of `req.json()`, `req.text()` or `req.form()` gives an answer of its own."},
+	{CodePath, ErrInvalid, "path-refused", "Path refused", 400, "The path has a dot segment (`.` or `..`, also encoded), an encoded control character, or bytes that are no UTF-8. Proxies would read it in other ways than PiCloud."},
+	{CodeNoRoute, ErrNotFound, "no-route", "No such path", 404, "The function's `routes` do not list this path. `picloud function show` prints them."},
 
 	{CodeInternal, ErrInternal, "internal", "Internal error", 500, "PiCloud failed. The node's log has the cause under the `request_id`."},
 	{CodeDatabaseDown, ErrUnavailable, "database-down", "Database not reachable", 503, "Functions are still served; changes have to wait. Nothing was kept, unless the detail says that the connection broke while the change was being committed: then look whether it is there before you repeat it."},

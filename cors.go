@@ -7,13 +7,17 @@ import (
 	"time"
 )
 
+// DefaultCORSMaxAge is how long browsers keep a preflight's answer.
+const DefaultCORSMaxAge = 10 * time.Minute
+
 // CORS says which browser pages of other origins may call the function.
 type CORS struct {
 	// Origins are exact origins such as "https://example.org", or the single "*".
 	Origins []string `json:"origins"`
-	// Methods are allowed in preflights. Empty: the function's methods, or GET, HEAD and POST.
+	// Methods are allowed in preflights. Empty: all that the function takes at the path.
+	// A method that it does not take there is never allowed.
 	Methods []string `json:"methods,omitempty"`
-	// Headers are request headers allowed in preflights; "*" for any.
+	// Headers are request headers allowed in preflights. Empty, or "*": any.
 	Headers []string `json:"headers,omitempty"`
 	// Expose are response headers that the page may read.
 	Expose []string `json:"expose,omitempty"`

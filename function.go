@@ -22,8 +22,12 @@ type Function struct {
 // Settings are what can be changed about a function without a new version.
 type Settings struct {
 	Limits Limits `json:"limits,omitzero"`
-	// Methods are the HTTP methods the function takes; empty: all. Others get 405.
+	// Methods are the HTTP methods the function takes; empty: all. GET takes HEAD
+	// too. Others get 405.
 	Methods []string `json:"methods,omitempty"`
+	// Routes are the patterns of what the function takes, see Pattern; empty: every
+	// path. Other paths get 404, other methods 405, before code runs.
+	Routes []string `json:"routes,omitempty"`
 	// CORS is answered before code runs; nil: no CORS headers.
 	CORS *CORS `json:"cors,omitempty"`
 	// Env are variables of this function; they come before those of its app.
@@ -38,10 +42,14 @@ type Settings struct {
 // Methods that a function can be limited to, and that CORS can allow.
 var httpMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
+// Methods lists the HTTP methods that settings can name, in their usual order.
+func Methods() []string { return slices.Clone(httpMethods) }
+
 // Check returns an ErrInvalid error that lists every invalid field.
 func (s Settings) Check() error {
 	fields := s.Limits.fields()
 	fields = append(fields, checkMethods("methods", s.Methods)...)
+	fields = append(fields, checkRoutes(s.Routes, s.Methods)...)
 	if s.CORS != nil {
 		fields = append(fields, s.CORS.fields()...)
 	}

@@ -37,3 +37,9 @@ type Version struct {
 	CreatedBy string    `json:"created_by"`
 	CreatedAt time.Time `json:"created_at"`
 }
+
+// Compiled is what compiling a script found.
+type Compiled struct {
+	// Handlers are the handler functions that the script defines: handle, on_schedule, on_event.
+	Handlers []string `json:"handlers"`
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/gateway"
 	"github.com/picloud/picloud/executor/trigger"
 	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/internal/testdb"
@@ -48,7 +49,7 @@ func startAgent(t *testing.T, dataDir, dsn string, change ...func(*Options)) *te
 	require.NoError(t, err)
 	ta := &testAgent{Agent: a, t: t}
 	ta.functions = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !a.ServeFunction(w, r, "192.0.2.7") {
+		if !a.ServeFunction(w, r, &gateway.Caller{IP: "192.0.2.7"}) {
 			http.NotFound(w, r)
 		}
 	}))
@@ -174,7 +175,7 @@ func TestSettingsAreAnsweredBeforeCodeRuns(t *testing.T) {
 
 	resp, body := a.do(http.MethodDelete, a.functions.URL+"/fn/default/f", "")
 	require.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode)
-	require.Equal(t, "GET, POST", resp.Header.Get("Allow"))
+	require.Equal(t, "GET, HEAD, POST, OPTIONS", resp.Header.Get("Allow"))
 	require.Contains(t, body, "PC1202")
 
 	resp, body = a.do(http.MethodPost, a.functions.URL+"/fn/default/f", strings.Repeat("x", 1025))
@@ -215,9 +216,9 @@ func TestFailuresAreTypedAndLogged(t *testing.T) {
 		code   string
 		logged string
 	}{
-		"throws":    {`function handle(req) { throw "the secret cause" }`, 500, "PC1203", `"line":1`},
+		"throws":    {`function handle(req) { throw "the secret cause" }`, 500, "PC1203", `"at":"throws.risor:1:30"`},
 		"recursion": {"function f(n) { return f(n + 1) }\nfunction handle(req) { return f(0) }", 500, "PC1203", "trace"},
-		"function":  {`function handle(req) { return handle }`, 500, "PC1207", "function"},
+		"function":  {`function handle(req) { return handle }`, 500, "PC1207", `"at":"function.risor:1:`},
 		"spin":      {"function handle(req) { range(1000000000).each(x => x)\n return 1 }", 504, "PC1204", "PC1204"},
 	} {
 		t.Run(name, func(t *testing.T) {

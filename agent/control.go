@@ -31,7 +31,7 @@ func (a *Agent) newControl() (http.Handler, error) {
 		Data:    api.DataStores{Env: d.Env(), Secrets: d.Secrets(), KV: d.KV()},
 		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs},
 		Nodes:   d.Nodes(),
-		Ready:   a.Unready, Node: a.opts.NodeName, Logger: a.log,
+		Ready:   a.Unready, Node: a.opts.NodeName, Logger: a.log, Memory: a.bodies,
 		Hosts: append(strings.FieldsFunc(a.opts.ControlHosts, func(c rune) bool { return c == ',' || c == ' ' }),
 			a.opts.NodeName, a.opts.NodeName+".local"),
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

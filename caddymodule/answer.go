@@ -67,7 +67,7 @@ func expect(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	}
 	body := &expected{ReadCloser: r.Body}
 	r.Body = body
-	return &expecting{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, body: body}
+	return &expecting{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, request: r, body: body}
 }
 
 // expected is a body that the client did not begin to send.
@@ -85,8 +85,9 @@ func (e *expected) Read(b []byte) (int, error) {
 // expecting is the answer to a client that waits.
 type expecting struct {
 	caddyhttp.ResponseWriterWrapper
-	body *expected
-	sent bool
+	request *http.Request
+	body    *expected
+	sent    bool
 }
 
 // WriteHeader sends the status line. If the handler did not ask for the body, the
@@ -96,7 +97,7 @@ func (e *expecting) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		e.sent = true
 		if !e.body.asked {
-			problem.Last(e)
+			problem.Last(e, e.request)
 		}
 	}
 	e.ResponseWriter.WriteHeader(status)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent"
+	"github.com/picloud/picloud/agent/gateway"
 	"github.com/picloud/picloud/internal/problem"
 )
 
@@ -47,12 +48,29 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	defer answerPanic(h.log, w, r)
 	h.handover.tell(w)
-	clientIP, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	from := callerOf(r)
 	w = expect(w, r)
-	if h.agent.ServeFunction(w, r, clientIP) {
+	if h.agent.ServeFunction(w, r, &from) {
 		return nil
 	}
 	return serveRest(w, r, next)
+}
+
+// callerOf is what Caddy knows of a request. X-Forwarded-Prefix counts when
+// trusted_proxies name who sent it: it becomes part of the links that a function makes.
+func callerOf(r *http.Request) gateway.Caller {
+	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	c := gateway.Caller{}
+	c.IP, _ = vars[caddyhttp.ClientIPVarKey].(string)
+	if sent, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		c.Sent = sent.URL
+	}
+	if prefix := r.Header["X-Forwarded-Prefix"]; len(prefix) == 1 {
+		if trusted, _ := vars[caddyhttp.TrustedProxyVarKey].(bool); trusted {
+			c.Prefix = prefix[0]
+		}
+	}
+	return c
 }
 
 // ManagerHandler serves the control API, health and metrics. It belongs on a

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/invoke"
 	"github.com/picloud/picloud/executor/risor"
 	"github.com/picloud/picloud/executor/risor/module"
 )
@@ -24,11 +25,53 @@ func TestScriptsInTheDocuments(t *testing.T) {
 			source, _, _ := strings.Cut(block, "```")
 			program, err := risor.Compile([]byte(source))
 			require.NoError(t, err, source)
-			call := newCall(request{}, &host{})
+			call := newCall(request{}, &host{}, invoke.Fit{})
 			require.NoError(t, program.Load(call), source)
 			require.NoError(t, program.Invoke(call), source)
+			for part, want := range shown {
+				if !strings.Contains(source, part) {
+					continue
+				}
+				delete(shown, part)
+				call := newCall(want.request, &host{pages: want.pages}, invoke.Fit{})
+				require.NoError(t, program.Invoke(call), source)
+				require.Equal(t, want.status, call.Response.Status)
+				require.Equal(t, want.body, string(call.Response.Body))
+				for name, value := range want.header {
+					got, _ := call.Response.Header.Get(name)
+					require.Equal(t, value, string(got))
+				}
+			}
 		}
 	}
+	require.Empty(t, shown, "the documents show these")
+}
+
+// shown are calls of scripts that the documents show, by a part of the script.
+var shown = map[string]struct {
+	request
+	pages  map[string]page
+	status int
+	body   string
+	header map[string]string
+}{
+	"let order = req.json()": {request: request{body: `{"items":[1,2]}`}, status: 201, body: `{"count":2}`},
+	"let form = req.form()": {
+		request: request{
+			header: map[string]string{"content-type": "multipart/form-data; boundary=XX"},
+			body: "--XX\r\nContent-Disposition: form-data; name=title\r\n\r\nTea\r\n" +
+				"--XX\r\nContent-Disposition: form-data; name=table; filename=tea.csv\r\n\r\na;b\n1;2\n\r\n--XX--\r\n",
+		},
+		status: 200, body: `{"file":"tea.csv","rows":2,"title":"Tea"}`,
+	},
+	"http.cookie(": {
+		request: request{header: map[string]string{"cookie": "theme=dark"}}, status: 200, body: `{"theme":"dark"}`,
+		header: map[string]string{"set-cookie": "theme=dark; Path=/fn/default/example; Max-Age=2592000; HttpOnly; SameSite=Lax"},
+	},
+	"headers: r.headers": {
+		request: request{target: "/items"}, pages: map[string]page{"GET https://api.example.org/items": {status: 203, header: "content-length: 2", body: "hi"}},
+		status: 203, body: "hi", header: map[string]string{"content-length": "", "content-type": "application/octet-stream"},
+	},
 }
 
 // The limits that docs/functions.md names are those in force.

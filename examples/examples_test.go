@@ -1,16 +1,22 @@
 package examples_test
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/gateway"
+	"github.com/picloud/picloud/agent/invoke"
 	"github.com/picloud/picloud/executor/risor"
 	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/wire"
@@ -28,15 +34,19 @@ func TestExamples(t *testing.T) {
 			require.NoError(t, err)
 			program, err := risor.Compile(source)
 			require.NoError(t, err)
-			require.NoError(t, program.Load(newCall(request{}, &host{})))
+			require.NoError(t, program.Load(newCall(request{}, &host{}, invoke.Fit{})))
 			require.GreaterOrEqual(t, len(cases[name]), 4)
 
 			head, _, _ := strings.Cut(string(source), "\n\n")
+			var routes []string
+			for _, found := range routeFlag.FindAllStringSubmatch(head, -1) {
+				routes = append(routes, found[1])
+			}
 			require.Contains(t, head, "'http://localhost:8080/fn/default/"+name, "the first lines show a call")
 			require.True(t, strings.HasPrefix(head, "// "))
 			for i, c := range cases[name] {
 				t.Run(c.name, func(t *testing.T) {
-					body := c.run(t, program)
+					body := c.run(t, program, routes)
 					if i == 0 && !strings.Contains(head, "…") {
 						for line := range strings.Lines(body) {
 							require.Contains(t, head, "//   "+strings.TrimSpace(line), "the first lines show the answer")
@@ -60,28 +70,44 @@ type request struct {
 type example struct {
 	name string
 	request
-	on     func(*host)       // prepares the node
-	before []request         // calls before this one, on the same node
-	status int               // default 200
-	answer map[string]string // headers that the answer must have
-	sent   []string          // requests to other servers, in their order
-	body   string            // the whole of it; JSON is compared as such
-	has    string            // or a part of it
-	logs   []string          // messages, in their order
+	on      func(*host)       // prepares the node
+	before  []request         // calls before this one, on the same node
+	refused bool              // by the routes that the first lines set: no code runs
+	status  int               // default 200
+	answer  map[string]string // headers that the answer must have
+	sent    []string          // requests to other servers, in their order
+	body    string            // the whole of it; JSON is compared as such
+	has     string            // or a part of it
+	logs    []string          // messages, in their order
 }
 
-func (c example) run(t *testing.T, program *risor.Program) string {
+func (c example) run(t *testing.T, program *risor.Program, routes []string) string {
 	h := &host{}
+	fit, err := fitOf(c.request, routes)
+	require.Equal(t, c.refused, err != nil, err)
+	if c.refused {
+		return ""
+	}
 	if c.on != nil {
 		c.on(h)
 	}
 	for _, r := range c.before {
 		h.asked = 0
-		require.NoError(t, program.Invoke(newCall(r, h)))
+		fit, err := fitOf(r, routes)
+		require.NoError(t, err)
+		require.NoError(t, program.Invoke(newCall(r, h, fit)))
 	}
 	h.messages, h.sent, h.asked = nil, nil, 0
-	call := newCall(c.request, h)
-	require.NoError(t, program.Invoke(call))
+	call := newCall(c.request, h, fit)
+	err = program.Invoke(call)
+	var fault *risor.Error
+	if errors.As(err, &fault) && fault.Reason == wire.ReasonRequest { // which PiCloud answers for the function
+		require.Equal(t, 400, c.status, fault.Message)
+		require.Contains(t, fault.Message, c.has)
+		require.NotEmpty(t, c.has)
+		return fault.Message
+	}
+	require.NoError(t, err)
 	got := string(call.Response.Body)
 
 	if c.status == 0 {
@@ -111,19 +137,32 @@ func (c example) run(t *testing.T, program *risor.Program) string {
 	return got
 }
 
-func newCall(r request, h *host) *risor.Call {
-	if r.method == "" && r.body != "" {
-		r.method = "POST"
-	} else if r.method == "" {
-		r.method = "GET"
+// routeFlag is a route in the first lines of an example.
+var routeFlag = regexp.MustCompile(`--route '([^']+)'`)
+
+// fitOf finds the route that a request fits, as the node does.
+func fitOf(r request, routes []string) (invoke.Fit, error) {
+	method, path, _ := r.parts()
+	return gateway.FitOf(&picloud.Function{Settings: picloud.Settings{Routes: routes}}, picloud.Request{Method: method, Path: path})
+}
+
+func (r request) parts() (method, path, query string) {
+	method = r.method
+	if method == "" && r.body != "" {
+		method = "POST"
 	}
-	path, query, _ := strings.Cut(r.target, "?")
-	if path == "" {
-		path = "/"
-	}
+	path, query, _ = strings.Cut(r.target, "?")
+	return cmp.Or(method, "GET"), cmp.Or(path, "/"), query
+}
+
+func newCall(r request, h *host, fit invoke.Fit) *risor.Call {
+	method, path, query := r.parts()
 	var header wire.Pairs
 	for name, value := range r.header {
 		header = header.AppendPair(name, value)
+	}
+	if r.body != "" && r.header["content-type"] == "" { // as curl -d says
+		header = header.AppendPair("content-type", "application/x-www-form-urlencoded")
 	}
 	env, err := wire.Marshal(h.env)
 	if err != nil {
@@ -136,7 +175,7 @@ func newCall(r request, h *host) *risor.Call {
 			Env:  module.NewEnv(env),
 			Host: h,
 			Request: &wire.Invocation{
-				Method: []byte(r.method), Path: []byte(path), Query: []byte(query), Body: []byte(r.body),
+				Method: []byte(method), Route: []byte(fit.Route), Params: fit.Params, Path: []byte(path), Base: []byte("/fn/default/example"), Query: []byte(query), Body: []byte(r.body),
 				ID: []byte("01X"), ClientIP: []byte("192.0.2.1"), Header: header,
 			},
 		},

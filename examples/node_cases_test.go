@@ -131,7 +131,8 @@ var nodeCases = map[string][]example{
 		{name: "no token", request: request{method: "PUT", target: "/a", body: `{"on":true}`}, on: token("FLAGS_TOKEN"), status: 401, has: "token"},
 		{name: "delete", request: request{method: "DELETE", target: "/a", header: bearer}, before: []request{flag("a", `{}`)}, on: token("FLAGS_TOKEN"), status: 204},
 		{name: "delete none", request: request{method: "DELETE", target: "/a", header: bearer}, on: token("FLAGS_TOKEN"), status: 404, has: "no such"},
-		{name: "method", request: request{method: "POST", body: "x"}, status: 405, answer: map[string]string{"allow": "GET, PUT, DELETE"}, has: "GET"},
+		{name: "method", request: request{method: "POST", body: "x"}, refused: true},
+		{name: "no name", request: request{method: "DELETE"}, refused: true},
 	},
 
 	"poll": {
@@ -154,8 +155,9 @@ var nodeCases = map[string][]example{
 		{name: "others", request: request{target: "/cellar?hours=720"}, before: []request{measure(`{"t":20}`)}, on: token("IOT_TOKEN"), body: `{"hours":[],"sensor":"cellar"}`},
 		{name: "text", request: measure(`{"t":"20"}`), on: token("IOT_TOKEN"), status: 400, has: "numbers"},
 		{name: "no token", request: request{target: "/balcony", body: `{"t":1}`}, on: token("IOT_TOKEN"), status: 401, has: "token"},
-		{name: "no sensor", request: request{target: "/a/b"}, status: 400, has: "the path is"},
-		{name: "method", request: request{method: "PUT", target: "/balcony"}, status: 405, answer: map[string]string{"allow": "GET, POST"}, has: "GET"},
+		{name: "no sensor", request: request{target: "/A"}, status: 400, has: "a sensor has a name"},
+		{name: "no path of it", request: request{target: "/a/b"}, refused: true},
+		{name: "method", request: request{method: "PUT", target: "/balcony"}, refused: true},
 	},
 
 	"jwt": {

@@ -188,6 +188,7 @@ func (w *worker) overrun(fl *flight, now int64) {
 	w.clearOverdue()
 	w.culprit = culprit{fl.function, fl.invoke.ID, !fl.overdue}
 	w.overrunEnd = now + int64(w.exec.hooks.OverrunGrace)
+	w.exec.budget.tell()
 }
 
 // retreat gives a worker with a stuck call no more calls, and ends it with the last
@@ -252,9 +253,14 @@ func (c culprit) record() picloud.LogRecord {
 }
 
 // endDrained has scan look at a worker that takes no further calls, when the last
-// call that somebody waited for is over. The caller holds mu.
+// call that somebody waited for is over; apps that wait for memory may evict it then.
+// The caller holds mu.
 func (w *worker) endDrained() {
-	if w.awaited() == 0 && (w.drainCause != causeNone || w.overran.Load() || w.pool != nil && w.pool.gone.Load()) {
+	if w.awaited() > 0 {
+		return
+	}
+	w.exec.budget.tell()
+	if w.drainCause != causeNone || w.overran.Load() || w.pool != nil && w.pool.gone.Load() {
 		w.exec.watch.arm(w.exec.now())
 	}
 }

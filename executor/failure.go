@@ -21,6 +21,7 @@ var codes = map[wire.Reason]picloud.Code{
 	wire.ReasonCompileBudget:    picloud.CodeFunctionError,
 	wire.ReasonNotLoaded:        picloud.CodeFunctionError,
 	wire.ReasonInternal:         picloud.CodeFunctionCrash,
+	wire.ReasonRequest:          picloud.CodeFunctionRequest,
 }
 
 // compileCodes does the same for a source that is not deployed yet.

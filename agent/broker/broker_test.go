@@ -71,12 +71,12 @@ type entries struct {
 	fails error
 }
 
-func (e *entries) Get(_ context.Context, key string) (picloud.KVEntry, bool, error) {
+func (e *entries) Get(_ context.Context, key string, _ Room) (picloud.KVEntry, bool, error) {
 	entry, ok := e.items[key]
 	return entry, ok, e.fails
 }
 
-func (e *entries) List(_ context.Context, prefix string, limit int, cursor string) (items []picloud.KVEntry, next string, err error) {
+func (e *entries) List(_ context.Context, prefix string, limit int, cursor string, _ Room) (items []picloud.KVEntry, next string, err error) {
 	for _, key := range slices.Sorted(maps.Keys(e.items)) {
 		items = append(items, e.items[key])
 	}
@@ -204,7 +204,7 @@ func TestFetch(t *testing.T) {
 	require.Equal(t, "PUT hello", string(body))
 	status, _ := fields["status"].Int()
 	require.Equal(t, int64(http.StatusTeapot), status)
-	require.Contains(t, string(fields["headers"]), "a\uFFFD")
+	require.Contains(t, string(fields["headers"]), "cx-bBa\xff", "a value that is not UTF-8 stays as it is")
 	_, err = ask(t, b, b.Grants("f", picloud.Settings{}, picloud.AppConfig{App: "shop"}), hostcall.HTTPFetch, hostcall.Fetch{URL: server.URL})
 	require.Equal(t, "egress_denied", code(t, err))
 	require.Equal(t, 1.0, count(b.outbound.WithLabelValues("ok")))

@@ -19,7 +19,14 @@ func (b *Broker) secret(_ context.Context, g *Grants, call *executor.HostCall) (
 	name := ask.Name
 	sealed, ok := g.secret(name)
 	if !ok {
-		return nil, hostcall.Errorf(hostcall.CodeSecretNotFound, "%s has no secret %q, or may not read it; set it with: picloud secret set %s", g.resource, picloud.Shorten(name, 80), g.inApp("NAME"))
+		command := "NAME"
+		if picloud.ValidVariable(name) { // another text could mean something to a shell
+			command = name
+		}
+		return nil, hostcall.Errorf(hostcall.CodeSecretNotFound, "%s has no secret %q, or may not read it; set it with: picloud secret set %s", g.resource, picloud.Shorten(name, 80), g.inApp(command))
+	}
+	if err := call.Take(4 * int64(len(sealed))); err != nil { // opened, as a text, and in the answer
+		return nil, err
 	}
 	key, err := b.vault.readable()
 	if err != nil {

@@ -16,11 +16,10 @@ type cors struct {
 	anyOrigin   bool
 	origins     []string
 	credentials bool
-	methods     []string
+	methods     []string // empty: those that the function takes
 	anyHeader   bool
 	headers     []string
 	exposeValue []string // nil: none
-	methodValue []string
 	maxAgeValue []string
 }
 
@@ -29,28 +28,20 @@ var (
 	valueTrue = []string{"true"}
 )
 
-func newCORS(c *picloud.CORS, methods []string) *cors {
+func newCORS(c *picloud.CORS) *cors {
 	if c == nil {
 		return nil
 	}
-	allowed := c.Methods
-	if len(allowed) == 0 {
-		allowed = methods
-	}
-	if len(allowed) == 0 {
-		allowed = []string{http.MethodGet, http.MethodHead, http.MethodPost}
-	}
 	maxAge := time.Duration(c.MaxAge)
 	if maxAge == 0 {
-		maxAge = 10 * time.Minute
+		maxAge = picloud.DefaultCORSMaxAge
 	}
 	out := &cors{
 		anyOrigin:   slices.Contains(c.Origins, "*"),
 		origins:     c.Origins,
 		credentials: c.Credentials,
-		methods:     allowed,
-		anyHeader:   slices.Contains(c.Headers, "*"),
-		methodValue: []string{strings.Join(allowed, ", ")},
+		methods:     c.Methods,
+		anyHeader:   len(c.Headers) == 0 || slices.Contains(c.Headers, "*"),
 		maxAgeValue: []string{strconv.Itoa(int(maxAge.Seconds()))},
 	}
 	for _, h := range c.Headers {
@@ -62,21 +53,19 @@ func newCORS(c *picloud.CORS, methods []string) *cors {
 	return out
 }
 
-// apply sets the CORS headers of the answer. It reports whether the request
-// was a preflight, which is then answered in full.
-func (c *cors) apply(w http.ResponseWriter, r *http.Request) (answered bool) {
+// admit sets the CORS headers of the answer, whatever the answer will be. It reports
+// whether the request is a preflight, which preflight then answers.
+func (c *cors) admit(w http.ResponseWriter, r *http.Request) (preflight bool) {
 	h := w.Header()
 	if !c.anyOrigin || c.credentials {
 		h.Add("Vary", "Origin")
 	}
 	origin := r.Header.Get("Origin")
-	requested := r.Header.Get("Access-Control-Request-Method")
-	preflight := r.Method == http.MethodOptions && origin != "" && requested != ""
-	if origin == "" || !c.anyOrigin && !slices.Contains(c.origins, origin) {
-		if preflight {
-			// No CORS headers: the browser refuses the call, and no code has run.
-			w.WriteHeader(http.StatusNoContent)
-		}
+	if origin == "" {
+		return false
+	}
+	preflight = r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
+	if !c.allows(origin) {
 		return preflight
 	}
 	if c.anyOrigin {
@@ -87,23 +76,34 @@ func (c *cors) apply(w http.ResponseWriter, r *http.Request) (answered bool) {
 	if c.credentials {
 		h["Access-Control-Allow-Credentials"] = valueTrue
 	}
-	if !preflight {
-		if c.exposeValue != nil {
-			h["Access-Control-Expose-Headers"] = c.exposeValue
-		}
-		return false
+	if !preflight && c.exposeValue != nil {
+		h["Access-Control-Expose-Headers"] = c.exposeValue
 	}
-	h.Add("Vary", "Access-Control-Request-Method")
-	h.Add("Vary", "Access-Control-Request-Headers")
-	if slices.Contains(c.methods, requested) {
-		h["Access-Control-Allow-Methods"] = c.methodValue
-		if allowed := c.allowedHeaders(r.Header.Values("Access-Control-Request-Headers")); allowed != "" {
-			h["Access-Control-Allow-Headers"] = []string{allowed}
+	return preflight
+}
+
+func (c *cors) allows(origin string) bool { return c.anyOrigin || slices.Contains(c.origins, origin) }
+
+// preflight answers in full: no code runs. taken are the methods that the function
+// takes at the path. A browser refuses the call when the answer does not list its method.
+func (c *cors) preflight(w http.ResponseWriter, r *http.Request, taken []string) {
+	h := w.Header()
+	if c.allows(r.Header.Get("Origin")) {
+		h.Add("Vary", "Access-Control-Request-Method")
+		h.Add("Vary", "Access-Control-Request-Headers")
+		allowed := taken
+		if len(c.methods) > 0 {
+			allowed = slices.DeleteFunc(slices.Clone(c.methods), func(m string) bool { return !slices.Contains(taken, m) })
 		}
-		h["Access-Control-Max-Age"] = c.maxAgeValue
+		if slices.Contains(allowed, r.Header.Get("Access-Control-Request-Method")) {
+			h["Access-Control-Allow-Methods"] = []string{strings.Join(allowed, ", ")}
+			if names := c.allowedHeaders(r.Header.Values("Access-Control-Request-Headers")); names != "" {
+				h["Access-Control-Allow-Headers"] = []string{names}
+			}
+			h["Access-Control-Max-Age"] = c.maxAgeValue
+		}
 	}
 	w.WriteHeader(http.StatusNoContent)
-	return true
 }
 
 // allowedHeaders returns those of the requested header names that may be sent.

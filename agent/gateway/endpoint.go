@@ -20,6 +20,7 @@ type Endpoint struct {
 	gateway      *Gateway
 	function     *invoke.Function
 	methods      []string // empty: all
+	router       *router  // nil: every path
 	cors         *cors
 	versionValue []string // a header value, shared by all answers
 }
@@ -28,7 +29,7 @@ type Endpoint struct {
 func (g *Gateway) NewEndpoint(f *invoke.Function) *Endpoint {
 	s := &f.Route.Settings
 	return &Endpoint{
-		gateway: g, function: f, methods: s.Methods, cors: newCORS(s.CORS, s.Methods),
+		gateway: g, function: f, methods: inOrder(s.Methods), router: newRouter(s.Routes), cors: newCORS(s.CORS),
 		versionValue: []string{"v" + strconv.Itoa(f.Route.Version)},
 	}
 }
@@ -36,22 +37,35 @@ func (g *Gateway) NewEndpoint(f *invoke.Function) *Endpoint {
 // Function returns what the endpoint calls.
 func (e *Endpoint) Function() *invoke.Function { return e.function }
 
-// serve answers one request. rest is the path below the function.
-func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request, rest, clientIP string) {
-	if e.cors != nil && e.cors.apply(w, r) {
+// serve answers one request.
+func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request, at *place, clientIP string) {
+	var route string
+	var params executor.Pairs
+	takes := len(e.methods) == 0 || slices.Contains(e.methods, r.Method)
+	if e.router != nil {
+		var fits bool
+		route, params, fits = e.router.route(r.Method, at.raw)
+		takes = takes && fits
+	}
+	if e.cors != nil && e.cors.admit(w, r) {
+		e.cors.preflight(w, r, e.taken(at.raw))
 		return
 	}
-	if len(e.methods) > 0 && !slices.Contains(e.methods, r.Method) {
-		w.Header().Set("Allow", strings.Join(e.methods, ", "))
-		e.fail(w, e.function.NewID(), &picloud.Error{
-			Code: picloud.CodeFunctionMethod, Op: "call function", Resource: e.function.Resource(),
-			Detail: "it takes " + strings.Join(e.methods, ", ") + ", not " + picloud.Shorten(r.Method, 20),
-		})
+	switch {
+	case !takes:
+		e.refuse(w, r, at)
+		return
+	case at.bare && wantsPage(r):
+		w.Header().Add("Vary", "Accept")
+		redirect(w, r, at.base+"/")
 		return
 	}
 	call := e.function.Begin()
-	status, err := e.call(w, r, call.ID, rest, clientIP)
-	call.End(trigger.HTTP, r.Method, rest, status, err)
+	status, err := e.call(w, r, &executor.Call{
+		ID: call.ID, Method: r.Method, Path: at.path, RawPath: at.rawPath, Base: at.base, Route: route, Params: params,
+		RawQuery: r.URL.RawQuery, Header: withoutSession(r.Header), Host: r.Host, ClientIP: clientIP,
+	})
+	call.End(trigger.HTTP, r.Method, at.path, status, err)
 	if err == nil {
 		return
 	}
@@ -61,47 +75,94 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request, rest, clientIP 
 	}
 }
 
+// taken lists the methods that the function takes at a path, which is as it was sent;
+// none: its routes do not have the path.
+func (e *Endpoint) taken(path string) []string {
+	methods := e.methods
+	if len(methods) == 0 {
+		methods = picloud.Methods()
+	}
+	if e.router == nil {
+		return methods
+	}
+	routed, all := e.router.methods(path)
+	if all {
+		return methods
+	}
+	return slices.DeleteFunc(routed, func(m string) bool { return !slices.Contains(methods, m) })
+}
+
+// refuse answers a request that the function's methods or routes do not take: no code
+// runs for it.
+func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, at *place) {
+	methods := e.taken(at.raw)
+	if len(methods) == 0 {
+		if deeper := at.raw + "/"; at.ours && !strings.HasSuffix(at.raw, "/") {
+			if _, _, fits := e.router.route(r.Method, deeper); fits {
+				redirect(w, r, at.base+deeper)
+				return
+			}
+		}
+		e.fail(w, e.function.NewID(), &picloud.Error{
+			Code: picloud.CodeNoRoute, Op: "call function", Resource: e.function.Resource(),
+			Detail: "its routes do not have the path " + picloud.Shorten(at.raw, 200), Hint: "`picloud function show` prints the routes",
+		})
+		return
+	}
+	taken := strings.Join(methods, ", ")
+	if !slices.Contains(methods, http.MethodOptions) {
+		taken += ", " + http.MethodOptions // answered here
+	}
+	w.Header().Set("Allow", taken)
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	e.fail(w, e.function.NewID(), &picloud.Error{
+		Code: picloud.CodeFunctionMethod, Op: "call function", Resource: e.function.Resource(),
+		Detail: "it takes " + taken + " here, not " + picloud.Shorten(r.Method, 20),
+	})
+}
+
 // call runs the function and writes its answer, or the error that took its
 // place. It returns the status that was sent and that error.
-func (e *Endpoint) call(w http.ResponseWriter, r *http.Request, id, rest, clientIP string) (status int, err error) {
+func (e *Endpoint) call(w http.ResponseWriter, r *http.Request, call *executor.Call) (status int, err error) {
 	body, err := e.readBody(r)
 	if err != nil {
-		problem.Last(w) // what is left of the body does not have to come
-		return e.fail(w, id, err), err
-	}
-	call := executor.Call{
-		ID: id, Method: r.Method, Path: rest, RawQuery: r.URL.RawQuery,
-		Header: withoutSession(r.Header), Host: r.Host, ClientIP: clientIP,
+		problem.Last(w, r) // what is left of the body does not have to come
+		return e.fail(w, call.ID, err), err
 	}
 	if body != nil {
-		call.Body = body.Bytes()
+		call.Body = body.body
 	}
-	result, err := e.function.Invoke(r.Context(), &call)
+	result, err := e.function.Invoke(r.Context(), call)
 	if body != nil {
-		body.release(e.gateway.opts.Bodies)
+		body.release(&e.gateway.transit)
 	}
 	if err != nil {
-		return e.fail(w, id, err), err
+		return e.fail(w, call.ID, err), err
 	}
 	defer result.Release()
-	if size := int64(cap(result.Body)); size > smallBody {
-		if !e.gateway.opts.Bodies.Take(size) {
-			err := e.gateway.full(e.function, "the function ran, but there is no room for its answer of "+picloud.Size(len(result.Body)).String())
-			return e.fail(w, id, err), err
-		}
-		defer e.gateway.opts.Bodies.Give(size)
-	}
 	h := w.Header()
-	e.identify(h, id)
+	e.identify(h, call.ID)
 	status = result.Status
-	invoke.CopyHeader(h, result.Header, e.cors != nil)
+	length := invoke.CopyHeader(h, result.Header, e.cors != nil)
 	if status == http.StatusNoContent || status == http.StatusNotModified {
 		w.WriteHeader(status)
 		return status, nil
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(result.Body))}
+	head := r.Method == http.MethodHead
+	switch {
+	case !head || len(result.Body) > 0:
+		h["Content-Length"] = []string{strconv.Itoa(len(result.Body))}
+	case length != "":
+		h["Content-Length"] = []string{length} // that of the answer to GET, as the function says
+	}
 	w.WriteHeader(status)
-	if _, err := w.Write(result.Body); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+	if head {
+		return status, nil
+	}
+	if _, err := w.Write(result.Body); err != nil {
 		return status, nil //nolint:nilerror // the client went away; the function did its part
 	}
 	return status, nil
@@ -132,11 +193,11 @@ func (e *Endpoint) readBody(r *http.Request) (*inbound, error) {
 		return nil, e.tooLarge()
 	}
 	in := inbounds.Get().(*inbound)
-	err := in.read(r.Body, r.ContentLength, limit, e.gateway.opts.Bodies)
+	err := in.read(r.Context().Done(), r.Body, r.ContentLength, limit, &e.gateway.transit)
 	if err == nil {
 		return in, nil
 	}
-	in.release(e.gateway.opts.Bodies)
+	in.release(&e.gateway.transit)
 	switch {
 	case errors.Is(err, errBodyTooLarge):
 		return nil, e.tooLarge()

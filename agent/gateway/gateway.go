@@ -13,6 +13,7 @@ import (
 	"github.com/picloud/picloud/agent/invoke"
 	"github.com/picloud/picloud/internal/budget"
 	"github.com/picloud/picloud/internal/problem"
+	"github.com/picloud/picloud/internal/urlpath"
 )
 
 // Options are what a Gateway works with. All are required.
@@ -36,11 +37,12 @@ type Gateway struct {
 	table     atomic.Pointer[Table] // nil until the node has something to serve
 	nodeValue []string              // a header value, shared by all answers
 	bodies    prometheus.GaugeFunc
+	transit   transit
 }
 
 // New returns a Gateway that answers that the node is not ready, until Swap.
 func New(o Options) *Gateway {
-	return &Gateway{opts: o, nodeValue: []string{o.Node}, bodies: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	return &Gateway{opts: o, nodeValue: []string{o.Node}, transit: newTransit(o.Bodies), bodies: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "picloud_bodies_bytes",
 		Help: "Memory that large request and response bodies hold now.",
 	}, func() float64 { return float64(o.Bodies.Used()) })}
@@ -69,10 +71,18 @@ func (g *Gateway) Endpoint(key picloud.RouteKey) *Endpoint {
 
 // Serve answers r if it is for a function, and reports whether it was. This is
 // the hot path: one atomic load, one lookup, then the endpoint.
-func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, clientIP string) bool {
-	key, rest, ok := split(r.URL.Path)
-	if !ok {
+//
+// A path that proxies read in other ways than this node is refused first; of a path
+// that is for nobody here that is the dot segments, with which it could be for a function.
+func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, c *Caller) bool {
+	escaped := r.URL.EscapedPath()
+	key, rest, ok := split(escaped)
+	if !ok && !urlpath.HasDots(escaped) {
 		return false
+	}
+	if err := urlpath.Check(escaped); err != nil {
+		problem.WriteFunction(w, err, g.opts.NewID())
+		return true
 	}
 	t := g.table.Load()
 	if t == nil {
@@ -82,12 +92,13 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, clientIP string)
 	ep := (*t)[key]
 	if ep == nil {
 		problem.WriteFunction(w, &picloud.Error{
-			Code: picloud.CodeFunctionNotFound, Op: "call function", Resource: picloud.Shorten(r.URL.Path, 200),
+			Code: picloud.CodeFunctionNotFound, Op: "call function", Resource: picloud.Shorten(escaped, 200),
 			Detail: "no function is deployed here", Hint: "`picloud ls` lists the functions; a path is /fn/{app}/{function}",
 		}, g.opts.NewID())
 		return true
 	}
-	ep.serve(w, r, rest, clientIP)
+	at := c.locate(r, escaped, rest)
+	ep.serve(w, r, &at, c.IP)
 	return true
 }
 

@@ -13,16 +13,18 @@ const prefix = "/fn/"
 // a deploy makes another one (copy-on-write).
 type Table map[picloud.RouteKey]*Endpoint
 
-// split finds the function that a path names. ok says that the path is below
-// prefix, so that nobody else answers it; rest is the path as the function sees
-// it, "/" at least.
-func split(path string) (key picloud.RouteKey, rest string, ok bool) {
-	path, ok = strings.CutPrefix(path, prefix)
+// split finds the function that a path names, which is as it was sent. ok says that
+// the path is below prefix, so that nobody else answers it. The names are compared as
+// they were sent: they need no encoding, and so a rule in front of PiCloud cannot see
+// another name, whether it decodes paths or not. rest is what follows, "" or from a
+// slash on.
+func split(escaped string) (key picloud.RouteKey, rest string, ok bool) {
+	path, ok := strings.CutPrefix(escaped, prefix)
 	if !ok {
 		return key, "", false
 	}
 	app, path, _ := strings.Cut(path, "/")
-	function, rest := path, "/"
+	function := path
 	if i := strings.IndexByte(path, '/'); i >= 0 {
 		function, rest = path[:i], path[i:]
 	}

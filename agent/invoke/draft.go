@@ -11,10 +11,17 @@ import (
 	"github.com/picloud/picloud/executor/trigger"
 )
 
+// Fit is the route of a function's settings that a request fits. The zero value: the
+// settings have no routes.
+type Fit struct {
+	Route  string
+	Params executor.Pairs
+}
+
 // Draft runs a script that is not a version yet, once, in a throw-away executor. The
-// script has what the function f may have, for at most the given time. The log
-// records are valid together with an error too.
-func (i *Invoker) Draft(ctx context.Context, f picloud.Function, source []byte, app picloud.AppConfig, node picloud.Limits, most time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+// script has what the function f may have and the grants, for at most the given time.
+// The log records are valid together with an error too.
+func (i *Invoker) Draft(ctx context.Context, f picloud.Function, source []byte, app picloud.AppConfig, node picloud.Limits, grants any, most time.Duration, req picloud.Request, fit Fit) (picloud.Response, []picloud.LogRecord, error) {
 	if req.ID == "" {
 		req.ID = i.ids.id()
 	}
@@ -23,10 +30,11 @@ func (i *Invoker) Draft(ctx context.Context, f picloud.Function, source []byte, 
 		client = req.ClientIP
 	}
 	p := i.program(f.Name, f.Settings, source, app, node)
+	p.Grants = grants
 	p.Limits.Timeout = min(p.Limits.Timeout, picloud.Duration(most))
 	result, records, err := i.executor.Draft(ctx, p, &executor.Call{
 		ID: req.ID, Trigger: trigger.Draft, Method: req.Method, Path: req.Path, RawPath: req.RawPath, RawQuery: req.Query,
-		Base: "/fn/" + f.App + "/" + f.Name, Header: req.Header, Body: req.Body, ClientIP: client,
+		Base: "/fn/" + f.App + "/" + f.Name, Route: fit.Route, Params: fit.Params, Header: req.Header, Body: req.Body, ClientIP: client,
 	})
 	hidden := i.opts.Secrets.Of(f.App)
 	for n := range records {

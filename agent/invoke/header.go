@@ -2,6 +2,7 @@ package invoke
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/picloud/picloud/executor"
@@ -13,15 +14,20 @@ const SessionCookie = "picloud_session"
 
 // CopyHeader copies the header that a function answered, except for what belongs to
 // the connection, to the platform or to the dashboard. Where the function's
-// settings decide about CORS, its code does not.
-func CopyHeader(h http.Header, pairs []executor.HeaderField, corsDecides bool) {
+// settings decide about CORS, its code does not. It returns the length that the
+// function states, for answers to HEAD; "" if it states none.
+func CopyHeader(h http.Header, pairs []executor.HeaderField, corsDecides bool) (length string) {
 	for _, p := range pairs {
 		name := http.CanonicalHeaderKey(p.Name)
 		switch name {
 		case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer",
-			"Transfer-Encoding", "Upgrade", "Content-Length", "Date", "X-Call-Id", "X-Picloud-Version",
+			"Transfer-Encoding", "Upgrade", "X-Call-Id", "X-Picloud-Version",
 			"X-Picloud-Node", "X-Picloud-Error", "X-Picloud-Leader":
 			continue
+		case "Content-Length":
+			if n, err := strconv.ParseUint(p.Value, 10, 63); err == nil {
+				length = strconv.FormatUint(n, 10)
+			}
 		case "Set-Cookie":
 			if cookie, _, _ := strings.Cut(p.Value, "="); strings.TrimSpace(cookie) == SessionCookie {
 				continue
@@ -29,6 +35,10 @@ func CopyHeader(h http.Header, pairs []executor.HeaderField, corsDecides bool) {
 			h[name] = append(h[name], p.Value)
 		case "Server":
 			h[name] = []string{p.Value}
+		case "Date": // of an answer that the function passes on; without it the server says the time
+			if _, err := http.ParseTime(p.Value); err == nil {
+				h[name] = []string{p.Value}
+			}
 		default:
 			if corsDecides && strings.HasPrefix(name, "Access-Control-") {
 				continue
@@ -36,4 +46,5 @@ func CopyHeader(h http.Header, pairs []executor.HeaderField, corsDecides bool) {
 			h[name] = append(h[name], p.Value)
 		}
 	}
+	return length
 }

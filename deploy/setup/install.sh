@@ -5,6 +5,7 @@
 # missing. It asks for nothing: without root and without passwordless sudo it
 # prints the one command to run, and stops.
 set -euo pipefail
+PATH="$PATH:/usr/sbin" # servers are there, which is not in the path of everybody
 
 need_go="1.26"
 if ! command -v go >/dev/null; then
@@ -55,4 +56,16 @@ if [[ " ${missing[*]} " == *" postgresql "* ]]; then
 fi
 $as_root apt-get update -qq
 # Our createcluster.conf stays, without a question.
-$as_root env DEBIAN_FRONTEND=noninteractive $install -o Dpkg::Options::=--force-confold >/dev/null
+# Debian also starts a server that it installs, now and at each boot. The tests start
+# theirs themselves.
+policy=/usr/sbin/policy-rc.d
+[ ! -e "$policy" ] || policy=""
+[ -z "$policy" ] || printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+[ -z "$policy" ] || $as_root chmod 755 "$policy"
+status=0
+$as_root env DEBIAN_FRONTEND=noninteractive $install -o Dpkg::Options::=--force-confold >/dev/null || status=$?
+[ -z "$policy" ] || $as_root rm -f "$policy"
+if [[ " ${missing[*]} " == *" nginx-light "* ]] && command -v systemctl >/dev/null; then
+  $as_root systemctl disable nginx >/dev/null 2>&1 || true
+fi
+exit $status

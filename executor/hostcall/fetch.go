@@ -3,6 +3,7 @@ package hostcall
 import (
 	"math"
 	"time"
+	"unicode/utf8"
 
 	"github.com/picloud/picloud/internal/value"
 )
@@ -116,11 +117,11 @@ func readBody(r *reader, v value.Item) []byte {
 	if b, ok := v.Bytes(); ok {
 		return b
 	}
-	s, ok := v.Text()
+	text, ok := v.TextBytes()
 	if !ok {
 		r.wrong("body", "bytes or a string")
 	}
-	return []byte(s)
+	return text
 }
 
 func readHeader(r *reader, v value.Item) []Field {
@@ -159,7 +160,7 @@ func readHeader(r *reader, v value.Item) []Field {
 // Response is the answer of http.fetch: {status, headers: [[name, value]], body, url}.
 type Response struct {
 	Status int
-	Header []Field // valid UTF-8
+	Header []Field // a value that is not UTF-8 is sent as bytes
 	Body   []byte
 	URL    string // that answered, after redirects
 }
@@ -171,7 +172,11 @@ func (a Response) Append(dst []byte) []byte {
 	dst = value.AppendInt(value.AppendText(dst, "status"), int64(a.Status))
 	dst = value.AppendList(value.AppendText(dst, "headers"), len(a.Header))
 	for _, f := range a.Header {
-		dst = appendField(dst, f.Name, f.Value)
+		if utf8.ValidString(f.Value) {
+			dst = appendField(dst, f.Name, f.Value)
+			continue
+		}
+		dst = value.AppendBytes(value.AppendText(value.AppendList(dst, 2), f.Name), []byte(f.Value))
 	}
 	return dst
 }

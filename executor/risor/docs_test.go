@@ -39,6 +39,15 @@ func matches(claim, given string) bool {
 	return regexp.MustCompile(pattern).MatchString(given)
 }
 
+// withForm gives the call a form with a file.
+func withForm(c *Call) {
+	c.Request.Header = c.Request.Header.AppendPair("Content-Type", "multipart/form-data; boundary=XX")
+	c.Request.Body = []byte(strings.Join([]string{
+		"--XX", `Content-Disposition: form-data; name="title"`, "", "Tea", "--XX", `Content-Disposition: form-data; name="report"; filename="tea.csv"`, "Content-Type: text/csv", "", "id,name\n",
+		"--XX--", "",
+	}, "\r\n"))
+}
+
 // Every example in the documentation works and gives what it says.
 func TestModuleExamples(t *testing.T) {
 	check := func(name, example string) {
@@ -47,6 +56,8 @@ func TestModuleExamples(t *testing.T) {
 			source, claims := proof(example)
 			call := newCall()
 			call.Host = newNode()
+			call.Request.Base = []byte("/fn/default/hello")
+			withForm(call)
 			env, err := wire.Marshal(map[string]any{"GREETING": "hi", "LIMIT": "20"})
 			require.NoError(t, err)
 			call.Env = module.NewEnv(env)

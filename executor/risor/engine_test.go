@@ -279,10 +279,10 @@ return [
 		{"n": 9007199254740993, "f": 1.5, "l": [1, null]},
 		"{\"a\":\"x\",\"b\":[1]}",
 		"{\n \"a\": [],\n \"b\": [\n  1,\n  {}\n ]\n}",
-		["json_invalid", "invalid JSON at 2:3: unexpected 'n' instead of a name in quotes"],
-		["json_unsupported", "value: a function has no form in JSON"],
-		["json_unsupported", "value.a[1]: a function has no form in JSON"],
-		["invalid_arguments", "json.parse: text is a string or bytes, not 5: json.parse(text: string|bytes) -> any"],
+		["json_invalid", "invalid JSON at line 2, column 3: unexpected 'n' instead of a name in quotes"],
+		["json_unsupported", "value: a function cannot be written as JSON"],
+		["json_unsupported", "value.a[1]: a function cannot be written as JSON"],
+		["invalid_arguments", "json.parse: text must be a string or bytes, not 5: json.parse(text: string|bytes) -> any"],
 		"{\"n\":9007199254740993}", 9007199254740993, "aGk="
 	]`, string(call.Response.Body))
 	require.Contains(t, string(call.Response.Body), "9007199254740993")
@@ -300,7 +300,7 @@ function handle(req) { let math = 1; return [log, list(2), json, math, keys({a: 
 }
 
 func TestDocs(t *testing.T) {
-	require.Len(t, RequestDocs(), 13)
+	require.Len(t, RequestDocs(), 18)
 }
 
 // FuzzInvoke runs whole scripts with a short deadline.

@@ -66,5 +66,5 @@ func TestSpreadIntoNatives(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(call.Response.Body), "max args limit of 16384 exceeded (got 20000)")
 	call, err = invoke(t, "return try { throw \"x\" } catch (e) { e }")
-	require.ErrorContains(t, err, "an error has no form in JSON; use its message()", call)
+	require.ErrorContains(t, err, "an error cannot be written as JSON; use its message()", call)
 }

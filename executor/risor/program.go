@@ -87,7 +87,10 @@ func (p *Program) Invoke(call *Call) (err error) {
 		return p.failure(err)
 	}
 	if kind.respond {
-		if fault := call.Response.fill(result, call.MaxResponse); fault != nil {
+		if fault := call.Response.fill(result, string(call.Request.Method) == "HEAD", call.MaxResponse); fault != nil {
+			if at := m.Returned(); at.Line > 0 {
+				return fault.at(p.source, at.Line, at.Column)
+			}
 			return fault
 		}
 	}
@@ -110,6 +113,9 @@ func (p *Program) failure(err error) *Error {
 		return newError(wire.ReasonError, err.Error())
 	}
 	e := newError(wire.ReasonError, run.Message)
+	if _, ok := errors.AsType[badRequest](run.Err); ok {
+		e.Reason = wire.ReasonRequest
+	}
 	if run.Line > 0 {
 		_ = e.at(p.source, run.Line, run.Column) // it returns e
 	}

@@ -7,7 +7,6 @@ import (
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 	"github.com/deepnoodle-ai/risor/v2/pkg/op"
 
-	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/risor/data"
 	"github.com/picloud/picloud/executor/risor/module"
 )
@@ -17,7 +16,9 @@ type request struct {
 	call    *Call
 	query   *data.Fields
 	headers *data.Fields
+	cookies *data.Fields
 	params  *data.Fields
+	form    *data.Fields
 	body    *object.Bytes
 }
 
@@ -35,9 +36,11 @@ var requestAttrs = []object.AttrSpec{
 	{Name: "params", Doc: "The parts of the path that the pattern names, decoded", Returns: "map"},
 	{Name: "query", Doc: "Query parameters, the first value of each; all(name) lists every value", Returns: "map"},
 	{Name: "headers", Doc: "Headers by lower-case name; headers.user_agent is headers[\"user-agent\"]", Returns: "map"},
+	{Name: "cookies", Doc: "Cookies by name", Returns: "map"},
 	{Name: "body", Doc: "The body", Returns: "bytes"},
 	{Name: "text", Doc: "The body as a string; error code invalid_utf8", Returns: "string"},
 	{Name: "json", Doc: "The body as JSON; error code json_invalid", Returns: "any"},
+	{Name: "form", Doc: "The body as a form, with or without files; error codes form_invalid and form_too_large", Returns: "map"},
 	{Name: "client_ip", Doc: "The address that the request came from", Returns: "string"},
 	{Name: "id", Doc: "The id of this call, as in the logs", Returns: "string"},
 	{Name: "app", Doc: "The app that the function belongs to", Returns: "string"},
@@ -45,7 +48,7 @@ var requestAttrs = []object.AttrSpec{
 	{Name: "version", Doc: "The version of the code that runs", Returns: "int"},
 }
 
-// RequestDocs documents the attributes of the request; text and json are
+// RequestDocs documents the attributes of the request; text, json and form are
 // methods.
 func RequestDocs() []object.AttrSpec { return append([]object.AttrSpec(nil), requestAttrs...) }
 
@@ -76,6 +79,11 @@ func (r *request) GetAttr(name string) (object.Object, bool) {
 			r.headers = data.NewHeaders(in.Header)
 		}
 		return r.headers, true
+	case "cookies":
+		if r.cookies == nil {
+			r.cookies = data.NewCookies(in.Header)
+		}
+		return r.cookies, true
 	case "params":
 		if r.params == nil {
 			r.params = data.NewParams(in.Params)
@@ -87,6 +95,8 @@ func (r *request) GetAttr(name string) (object.Object, bool) {
 		return requestText, true
 	case "json":
 		return requestJSON, true
+	case "form":
+		return object.NewBuiltin("req.form", r.readForm), true
 	case "client_ip":
 		return text(in.ClientIP), true
 	case "id":
@@ -125,7 +135,7 @@ var (
 		}
 		body := module.AccessOf(ctx).Request.Body
 		if !utf8.Valid(body) {
-			return nil, hostcall.Errorf("invalid_utf8", "the request body is not UTF-8; req.body has its bytes")
+			return nil, notUTF8(body)
 		}
 		return object.NewString(string(body)), nil
 	})
@@ -133,16 +143,36 @@ var (
 		if len(args) != 0 {
 			return nil, object.NewArgsError("req.json", 0, len(args))
 		}
-		return data.ReadJSONUntil(module.AccessOf(ctx).Request.Body, ctx.Err)
+		v, err := data.ReadJSONUntil(module.AccessOf(ctx).Request.Body, ctx.Err)
+		if err != nil {
+			return nil, ofRequest(err)
+		}
+		return v, nil
 	})
 )
+
+// readForm is req.form(). The form is read once.
+func (r *request) readForm(_ context.Context, args ...object.Object) (object.Object, error) {
+	if len(args) != 0 {
+		return nil, object.NewArgsError("req.form", 0, len(args))
+	}
+	if r.form == nil {
+		contentType, _ := r.call.Request.Header.Get("content-type")
+		form, err := data.ReadForm(string(contentType), r.call.Request.Body, module.NewFile)
+		if err != nil {
+			return nil, ofRequest(err)
+		}
+		r.form = form
+	}
+	return r.form, nil
+}
 
 // AsMap implements data.Mapped: the request as data, without its body.
 func (r *request) AsMap() *object.Map {
 	m := map[string]object.Object{}
 	for _, a := range requestAttrs {
 		switch a.Name {
-		case "body", "text", "json":
+		case "body", "text", "json", "form", "cookies": // the cookies are among the headers
 		default:
 			m[a.Name], _ = r.GetAttr(a.Name)
 		}

@@ -66,7 +66,7 @@ func TestBrokenBodies(t *testing.T) {
 	require.Equal(t, `["json_invalid","invalid_utf8",1]`, string(call.Response.Body))
 
 	_, err = invoke(t, `return req.json()`)
-	require.ErrorContains(t, err, "invalid JSON at 1:1: it ends before a value")
+	require.ErrorContains(t, err, "request body: invalid JSON at line 1, column 1: it ends before a value")
 }
 
 func TestRequestPaths(t *testing.T) {

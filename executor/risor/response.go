@@ -3,14 +3,12 @@ package risor
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 
 	"github.com/picloud/picloud/executor/risor/data"
-	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -34,14 +32,18 @@ type Response struct {
 	keys []string // memory for sorting
 }
 
-// fill converts what a handler returned. The package comment has the rules.
-func (r *Response) fill(v object.Object, limit int) *Error {
+// fill converts what a handler returned; head says that it answers a HEAD request. The
+// package comment has the rules.
+func (r *Response) fill(v object.Object, head bool, limit int) *Error {
 	if limit <= 0 {
 		limit = defaultBodySize
 	}
 	r.Header, r.Body = r.Header[:0], nil
+	if a, ok := v.(answered); ok {
+		return r.envelope(a.Envelope(), head, limit)
+	}
 	if m, ok := v.(*object.Map); ok && isEnvelope(m) {
-		return r.envelope(m, limit)
+		return r.envelope(m, head, limit)
 	}
 	if v == object.Nil {
 		r.Status = 204
@@ -50,6 +52,9 @@ func (r *Response) fill(v object.Object, limit int) *Error {
 	r.Status = 200
 	return r.setBody(v, limit, "handle returned", true)
 }
+
+// answered is what http.fetch returns: a handler that returns it passes it on.
+type answered interface{ Envelope() *object.Map }
 
 // isEnvelope tells an envelope from data.
 func isEnvelope(m *object.Map) bool {
@@ -72,34 +77,48 @@ func isEnvelope(m *object.Map) bool {
 	return false
 }
 
-func (r *Response) envelope(m *object.Map, limit int) *Error {
+func (r *Response) envelope(m *object.Map, head bool, limit int) *Error {
 	items := m.Value()
 	r.Status = 200
 	if status, ok := items["status"]; ok {
 		n, isInt := status.(*object.Int)
 		if !isInt || n.Value() < 200 || n.Value() > 599 {
-			return unusable("status is a number from 200 to 599, not " + data.Show(status))
+			return unusable("status must be a number from 200 to 599, not " + data.Show(status))
 		}
 		r.Status = int(n.Value())
 	}
-	typed := false
-	if headers, ok := items["headers"]; ok && headers != object.Nil {
-		var fault *Error
-		if typed, fault = r.headers(headers); fault != nil {
+	body, ok := items["body"]
+	if !ok {
+		body = object.Nil
+	}
+	headers := headerWriter{to: r, bare: head && isEmpty(body)}
+	_, headers.text = body.(*object.String)
+	if given, ok := items["headers"]; ok && given != object.Nil {
+		if fault := headers.write(given); fault != nil {
 			return fault
 		}
 	}
-	body, ok := items["body"]
-	if !ok || body == object.Nil {
+	bodyless := r.Status == 204 || r.Status == 304
+	switch {
+	case body == object.Nil, bodyless && isEmpty(body):
 		return nil
-	}
-	if fault := r.setBody(body, limit, "body is", !typed); fault != nil {
-		return fault
-	}
-	if (r.Status == 204 || r.Status == 304) && len(r.Body) > 0 {
+	case bodyless:
 		return unusable(fmt.Sprintf("status %d has no body", r.Status))
 	}
-	return nil
+	return r.setBody(body, limit, "body is", !headers.typed)
+}
+
+// isEmpty reports whether a body has no bytes.
+func isEmpty(body object.Object) bool {
+	switch body := body.(type) {
+	case *object.NilType:
+		return true
+	case *object.String:
+		return body.Value() == ""
+	case *object.Bytes:
+		return len(body.Value()) == 0
+	}
+	return false
 }
 
 // setBody converts a body, and adds its content type when typed.
@@ -142,66 +161,13 @@ func (r *Response) writeJSON(v object.Object, limit int, what string) *Error {
 	var e *data.JSONError
 	switch {
 	case errors.As(err, &e) && e.Path == "":
-		return unusable(what + " no data: " + e.Reason)
+		return unusable(what + " something that is not data: " + e.Reason)
 	case errors.As(err, &e):
-		return unusable(what + " no data, at " + strings.TrimPrefix(e.Path, ".") + ": " + e.Reason)
+		return unusable(what + " something that is not data, at " + strings.TrimPrefix(e.Path, ".") + ": " + e.Reason)
 	case err != nil || len(w.Buf) > limit:
 		return tooLarge(limit)
 	}
 	return nil
-}
-
-// headers adds the headers of an envelope. It reports whether content-type is
-// among them.
-func (r *Response) headers(v object.Object) (typed bool, fault *Error) {
-	if f, ok := v.(data.Mapped); ok {
-		v = f.AsMap()
-	}
-	m, ok := v.(*object.Map)
-	if !ok {
-		return false, unusable("headers is a map, not " + data.Show(v))
-	}
-	count := 0
-	for _, name := range m.SortedKeys() {
-		lower := strings.ToLower(name)
-		if reason := badHeader(lower); reason != "" {
-			return false, unusable(fmt.Sprintf("header %s %s", strconv.Quote(data.Shorten(name, 80)), reason))
-		}
-		values := []object.Object{m.Get(name)}
-		if list, ok := values[0].(*object.List); ok {
-			values = list.Value()
-		}
-		for _, value := range values {
-			text, ok := module.HeaderValue(value)
-			if !ok {
-				return false, unusable(fmt.Sprintf("header %q is a string without line breaks, a number, or a list of them, not %s", lower, data.Show(value)))
-			}
-			r.Header = r.Header.AppendPair(lower, text)
-			if count++; count > wire.MaxHeaders || len(r.Header) > wire.MaxHeaderBytes {
-				return false, unusable(fmt.Sprintf("more than %d headers, or %d bytes of them", wire.MaxHeaders, wire.MaxHeaderBytes))
-			}
-			typed = typed || lower == "content-type"
-		}
-	}
-	return typed, nil
-}
-
-// badHeader says what is wrong with a header's name, if anything is.
-func badHeader(name string) string {
-	switch name {
-	case "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade":
-		return "is set by the server, not by functions"
-	case "":
-		return "has no name"
-	}
-	for i := range len(name) {
-		c := name[i]
-		alnum := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
-		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return "is not a valid name"
-		}
-	}
-	return ""
 }
 
 func unusable(message string) *Error { return newError(wire.ReasonResponse, message) }

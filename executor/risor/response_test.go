@@ -45,7 +45,7 @@ func TestResponses(t *testing.T) {
 		"envelope of bytes":       {`return {status: 200, body: bytes("x")}`, 200, []string{octets}, "x"},
 		"envelope without a body": {`return {status: 404}`, 404, nil, ""},
 		"envelope, null body":     {`return {status: 304, body: null, headers: null}`, 304, nil, ""},
-		"envelope, typed":         {`return {headers: {"Content-Type": "text/html"}, body: "<b>"}`, 200, []string{"content-type: text/html"}, "<b>"},
+		"envelope, typed":         {`return {headers: {"Content-Type": "text/html"}, body: "<b>"}`, 200, []string{"content-type: text/html; charset=utf-8"}, "<b>"},
 		"data with a status":      {`return {status: "ok"}`, 200, []string{data}, `{"status":"ok"}`},
 		"data with more":          {`return {status: 404, message: "no"}`, 200, []string{data}, `{"message":"no","status":404}`},
 		"data, headers only":      {`return {headers: {}}`, 200, []string{data}, `{"headers":{}}`},
@@ -65,31 +65,31 @@ func TestResponses(t *testing.T) {
 
 func TestUnusableResponses(t *testing.T) {
 	for name, c := range map[string]struct{ body, message string }{
-		"function":           {`return handle`, "handle returned no data: a function has no form in JSON"},
-		"builtin":            {`return len`, "handle returned no data: a function has no form in JSON"},
-		"module":             {`return math`, "handle returned no data: a function has no form in JSON"},
-		"error":              {`return error("x")`, "handle returned no data: an error has no form in JSON; use its message()"},
-		"function inside":    {`return {a: [1, {b: x => x}]}`, "handle returned no data, at a[1].b: a function has no form in JSON"},
-		"bytes inside":       {`return [bytes("x")]`, `handle returned no data, at [0]: bytes have no form in JSON; use string(b) or encode(b, "base64")`},
-		"regexp":             {`return regexp.compile("a")`, "handle returned no data: a value of type regexp has no form in JSON"},
-		"cycle":              {`let a = [1]; a.append(a); return a`, "handle returned no data, at [1][1]"},
+		"function":           {`return handle`, "handle returned something that is not data: a function cannot be written as JSON"},
+		"builtin":            {`return len`, "handle returned something that is not data: a function cannot be written as JSON"},
+		"module":             {`return math`, "handle returned something that is not data: a function cannot be written as JSON"},
+		"error":              {`return error("x")`, "handle returned something that is not data: an error cannot be written as JSON; use its message()"},
+		"function inside":    {`return {a: [1, {b: x => x}]}`, "handle returned something that is not data, at a[1].b: a function cannot be written as JSON"},
+		"bytes inside":       {`return [bytes("x")]`, `handle returned something that is not data, at [0]: bytes cannot be written as JSON; use string(b) or encode(b, "base64")`},
+		"regexp":             {`return regexp.compile("a")`, "handle returned something that is not data: a value of type regexp cannot be written as JSON"},
+		"cycle":              {`let a = [1]; a.append(a); return a`, "handle returned something that is not data, at [1][1]"},
 		"cyclic map":         {`let a = {}; a["a"] = a; return a`, "nested more than 500 deep, or contains itself"},
 		"deep":               {`let a = []; range(600).each(i => { a = [a] }); return a`, "nested more than 500 deep"},
-		"NaN":                {`return {x: math.nan}`, "handle returned no data, at x: NaN and infinities have no form in JSON"},
+		"NaN":                {`return {x: math.nan}`, "handle returned something that is not data, at x: NaN and infinities cannot be written as JSON"},
 		"infinity":           {`return -math.inf`, "NaN and infinities"},
 		"text, not UTF-8":    {`return string(bytes([255]))`, "handle returned a string that is not UTF-8; return bytes instead"},
 		"JSON, not UTF-8":    {`return {x: string(bytes([97, 255]))}`, "at x: text is not UTF-8"},
 		"key, not UTF-8":     {`let m = {}; m[string(bytes([255]))] = 1; return m`, "text is not UTF-8"},
-		"body function":      {`return {body: {f: x => x}}`, "body is no data, at f: a function has no form in JSON"},
-		"status too small":   {`return {status: 199}`, "status is a number from 200 to 599, not 199"},
+		"body function":      {`return {body: {f: x => x}}`, "body is something that is not data, at f: a function cannot be written as JSON"},
+		"status too small":   {`return {status: 199}`, "status must be a number from 200 to 599, not 199"},
 		"status too large":   {`return {status: 600, body: 1}`, "not 600"},
 		"status float":       {`return {status: 200.5}`, "not 200.5"},
 		"status text":        {`return {status: "200", body: 1}`, `not "200"`},
-		"headers list":       {`return {status: 200, headers: ["x"]}`, "headers is a map, not a list"},
-		"header line break":  {`return {status: 200, headers: {x: "a\r\nset-cookie: b"}}`, `header "x" is a string without line breaks, a number, or a list of them, not "a\r\nset-cookie: b"`},
+		"headers list":       {`return {status: 200, headers: ["x"]}`, "headers must be a map, not a list"},
+		"header line break":  {`return {status: 200, headers: {x: "a\r\nset-cookie: b"}}`, `header "x" must be a string without line breaks, a number, or a list of them, not "a\r\nset-cookie: b"`},
 		"header null":        {`return {status: 200, headers: {x: null}}`, `not null`},
 		"header nested":      {`return {status: 200, headers: {x: [["a"]]}}`, `not a list`},
-		"header not UTF-8":   {`return {status: 200, headers: {x: string(bytes([255]))}}`, `header "x" is`},
+		"header not UTF-8":   {`return {status: 200, headers: {x: string(bytes([255]))}}`, `header "x" must be`},
 		"header name":        {`return {status: 200, headers: {"a b": "1"}}`, `header "a b" is not a valid name`},
 		"header name break":  {`return {status: 200, headers: {"a\r\nb": "1"}}`, `header "a\r\nb" is not a valid name`},
 		"header name empty":  {`return {status: 200, headers: {"": "1"}}`, `header "" has no name`},
@@ -167,7 +167,7 @@ func FuzzResponse(f *testing.F) {
 		}
 		limit = min(max(limit, 1), 10_000)
 		var r Response
-		fault := r.fill(harden(v), limit)
+		fault := r.fill(harden(v), false, limit)
 		if fault != nil {
 			require.Contains(t, []wire.Reason{wire.ReasonResponse, wire.ReasonResponseTooLarge}, fault.Reason)
 			require.NotEmpty(t, fault.Message)

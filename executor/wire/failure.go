@@ -17,8 +17,9 @@ const (
 	ReasonCompileBudget    Reason = 9  // loading took too long
 	ReasonNotLoaded        Reason = 10 // there is no program in the slot
 	ReasonInternal         Reason = 11 // the worker failed, and says so before it ends
+	ReasonRequest          Reason = 12 // the handler could not read the request's body, which is the caller's fault
 
-	lastReason = ReasonInternal
+	lastReason = ReasonRequest
 )
 
 // The longest texts of a failure in bytes; longer ones are cut by the sender.

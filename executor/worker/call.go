@@ -109,7 +109,8 @@ func (c *call) invoke() (err error) {
 	return p.compiled.Invoke(e)
 }
 
-// report writes an error of the script to the app's log, with its line and trace.
+// report writes an error of the script to the app's log, with its place and trace. What
+// the caller sent wrong is no error of the script.
 func (c *call) report(fault *risor.Error) {
 	switch fault.Reason {
 	case wire.ReasonError, wire.ReasonResponse, wire.ReasonResponseTooLarge:
@@ -118,9 +119,9 @@ func (c *call) report(fault *risor.Error) {
 	}
 	fields := map[string]any{}
 	if fault.Line > 0 {
-		fields["line"], fields["column"] = int64(fault.Line), int64(fault.Column)
+		fields["at"] = fmt.Sprintf("%s.risor:%d:%d", c.program.load.Function, fault.Line, fault.Column)
 	}
-	if len(fault.Trace) > 0 {
+	if len(fault.Trace) > 1 { // a single call says no more than the place
 		fields["trace"] = fault.Trace
 	}
 	var encoded []byte

@@ -326,7 +326,7 @@ func TestAgentThatBreaksTheProtocol(t *testing.T) {
 		var exit *exec.ExitError
 		require.ErrorAs(t, a.ended(), &exit)
 		require.Equal(t, exitFailed, exit.ExitCode())
-		require.Contains(t, a.stderr.String(), "the agent speaks version 99 of the protocol, not 1")
+		require.Contains(t, a.stderr.String(), "the agent speaks version 99 of the protocol, not 2")
 	})
 }
 

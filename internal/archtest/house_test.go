@@ -50,7 +50,9 @@ var leaves = []place{
 	{"internal/redact", false},
 	{"internal/seal", false},
 	{"internal/service", false},
+	{"internal/share", false},
 	{"internal/strictjson", false},
+	{"internal/urlpath", false},
 	{"internal/value", false},
 	{"internal/wiring", false},
 }

@@ -9,8 +9,14 @@ import (
 const lingerTime = 2 * time.Second
 
 // Last makes the next answer the last one on its connection. net/http then sends the
-// answer at once, instead of reading the rest of the request's body first.
-func Last(w http.ResponseWriter) { w.Header().Set("Connection", "close") }
+// answer at once, instead of reading the rest of the request's body first. On HTTP/2 it
+// does nothing: a stream ends alone there, and the header would end the connection
+// with all of its streams.
+func Last(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+}
 
 // Linger sends the answer that was written. Then, for at most lingerTime, it reads
 // and discards the rest of the request's body. Without it the server would reset the

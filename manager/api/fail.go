@@ -37,7 +37,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	// A caller that is still sending when the connection closes would not see the
 	// answer, so what it sends is read for a moment.
-	problem.Last(w)
+	problem.Last(w, r)
 	problem.Write(w, err, c.id)
 	whole := *r
 	whole.Body = c.body

@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/budget"
 )
 
 // call is what the handlers know about the request they serve.
@@ -23,6 +25,7 @@ type call struct {
 	body     io.ReadCloser // of the request, without a bound
 	answered bool          // the status line is out
 	key      string        // of a key-value store, when the path names one
+	memory   *budget.Share
 }
 
 type callKey struct{}
@@ -34,6 +37,18 @@ func callOf(ctx context.Context) *call {
 		c = &call{}
 	}
 	return c
+}
+
+// reserve takes n bytes more of the node's memory for the call until it is answered,
+// before they are allocated.
+func reserve(ctx context.Context, n int64) error {
+	if callOf(ctx).memory.Take(n) {
+		return nil
+	}
+	return &picloud.Error{
+		Code: picloud.CodeOverload, RetryAfter: time.Second,
+		Detail: "other calls fill the memory that this node has for bodies and answers", Hint: "try again",
+	}
 }
 
 // actor returns who asks.

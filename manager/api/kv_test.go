@@ -61,7 +61,7 @@ func TestKV(t *testing.T) {
 		{name: "not whether there is a key", who: "stranger", method: "PUT", path: "/apps/shop/kv/a", body: "1", headers: []string{"If-Match", `"x"`}, status: 404, code: "PC1004"},
 		{who: "stranger", method: "DELETE", path: "/apps/shop/kv/a", status: 404, code: "PC1004"},
 		{who: "admin", method: "GET", path: "/apps/absent/kv/a", status: 404, code: "PC1004"},
-		{who: "admin", method: "GET", path: "/apps/../kv/a", status: 404, code: "PC1004"},
+		{who: "admin", method: "GET", path: "/apps/../kv/a", status: 400, code: "PC1216"},
 		{who: "", method: "GET", path: "/apps/shop/kv/a", status: 401, code: "PC1002"},
 
 		{who: "developer", method: "DELETE", path: "/apps/shop/kv/a", status: 204},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/urlpath"
 )
 
 // Bounds of request bodies, in bytes.
@@ -55,9 +56,11 @@ func (s *server) notFound(w http.ResponseWriter, r *http.Request) {
 	s.fail(w, r, &picloud.Error{Code: picloud.CodeNotFound, Detail: fmt.Sprintf("there is no path %q", picloud.Shorten(r.URL.Path, 200))})
 }
 
-// route hands a request to ServeMux, which would redirect a path that is not
-// clean. A key of a key-value store may hold anything that a path may not, so
-// ServeMux gets a placeholder instead and the operation gets the key from the call.
+// route hands a request to ServeMux, which matches the path as it was sent and would
+// redirect one that is not clean. A path that could be read in two ways is refused, as
+// functions refuse it. A key of a key-value store may hold anything that a path may
+// not, so ServeMux gets a placeholder instead and the operation gets the key from the
+// call: a rule of a proxy by path cannot tell keys apart.
 func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
 		s.fail(w, r, invalid("query", "is malformed: "+err.Error()))
@@ -68,6 +71,10 @@ func (s *server) route(w http.ResponseWriter, r *http.Request) {
 		inner := *r
 		inner.URL = &url.URL{Path: "/api/v1/apps/" + app + "/kv/key", RawQuery: r.URL.RawQuery}
 		s.mux.ServeHTTP(w, &inner)
+		return
+	}
+	if err := urlpath.Check(r.URL.EscapedPath()); err != nil {
+		s.fail(w, r, err)
 		return
 	}
 	if path.Clean(r.URL.Path) != r.URL.Path || !strings.HasPrefix(r.URL.Path, "/") {

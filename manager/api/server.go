@@ -15,7 +15,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/picloud/picloud/internal/budget"
 	"github.com/picloud/picloud/internal/origin"
+	"github.com/picloud/picloud/internal/share"
 	"github.com/picloud/picloud/internal/wiring"
 	"github.com/picloud/picloud/manager"
 )
@@ -40,6 +42,8 @@ type Options struct {
 	// Node is the name of this node, for X-PiCloud-Node.
 	Node string
 
+	// Memory bounds the bodies and answers of calls over 64 KiB. Default: it is not bounded.
+	Memory *budget.Budget `default:"no bound"`
 	// metrics answers GET /metrics to loopback and to those with a token. Default: there is none.
 	Metrics http.Handler `default:"none"`
 	// Hosts are the names, besides those of the machine, under which the API is called.
@@ -84,7 +88,7 @@ func operations(o Options) []operation {
 		apps{o.Apps, o.Manager}.operations(),
 		people{o.People, o.Manager, o.Node}.operations(),
 		data{o.Data, o.Apps.Apps, o.Manager}.operations(),
-		runs{o.Runs, o.Apps.Apps, o.Apps.Functions, o.Manager, o.Node, o.Heartbeat}.operations(),
+		runs{o.Runs, o.Apps.Apps, o.Apps.Functions, o.Manager, o.Node, o.Heartbeat, share.New(followerShares)}.operations(),
 		nodes{o.Nodes, o.Ready}.operations(),
 	} {
 		all = append(all, area...)

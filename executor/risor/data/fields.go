@@ -15,17 +15,40 @@ import (
 	"github.com/picloud/picloud/executor/wire"
 )
 
-// Fields are the query parameters, headers or path parameters of a request: a
-// read-only map in which a missing name is null. It reads through the encoded
-// form at each look-up, and decodes only what is asked for. The zero value is empty.
+// Fields are the query parameters, headers, cookies, path parameters or form of a
+// request, or the headers of an answer: a read-only map in which a missing name is
+// null. It reads through the encoded form at each look-up, and decodes only what is
+// asked for. The zero value is empty.
 type Fields struct {
-	header bool
-	block  wire.Pairs // of headers, or of path parameters
-	query  []byte     // of query parameters
+	kind  kind
+	block wire.Pairs // of headers, cookies or path parameters
+	query []byte     // of query parameters
+	form  []part     // names and values of a form with parts
 }
 
-// NewHeaders makes fields of headers, whose names ignore case.
-func NewHeaders(block wire.Pairs) *Fields { return &Fields{header: true, block: block} }
+// kind says how the fields of a block are read.
+type kind uint8
+
+const (
+	kindPlain   kind = iota // names as they are; of equal names the first counts
+	kindHeaders             // names ignore case; the values of equal names are joined
+	kindAnswer              // headers, of which scripts can list only those that they may pass on
+	kindCookies             // what the Cookie lines of a block of headers hold
+)
+
+// NewHeaders makes fields of the headers of a request. copy() and a spread, which make
+// a map to pass on, leave out what belongs to the connection and to this server.
+func NewHeaders(block wire.Pairs) *Fields { return &Fields{kind: kindHeaders, block: block} }
+
+// NewAnswerHeaders makes fields of the headers of an answer from another server. What
+// belongs to the connection to that server has a value under its name, but is not
+// among keys(), entries(), copy() and the like: a script that hands a copy on does
+// not hand on how that answer was framed.
+func NewAnswerHeaders(block wire.Pairs) *Fields { return &Fields{kind: kindAnswer, block: block} }
+
+// NewCookies makes fields of the cookies of a request, whose headers are the block. Of
+// equal names the first counts: browsers send the cookie with the longest path first.
+func NewCookies(block wire.Pairs) *Fields { return &Fields{kind: kindCookies, block: block} }
 
 // NewParams makes fields of path parameters.
 func NewParams(block wire.Pairs) *Fields { return &Fields{block: block} }
@@ -37,13 +60,16 @@ var (
 	_ object.Container = (*Fields)(nil)
 	_ object.Object    = (*Fields)(nil)
 	_ vm.Keyed         = (*Fields)(nil)
+	_ vm.Spreader      = (*Fields)(nil)
 )
 
+func (f *Fields) header() bool { return f.kind == kindHeaders || f.kind == kindAnswer }
+
 // values lists every value of a name.
-func (f *Fields) values(name string) (found []string) {
+func (f *Fields) values(name string) (found []object.Object) {
 	f.scan(func(n, v part) bool {
-		if n.is(name, f.header) {
-			found = append(found, v.decode())
+		if n.is(name, f.header()) {
+			found = append(found, v.object())
 		}
 		return true
 	})
@@ -52,31 +78,33 @@ func (f *Fields) values(name string) (found []string) {
 
 // lookup returns what the script sees under a name.
 func (f *Fields) lookup(name string) (object.Object, bool) {
-	var first string
-	var found []string
+	var first part
+	var more []string
 	n := 0
 	f.scan(func(k, v part) bool {
-		if !k.is(name, f.header) {
+		if !k.is(name, f.header()) {
 			return true
 		}
 		if n++; n == 1 {
-			first = v.decode()
-			return f.header // the first value of a parameter, all of a header
+			first = v
+			return f.header() // the first value of a parameter, all of a header
 		}
-		found = append(found, v.decode())
+		more = append(more, v.decode())
 		return true
 	})
-	if n == 0 {
+	switch {
+	case n == 0:
 		return object.Nil, false
+	case n == 1:
+		return first.object(), true
+	case strings.EqualFold(name, "set-cookie"): // its lines must not be joined (RFC 6265, 3)
+		return object.NewStringList(append([]string{first.decode()}, more...)), true
 	}
-	if n > 1 {
-		separator := ", "
-		if strings.EqualFold(name, "cookie") {
-			separator = "; "
-		}
-		first += separator + strings.Join(found, separator)
+	separator := ", "
+	if strings.EqualFold(name, "cookie") {
+		separator = "; "
 	}
-	return object.NewString(first), true
+	return object.NewString(first.decode() + separator + strings.Join(more, separator)), true
 }
 
 // names lists the names once each, sorted.
@@ -84,12 +112,15 @@ func (f *Fields) names() []string {
 	var names []string
 	f.scan(func(n, _ part) bool {
 		name := n.decode()
-		if f.header {
+		if f.header() {
 			name = strings.ToLower(name)
 		}
 		names = append(names, name)
 		return true
 	})
+	if f.kind == kindAnswer {
+		names = slices.DeleteFunc(names, f.stays())
+	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
@@ -97,7 +128,16 @@ func (f *Fields) names() []string {
 // part is an encoded name or value.
 type part struct {
 	raw     []byte
-	escaped bool // with percent and plus signs
+	escaped bool          // with percent and plus signs
+	file    object.Object // of a form, instead of raw; nil: none
+}
+
+// object is a value as the script sees it.
+func (p part) object() object.Object {
+	if p.file != nil {
+		return p.file
+	}
+	return object.NewString(p.decode())
 }
 
 func (p part) decode() string {
@@ -123,6 +163,15 @@ func (p part) is(name string, fold bool) bool {
 
 // scan yields the names and values in their order.
 func (f *Fields) scan(yield func(name, value part) bool) {
+	if f.kind == kindCookies {
+		scanCookies(f.block, yield)
+		return
+	}
+	for i := 0; i+1 < len(f.form); i += 2 {
+		if !yield(f.form[i], f.form[i+1]) {
+			return
+		}
+	}
 	for n, v := range f.block.All() {
 		if !yield(part{raw: n}, part{raw: v}) {
 			return
@@ -144,10 +193,10 @@ func (f *Fields) scan(yield func(name, value part) bool) {
 func encoded(raw []byte) part {
 	for _, c := range raw {
 		if c == '%' || c == '+' {
-			return part{raw, true}
+			return part{raw: raw, escaped: true}
 		}
 	}
-	return part{raw, false}
+	return part{raw: raw}
 }
 
 func cutByte(b []byte, separator byte) (before, after []byte) {
@@ -179,7 +228,7 @@ var fieldsMethods = func() *object.AttrRegistry[*Fields] {
 			if err != nil {
 				return nil, err
 			}
-			return object.NewStringList(f.values(name)), nil
+			return object.NewList(f.values(name)), nil
 		})
 	methods.Define("keys").Doc("The names, sorted").Returns("list").
 		Impl(func(f *Fields, _ context.Context, _ ...object.Object) (object.Object, error) {
@@ -209,7 +258,7 @@ var fieldsMethods = func() *object.AttrRegistry[*Fields] {
 		})
 	methods.Define("copy").Doc("A map that can be changed").Returns("map").
 		Impl(func(f *Fields, _ context.Context, _ ...object.Object) (object.Object, error) {
-			return f.AsMap(), nil
+			return f.Spread(), nil
 		})
 	return methods
 }()
@@ -233,7 +282,7 @@ func (f *Fields) GetAttr(name string) (object.Object, bool) {
 		return method, true
 	}
 	v, found := f.lookup(name)
-	if !found && f.header && strings.Contains(name, "_") {
+	if !found && f.header() && strings.Contains(name, "_") {
 		v, _ = f.lookup(strings.ReplaceAll(name, "_", "-"))
 	}
 	return v, true
@@ -306,7 +355,7 @@ func (f *Fields) Equals(other object.Object) bool {
 func (f *Fields) Attrs() []object.AttrSpec { return fieldsMethods.Specs() }
 
 // IsTruthy implements object.Object.
-func (f *Fields) IsTruthy() bool { return len(f.block) > 0 || len(f.query) > 0 }
+func (f *Fields) IsTruthy() bool { return f.Len().Value() > 0 }
 
 // RunOperation implements object.Object.
 func (f *Fields) RunOperation(kind op.BinaryOpType, _ object.Object) (object.Object, error) {

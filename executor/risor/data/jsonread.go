@@ -321,10 +321,10 @@ func (r *jsonReader[T]) unexpected(where string) error {
 	return r.fail("unexpected %q %s", c, where)
 }
 
-// fail locates an error. Columns count bytes: what is wrong may be no text.
+// fail locates an error. Columns count bytes, because what is wrong need not be text.
 func (r *jsonReader[T]) fail(format string, args ...any) error {
 	before := string(r.src[:min(r.pos, len(r.src))])
 	line := 1 + strings.Count(before, "\n")
 	column := len(before) - strings.LastIndexByte(before, '\n')
-	return hostcall.Errorf("json_invalid", "invalid JSON at %d:%d: %s", line, column, fmt.Sprintf(format, args...))
+	return hostcall.Errorf("json_invalid", "invalid JSON at line %d, column %d: %s", line, column, fmt.Sprintf(format, args...))
 }

@@ -17,7 +17,7 @@ import (
 // contains itself ends there too.
 const maxJSONDepth = 500
 
-// The text of what has no form in JSON, and the path to it, in bytes.
+// The longest text of what cannot be written as JSON, and the longest path to it, in bytes.
 const (
 	maxUnsupported = 200
 	maxPath        = 200
@@ -25,7 +25,7 @@ const (
 
 var errJSONTooLarge = errors.New("too large")
 
-// JSONError says what has no form in JSON, and where in the value it is.
+// JSONError says what cannot be written as JSON, and where in the value it is.
 type JSONError struct {
 	Path   string // ".items[3].name"; empty: the value itself
 	Reason string
@@ -46,7 +46,7 @@ type JSONWriter struct {
 	Buf     []byte
 	Limit   int      // of Buf, in bytes
 	Indent  string   // of one level; empty: all on one line
-	lenient bool     // what has no form in JSON becomes text
+	lenient bool     // what cannot be written as JSON becomes text
 	Keys    []string // a stack of sorted keys, one stretch per open map
 	// Halted says why the call is over; nil: it never is. Write asks it from time to time.
 	Halted func() error
@@ -101,15 +101,15 @@ func (w *JSONWriter) unsupported(v object.Object) error {
 		return w.text(Shorten(PlainText(v), maxUnsupported))
 	}
 	if v.Type() == object.ERROR {
-		return &JSONError{Reason: "an error has no form in JSON; use its message()"}
+		return &JSONError{Reason: "an error cannot be written as JSON; use its message()"}
 	}
 	switch v.(type) {
 	case *object.Bytes:
-		return &JSONError{Reason: `bytes have no form in JSON; use string(b) or encode(b, "base64")`}
+		return &JSONError{Reason: `bytes cannot be written as JSON; use string(b) or encode(b, "base64")`}
 	case object.Callable, *object.Partial:
-		return &JSONError{Reason: "a function has no form in JSON"}
+		return &JSONError{Reason: "a function cannot be written as JSON"}
 	}
-	return &JSONError{Reason: fmt.Sprintf("a value of type %s has no form in JSON", v.Type())}
+	return &JSONError{Reason: fmt.Sprintf("a value of type %s cannot be written as JSON", v.Type())}
 }
 
 func (w *JSONWriter) object(m *object.Map, depth int) error {
@@ -214,7 +214,7 @@ func (w *JSONWriter) float(f float64) error {
 		if w.lenient {
 			return w.text(strconv.FormatFloat(f, 'g', -1, 64))
 		}
-		return &JSONError{Reason: "NaN and infinities have no form in JSON"}
+		return &JSONError{Reason: "NaN and infinities cannot be written as JSON"}
 	}
 	format := byte('f')
 	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {

@@ -56,7 +56,7 @@ func (a *arguments) wrong(i int, expected string) error {
 	if a.fn != nil {
 		name = a.fn.Args[i].Name
 	}
-	return a.invalid(fmt.Sprintf("%s is %s, not %s", name, expected, data.Show(a.values[i])))
+	return a.invalid(fmt.Sprintf("%s must be %s, not %s", name, expected, data.Show(a.values[i])))
 }
 
 // invalid refuses the arguments.
@@ -139,7 +139,7 @@ func (a *arguments) options(i int, names ...string) options {
 			known = known || n == name
 		}
 		if !known {
-			_ = a.invalid(fmt.Sprintf("there is no option %q; there are %s", data.Shorten(name, 80), strings.Join(names, ", ")))
+			_ = a.invalid(fmt.Sprintf("the option %q does not exist; the options are %s", data.Shorten(name, 80), strings.Join(names, ", ")))
 		}
 	}
 	return options{a, m.Value()}
@@ -168,7 +168,7 @@ func (o options) get(name string) (object.Object, bool) {
 }
 
 func (o options) wrong(name, expected string) {
-	_ = o.invalid(fmt.Sprintf("option %s is %s, not %s", name, expected, data.Show(o.items[name])))
+	_ = o.invalid(fmt.Sprintf("option %s must be %s, not %s", name, expected, data.Show(o.items[name])))
 }
 
 func (o options) text(name, fallback string) string {

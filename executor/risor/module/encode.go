@@ -36,8 +36,8 @@ func base64Module() Module {
 			},
 			{
 				Name: "decode", Args: []Arg{{Name: "text", Type: "string|bytes"}, variant}, Returns: "bytes",
-				Doc:     "Text as bytes, padded or not. Line breaks are passed over.",
-				Errors:  []Fault{{"base64_invalid", "the text is none; the message says where"}},
+				Doc:     "Text as bytes, padded or not. Line breaks are ignored.",
+				Errors:  []Fault{{"base64_invalid", "the text is not valid Base64; the message says where"}},
 				Example: example(`string(base64.decode("aGk/Pg=="))        // → "hi?>"`, `string(base64.decode("aGk_Pg", "url"))   // → "hi?>"`, `base64.decode("a!")                      // → error base64_invalid`),
 				call: func(a *arguments) (object.Object, error) {
 					text, coding := a.data(0), a.base64(1)
@@ -48,7 +48,7 @@ func base64Module() Module {
 					b := make([]byte, coding.DecodedLen(len(text))+3)
 					n, err := coding.WithPadding(base64.NoPadding).Decode(b, text)
 					if err != nil {
-						return nil, hostcall.Errorf("base64_invalid", "%s", err.Error())
+						return nil, hostcall.Errorf("base64_invalid", "the text is not Base64: %s", err.Error())
 					}
 					return object.NewBytes(b[:n:n]), nil
 				},
@@ -94,13 +94,13 @@ func hexModule() Module {
 			{
 				Name: "decode", Args: []Arg{{Name: "text", Type: "string|bytes"}}, Returns: "bytes",
 				Doc:     "Text as bytes, in lower or upper case.",
-				Errors:  []Fault{{"hex_invalid", "there is another character, or an odd number of them"}},
+				Errors:  []Fault{{"hex_invalid", "the text holds another character, or an odd number of digits"}},
 				Example: example(`string(hex.decode("686921"))   // → "hi!"`, `hex.decode("68692")            // → error hex_invalid`),
 				call: func(a *arguments) (object.Object, error) {
 					text := a.data(0)
 					b := make([]byte, len(text)/2)
 					if _, err := hex.Decode(b, text); err != nil {
-						return nil, hostcall.Errorf("hex_invalid", "%s", err.Error())
+						return nil, hostcall.Errorf("hex_invalid", "the text is not hexadecimal: %s", strings.TrimPrefix(err.Error(), "encoding/hex: "))
 					}
 					return object.NewBytes(b), nil
 				},
@@ -113,11 +113,11 @@ func htmlModule() Module {
 	text := []Arg{{Name: "text", Type: "string"}}
 	return Module{
 		Name: "html",
-		Doc:  "Text inside of HTML.",
+		Doc:  "Text in HTML.",
 		Functions: []Function{
 			{
 				Name: "escape", Args: text, Returns: "string",
-				Doc:     "Make text safe inside of an element or a quoted attribute: `<`, `>`, `&`, `\"` and `'` become entities. It is not enough inside of scripts, styles and URLs.",
+				Doc:     "Make text safe in an element or a quoted attribute: `<`, `>`, `&`, `\"` and `'` become entities. This does not make text safe in scripts, styles and URLs.",
 				Errors:  []Fault{{"too_large", "the text would have more than 64 MiB"}},
 				Example: `html.escape("<a href=\"x\">Q&A</a>")   // → "&lt;a href=&#34;x&#34;&gt;Q&amp;A&lt;/a&gt;"`,
 				call: func(a *arguments) (object.Object, error) {
@@ -139,7 +139,7 @@ func htmlModule() Module {
 			},
 			{
 				Name: "unescape", Args: text, Returns: "string",
-				Doc:     "Entities as the characters that they stand for.",
+				Doc:     "Replace entities by the characters that they stand for.",
 				Example: `html.unescape("caf&eacute; &amp; t&#101;a")   // → "café & tea"`,
 				call: func(a *arguments) (object.Object, error) {
 					s := a.text(0)

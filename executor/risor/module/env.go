@@ -7,7 +7,7 @@ import (
 func envModule() Module {
 	return Module{
 		Name: "env",
-		Doc:  "Variables of the app and the function, set with `picloud env set`. A function's own come before its app's. They are text, and there at the top level too.",
+		Doc:  "Variables of the app and the function, set with `picloud env set`. A variable of the function hides the app's of the same name. Values are text. They can be read at the top level too.",
 		Functions: []Function{
 			{
 				Name: "get", Args: []Arg{{Name: "name", Type: "string"}, {Name: "default", Type: "any", Optional: true}}, Returns: "string|any",
@@ -25,7 +25,7 @@ func envModule() Module {
 			},
 			{
 				Name: "all", Returns: "map",
-				Doc:     "Every variable, in a map of your own.",
+				Doc:     "All variables, in a map that the script may change.",
 				Example: `env.all()   // → {"GREETING":"hi","LIMIT":"20"}`,
 				call: func(a *arguments) (object.Object, error) {
 					items := map[string]object.Object{}

@@ -12,23 +12,24 @@ import (
 )
 
 var fetchFaults = []Fault{
-	{"http_invalid_request", "the URL, the method or a header cannot be"},
+	{"http_invalid_request", "the URL, the method or a header is not valid; the message says which"},
 	{"egress_denied", "the function may not call that host or address, see `picloud egress allow`"},
 	{"http_dns", "the host's name was not found"},
-	{"http_connect", "nobody answers there"},
-	{"http_tls", "the certificate is not good for the host"},
-	{"http_timeout", "no whole answer within the timeout"},
-	{"http_too_large", "the body has more than `max_body`, or the headers too much"},
-	{"http_redirects", "more redirects than allowed"},
-	{"http_busy", "the app has too many requests under way"},
-	{"http_failed", "the exchange broke in another way"},
-	{hostcall.CodeOutboundLimit, "the call made its `outbound_calls`"},
+	{"http_connect", "no connection to the host: it is down, or nothing listens on the port"},
+	{"http_tls", "the host has no certificate that the node trusts"},
+	{"http_timeout", "the answer was not complete within the timeout"},
+	{"http_too_large", "the body is over `max_body`, or the headers are over their limit"},
+	{"http_redirects", "the answer redirects more often than `redirects` allows"},
+	{"http_busy", "the app has too many requests under way, or the node no memory for the answer"},
+	{"http_failed", "the exchange failed in another way; the message says how"},
+	{hostcall.CodeNotSent, "`picloud test` makes requests only with `--net`"},
+	{hostcall.CodeOutboundLimit, "the call has made as many requests as the limit `outbound_calls` allows"},
 }
 
 // typeJSON is the content type of a body that the option json gives.
 const typeJSON = "application/json"
 
-const fetchOptions = " Options: `method`, `headers` (a map; a list as value repeats a header), `body` (string or bytes) or `json` (any data), `timeout` (a duration, default 10 s and at most what is left of the call), " +
+const fetchOptions = " Options: `method`, `headers` (a map; a list as value repeats a header; `req.headers` itself passes on what the request brought, without what belongs to its connection), `body` (string or bytes) or `json` (any data), `timeout` (a duration, default 10 s and at most what is left of the call), " +
 	"`redirects` (how many to follow, at most 20, default 5; 0: the redirect itself is the answer), `max_body` (bytes of the answer, default 8 MiB, at most 12 MiB)."
 
 func httpModule() Module {
@@ -36,7 +37,7 @@ func httpModule() Module {
 	options := Arg{Name: "options", Type: "map", Optional: true}
 	return Module{
 		Name: "http",
-		Doc: "Requests to other servers. A function may call only what its `egress` rules name; there are none at first: `picloud egress allow NAME api.example.org`. " +
+		Doc: "Requests to other servers, and cookies. A function may call only what its `egress` rules name; there are none at first: `picloud egress allow NAME api.example.org`. " +
 			"Addresses of the node and of private networks need a rule for the address range.",
 		Functions: []Function{
 			{
@@ -61,8 +62,9 @@ func httpModule() Module {
 				Example: `http.post("https://api.example.org/items", {name: "tea"}).status   // → 201`,
 				call:    func(a *arguments) (object.Object, error) { return fetch(a, "POST", a.values[1], 2) },
 			},
+			cookieFunction(),
 		},
-		Types: []*Type{responseType()},
+		Types: []*Type{responseType(), fileType()},
 	}
 }
 
@@ -111,7 +113,7 @@ func (o options) body(body object.Object) (content []byte, contentType string) {
 		body = asJSON
 	}
 	if given > 1 {
-		_ = o.invalid("more than one body")
+		_ = o.invalid("give the body once: as an argument, as body or as json")
 		return nil, ""
 	}
 	switch b := body.(type) {
@@ -128,7 +130,7 @@ func (o options) body(body object.Object) (content []byte, contentType string) {
 	}
 	w := data.JSONWriter{Limit: maxJSONText}
 	if err := w.Write(body); err != nil {
-		_ = o.invalid("the body has no form in JSON: " + err.Error())
+		_ = o.invalid("the body cannot be written as JSON: " + err.Error())
 		return nil, ""
 	}
 	return w.Buf, typeJSON
@@ -139,6 +141,9 @@ func (o options) headers() (header []hostcall.Field, typed bool) {
 	v, ok := o.get("headers")
 	if !ok {
 		return nil, false
+	}
+	if f, ok := v.(*data.Fields); ok {
+		return forwarded(f)
 	}
 	m, ok := asMap(v)
 	if !ok {
@@ -153,11 +158,21 @@ func (o options) headers() (header []hostcall.Field, typed bool) {
 		for _, value := range values {
 			text, ok := HeaderValue(value)
 			if !ok {
-				_ = o.invalid(fmt.Sprintf("header %q is a string without line breaks, a number or a list of them, not %s", data.Shorten(name, 80), data.Show(value)))
+				_ = o.invalid(fmt.Sprintf("header %q must be a string without line breaks, a number or a list of them, not %s", data.Shorten(name, 80), data.Show(value)))
 			}
 			header = append(header, hostcall.Field{Name: name, Value: text})
 		}
 		typed = typed || strings.EqualFold(name, "content-type")
+	}
+	return header, typed
+}
+
+// forwarded are the headers of another message, such as req.headers, as a request
+// passes them on.
+func forwarded(f *data.Fields) (header []hostcall.Field, typed bool) {
+	for name, value := range f.Forward() {
+		header = append(header, hostcall.Field{Name: name, Value: strings.ToValidUTF8(value, "�")})
+		typed = typed || name == "content-type"
 	}
 	return header, typed
 }

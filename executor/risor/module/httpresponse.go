@@ -50,12 +50,17 @@ func (r *response) header() *data.Fields {
 			continue
 		}
 		name, _ := pair.Value()[0].(*object.String)
-		value, _ := pair.Value()[1].(*object.String)
-		if name != nil && value != nil {
+		if name == nil {
+			continue
+		}
+		switch value := pair.Value()[1].(type) {
+		case *object.String:
 			block = block.AppendPair(name.Value(), value.Value())
+		case *object.Bytes: // it is not UTF-8
+			block = block.AppendPair(name.Value(), string(value.Value()))
 		}
 	}
-	r.headers = data.NewHeaders(block)
+	r.headers = data.NewAnswerHeaders(block)
 	return r.headers
 }
 
@@ -71,6 +76,11 @@ func (r *response) AsMap() *object.Map {
 	return object.NewMap(map[string]object.Object{
 		"status": object.NewInt(r.status), "ok": object.NewBool(r.ok()), "url": item(r.answer, "url"), "headers": r.header(),
 	})
+}
+
+// Envelope is the response as a handler returns it to pass it on.
+func (r *response) Envelope() *object.Map {
+	return object.NewMap(map[string]object.Object{"status": object.NewInt(r.status), "headers": r.header(), "body": r.body()})
 }
 
 func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }
@@ -112,7 +122,7 @@ func makeResponseType() *Type {
 	return &Type{
 		Name: "response",
 		Self: "r",
-		Doc:  "An answer from another server. Nothing of it is decoded before it is read; as data (JSON, logs) it is its status, URL and headers.",
+		Doc:  "An answer from another server. A handler may return it: it is passed on with its status, headers and body. As data (in JSON, in logs) it is its status, URL and headers.",
 		Members: []Function{
 			value("status", "int", "the status, such as 200", func(r *response) object.Object { return object.NewInt(r.status) }),
 			value("ok", "bool", "whether the status is 200 to 299", func(r *response) object.Object { return object.NewBool(r.ok()) }),

@@ -12,12 +12,12 @@ import (
 var (
 	kvUnavailable = Fault{hostcall.CodeKVUnavailable, "the database cannot be reached"}
 	kvInvalidKey  = Fault{hostcall.CodeKVInvalidKey, "the key is not 1 to 512 bytes of UTF-8 without NUL"}
-	kvFull        = Fault{hostcall.CodeKVQuota, "the app's store is full, see `picloud app set`"}
+	kvFull        = Fault{hostcall.CodeKVQuota, "the app's store is full; `picloud app set` raises its limits"}
 	kvWrites      = []Fault{
 		kvInvalidKey,
-		{hostcall.CodeKVInvalidValue, "the value is not data (null, bool, number, string, bytes, list or map of these), or too deep"},
+		{hostcall.CodeKVInvalidValue, "the value is not data (null, bool, number, string, bytes, list or map of these), or it is nested too deep"},
 		{hostcall.CodeKVTooLarge, "the value has more than 256 KiB"},
-		{hostcall.CodeKVQuota, "the app's store is full, see `picloud app set`"},
+		{hostcall.CodeKVQuota, "the app's store is full; `picloud app set` raises its limits"},
 		kvUnavailable,
 	}
 )
@@ -42,7 +42,7 @@ func kvModule() Module {
 			},
 			{
 				Name: "entry", Args: []Arg{key}, Returns: "map|null",
-				Doc:     "The value of a key and its version, for `kv.cas`; null when there is none.",
+				Doc:     "The value of a key and its version, for `kv.cas`; null when the key does not exist.",
 				Errors:  []Fault{kvInvalidKey, kvUnavailable},
 				Example: example(`let version = kv.set("light", "on")`, `kv.entry("light").value                // → "on"`, `kv.entry("light").version == version   // → true`, `kv.entry("nothing")                    // → null`),
 				call: func(a *arguments) (object.Object, error) {
@@ -51,7 +51,7 @@ func kvModule() Module {
 			},
 			{
 				Name: "set", Args: []Arg{key, {Name: "value", Type: "any"}, options}, Returns: "int",
-				Doc:     "Write a key, whatever it was. Returns the new version." + ttlDoc,
+				Doc:     "Write a key, whether it exists or not. Returns the new version." + ttlDoc,
 				Errors:  kvWrites,
 				Example: example(`kv.set("session:1", {user: 7}, {ttl: "30m"}) > 0   // → true`, `kv.set("", 1)                                      // → error kv_invalid_key`),
 				call: func(a *arguments) (object.Object, error) {
@@ -61,7 +61,7 @@ func kvModule() Module {
 			{
 				Name: "cas", Args: []Arg{key, {Name: "version", Type: "int"}, {Name: "value", Type: "any"}, options}, Returns: "int|bool",
 				Doc: "Compare and set: write a key only if it still has the version that you read; version 0 means that it must not exist. " +
-					"Returns the new version, or false if somebody else was faster: read again, and try again." + ttlDoc,
+					"Returns the new version, or false when another call has written the key since: read it again, and try again." + ttlDoc,
 				Errors: kvWrites,
 				Example: example(`kv.cas("lock", 0, "mine", {ttl: "10s"}) > 0   // → true`, `kv.cas("lock", 0, "yours")                    // → false`,
 					`let e = kv.entry("lock")`, `kv.cas("lock", e.version, "still mine") > 0   // → true`),
@@ -69,7 +69,7 @@ func kvModule() Module {
 			},
 			{
 				Name: "incr", Args: []Arg{key, {Name: "by", Type: "int", Optional: true}, options}, Returns: "int",
-				Doc: "Add to a whole number, by default 1, in one step that no other call can come between. Returns the sum. A missing key counts as 0; " +
+				Doc: "Add to a whole number, by default 1, in one atomic step. Returns the sum. A missing key counts as 0; " +
 					"the `ttl` of the options counts from when the key is made.",
 				Errors: []Fault{{hostcall.CodeKVNotANumber, "the value of the key is not an int"}, {hostcall.CodeKVOverflow, "the sum does not fit into 64 bits"}, kvInvalidKey, kvFull, kvUnavailable},
 				Example: example(`kv.incr("hits")                     // → 1`, `kv.incr("hits", 10)                 // → 11`, `kv.incr("hits", -1, {ttl: "1d"})    // → 10`,
@@ -80,13 +80,13 @@ func kvModule() Module {
 			},
 			{
 				Name: "delete", Args: []Arg{key, {Name: "version", Type: "int", Optional: true}}, Returns: "bool",
-				Doc:     "Delete a key, or only that version of it. Tells whether it did.",
+				Doc:     "Delete a key, or only that version of it. Returns whether the key was deleted.",
 				Errors:  []Fault{kvInvalidKey, kvUnavailable},
 				Example: example(`kv.set("old", 1)`, `kv.delete("old")   // → true`, `kv.delete("old")   // → false`),
 				call: func(a *arguments) (object.Object, error) {
 					version := a.int(1, 0)
 					if version < 0 {
-						return nil, a.wrong(1, "a version")
+						return nil, a.wrong(1, "a version that kv.entry or a write returned")
 					}
 					return a.ask(hostcall.KVDelete, hostcall.Delete{Key: a.text(0), Version: version})
 				},
@@ -124,7 +124,7 @@ func kvGet(a *arguments) (object.Object, error) {
 func kvCAS(a *arguments) (object.Object, error) {
 	version := a.int(1, 0)
 	if version < 0 || !a.has(1) {
-		return nil, a.wrong(1, "a version")
+		return nil, a.wrong(1, "a version that kv.entry or a write returned")
 	}
 	v, err := a.ask(hostcall.KVCAS, hostcall.CAS{Key: a.text(0), Version: version, Value: a.encoded(hostcall.KVCAS, 2), TTL: a.ttl(3)})
 	if n, ok := v.(*object.Int); err == nil && ok && n.Value() == 0 {

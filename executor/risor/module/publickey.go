@@ -25,7 +25,7 @@ const (
 
 var (
 	errKeyForm = errors.New("it is malformed")
-	errKeySize = errors.New("it has less than 2048 or more than 8192 bits")
+	errKeySize = errors.New("it has fewer than 2048 or more than 8192 bits")
 	errKeyType = errors.New("it is not an RSA, P-256, P-384, P-521 or Ed25519 key")
 )
 

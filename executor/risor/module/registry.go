@@ -61,13 +61,13 @@ type Fault struct {
 // CommonFaults are raised by every function, or by every function that asks the
 // node, and are not listed with them.
 var CommonFaults = []Fault{
-	{hostcall.CodeInvalidArguments, "any function: wrong number or type of arguments; the message has the signature"},
-	{hostcall.CodeCallLimit, "`kv`, `secrets` and `http`: the call made its `host_calls`"},
-	{hostcall.CodeBusy, "`kv`, `secrets` and `http`: too many calls of them are under way on the node, or too many large answers; try again later"},
+	{hostcall.CodeInvalidArguments, "any function: the number or the type of the arguments is wrong; the message has the signature"},
+	{hostcall.CodeCallLimit, "`kv`, `secrets` and `http`: the call has made as many as the limit `host_calls` allows"},
+	{hostcall.CodeBusy, "`kv`, `secrets` and `http`: too many of them are under way on the node, or their answers fill its memory; try again later"},
 	{hostcall.CodeNotInACall, "`kv`, `secrets`, `http` and `time.sleep`: at the top level of a script that is being deployed; use them in a handler"},
-	{hostcall.CodeCancelled, "`kv`, `secrets` and `http`: the call is over; nothing that follows is seen"},
+	{hostcall.CodeCancelled, "`kv`, `secrets` and `http`: the call has ended: its caller no longer waits for what the script does"},
 	{hostcall.CodeUnknown, "`kv`, `secrets` and `http`: the node does not know the function"},
-	{hostcall.CodeInternal, "`kv`, `secrets` and `http`: a fault of the node's own; its log has it"},
+	{hostcall.CodeInternal, "`kv`, `secrets` and `http`: the node failed; its log has the cause"},
 }
 
 // Signature returns "json.parse(text: string) -> any", or "t.year -> int".

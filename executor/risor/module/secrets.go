@@ -12,10 +12,10 @@ func secretsModule() Module {
 		Doc:  "Secrets of the app, set with `picloud secret set`. A function may read all of them, or only those that its `secrets` setting lists. Values that were read are hidden in its logs from then on.",
 		Functions: []Function{{
 			Name: "get", Args: []Arg{{Name: "name", Type: "string"}}, Returns: "string|bytes",
-			Doc: "The value of a secret: a string, or bytes when it is not UTF-8. It is asked for in a handler, each time.",
+			Doc: "The value of a secret: a string, or bytes when it is not UTF-8. The node is asked at each call, so that a changed secret takes effect at once.",
 			Errors: []Fault{
-				{hostcall.CodeSecretNotFound, "there is none of the name, or the function may not read it"},
-				{hostcall.CodeSecretUnavailable, "the node does not have the cluster's key, or cannot open the secret"},
+				{hostcall.CodeSecretNotFound, "the app has no secret of that name, or the function may not read it"},
+				{hostcall.CodeSecretUnavailable, "the node does not have the cluster's key, or the key does not open the secret"},
 			},
 			Example: example(`secrets.get("API_KEY")   // → "s3cret"`, `secrets.get("OTHER")     // → error secret_not_found`),
 			call: func(a *arguments) (object.Object, error) {

@@ -1,7 +1,9 @@
 package module
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
@@ -11,12 +13,13 @@ import (
 )
 
 var (
-	timeInvalid = Fault{"time_invalid", "no such time, or outside of the years 1 to 9999"}
-	zoneUnknown = Fault{"time_zone_unknown", "no such zone"}
+	timeInvalid = Fault{"time_invalid", "the time does not exist, or it is outside the years 1 to 9999"}
+	zoneUnknown = Fault{"time_zone_unknown", "the zone does not exist"}
 )
 
 const layoutDoc = "A layout is written as the reference time Mon Jan 2 15:04:05 2006 -0700 would be (`2006-01-02 15:04`), or is `rfc3339` (the default), `date` (2006-01-02), " +
-	"`time` (15:04:05), `datetime` (2006-01-02 15:04:05), `http` or `rfc1123` (Mon, 02 Jan 2006 15:04:05 GMT), `rfc1123z` or `rfc2822` (… -0700)."
+	"`time` (15:04:05), `datetime` (2006-01-02 15:04:05), `http` or `rfc1123` (Mon, 02 Jan 2006 15:04:05 GMT), `rfc1123z` or `rfc2822` (… -0700). " +
+	"A layout of another kind, such as `YYYY-MM-DD` or `%Y-%m-%d`, is `invalid_arguments`."
 
 func timeModule() Module {
 	zone := Arg{Name: "zone", Type: "string", Optional: true}
@@ -27,7 +30,7 @@ func timeModule() Module {
 		Functions: []Function{
 			{
 				Name: "now", Args: []Arg{zone}, Returns: "time",
-				Doc:     "The present, to the microsecond.",
+				Doc:     "The current time, to the microsecond.",
 				Errors:  []Fault{zoneUnknown},
 				Example: example(`time.now() > time.date(2026, 1, 1)   // → true`, `time.now().rfc3339                   // → "2…Z"`, `time.now("Mars/Base")                // → error time_zone_unknown`),
 				call: func(a *arguments) (object.Object, error) {
@@ -104,7 +107,7 @@ func (a *arguments) at(t time.Time, zone string) (object.Object, error) {
 // timeValue refuses years that have no form in RFC 3339.
 func timeValue(t time.Time) (object.Object, error) {
 	if year := t.Year(); year < 1 || year > 9999 {
-		return nil, hostcall.Errorf("time_invalid", "the time is outside of the years 1 to 9999")
+		return nil, hostcall.Errorf("time_invalid", "the time is outside the years 1 to 9999")
 	}
 	return &moment{t: t}, nil
 }
@@ -113,6 +116,31 @@ var layouts = map[string]string{
 	"":     time.RFC3339Nano,
 	"date": time.DateOnly, "time": time.TimeOnly, "datetime": time.DateTime, "rfc3339": time.RFC3339Nano,
 	"http": "Mon, 02 Jan 2006 15:04:05 GMT", "rfc1123": "Mon, 02 Jan 2006 15:04:05 GMT", "rfc1123z": time.RFC1123Z, "rfc2822": time.RFC1123Z,
+}
+
+// otherLayouts are parts of layouts as other languages write them. In a layout of ours
+// they would be text.
+var otherLayouts = []string{"YYYY", "yyyy", "DD", "HH:", "hh:", ":mm", ":ss", "%Y", "%y", "%m", "%d", "%H", "%M", "%S"}
+
+// Two times that differ in everything that a layout can show.
+var (
+	layoutProbe1 = time.Date(2001, 1, 1, 1, 1, 1, 111111111, time.UTC)
+	layoutProbe2 = time.Date(2012, 12, 22, 22, 22, 22, 222222222, time.FixedZone("PROBE", 5*3600+1800))
+)
+
+// isLayout reports whether a layout shows anything of a time, and nothing in the way
+// of other languages.
+func isLayout(layout string) bool {
+	for _, part := range otherLayouts {
+		if strings.Contains(layout, part) {
+			return false
+		}
+	}
+	return layoutProbe1.Format(layout) != layoutProbe2.Format(layout)
+}
+
+func notLayout(layout string) string {
+	return fmt.Sprintf("the layout %q is not written with the reference time: write how 2006-01-02 15:04:05 would look, such as \"02.01.2006\"", data.Shorten(layout, 80))
 }
 
 func parseTime(a *arguments) (object.Object, error) {
@@ -124,6 +152,8 @@ func parseTime(a *arguments) (object.Object, error) {
 	form := layout
 	if known, ok := layouts[layout]; ok {
 		form = known
+	} else if !isLayout(layout) {
+		return nil, a.invalid(notLayout(layout))
 	}
 	if layout == "" && len(text) == len(time.DateOnly) {
 		form = time.DateOnly
@@ -153,7 +183,7 @@ func unixTime(a *arguments) (object.Object, error) {
 		t = time.Unix(min(max(v.Value(), -most), most), 0)
 	case *object.Float:
 		if f := v.Value(); math.IsNaN(f) || math.Abs(f) > most {
-			return nil, hostcall.Errorf("time_invalid", "the time is outside of the years 1 to 9999")
+			return nil, hostcall.Errorf("time_invalid", "the time is outside the years 1 to 9999")
 		}
 		whole, part := math.Modf(v.Value())
 		t = time.Unix(int64(whole), int64(math.Round(part*1e6))*1000)
@@ -174,7 +204,7 @@ func dateTime(a *arguments) (object.Object, error) {
 	case a.fault != nil:
 		return nil, a.fault
 	case year < 1 || year > 9999 || month < 1 || month > 12 || day < 1 || day > 31:
-		return nil, hostcall.Errorf("time_invalid", "there is no such date")
+		return nil, hostcall.Errorf("time_invalid", "the date does not exist")
 	}
 	t := time.Date(int(year), time.Month(month), int(day), int(hour), int(minute), int(second), 0, place)
 	if t.Day() != int(day) {

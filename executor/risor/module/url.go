@@ -16,7 +16,7 @@ import (
 const maxURL = 64 << 10
 
 var (
-	urlInvalid  = Fault{"url_invalid", "it cannot be one, or has more than 64 KiB"}
+	urlInvalid  = Fault{"url_invalid", "the text is not a valid URL, or has more than 64 KiB"}
 	urlTooLarge = Fault{"too_large", "the text would have more than 64 MiB"}
 )
 
@@ -37,7 +37,7 @@ func urlModule() Module {
 			},
 			{
 				Name: "join", Args: []Arg{{Name: "base", Type: "string"}, {Name: "reference", Type: "string"}}, Returns: "string",
-				Doc:     "Where a link leads that stands on a page.",
+				Doc:     "The URL that a link on a page leads to: the reference, resolved against the page's URL.",
 				Errors:  []Fault{urlInvalid},
 				Example: example(`url.join("https://example.org/docs/a.html", "../img/b.png?v=2")   // → "https://example.org/img/b.png?v=2"`, `url.join("https://example.org/docs/", "//cdn.example/x")          // → "https://cdn.example/x"`),
 				call: func(a *arguments) (object.Object, error) {
@@ -68,12 +68,12 @@ func urlModule() Module {
 			{
 				Name: "unescape", Args: text, Returns: "string",
 				Doc:     "The opposite of `url.escape`. A plus sign stays one; `url.parse_query` reads it as a blank.",
-				Errors:  []Fault{{"url_invalid", "a percent sign without two hexadecimal digits, or no UTF-8 behind them"}},
+				Errors:  []Fault{{"url_invalid", "a percent sign has no two hexadecimal digits behind it, or the bytes are not UTF-8"}},
 				Example: example(`url.unescape("a%2Fb%20c")   // → "a/b c"`, `url.unescape("100%")        // → error url_invalid`),
 				call: func(a *arguments) (object.Object, error) {
 					s, err := url.PathUnescape(a.text(0))
 					if err != nil || !utf8.ValidString(s) {
-						return nil, hostcall.Errorf("url_invalid", "the text is not escaped well")
+						return nil, hostcall.Errorf("url_invalid", "the text is not escaped: a percent sign has no two hexadecimal digits behind it, or the bytes are not UTF-8")
 					}
 					return object.NewString(s), nil
 				},
@@ -155,7 +155,7 @@ func makeQuery(a *arguments) (object.Object, error) {
 			case data.Texted:
 				value = v.AsText()
 			default:
-				return nil, a.invalid(fmt.Sprintf("values.%s is a string, a number, a bool or a list of them, not %s", data.Shorten(name, 80), data.Show(v)))
+				return nil, a.invalid(fmt.Sprintf("values.%s must be a string, a number, a bool or a list of them, not %s", data.Shorten(name, 80), data.Show(v)))
 			}
 			if b.Len()+3*(len(name)+len(value)) > maxText {
 				return nil, textTooLarge("the query")

@@ -26,7 +26,7 @@ func verifyFunction() Function {
 		Doc: "Whether a signature is that of the data. Algorithms are those of JWTs: `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `ES512`, `EdDSA`. " +
 			"The key is a public one: PEM (`PUBLIC KEY` or `RSA PUBLIC KEY`), a JWK as a map or, for EdDSA, its 32 bytes. RSA keys have 2,048 to 8,192 bits. " +
 			"ES signatures are raw (as in JWTs) or DER. Say which algorithm you expect: never take it from the message. For HS256 see `crypto.hmac`.",
-		Errors: []Fault{{"crypto_invalid_key", "the key cannot be read, or is none for the algorithm"}, {"crypto_unknown_algorithm", "the algorithm is none of these"}},
+		Errors: []Fault{{"crypto_invalid_key", "the key cannot be read, or it is for another algorithm"}, {"crypto_unknown_algorithm", "`crypto.verify` does not know the algorithm"}},
 		Example: example(
 			"let key = {kty: \"OKP\", crv: \"Ed25519\", x: \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
 			"let signature = base64.decode(\"hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg\", \"url\")",

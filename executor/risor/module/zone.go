@@ -40,7 +40,7 @@ func zoneNamed(name string) (*time.Location, error) {
 			place, err = time.LoadLocation(name)
 		}
 		if err != nil {
-			return nil, hostcall.Errorf("time_zone_unknown", "there is no zone %q", data.Shorten(strings.ToValidUTF8(name, "�"), 80))
+			return nil, hostcall.Errorf("time_zone_unknown", "the zone %q does not exist", data.Shorten(strings.ToValidUTF8(name, "�"), 80))
 		}
 	}
 	if len(zones.known) >= maxZones {

@@ -239,6 +239,10 @@ func yieldsKeys(v object.Object) bool {
 // them gives their keys, as it does for maps.
 type Keyed interface{ YieldsKeys() bool }
 
+// Spreader is implemented by map-like objects of the host that spread into a map as
+// another map than the one that scripts read.
+type Spreader interface{ Spread() *object.Map }
+
 // growMap merges into the map below, which a literal with a spread is making.
 func (m *Machine) growMap(opcode op.Code) error {
 	v := m.pop()
@@ -254,6 +258,9 @@ func (m *Machine) growMap(opcode op.Code) error {
 	}
 	target, isMap := m.stack[m.sp-1].(*object.Map)
 	source, ok := v.(object.Enumerable)
+	if s, ok := v.(Spreader); ok {
+		source = s.Spread()
+	}
 	if !isMap || !ok || !yieldsKeys(v) {
 		return m.runtimeError(object.ErrType, "spread requires a map (got %s)", v.Type())
 	}

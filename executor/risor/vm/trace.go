@@ -99,6 +99,16 @@ func (m *Machine) capture() *Trace {
 	return t
 }
 
+// Returned is the place in the function of the last Call from which it returned.
+func (m *Machine) Returned() Frame {
+	f := &m.frames[m.fp+1]
+	if f.code == nil {
+		return Frame{}
+	}
+	at := f.code.source.LocationAt(max(0, f.ip-1))
+	return Frame{f.code.name(), at.Line, at.Column}
+}
+
 // runtimeError makes an error of the machine itself, with the place that
 // scripts get from its line(), column() and stack().
 func (m *Machine) runtimeError(kind object.ErrorKind, format string, args ...any) error {

@@ -14,18 +14,20 @@ import (
 func (c commands) functionSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set FUNCTION",
-		Short: "Change a function's limits, methods and CORS",
+		Short: "Change a function's limits, methods, routes and CORS",
 		Long: "Change settings of a function. Settings that are not named do not change; --reset takes a setting back to its\n" +
 			"default: of a limit that is the app's, else the node's, else the one named here. Every node applies the\n" +
-			"change without a restart and without a new version. For variables there is picloud env --function, for\n" +
+			"change without a restart and without a new version. A list, such as that of the routes, is replaced as a\n" +
+			"whole. For variables there is picloud env --function, for\n" +
 			"what it may connect to picloud egress.",
 		Example: "  picloud function set hello --timeout 2s --memory 32MiB\n" +
 			"  picloud function set hello --methods GET,HEAD --cors-origins https://example.org\n" +
+			"  picloud function set shop --route 'GET /items/{id}' --route 'POST /items'\n" +
 			"  picloud function set hello --reset timeout,cors",
 		Args:              command.Args(1, 1),
 		ValidArgsFunction: c.CompleteFunctions,
 	}
-	flags := setting.AddFlags(cmd, setting.OfFunction(), "limits", "env", "egress", "cors")
+	flags := setting.AddFlags(cmd, setting.OfFunction(), "limits", "env", "egress", "routes", "cors")
 	ifMatch := setting.IfRevision(cmd, "function")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		settings, err := flags.Patch(cmd)

@@ -1,6 +1,7 @@
 package function
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -58,10 +59,15 @@ func (c commands) printFunction(f client.Function, defaults []setting.Source) {
 		{"url", c.FunctionURL("/fn/" + f.App + "/" + f.Name)},
 		{"changed", c.Ago(f.UpdatedAt)},
 		{"revision", fmt.Sprint(f.Rev)},
-		{"methods", target.FirstOf(strings.Join(f.Settings.Methods, ", "), "all")},
-		{"cors", corsText(f.Settings.CORS)},
+		{"methods", methodsText(f.Settings.Methods, "all")},
 	}
-	rows = append(rows, corsRows(f.Settings.CORS)...)
+	name := "routes"
+	for _, route := range f.Settings.Routes {
+		rows = append(rows, []string{name, route})
+		name = ""
+	}
+	rows = append(rows, []string{"cors", corsText(f.Settings.CORS)})
+	rows = append(rows, corsRows(f.Settings)...)
 	rows = append(rows, [][]string{
 		{"env", target.FirstOf(strings.Join(slices.Sorted(maps.Keys(f.Settings.Env)), ", "), "only the app's")},
 		{"secrets", secretsText(f.Settings.Secrets)},
@@ -89,23 +95,32 @@ func corsText(cors *picloud.CORS) string {
 	return text
 }
 
-// corsRows are the parts of CORS that are set, under the names of their flags.
-func corsRows(cors *picloud.CORS) (rows [][]string) {
+// methodsText lists methods as they are in force: HEAD comes with GET.
+func methodsText(methods []string, all string) string {
+	if slices.Contains(methods, "GET") && !slices.Contains(methods, "HEAD") {
+		methods = slices.Insert(slices.Clone(methods), slices.Index(methods, "GET")+1, "HEAD")
+	}
+	return target.FirstOf(strings.Join(methods, ", "), all)
+}
+
+// corsRows are the parts of CORS in force, under the names of their flags.
+func corsRows(s picloud.Settings) (rows [][]string) {
+	cors := s.CORS
 	if cors == nil {
 		return nil
 	}
-	for _, part := range []struct {
-		name   string
-		values []string
-	}{
-		{"cors-methods", cors.Methods}, {"cors-headers", cors.Headers}, {"cors-expose", cors.Expose},
-	} {
-		if len(part.values) > 0 {
-			rows = append(rows, []string{part.name, strings.Join(part.values, ", ")})
-		}
+	taken := methodsText(s.Methods, "all")
+	if len(s.Routes) > 0 {
+		taken = "those of the route"
 	}
-	if cors.MaxAge > 0 {
-		rows = append(rows, []string{"cors-max-age", cors.MaxAge.String()})
+	headers := strings.Join(cors.Headers, ", ")
+	if slices.Contains(cors.Headers, "*") {
+		headers = "any"
 	}
-	return rows
+	return [][]string{
+		{"cors-methods", target.FirstOf(strings.Join(cors.Methods, ", "), taken)},
+		{"cors-headers", target.FirstOf(headers, "any")},
+		{"cors-expose", target.FirstOf(strings.Join(cors.Expose, ", "), "none")},
+		{"cors-max-age", cmp.Or(cors.MaxAge, picloud.Duration(picloud.DefaultCORSMaxAge)).String()},
+	}
 }

@@ -24,11 +24,33 @@ func AddFlags(cmd *cobra.Command, settings []Setting, groups ...string) *Flags {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	for i, one := range settings {
+		if one.list {
+			flags.Var((*list)(&s.values[i]), one.name, one.usage)
+			continue
+		}
 		flags.StringVar(&s.values[i], one.name, "", one.usage)
 	}
 	flags.StringSliceVar(&s.reset, "reset", nil, "settings to take back to their defaults, such as timeout,"+groups[len(groups)-1])
 	return s
 }
+
+// list is the value of a flag that can be repeated.
+type list string
+
+// Set adds to what the flag had before.
+func (l *list) Set(s string) error {
+	if *l != "" {
+		s = string(*l) + "," + s
+	}
+	*l = list(s)
+	return nil
+}
+
+// String returns all that was given, with commas between.
+func (l *list) String() string { return string(*l) }
+
+// Type is the word for the value in help.
+func (l *list) Type() string { return "string" }
 
 // Patch builds the merge patch (RFC 7396) that the flags ask for.
 func (s *Flags) Patch(cmd *cobra.Command) (map[string]any, error) {

@@ -38,6 +38,21 @@ func parseBool(s string) (any, error) {
 
 func parseMethods(s string) (any, error) { return parseList(strings.ToUpper(s)) }
 
+// parseRoutes reads methods in lower case too, as --methods does.
+func parseRoutes(s string) (any, error) {
+	items, err := parseList(s)
+	if err != nil {
+		return nil, failure.UsageText(s, "a route such as 'GET /items/{id}'")
+	}
+	routes := items.([]string)
+	for i, route := range routes {
+		if method, path, ok := strings.Cut(route, " "); ok {
+			routes[i] = strings.ToUpper(method) + " " + strings.TrimLeft(path, " ")
+		}
+	}
+	return routes, nil
+}
+
 // parseSecrets takes no name at all, which is not the same as no list.
 func parseSecrets(s string) (any, error) {
 	if strings.TrimSpace(s) == "" {
