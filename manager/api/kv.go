@@ -167,7 +167,7 @@ func expiry(ttl *string, now time.Time) (time.Time, error) {
 	if ttl == nil {
 		return time.Time{}, nil
 	}
-	d, err := time.ParseDuration(*ttl)
+	d, err := picloud.ParseDuration(*ttl)
 	if err != nil || d < time.Millisecond || d > picloud.MaxKVTTL {
 		return time.Time{}, invalid("ttl", "must be a duration such as 1h, between 1ms and "+strconv.Itoa(int(picloud.MaxKVTTL.Hours()))+"h")
 	}

@@ -104,10 +104,10 @@ func parseSince(text *string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, *text); err == nil {
 		return t, nil
 	}
-	if d, err := time.ParseDuration(*text); err == nil && d >= 0 {
+	if d, err := picloud.ParseDuration(*text); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
-	return time.Time{}, invalid("since", `must be a time such as 2026-01-31T08:00:00Z, or a duration such as "15m"`)
+	return time.Time{}, invalid("since", `must be a time such as 2026-01-31T08:00:00Z, or a duration such as "15m" or "1d"`)
 }
 
 // logAnswer is a list of records, or a stream of them.

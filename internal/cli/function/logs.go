@@ -72,13 +72,13 @@ func (c commands) logsCommand() *cobra.Command {
 }
 
 func checkSince(text string) error {
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+	if d, err := picloud.ParseDuration(text); err == nil && d >= 0 {
 		return nil
 	}
 	if _, err := time.Parse(time.RFC3339, text); err == nil {
 		return nil
 	}
-	return errors.New("is neither a duration such as 15m nor a time such as 2026-01-02T15:04:05Z")
+	return errors.New("is neither a duration such as 15m or 1d nor a time such as 2026-01-02T15:04:05Z")
 }
 
 // readLogs is what errors say was tried.
