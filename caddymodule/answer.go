@@ -19,6 +19,7 @@ func serveRest(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) e
 	if err := next.ServeHTTP(seen, r); err != nil || seen.answered {
 		return err
 	}
+	defer problem.Unread(w, r)()
 	problem.WriteFunction(w, &picloud.Error{
 		Code: picloud.CodeFunctionNotFound, Resource: picloud.Shorten(r.URL.Path, 200),
 		Detail: "there is nothing at this path", Hint: "functions are at /fn/{app}/{function}; the control API has a port of its own",

@@ -95,6 +95,7 @@ func (e *Endpoint) taken(path string) []string {
 // refuse answers a request that the function's methods or routes do not take: no code
 // runs for it.
 func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, at *place) {
+	defer problem.Unread(w, r)()
 	methods := e.taken(at.raw)
 	if len(methods) == 0 {
 		if deeper := at.raw + "/"; at.ours && !strings.HasSuffix(at.raw, "/") {

@@ -29,6 +29,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.log.Log(r.Context(), level, "call failed", slog.Any("error", err), slog.String("code", string(code)),
 		slog.String("request_id", c.id), slog.String("method", r.Method), slog.String("path", c.path), slog.String("user", c.user.Name))
 	if !c.answered {
+		defer problem.Unread(w, r)()
 		problem.Write(w, err, c.id)
 	}
 }

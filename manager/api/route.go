@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -22,8 +21,6 @@ const (
 	maxDraft  = 1 << 20   // a script and a request's body, as JSON strings
 	maxConfig = 256 << 10 // variables, or a secret, with what JSON escapes
 	maxValue  = 1 << 20   // of a key, as JSON
-	// maxDiscard is how much of a body that is refused is read all the same.
-	maxDiscard = 2 << 20
 )
 
 // handle registers the operations, and answers with problems where ServeMux
@@ -99,11 +96,6 @@ func keyOf(u *url.URL) (app, key string, ok bool) {
 // so.
 func bound(w http.ResponseWriter, r *http.Request, limit int64) error {
 	if r.ContentLength > limit {
-		if r.Header.Get("Expect") == "" {
-			// A caller that is still sending when the connection closes may
-			// never see the answer.
-			_, _ = io.CopyN(io.Discard, r.Body, maxDiscard)
-		}
 		return tooLarge(limit)
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
