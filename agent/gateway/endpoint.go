@@ -48,7 +48,11 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request, at *place, clie
 		takes = takes && fits
 	}
 	if e.cors != nil && e.cors.admit(w, r) {
-		e.cors.preflight(w, r, e.taken(at.raw))
+		taken := e.taken(at.raw)
+		if len(taken) == 0 {
+			taken = picloud.Methods() // the call itself gets the 404, which the page can read then
+		}
+		e.cors.preflight(w, r, taken)
 		return
 	}
 	switch {
