@@ -37,6 +37,7 @@ const (
 	CodeBreakerOpen      Code = "PC1211"
 	CodeNoHandler        Code = "PC1212"
 	CodeCancelled        Code = "PC1213"
+	CodeInterrupted      Code = "PC1214"
 	CodeFunctionRequest  Code = "PC1215"
 	CodePath             Code = "PC1216"
 	CodeNoRoute          Code = "PC1217"
@@ -93,6 +94,7 @@ var Catalogue = []Entry{
 	{CodeBreakerOpen, ErrUnavailable, "breaker-open", "Executor keeps crashing", 503, "The app's executors crashed several times in a row, so calls are refused for a moment."},
 	{CodeNoHandler, ErrFunction, "no-handler", "Function has no handler", 500, "The script defines no handler for this kind of call; HTTP needs `function handle(req)`."},
 	{CodeCancelled, ErrTimeout, "cancelled", "Cancelled", 499, "The caller went away before the function answered."},
+	{CodeInterrupted, ErrUnavailable, "call-interrupted", "Interrupted by another call", 503, "Another call of the app ended the executor that both shared; the detail says how. The call may have run in part, so PiCloud does not repeat it."},
 	{CodeFunctionRequest, ErrInvalid, "request-body", "Request body cannot be read", 400, "The function reads the body as JSON, as text or as a form, and it is not; the detail says at which line and column. A function that catches the error of `req.json()`, `req.text()` or `req.form()` gives an answer of its own."},
 	{CodePath, ErrInvalid, "path-refused", "Path refused", 400, "The path has a dot segment (`.` or `..`, also encoded), an encoded control character, or bytes that are no UTF-8. Proxies would read it in other ways than PiCloud."},
 	{CodeNoRoute, ErrNotFound, "no-route", "No such path", 404, "The function's `routes` do not list this path. `picloud function show` prints them."},

@@ -27,6 +27,8 @@ const (
 func (w *worker) read() {
 	defer w.exec.unregister(w)
 	reader := wire.NewReader(w.socket, w.admit)
+	reader.Charge(w.exec.opts.Memory)
+	defer reader.Close()
 	for {
 		h, payload, err := reader.Next()
 		if err == nil {
@@ -89,7 +91,7 @@ func (w *worker) receive(h wire.Header, payload []byte, reader *wire.Reader) err
 	case wire.TypeLog:
 		return w.logged(h, payload)
 	case wire.TypeHostCall:
-		return w.hostCall(h, payload)
+		return w.hostCall(h, payload, reader)
 	case wire.TypeLoaded:
 		return w.loaded(h, payload)
 	}
@@ -110,9 +112,12 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 	cancel := fl.cancel
 	awaited := !fl.abandoned
 	if awaited {
-		if fl.deadline <= now {
+		switch {
+		case fl.deadline <= now:
 			fl.err = timedOut(fl)
-		} else {
+		case reader.Cut():
+			fl.err = w.exec.noRoom(int64(h.Length))
+		default:
 			fl.answer, fl.payload = h.Type, reader.Take()
 		}
 	}
@@ -120,13 +125,13 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 		fl.asking = 0
 		w.waiting.Add(-1)
 	}
-	if fl.overdue && w.overdue.Add(-1) == 0 {
-		w.clearOverdue()
-	}
+	w.settle(fl)
 	left := w.busy.Add(-1)
 	w.pace(now)
 	if left == 0 {
 		w.rest(now)
+	} else {
+		w.endDrained()
 	}
 	w.mu.Unlock()
 	if cancel != nil {
@@ -134,6 +139,8 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 	}
 	if awaited {
 		fl.done <- struct{}{}
+	} else if w.pool != nil {
+		fl.function.releasePlace()
 	}
 	fl.drop()
 	if p := w.pool; p != nil && p.breaker.answered() {
@@ -160,10 +167,7 @@ func (w *worker) pace(now int64) {
 // holds mu.
 func (w *worker) rest(now int64) {
 	w.last.Store(now)
-	if w.drainCause != causeNone || (w.pool != nil && w.pool.gone.Load()) {
-		w.exec.watch.arm(now)
-		return
-	}
+	w.endDrained()
 	w.exec.watch.arm(now + int64(w.exec.opts.IdleTimeout))
 }
 
@@ -210,11 +214,11 @@ func (w *worker) loaded(h wire.Header, payload []byte) error {
 		if fl != nil && fl.loading && fl.function == l.function {
 			fl.loading = false
 			fl.deadline = now + fl.timeout
+			fl.due = fl.deadline
 			if fl.abandoned {
-				fl.deadline = now + cancelGrace
-				w.markOverdue(fl)
+				fl.due = now + cancelGrace
 			}
-			first = min(first, fl.deadline)
+			first = min(first, fl.due)
 		}
 	}
 	w.mu.Unlock()
@@ -281,6 +285,8 @@ func (w *worker) finish(err error) {
 		if !fl.abandoned {
 			fl.err = last.errorFor(fl)
 			fl.done <- struct{}{}
+		} else if w.exec.metrics.abandoned.Dec(); w.pool != nil {
+			fl.function.releasePlace()
 		}
 		fl.drop()
 	}
@@ -303,6 +309,12 @@ func (w *worker) report(why cause, death spawn.Death, err error) {
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		attrs = append(attrs, slog.Any("error", err))
+	}
+	if by := w.culprit; by.function != nil && why == causeTimeout {
+		attrs = append(attrs, slog.String("function", by.function.program.Function), slog.String("request_id", by.call))
+		if by.left && w.sink != nil {
+			w.sink.Log(w.app, by.record())
+		}
 	}
 	attrs = append(attrs, slog.String("status", death.String()))
 	if death.Stderr != "" {

@@ -1,17 +1,17 @@
 package gateway
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/picloud/picloud/internal/budget"
 )
 
 // inbound is a request's body in memory.
 type inbound struct {
-	bytes.Buffer
+	body []byte
 	held int64 // of the node's transit memory
 }
 
@@ -29,23 +29,66 @@ const smallBody = 64 << 10
 // request announces does not change it, because announcing costs a client nothing.
 const firstRead = 4 << 10
 
+const (
+	// bodyPatience is how long a large body waits for memory, before it is read on.
+	bodyPatience = 5 * time.Second
+	// maxWaitingBodies bounds the bodies that wait.
+	maxWaitingBodies = 256
+)
+
 var (
 	errBodyTooLarge = errors.New("the request body is over the limit")
 	errBodyNoRoom   = errors.New("no transit memory for the request body")
 )
 
+// transit is the memory of large bodies on their way. Those that come in have their turn
+// one after the other, and a half of it, so that there is room for the answers.
+type transit struct {
+	inbound  *budget.Queue
+	all      *budget.Budget
+	patience time.Duration
+}
+
+func newTransit(all *budget.Budget) transit {
+	return transit{budget.NewQueue(all.Limit()/2, maxWaitingBodies), all, bodyPatience}
+}
+
+// take reserves n bytes for a body that comes in. The first time it waits for its turn;
+// later it holds memory, and others may wait for that.
+func (t *transit) take(done <-chan struct{}, n int64, first bool) bool {
+	patience := t.patience
+	if !first {
+		patience = 0
+	}
+	if !t.inbound.Take(done, n, patience) {
+		return false
+	}
+	if !t.all.Take(n) {
+		t.inbound.Give(n)
+		return false
+	}
+	return true
+}
+
+func (t *transit) give(n int64) {
+	if n > 0 {
+		t.all.Give(n)
+		t.inbound.Give(n)
+	}
+}
+
 // read takes the whole body from src. declared is its length, -1 if unknown. The
-// errors are errBodyTooLarge, errBodyNoRoom, and those of src.
-func (in *inbound) read(src io.Reader, declared, limit int64, memory *budget.Budget) error {
+// errors are errBodyTooLarge, errBodyNoRoom, and those of src. When done is closed,
+// nobody waits any more.
+func (in *inbound) read(done <-chan struct{}, src io.Reader, declared, limit int64, memory *transit) error {
 	for {
-		if in.Available() == 0 && !in.grow(declared, memory) {
+		if len(in.body) == cap(in.body) && !in.grow(done, declared, memory) {
 			return errBodyNoRoom
 		}
-		space := in.AvailableBuffer()
-		n, err := src.Read(space[:cap(space)])
-		in.Write(space[:n]) // it is there already: this moves the end
+		n, err := src.Read(in.body[len(in.body):cap(in.body)])
+		in.body = in.body[:len(in.body)+n]
 		switch {
-		case int64(in.Len()) > limit:
+		case int64(len(in.body)) > limit:
 			return errBodyTooLarge
 		case errors.Is(err, io.EOF):
 			return nil
@@ -55,30 +98,39 @@ func (in *inbound) read(src io.Reader, declared, limit int64, memory *budget.Bud
 	}
 }
 
-// grow makes room for more, twice as much each time, as far as the memory goes.
-func (in *inbound) grow(declared int64, memory *budget.Budget) bool {
-	more := int64(max(in.Cap(), firstRead))
-	if declared >= 0 {
-		more = min(more, declared-int64(in.Len())+bytes.MinRead) // MinRead: to see the end
+// grow makes room for more, as far as the memory goes. The memory for a body whose
+// length is declared is reserved as a whole, once the body has begun to come; it is
+// allocated in steps.
+func (in *inbound) grow(done <-chan struct{}, declared int64, memory *transit) bool {
+	size := max(2*int64(cap(in.body)), firstRead)
+	need := size
+	if whole := declared + 1; declared >= int64(len(in.body)) { // one more, to see the end
+		if len(in.body) >= smallBody {
+			size *= 4 // it comes indeed: fewer steps leave less behind
+		}
+		size = min(size, whole)
+		if need = size; size > smallBody {
+			need = whole
+		}
 	}
-	// A buffer that grows takes twice what it had at least.
-	size := max(int64(in.Len())+more, 2*int64(in.Cap()))
-	if need := size - smallBody - in.held; need > 0 {
-		if !memory.Take(need) {
+	if more := need - smallBody - in.held; more > 0 {
+		if !memory.take(done, more, in.held == 0) {
 			return false
 		}
-		in.held += need
+		in.held += more
 	}
-	in.Grow(int(more))
+	grown := make([]byte, len(in.body), size)
+	copy(grown, in.body)
+	in.body = grown
 	return true
 }
 
 // release gives the memory back; nothing may use the body any more.
-func (in *inbound) release(memory *budget.Budget) {
-	memory.Give(in.held)
+func (in *inbound) release(memory *transit) {
+	memory.give(in.held)
 	in.held = 0
-	if in.Cap() <= maxPooledBody {
-		in.Reset()
+	if cap(in.body) <= maxPooledBody {
+		in.body = in.body[:0]
 		inbounds.Put(in)
 	}
 }

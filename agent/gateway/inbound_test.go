@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -26,7 +27,9 @@ func TestInboundReadsWhatCame(t *testing.T) {
 		}
 		memory := budget.New(room)
 		in := inbounds.Get().(*inbound)
-		err := in.read(src, declared, limit, memory)
+		way := newTransit(memory)
+		way.patience = 0
+		err := in.read(nil, src, declared, limit, &way)
 		require.LessOrEqual(t, memory.Used(), room)
 		switch {
 		case errors.Is(err, errBodyNoRoom):
@@ -35,9 +38,9 @@ func TestInboundReadsWhatCame(t *testing.T) {
 			require.ErrorIs(t, err, errBodyTooLarge)
 		default:
 			require.NoError(t, err)
-			require.True(t, bytes.Equal(body, in.Bytes()), "the body as it was sent")
+			require.True(t, bytes.Equal(body, in.body), "the body as it was sent")
 		}
-		in.release(memory)
+		in.release(&way)
 		require.Zero(t, memory.Used(), "all is given back")
 	})
 }
@@ -47,8 +50,28 @@ func TestInboundReadsWhatCame(t *testing.T) {
 func TestAnnouncedBodiesCostNothing(t *testing.T) {
 	in := new(inbound)
 	memory := budget.New(1 << 30)
-	err := in.read(iotest.ErrReader(io.ErrUnexpectedEOF), 8<<20, 8<<20, memory)
+	way := newTransit(memory)
+	err := in.read(nil, iotest.ErrReader(io.ErrUnexpectedEOF), 8<<20, 8<<20, &way)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	require.LessOrEqual(t, in.Cap(), 16<<10)
-	in.release(memory)
+	require.LessOrEqual(t, cap(in.body), 16<<10)
+	in.release(&way)
+}
+
+// TestLargeBodiesWaitForTheirTurn: more than fit at once, and none is refused.
+func TestLargeBodiesWaitForTheirTurn(t *testing.T) {
+	memory := budget.New(20 << 20)
+	way := newTransit(memory)
+	body := bytes.Repeat([]byte("x"), 8<<20)
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			in := new(inbound)
+			if err := in.read(nil, iotest.HalfReader(bytes.NewReader(body)), int64(len(body)), 8<<20, &way); err != nil || len(in.body) != len(body) {
+				t.Error(len(in.body), err)
+			}
+			in.release(&way)
+		})
+	}
+	wg.Wait()
+	require.Zero(t, memory.Used())
 }

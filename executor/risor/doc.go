@@ -34,6 +34,7 @@
 //	string                      200, text/plain; charset=utf-8
 //	bytes                       200, application/octet-stream
 //	bool, number, list, map     200, application/json
+//	an answer of http.fetch     its own status, headers and body
 //
 // A map is an envelope instead of data when all of its keys are among status,
 // headers and body, and it has a body or a number as status: {status: 404},

@@ -43,6 +43,11 @@ func TestInvalidArguments(t *testing.T) {
 		`time.sleep("1x")`:                                  "duration must be a duration",
 		`time.now().sub("x")`:                               "time.sub: other must be a time, not \"x\"",
 		`time.now().truncate("fortnight")`:                  "unit must be a duration",
+		`time.now().format("YYYY-MM-DD HH:mm")`:             "is not written with the reference time",
+		`time.now().format("%Y-%m-%d")`:                     "is not written with the reference time",
+		`time.now().format("hh:mm PM")`:                     "is not written with the reference time",
+		`time.now().format("today")`:                        "is not written with the reference time",
+		`time.parse("2026-01-02", "yyyy-MM-dd")`:            "is not written with the reference time",
 		`time.now().add({weeks: 1})`:                        `the option "weeks" does not exist`,
 		`time.now().add({hours: 4000000})`:                  "hours is more than 200 years",
 		`time.seconds("2000000h")`:                          "duration must be a duration",
@@ -74,7 +79,7 @@ return v`))
 	require.Equal(t, `["kv_invalid_value","kv_invalid_value","kv_invalid_value","kv_invalid_value"]`, on(t, n, `
 let self = {}
 self["self"] = self
-return [x => x, self, string(bytes([255])), range(20000).map(i => i)].map(v => try { kv.set("k", v) } catch (e) { e.code })`))
+return [x => x, self, string(bytes([255])), range(70000).map(i => i)].map(v => try { kv.set("k", v) } catch (e) { e.code })`))
 	require.Equal(t, `[null,"none",null]`, on(t, n, `kv.set("nil", null); return [kv.get("nil", "none"), kv.get("no", "none"), kv.get("no", null)]`))
 	on(t, n, `kv.set("t", 1, {ttl: "1d12h"}); kv.incr("n", 2, {ttl: 90}); kv.set("f", 1, {ttl: 0.5})`)
 	require.EqualValues(t, 36*3600*1000, n.entries["t"].ttl)
@@ -119,7 +124,7 @@ let r = http.get("https://api.example.org/bytes")
 return [r.headers["x-multi"], r.headers.all("X-Multi"), r.headers.nope, try { r.text() } catch (e) { e.code }, try { r.json() } catch (e) { e.code },
     len(r.body), string(r), type(r), try { r.body.nope } catch (e) { e.code }]`))
 	require.JSONEq(t, `{"status": 404, "ok": false, "url": "https://api.example.org/x", "headers": {"content-type": "application/json", "x-multi": "a, b"}}`,
-		on(t, newNode(), `return http.get("https://api.example.org/x")`))
+		on(t, newNode(), `return {body: http.get("https://api.example.org/x")}`))
 	_, err := invoke(t, `http.get("https://api.example.org/x").status = 5`, func(c *Call) { c.Host = newNode() })
 	require.ErrorContains(t, err, "read-only")
 }

@@ -113,8 +113,7 @@ func (p *Program) failure(err error) *Error {
 		return newError(wire.ReasonError, err.Error())
 	}
 	e := newError(wire.ReasonError, run.Message)
-	var request badRequest
-	if errors.As(run.Err, &request) {
+	if _, ok := errors.AsType[badRequest](run.Err); ok {
 		e.Reason = wire.ReasonRequest
 	}
 	if run.Line > 0 {

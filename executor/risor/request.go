@@ -143,7 +143,7 @@ var (
 		if len(args) != 0 {
 			return nil, object.NewArgsError("req.json", 0, len(args))
 		}
-		v, err := data.ReadJSON(module.AccessOf(ctx).Request.Body)
+		v, err := data.ReadJSONUntil(module.AccessOf(ctx).Request.Body, ctx.Err)
 		if err != nil {
 			return nil, ofRequest(err)
 		}

@@ -39,6 +39,9 @@ func (r *Response) fill(v object.Object, head bool, limit int) *Error {
 		limit = defaultBodySize
 	}
 	r.Header, r.Body = r.Header[:0], nil
+	if a, ok := v.(answered); ok {
+		return r.envelope(a.Envelope(), head, limit)
+	}
 	if m, ok := v.(*object.Map); ok && isEnvelope(m) {
 		return r.envelope(m, head, limit)
 	}
@@ -49,6 +52,9 @@ func (r *Response) fill(v object.Object, head bool, limit int) *Error {
 	r.Status = 200
 	return r.setBody(v, limit, "handle returned", true)
 }
+
+// answered is what http.fetch returns: a handler that returns it passes it on.
+type answered interface{ Envelope() *object.Map }
 
 // isEnvelope tells an envelope from data.
 func isEnvelope(m *object.Map) bool {

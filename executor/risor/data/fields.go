@@ -36,7 +36,8 @@ const (
 	kindCookies             // what the Cookie lines of a block of headers hold
 )
 
-// NewHeaders makes fields of the headers of a request.
+// NewHeaders makes fields of the headers of a request. copy() and a spread, which make
+// a map to pass on, leave out what belongs to the connection and to this server.
 func NewHeaders(block wire.Pairs) *Fields { return &Fields{kind: kindHeaders, block: block} }
 
 // NewAnswerHeaders makes fields of the headers of an answer from another server. What
@@ -59,6 +60,7 @@ var (
 	_ object.Container = (*Fields)(nil)
 	_ object.Object    = (*Fields)(nil)
 	_ vm.Keyed         = (*Fields)(nil)
+	_ vm.Spreader      = (*Fields)(nil)
 )
 
 func (f *Fields) header() bool { return f.kind == kindHeaders || f.kind == kindAnswer }
@@ -108,20 +110,17 @@ func (f *Fields) lookup(name string) (object.Object, bool) {
 // names lists the names once each, sorted.
 func (f *Fields) names() []string {
 	var names []string
-	var hops hops
-	if f.kind == kindAnswer {
-		hops = hopsOf(f.block)
-	}
 	f.scan(func(n, _ part) bool {
 		name := n.decode()
 		if f.header() {
 			name = strings.ToLower(name)
 		}
-		if f.kind != kindAnswer || !hops.have(name) {
-			names = append(names, name)
-		}
+		names = append(names, name)
 		return true
 	})
+	if f.kind == kindAnswer {
+		names = slices.DeleteFunc(names, f.stays())
+	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
@@ -259,7 +258,7 @@ var fieldsMethods = func() *object.AttrRegistry[*Fields] {
 		})
 	methods.Define("copy").Doc("A map that can be changed").Returns("map").
 		Impl(func(f *Fields, _ context.Context, _ ...object.Object) (object.Object, error) {
-			return f.AsMap(), nil
+			return f.Spread(), nil
 		})
 	return methods
 }()

@@ -3,6 +3,7 @@ package data
 import (
 	"bytes"
 	"mime"
+	"slices"
 	"strings"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
@@ -119,7 +120,7 @@ func (r *formReader) upTo(first bool) (before []byte, found bool) {
 			before = r.rest[:max(0, i-1)]
 			before = bytes.TrimSuffix(before, []byte("\r"))
 			r.rest = r.rest[end:]
-			return before[:len(before):len(before)], true
+			return slices.Clip(before), true
 		}
 		at = i + 1
 	}

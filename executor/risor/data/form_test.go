@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"mime/multipart"
 	"strings"
@@ -113,7 +114,7 @@ func FuzzForm(f *testing.F) {
 		var want []string
 		for {
 			p, err := reader.NextRawPart()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil || p.FormName() == "" || p.FileName() != "" || strings.Contains(p.Header.Get("Content-Disposition"), "filename") {

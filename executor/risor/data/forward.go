@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/deepnoodle-ai/risor/v2/pkg/object"
+
 	"github.com/picloud/picloud/executor/wire"
 )
 
@@ -14,9 +16,6 @@ var perConnection = []string{
 	"connection", "content-length", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
 	"transfer-encoding", "upgrade",
 }
-
-// PerConnection reports whether a header, in lower case, belongs to the connection.
-func PerConnection(name string) bool { return slices.Contains(perConnection, name) }
 
 // hops are the headers of one message that belong to its connection: those that
 // always do, and those that its Connection lines name.
@@ -34,17 +33,46 @@ func hopsOf(block wire.Pairs) (h hops) {
 	return h
 }
 
-func (h hops) have(name string) bool { return PerConnection(name) || slices.Contains(h.named, name) }
+func (h hops) have(name string) bool {
+	return slices.Contains(perConnection, name) || slices.Contains(h.named, name)
+}
+
+// notForwarded are the headers of a request, besides those of its connection, that
+// its receiver does not pass on, in lower case: they speak to this server. The node
+// asks the next one for an encoding that it decodes itself.
+var notForwarded = []string{"host", "accept-encoding", "expect", "http2-settings"}
+
+// stays returns what tells whether a header, in lower case, is not passed on.
+func (f *Fields) stays() func(name string) bool {
+	if !f.header() {
+		return func(string) bool { return false }
+	}
+	hops := hopsOf(f.block)
+	return func(name string) bool {
+		return hops.have(name) || f.kind == kindHeaders && (slices.Contains(notForwarded, name) || strings.HasPrefix(name, "proxy-"))
+	}
+}
+
+// Spread implements vm.Spreader: a copy that may be changed and passed on.
+func (f *Fields) Spread() *object.Map {
+	m, stays := f.AsMap(), f.stays()
+	for name := range m.Value() {
+		if stays(name) {
+			delete(m.Value(), name)
+		}
+	}
+	return m
+}
 
 // Forward ranges over the header lines that may be passed on to another connection:
 // each line apart and in order, the names in lower case, the values byte by byte as
 // they came.
 func (f *Fields) Forward() iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
-		hops := hopsOf(f.block)
+		stays := f.stays()
 		f.scan(func(n, v part) bool {
 			name := strings.ToLower(n.decode())
-			return hops.have(name) || yield(name, v.line())
+			return stays(name) || yield(name, v.line())
 		})
 	}
 }

@@ -67,7 +67,7 @@ var fileType = sync.OnceValue(func() *Type {
 			"As data (JSON, logs) it is everything but its bytes.",
 		Members: []Function{
 			value("name", "string", "the name of the field", func(f *file) object.Object { return object.NewString(f.Field) }),
-			value("filename", "string", "the name of the file as the sender has it, without folders; it can be empty", func(f *file) object.Object { return object.NewString(f.File.Name) }),
+			value("filename", "string", "the name of the file as the sender has it, without folders; it can be empty", func(f *file) object.Object { return object.NewString(f.Name) }),
 			value("content_type", "string", "what the sender says that it is, else `application/octet-stream`", func(f *file) object.Object { return object.NewString(f.ContentType) }),
 			value("size", "int", "the number of bytes", func(f *file) object.Object { return object.NewInt(int64(len(f.Body))) }),
 			value("body", "bytes", "the bytes", func(f *file) object.Object { return object.NewBytes(f.Body) }),
@@ -77,7 +77,7 @@ var fileType = sync.OnceValue(func() *Type {
 				call: func(a *arguments) (object.Object, error) {
 					f := a.self.(*file)
 					if !utf8.Valid(f.Body) {
-						return nil, hostcall.Errorf("invalid_utf8", "the file %q is not UTF-8; its bytes are in body", data.Shorten(f.File.Name, 80))
+						return nil, hostcall.Errorf("invalid_utf8", "the file %q is not UTF-8; its bytes are in body", data.Shorten(f.Name, 80))
 					}
 					return object.NewString(string(f.Body)), nil
 				},

@@ -20,8 +20,9 @@ var fetchFaults = []Fault{
 	{"http_timeout", "the answer was not complete within the timeout"},
 	{"http_too_large", "the body is over `max_body`, or the headers are over their limit"},
 	{"http_redirects", "the answer redirects more often than `redirects` allows"},
-	{"http_busy", "the app has too many requests under way"},
+	{"http_busy", "the app has too many requests under way, or the node no memory for the answer"},
 	{"http_failed", "the exchange failed in another way; the message says how"},
+	{hostcall.CodeNotSent, "`picloud test` makes requests only with `--net`"},
 	{hostcall.CodeOutboundLimit, "the call has made as many requests as the limit `outbound_calls` allows"},
 }
 
@@ -167,14 +168,9 @@ func (o options) headers() (header []hostcall.Field, typed bool) {
 }
 
 // forwarded are the headers of another message, such as req.headers, as a request
-// passes them on. The host is the other server's, and the node asks for an encoding
-// that it decodes itself.
+// passes them on.
 func forwarded(f *data.Fields) (header []hostcall.Field, typed bool) {
 	for name, value := range f.Forward() {
-		switch {
-		case name == "host", name == "accept-encoding", name == "expect", name == "http2-settings", strings.HasPrefix(name, "proxy-"):
-			continue
-		}
 		header = append(header, hostcall.Field{Name: name, Value: strings.ToValidUTF8(value, "�")})
 		typed = typed || name == "content-type"
 	}

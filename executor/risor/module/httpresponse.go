@@ -78,6 +78,11 @@ func (r *response) AsMap() *object.Map {
 	})
 }
 
+// Envelope is the response as a handler returns it to pass it on.
+func (r *response) Envelope() *object.Map {
+	return object.NewMap(map[string]object.Object{"status": object.NewInt(r.status), "headers": r.header(), "body": r.body()})
+}
+
 func (r *response) ok() bool { return r.status >= 200 && r.status < 300 }
 
 // Type implements object.Object.
@@ -117,7 +122,7 @@ func makeResponseType() *Type {
 	return &Type{
 		Name: "response",
 		Self: "r",
-		Doc:  "An answer from another server. As data (JSON, logs) it is its status, URL and headers.",
+		Doc:  "An answer from another server. A handler may return it: it is passed on with its status, headers and body. As data (in JSON, in logs) it is its status, URL and headers.",
 		Members: []Function{
 			value("status", "int", "the status, such as 200", func(r *response) object.Object { return object.NewInt(r.status) }),
 			value("ok", "bool", "whether the status is 200 to 299", func(r *response) object.Object { return object.NewBool(r.ok()) }),
@@ -139,7 +144,7 @@ func makeResponseType() *Type {
 				Name: "json", Returns: "any", Doc: "The body as JSON.",
 				Errors: []Fault{{"json_invalid", "the body is not JSON"}},
 				call: func(a *arguments) (object.Object, error) {
-					return data.ReadJSON(a.self.(*response).body().Value())
+					return data.ReadJSONUntil(a.self.(*response).body().Value(), a.ctx.Err)
 				},
 			},
 		},

@@ -118,7 +118,7 @@ func timeMethods() []Function {
 		{
 			Name: "format", Args: []Arg{{Name: "layout", Type: "string"}}, Returns: "string",
 			Doc:     "As text, in a layout of `time.parse`.",
-			Example: example(`let t = time.parse("2026-03-29T10:00:00Z")`, `t.format("Monday, 2 January 2006")   // → "Sunday, 29 March 2026"`, `t.format("http")                      // → "Sun, 29 Mar 2026 10:00:00 GMT"`),
+			Example: example(`let t = time.parse("2026-03-29T10:00:00Z")`, `t.format("Monday, 2 January 2006")   // → "Sunday, 29 March 2026"`, `t.format("http")                      // → "Sun, 29 Mar 2026 10:00:00 GMT"`, `t.format("YYYY-MM-DD")                // → error invalid_arguments`),
 			call:    formatTime,
 		},
 		{
@@ -168,6 +168,8 @@ func formatTime(a *arguments) (object.Object, error) {
 	}
 	if known, ok := layouts[layout]; ok {
 		layout = known
+	} else if !isLayout(layout) {
+		return nil, a.invalid(notLayout(layout))
 	}
 	return object.NewString(t.Format(layout)), nil
 }

@@ -1,7 +1,9 @@
 package module
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
@@ -16,7 +18,8 @@ var (
 )
 
 const layoutDoc = "A layout is written as the reference time Mon Jan 2 15:04:05 2006 -0700 would be (`2006-01-02 15:04`), or is `rfc3339` (the default), `date` (2006-01-02), " +
-	"`time` (15:04:05), `datetime` (2006-01-02 15:04:05), `http` or `rfc1123` (Mon, 02 Jan 2006 15:04:05 GMT), `rfc1123z` or `rfc2822` (… -0700)."
+	"`time` (15:04:05), `datetime` (2006-01-02 15:04:05), `http` or `rfc1123` (Mon, 02 Jan 2006 15:04:05 GMT), `rfc1123z` or `rfc2822` (… -0700). " +
+	"A layout of another kind, such as `YYYY-MM-DD` or `%Y-%m-%d`, is `invalid_arguments`."
 
 func timeModule() Module {
 	zone := Arg{Name: "zone", Type: "string", Optional: true}
@@ -115,6 +118,31 @@ var layouts = map[string]string{
 	"http": "Mon, 02 Jan 2006 15:04:05 GMT", "rfc1123": "Mon, 02 Jan 2006 15:04:05 GMT", "rfc1123z": time.RFC1123Z, "rfc2822": time.RFC1123Z,
 }
 
+// otherLayouts are parts of layouts as other languages write them. In a layout of ours
+// they would be text.
+var otherLayouts = []string{"YYYY", "yyyy", "DD", "HH:", "hh:", ":mm", ":ss", "%Y", "%y", "%m", "%d", "%H", "%M", "%S"}
+
+// Two times that differ in everything that a layout can show.
+var (
+	layoutProbe1 = time.Date(2001, 1, 1, 1, 1, 1, 111111111, time.UTC)
+	layoutProbe2 = time.Date(2012, 12, 22, 22, 22, 22, 222222222, time.FixedZone("PROBE", 5*3600+1800))
+)
+
+// isLayout reports whether a layout shows anything of a time, and nothing in the way
+// of other languages.
+func isLayout(layout string) bool {
+	for _, part := range otherLayouts {
+		if strings.Contains(layout, part) {
+			return false
+		}
+	}
+	return layoutProbe1.Format(layout) != layoutProbe2.Format(layout)
+}
+
+func notLayout(layout string) string {
+	return fmt.Sprintf("the layout %q is not written with the reference time: write how 2006-01-02 15:04:05 would look, such as \"02.01.2006\"", data.Shorten(layout, 80))
+}
+
 func parseTime(a *arguments) (object.Object, error) {
 	text, layout := a.text(0), a.textOr(1, "")
 	place, err := zoneNamed(a.textOr(2, ""))
@@ -124,6 +152,8 @@ func parseTime(a *arguments) (object.Object, error) {
 	form := layout
 	if known, ok := layouts[layout]; ok {
 		form = known
+	} else if !isLayout(layout) {
+		return nil, a.invalid(notLayout(layout))
 	}
 	if layout == "" && len(text) == len(time.DateOnly) {
 		form = time.DateOnly
