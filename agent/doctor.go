@@ -102,6 +102,9 @@ func keyFinding(ctx context.Context, opts Options) Finding {
 		if _, err := os.Stat(filepath.Join(opts.DataDir, "node.json")); asked || err != nil {
 			return Finding{Part: part, State: "ok", Detail: "none here; the first node of a database makes one"}
 		}
+		return Finding{
+			Part: part, State: "warn", Detail: "none here, and the database does not answer whether the cluster has one; the first node of a database makes it",
+		}
 	}
 	v.Expect(id)
 	v.Look()

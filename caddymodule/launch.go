@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -15,6 +16,7 @@ import (
 // makes. It is nil in a binary of somebody else, which has no such commands.
 type launch struct {
 	version     string
+	begun       time.Time     // when the process started
 	defaultData string        // the data folder when no setting names one
 	lock        *datadir.Lock // on the data folder; nil: the node takes it itself
 	// configure makes the configuration again, from where it came from. The
