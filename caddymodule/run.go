@@ -93,11 +93,21 @@ func run(ctx context.Context, out io.Writer, version string, env environment, co
 		configure: func() (config, error) { return env.configure(configFlag) },
 	}
 	launched.Store(start)
+	caddy.OnExit(start.end)
 	caddy.TrapSignals()
+	err = start.bringUp(ctx, out, conf, begun)
+	if err != nil && !caddy.Exiting() {
+		return err
+	}
+	select {} // a signal ends the process through Caddy
+}
+
+// bringUp starts the node and says so.
+func (l *launch) bringUp(ctx context.Context, out io.Writer, conf config, begun time.Time) error {
 	if err := caddy.Load(conf.json, true); err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
-	caddy.SetLastConfig(conf.path, "caddyfile", func(string, string) error { return start.reload() }) // SIGUSR1
+	caddy.SetLastConfig(conf.path, "caddyfile", func(string, string) error { return l.reload() }) // SIGUSR1
 	node := activeNode()
 	if node == nil {
 		return &picloud.Error{
@@ -109,5 +119,5 @@ func run(ctx context.Context, out io.Writer, version string, env environment, co
 	if err := announce(ctx, out, node, begun); err != nil {
 		return errors.Join(err, caddy.Stop())
 	}
-	select {} // a signal ends the process through Caddy
+	return nil
 }
