@@ -95,12 +95,22 @@ func run(ctx context.Context, out io.Writer, version string, env environment, co
 	}
 	launched.Store(start)
 	p := &process{out: out, launch: start, config: conf}
+	caddy.OnExit(start.end) // before the process says that it has stopped
 	signals, err := p.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer signals.Stop()
 	defer p.socket.Close()
+	err = start.bringUp(ctx, out, conf)
+	if err != nil && !caddy.Exiting() {
+		return err
+	}
+	select {} // a signal ends the process through Caddy
+}
+
+// bringUp starts the node and says so.
+func (l *launch) bringUp(ctx context.Context, out io.Writer, conf config) error {
 	if err := caddy.Load(conf.json, true); err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
@@ -108,8 +118,8 @@ func run(ctx context.Context, out io.Writer, version string, env environment, co
 	if node == nil {
 		return noNode(conf.path)
 	}
-	if err := announce(ctx, out, node, conf, env.data); err != nil {
+	if err := announce(ctx, out, node, conf, l.defaultData); err != nil {
 		return errors.Join(err, caddy.Stop())
 	}
-	select {} // a signal ends the process through Caddy
+	return nil
 }
