@@ -55,7 +55,12 @@ func (e environment) configure(named string) (config, error) {
 // ofCaddyfile makes the configuration of an owner's Caddyfile. Its settings win
 // over the environment, whether it has sites of its own or gets the embedded ones.
 func (e environment) ofCaddyfile(text []byte, path string) (config, error) {
-	tree, err := e.adapt(text, path, e.variables(literal(e.values), e.socket))
+	mine, err := e.home()
+	if err != nil {
+		return config{}, err
+	}
+	first := e.variables(mine)
+	tree, err := e.adapt(text, path, first)
 	if err != nil {
 		return config{}, err
 	}
@@ -84,7 +89,7 @@ func (e environment) ofCaddyfile(text []byte, path string) (config, error) {
 		return c, noNode(path)
 	}
 	// The sites see what the settings of the file say, as they see the environment.
-	if again := e.variables(t, h.socket); !maps.Equal(again, e.variables(literal(e.values), e.socket)) {
+	if again := e.variables(h); !maps.Equal(again, first) {
 		if tree, err = e.adapt(text, path, again); err != nil {
 			return c, err
 		}
@@ -107,7 +112,7 @@ func noNode(path string) error {
 func (e environment) overruled(set texts) []setting {
 	mine, err := literal(e.values).read()
 	if err != nil {
-		return nil // of a setting that the Caddyfile has mended
+		return nil // it was refused
 	}
 	theirs, err := set.read()
 	if err != nil {
@@ -139,11 +144,7 @@ func (e environment) adapt(caddyfile []byte, name string, known map[string]strin
 
 // variables returns the environment variables that an owner's Caddyfile can name,
 // with what flags, defaults and its own settings make of them.
-func (e environment) variables(t texts, socket string) map[string]string {
-	h, err := locate(t, socket, e.data)
-	if err != nil {
-		return maps.Clone(e.set) // what is wrong with them is said when the file was read
-	}
+func (e environment) variables(h home) map[string]string {
 	known := map[string]string{adminSocketEnv: h.socket}
 	for _, s := range table {
 		switch s.Name {
@@ -152,7 +153,8 @@ func (e environment) variables(t texts, socket string) map[string]string {
 		case "node_name":
 			known[s.Env()] = h.NodeName
 		default:
-			if v, ok := t.literal(s.Name); ok {
+			// A default of the Caddyfile's own stands where a setting has its default.
+			if v, ok := h.texts.literal(s.Name); ok && (v != s.Default || e.values[s.Name] != "") {
 				known[s.Env()] = v
 			}
 		}

@@ -82,8 +82,18 @@ func locate(t texts, socket, defaultData string) (home, error) {
 	return h, nil
 }
 
-// home finds the home that flags and environment name.
-func (e environment) home() (home, error) { return locate(literal(e.values), e.socket, e.data) }
+// home finds the home that flags and environment name, and refuses what is no value
+// of its setting.
+func (e environment) home() (home, error) {
+	t := literal(e.values)
+	if _, err := t.read(); err != nil {
+		if invalid := (*invalidSetting)(nil); errors.As(err, &invalid) {
+			return home{}, invalid.explain()
+		}
+		return home{}, err
+	}
+	return locate(t, e.socket, e.data)
+}
 
 // prepare makes the home's folders.
 func (h home) prepare() error {

@@ -47,11 +47,22 @@ if [ "$(id -u)" -ne 0 ]; then
   fi
   as_root="sudo -n"
 fi
-echo "Installing: ${missing[*]}"
-if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+echo "Installing ${missing[*]} from Debian; this takes a minute or two"
+# Debian's package makes and starts a database server of its own. PiCloud runs its
+# own, so the other one is not made: this file says so while the package is
+# installed, and is as it was afterwards.
+conf=/etc/postgresql-common/createcluster.conf
+restore() {
+  if [ -e "$conf.dpkg-dist" ]; then
+    $as_root mv "$conf.dpkg-dist" "$conf"
+  else
+    $as_root rm -f "$conf"
+  fi
+}
+if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e "$conf" ]; then
   $as_root mkdir -p /etc/postgresql-common
-  [ -e /etc/postgresql-common/createcluster.conf ] ||
-    echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+  trap restore EXIT
+  echo "create_main_cluster = false" | $as_root tee "$conf" >/dev/null
 fi
 $as_root apt-get update -qq
 # Our createcluster.conf stays, without a question.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/picloud/picloud"
@@ -17,11 +18,11 @@ import (
 const maxSocketDir = 80
 
 // RunPath returns the folder for a node's own sockets: run below the data folder,
-// or, where that path is too long for a socket, a private folder below the
-// temporary one. It makes nothing.
+// or, where that path is too long for a socket or Caddy would read a part of it as a
+// socket's mode (|), a private folder below the temporary one. It makes nothing.
 func RunPath(dataDir string) string {
 	dir := filepath.Join(dataDir, "run")
-	if len(dir) > maxSocketDir {
+	if len(dir) > maxSocketDir || strings.Contains(dir, "|") {
 		sum := sha256.Sum256([]byte(dataDir))
 		dir = filepath.Join(os.TempDir(), "picloud-"+strconv.Itoa(os.Geteuid())+"-"+hex.EncodeToString(sum[:6]))
 	}
