@@ -61,15 +61,21 @@ func (p *process) say(format string, args ...any) {
 	fmt.Fprintf(p.out, "%s %s\n", p.node(), fmt.Sprintf(format, args...))
 }
 
-// watch handles signals until ctx ends. Caddy ends the process at SIGINT and
-// SIGTERM itself; this says so, and does the rest.
-func (p *process) watch(ctx context.Context) {
+// catch makes the signals that the process handles come to a channel. From then on
+// none of them ends the process by itself.
+func (p *process) catch() chan os.Signal {
 	signals := make(chan os.Signal, 8)
 	handled := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1}
 	if p.onHangup != hangupIgnored {
 		handled = append(handled, syscall.SIGHUP)
 	}
 	signal.Notify(signals, handled...)
+	return signals
+}
+
+// handle does what signals ask for until ctx ends. Caddy ends the process at SIGINT
+// and SIGTERM itself; this says so, and does the rest.
+func (p *process) handle(ctx context.Context, signals chan os.Signal) {
 	defer signal.Stop(signals)
 	for {
 		select {
@@ -78,30 +84,27 @@ func (p *process) watch(ctx context.Context) {
 		case s := <-signals:
 			switch {
 			case s == syscall.SIGHUP && p.onHangup == hangupStops:
-				p.beginStop("its terminal was closed")
-				p.end()
+				p.stop("its terminal was closed")
 			case s == syscall.SIGHUP:
 				_ = p.reloadFor("SIGHUP") // it has said what is wrong
 			case s == syscall.SIGUSR1:
 				_ = p.reloadFor("SIGUSR1")
 			case s == os.Interrupt:
-				p.beginStop("Ctrl-C")
+				p.stop("Ctrl-C")
 			default:
-				p.beginStop("SIGTERM")
+				p.stop("SIGTERM")
 			}
 		}
 	}
 }
 
-// beginStop says that the end has begun, once.
-func (p *process) beginStop(why string) {
+// stop says that the end has begun and makes Caddy end the process, once.
+func (p *process) stop(why string) {
 	if p.stopping.CompareAndSwap(0, time.Now().UnixNano()) {
 		p.say("stops (%s): calls that run have %s to end", why, gracePeriod)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM) // Caddy may not have listened to the first one yet
 	}
 }
-
-// end makes Caddy end the process.
-func (p *process) end() { _ = syscall.Kill(os.Getpid(), syscall.SIGTERM) }
 
 // ended is the last that the process says. Caddy calls it when all apps have stopped.
 func (p *process) ended(context.Context) {
@@ -128,10 +131,7 @@ func (p *process) reloadFor(why string) error {
 func (p *process) Reload() error { return p.reloadFor("picloud reload") }
 
 // Stop implements local.Node.
-func (p *process) Stop() {
-	p.beginStop("picloud stop")
-	p.end()
-}
+func (p *process) Stop() { p.stop("picloud stop") }
 
 // Status implements local.Node.
 func (p *process) Status() local.Status {
@@ -167,9 +167,10 @@ func (p *process) open(ctx context.Context) (*service.Task, error) {
 		return nil, err
 	}
 	p.onHangup = whatHangupMeans()
+	signals := p.catch()
 	caddy.TrapSignals()
 	caddy.OnExit(p.ended)
-	return service.Go(ctx, p.watch), nil
+	return service.Go(ctx, func(ctx context.Context) { p.handle(ctx, signals) }), nil
 }
 
 var _ local.Node = (*process)(nil)

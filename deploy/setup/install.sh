@@ -43,6 +43,9 @@ if [ "$(id -u)" -ne 0 ]; then
   if ! sudo -n true 2>/dev/null; then
     echo "Missing: ${missing[*]}. Run this, then try again:" >&2
     echo "  sudo apt-get update && sudo $install" >&2
+    if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+      echo "Debian starts a database server of its own with that package; PiCloud does not use it." >&2
+    fi
     exit 1
   fi
   as_root="sudo -n"
@@ -53,11 +56,10 @@ echo "Installing ${missing[*]} from Debian; this takes a minute or two"
 # installed, and is as it was afterwards.
 conf=/etc/postgresql-common/createcluster.conf
 restore() {
-  if [ -e "$conf.dpkg-dist" ]; then
-    $as_root mv "$conf.dpkg-dist" "$conf"
-  else
-    $as_root rm -f "$conf"
-  fi
+  $as_root rm -f "$conf"
+  for theirs in "$conf".ucf-dist "$conf".dpkg-dist; do # the package's own, which stood back
+    [ ! -e "$theirs" ] || $as_root mv "$theirs" "$conf"
+  done
 }
 if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e "$conf" ]; then
   $as_root mkdir -p /etc/postgresql-common
@@ -65,5 +67,5 @@ if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e "$conf" ]; then
   echo "create_main_cluster = false" | $as_root tee "$conf" >/dev/null
 fi
 $as_root apt-get update -qq
-# Our createcluster.conf stays, without a question.
-$as_root env DEBIAN_FRONTEND=noninteractive $install -o Dpkg::Options::=--force-confold >/dev/null
+# UCF_FORCE_CONFFOLD: our createcluster.conf stays meanwhile, without a question.
+$as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 $install -o Dpkg::Options::=--force-confold >/dev/null
