@@ -85,10 +85,14 @@ func writeFindings(out io.Writer, findings []agent.Finding) error {
 }
 
 // printFindings writes a line per finding, and a remedy once, after the last of the
-// findings in a row that it mends. An error says that one failed.
+// findings that it mends. An error says that one failed.
 func printFindings(out io.Writer, findings []agent.Finding) error {
 	for i, f := range findings {
-		if _, err := fmt.Fprintf(out, "%-5s %-24s %s\n", f.State, f.Part, f.Detail); err != nil {
+		detail := f.Detail
+		if i > 0 && f.Remedy != "" && detail == findings[i-1].Detail {
+			detail = "the same"
+		}
+		if _, err := fmt.Fprintf(out, "%-5s %-24s %s\n", f.State, f.Part, detail); err != nil {
 			return err
 		}
 		if f.Remedy == "" || remedyComesAgain(findings[i+1:], f.Remedy) {
