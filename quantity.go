@@ -16,14 +16,50 @@ type Duration time.Duration
 // MarshalText writes the duration as a Go duration string.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// UnmarshalText reads a Go duration string.
+// UnmarshalText reads what ParseDuration reads.
 func (d *Duration) UnmarshalText(b []byte) error {
-	v, err := time.ParseDuration(string(b))
+	v, err := ParseDuration(string(b))
 	if err != nil {
-		return fmt.Errorf("%q is not a duration such as \"10s\" or \"1m30s\"", Shorten(string(b), 40))
+		return err
 	}
 	*d = Duration(v)
 	return nil
+}
+
+// ParseDuration reads a Go duration string that may begin with weeks and days of 24
+// hours: "90s", "1d", "2w", "1d12h", "-1.5d". Every place where a person writes a
+// duration reads it with this function.
+func ParseDuration(s string) (time.Duration, error) {
+	bad := fmt.Errorf("%q is not a duration such as \"10s\", \"1m30s\" or \"7d\"", Shorten(s, 40))
+	rest, negative := strings.CutPrefix(s, "-")
+	var days float64
+	for _, unit := range [...]struct {
+		suffix string
+		days   float64
+	}{{"w", 7}, {"d", 1}} {
+		number, after, found := strings.Cut(rest, unit.suffix)
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseFloat(number, 64)
+		if err != nil || strings.Trim(number, "0123456789.") != "" {
+			return 0, bad
+		}
+		days, rest = days+n*unit.days, after
+		if rest == "" {
+			rest = "0"
+		}
+	}
+	clock, err := time.ParseDuration(rest)
+	total := days*float64(24*time.Hour) + float64(clock)
+	if err != nil || rest[0] == '-' || rest[0] == '+' || total >= math.MaxInt64 {
+		return 0, bad
+	}
+	out := time.Duration(days*float64(24*time.Hour)) + clock
+	if negative {
+		out = -out
+	}
+	return out, nil
 }
 
 // String returns the Go duration string.

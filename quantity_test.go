@@ -26,6 +26,22 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+func TestParseDuration(t *testing.T) {
+	const day = 24 * time.Hour
+	for text, want := range map[string]time.Duration{
+		"0": 0, "90s": 90 * time.Second, "1m30s": 90 * time.Second, "15ms": 15 * time.Millisecond, "1.5h": 90 * time.Minute, "5µs": 5 * time.Microsecond,
+		"1d": day, "7d": 7 * day, "2w": 14 * day, "1w1d1h": 8*day + time.Hour, "1d12h": 36 * time.Hour, "1.5d": 36 * time.Hour, "-1d": -day, "-1d2h": -26 * time.Hour,
+	} {
+		got, err := ParseDuration(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got, text)
+	}
+	for _, text := range []string{"", "d", "1", "day", "1 d", "1d-2h", "1d+2h", "--1d", "-", "1e3d", "NaNd", "Infd", "1h1d", "1d1w", "200000d", "yesterday"} {
+		_, err := ParseDuration(text)
+		require.ErrorContains(t, err, "is not a duration such as", text)
+	}
+}
+
 func TestDurationsAndDigestsAreText(t *testing.T) {
 	v := struct {
 		D Duration `json:"d"`

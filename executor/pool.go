@@ -247,7 +247,7 @@ func (p *pool) first(ctx context.Context) error {
 	s := &start{done: make(chan struct{})}
 	p.starting = s
 	p.mu.Unlock()
-	s.err = p.start()
+	s.err = p.start(p.exec.hooks.MemoryWait)
 	p.mu.Lock()
 	p.starting = nil
 	p.mu.Unlock()
@@ -267,7 +267,7 @@ func (p *pool) grow(now int64) bool {
 		return false
 	}
 	p.growing = p.exec.runInBackground(func() {
-		err := p.start()
+		err := p.start(0) // the app has a worker
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.growing = false
@@ -279,7 +279,7 @@ func (p *pool) grow(now int64) bool {
 }
 
 // start adds a worker to the pool, if the circuit breaker and the memory allow it.
-func (p *pool) start() error {
+func (p *pool) start(patience time.Duration) error {
 	e := p.exec
 	p.mu.Lock()
 	wait, ok := p.breaker.allow(e.now())
@@ -291,7 +291,7 @@ func (p *pool) start() error {
 		}
 	}
 	memory := p.memory.Load()
-	if err := e.reserve(memory); err != nil {
+	if err := e.reserve(memory, patience); err != nil {
 		return err
 	}
 	w := newWorker(e, p.app, memory)

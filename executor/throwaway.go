@@ -108,7 +108,7 @@ func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work
 		return cancelled(ctx)
 	}
 	memory := int64(p.Limits.Memory)
-	if err := e.reserve(memory); err != nil {
+	if err := e.reserve(memory, e.hooks.MemoryWait); err != nil {
 		return err
 	}
 	uid, ok := e.spawner.AcquireUID()

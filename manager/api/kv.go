@@ -17,6 +17,13 @@ import (
 // maxPreview is the largest value that lists of keys show, in bytes of its stored form.
 const maxPreview = 1 << 10
 
+// What answers with values can take, in bytes: JSON writes some characters as six, and
+// the text grows by doubling. A list holds 1 MiB of values before it shows some of them.
+const (
+	maxValueAnswer = 3 * 6 * picloud.MaxKVValue
+	maxListAnswer  = 1<<20 + 3*6*picloud.MaxPageSize*maxPreview
+)
+
 // maxKeyCursor is longer than any cursor that holds a key is.
 const maxKeyCursor = 4 * picloud.MaxKVKey
 
@@ -167,7 +174,7 @@ func expiry(ttl *string, now time.Time) (time.Time, error) {
 	if ttl == nil {
 		return time.Time{}, nil
 	}
-	d, err := time.ParseDuration(*ttl)
+	d, err := picloud.ParseDuration(*ttl)
 	if err != nil || d < time.Millisecond || d > picloud.MaxKVTTL {
 		return time.Time{}, invalid("ttl", "must be a duration such as 1h, between 1ms and "+strconv.Itoa(int(picloud.MaxKVTTL.Hours()))+"h")
 	}

@@ -1,0 +1,149 @@
+package executor
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// capacity is a weighted semaphore over the memory limits of all workers of a node.
+type capacity struct {
+	limit   int64
+	waiting atomic.Int32 // calls that wait for a change
+
+	mu     sync.Mutex
+	used   int64
+	change chan struct{} // closed when there may be room; nil: nobody asked
+}
+
+// changed returns a channel that is closed when there may be more room.
+func (b *capacity) changed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.change == nil {
+		b.change = make(chan struct{})
+	}
+	return b.change
+}
+
+// tell wakes the calls that wait for room.
+func (b *capacity) tell() {
+	if b.waiting.Load() == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.change != nil {
+		close(b.change)
+		b.change = nil
+	}
+}
+
+// reserve reserves n bytes. It reports false when they do not fit.
+func (b *capacity) reserve(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used+n > b.limit {
+		return false
+	}
+	b.used += n
+	return true
+}
+
+func (b *capacity) release(n int64) {
+	b.mu.Lock()
+	b.used -= n
+	b.mu.Unlock()
+	b.tell()
+}
+
+const (
+	// evictTimeout bounds the wait for an evicted process to be gone.
+	evictTimeout = 2 * time.Second
+	// maxWaiting bounds the apps that wait for the memory of their first worker; those
+	// beyond are refused at once.
+	maxWaiting = 512
+)
+
+// reserve reserves n bytes of the budget. To make room it ends idle workers, the
+// least recently used first. When all are busy it waits a while for one to become idle:
+// of many apps that are called at once, those that come last are a little late.
+func (e *Executor) reserve(n int64, wait time.Duration) error {
+	if n > e.budget.limit {
+		return e.noMemory(n)
+	}
+	defer e.budget.waiting.Add(-1)
+	if e.budget.waiting.Add(1) > maxWaiting {
+		wait = 0
+	}
+	late, patience := time.NewTimer(wait), time.NewTimer(wait+evictTimeout)
+	defer late.Stop()
+	defer patience.Stop()
+	for {
+		changed := e.budget.changed()
+		if e.budget.reserve(n) {
+			return nil
+		}
+		victim := e.idlest()
+		if victim == nil {
+			select {
+			case <-changed:
+				continue
+			case <-late.C:
+				return e.noMemory(n)
+			}
+		}
+		victim.killIfIdle(causeEvicted) // nothing, if it ends already or got a call meanwhile
+		if !victim.dead.Load() {
+			continue
+		}
+		select {
+		case <-victim.ended:
+		case <-patience.C:
+			return e.noMemory(n)
+		}
+	}
+}
+
+// freshFor is how long a worker that was started for a call is not evicted before the
+// call has come.
+const freshFor = int64(100 * time.Millisecond)
+
+// idlest returns a worker whose memory is free soon: a worker that is ending, or else
+// the one that was idle the longest. Nil: every worker is busy.
+func (e *Executor) idlest() *worker {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var oldest *worker
+	for w := range e.workers {
+		if w.dead.Load() {
+			return w
+		}
+		if w.pool == nil || !w.open.Load() || w.busy.Load() > 0 || !w.warm.Load() && e.now() < w.last.Load()+freshFor {
+			continue
+		}
+		if oldest == nil || w.last.Load() < oldest.last.Load() {
+			oldest = w
+		}
+	}
+	return oldest
+}
+
+func (e *Executor) noMemory(n int64) error {
+	return &picloud.Error{
+		Code: picloud.CodeNoMemory, RetryAfter: time.Second,
+		Detail: "an executor needs " + picloud.Size(n).String() + " of the " + picloud.Size(e.budget.limit).String() + " that all executors of this node may have",
+		Hint:   "lower the memory limits of functions, or give the node more memory",
+	}
+}
+
+// noRoom is the error of a call whose answer the agent has no memory for.
+func (e *Executor) noRoom(n int64) error {
+	return &picloud.Error{
+		Code: picloud.CodeOverload, RetryAfter: time.Second,
+		Detail: "the function ran, but there is no room for its answer of " + picloud.Size(n).String() +
+			": other calls fill the " + picloud.Size(e.opts.Memory.Limit()).String() + " that this node has for them",
+	}
+}
