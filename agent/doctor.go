@@ -63,14 +63,14 @@ func dataFinding(opts Options) Finding {
 	if err := datadir.Prepare(opts.DataDir); err != nil {
 		return finding(part, "", err)
 	}
-	lock, err := datadir.Acquire(opts.DataDir)
-	if errors.Is(err, picloud.ErrConflict) {
+	switch pid, held, err := datadir.Holder(opts.DataDir); {
+	case err != nil:
+		return finding(part, "", err)
+	case held && pid != 0:
+		return Finding{Part: part, State: "ok", Detail: fmt.Sprintf("%s, a node runs on it (process %d)", opts.DataDir, pid)}
+	case held:
 		return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", a node runs on it"}
 	}
-	if err != nil {
-		return finding(part, "", err)
-	}
-	lock.Release()
 	return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", no node runs on it"}
 }
 

@@ -200,3 +200,93 @@ func TestHTTP2IsSpokenOverTLS(t *testing.T) {
 		require.Equal(t, "hello", string(body), name)
 	}
 }
+
+// TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne: settings mean the same with sites
+// of one's own, and flags and variables still set what the file does not.
+func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
+	data := t.TempDir()
+	env := environment{values: map[string]string{"data": "/not/used", "sandbox": "best_effort", "log_level": "ERROR"}, data: "/not/used/either"}
+	c, err := env.ofCaddyfile([]byte("{\n\tpicloud {\n\t\tdata "+data+"\n\t\tnode_name pi-3\n\t}\n}\nhttp://:1080 {\n\trespond \"at {$PICLOUD_DATA},{$PICLOUD_NODE_NAME}\"\n\tpicloud\n}\n"), "Caddyfile")
+	require.NoError(t, err)
+	require.True(t, c.sites)
+	require.Equal(t, data, c.home.DataDir)
+	var tree struct {
+		Admin   struct{ Listen string }
+		Logging struct {
+			Logs struct {
+				Default struct {
+					Level   string
+					Encoder struct{ Format string }
+				}
+			}
+		}
+		Apps struct {
+			PiCloud App
+			HTTP    struct {
+				GracePeriod int64 `json:"grace_period"`
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(c.json, &tree))
+	require.Equal(t, "unix/"+data+"/run/caddy.sock|0600", tree.Admin.Listen)
+	require.Equal(t, "ERROR", tree.Logging.Logs.Default.Level)
+	require.Equal(t, voiceName, tree.Logging.Logs.Default.Encoder.Format)
+	require.Equal(t, int64(gracePeriod), tree.Apps.HTTP.GracePeriod)
+	require.Equal(t, "best_effort", tree.Apps.PiCloud.texts["sandbox"])
+	require.Equal(t, data, tree.Apps.PiCloud.texts["data"])
+	require.Contains(t, string(c.json), `"body":"at `+data+`,pi-3"`, "the sites see the settings of the file")
+	require.Len(t, c.overruled, 1)
+	require.Equal(t, "data", c.overruled[0].Name)
+
+	// What the owner says stays as it is.
+	c, err = env.ofCaddyfile([]byte("{\n\tadmin off\n\tgrace_period 3s\n\tlog {\n\t\tlevel DEBUG\n\t\tformat json\n\t}\n}\nhttp://:1080 {\n\tpicloud\n}\n"), "Caddyfile")
+	require.NoError(t, err)
+	for _, want := range []string{`"admin":{"disabled":true}`, `"level":"DEBUG"`, `"format":"json"`, `"grace_period":3000000000`, `"sandbox":"best_effort"`} {
+		require.Contains(t, string(c.json), want)
+	}
+	_, err = env.ofCaddyfile([]byte("http://:1080 {\n\trespond hello\n}\n"), "Caddyfile")
+	require.ErrorContains(t, err, "no picloud directive")
+
+	// Without sites of its own, what it says beside the settings counts too.
+	c, err = env.ofCaddyfile([]byte("{\n\tdebug\n\temail me@example.org\n\tpicloud {\n\t\tdata "+data+"\n\t}\n}\n"), "Caddyfile")
+	require.NoError(t, err)
+	require.False(t, c.sites)
+	require.Contains(t, string(c.json), `"level":"DEBUG"`)
+	require.Contains(t, string(c.json), `"handler":"picloud_manager"`)
+}
+
+// TestTheFolderOfARunningNode: which one the commands mean.
+func TestTheFolderOfARunningNode(t *testing.T) {
+	t.Chdir(t.TempDir())
+	wd, err := os.Getwd()
+	require.NoError(t, err)
+	folder := func(w whichNode, variable string) (dir, other string) {
+		values := map[string]string{}
+		if variable != "" {
+			values["data"] = variable
+		}
+		dir, other, err := w.folder(environment{values: values, data: "/default"})
+		require.NoError(t, err)
+		return dir, other
+	}
+	dir, _ := folder(whichNode{}, "")
+	require.Equal(t, "/default", dir)
+	require.NoError(t, os.MkdirAll("data", 0o700))
+	require.NoError(t, os.WriteFile("data/node.json", nil, 0o600))
+	dir, _ = folder(whichNode{}, "")
+	require.Equal(t, filepath.Join(wd, "data"), dir, "the one of make run")
+	require.NoError(t, os.WriteFile("Caddyfile", []byte("{\n\tpicloud {\n\t\tdata /in/file\n\t}\n}\n"), 0o600))
+	dir, _ = folder(whichNode{}, "")
+	require.Equal(t, "/in/file", dir)
+	dir, other := folder(whichNode{}, "/variable")
+	require.Equal(t, [2]string{"/variable", "/in/file"}, [2]string{dir, other})
+	dir, _ = folder(whichNode{data: "flag"}, "/variable")
+	require.Equal(t, filepath.Join(wd, "flag"), dir)
+	dir, _ = folder(whichNode{config: "Caddyfile"}, "/variable")
+	require.Equal(t, "/in/file", dir)
+	_, _, err = whichNode{config: "none"}.folder(environment{values: map[string]string{}})
+	require.Error(t, err)
+	require.NoError(t, os.WriteFile("Caddyfile", []byte("{"), 0o600))
+	dir, _ = folder(whichNode{}, "/variable")
+	require.Equal(t, "/variable", dir, "a broken file hides no node")
+}

@@ -39,6 +39,7 @@ func TestTranscript(t *testing.T) {
 			// On a machine that is busy it says what it waits for, every 5 s.
 			require.Regexp(t, `^(PiCloud node pi-1 waits: .*\n)*PiCloud node pi-1 ready in \d+\.\d s    functions http://localhost:\d+/fn/…    control http://localhost:\d+\n`+
 				`database: managed PostgreSQL \d+(\.\d+)* in \./data/postgres          first-run admin token saved to \./data/credentials \(0600\)\n`+
+				`memory:   agent \S+ \(GOMEMLIMIT.*\n`+
 				`secrets:  sealed with \./data/cluster\.key; keep a copy of it elsewhere: without it nobody can read them\n`+
 				`network:  this machine only, as bind says\n`+
 				`to stop:  Ctrl-C, or picloud stop --data \./data\n$`, n.output.String())
