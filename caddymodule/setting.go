@@ -131,7 +131,7 @@ func (t texts) read(names ...string) (settings, error) {
 		}
 		// A line break would begin something else in every text that the value becomes
 		// a part of: a log, a socket's address, a shell's command.
-		wrong := &misfit{noun: "a text without control characters"}
+		wrong := &misfit{noun: "one line of text without control characters"}
 		if strings.IndexFunc(text, unicode.IsControl) < 0 && utf8.ValidString(text) {
 			wrong = s.field.read(&out, text)
 		}
