@@ -14,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 var update = flag.Bool("update", false, "write the golden files again")
@@ -269,16 +271,17 @@ func TestTheFolderOfARunningNode(t *testing.T) {
 		require.NoError(t, err)
 		return dir, other
 	}
-	dir, _ := folder(whichNode{}, "")
-	require.Equal(t, "/default", dir)
+	dir, other := folder(whichNode{}, "")
+	require.Equal(t, [2]string{"/default", ""}, [2]string{dir, other})
+	getenv := func(name string) string { return map[string]string{"XDG_DATA_HOME": "/xdg"}[name] }
+	require.Equal(t, datadir.Default(getenv), readEnvironment(getenv).data)
 	require.NoError(t, os.MkdirAll("data", 0o700))
 	require.NoError(t, os.WriteFile("data/node.json", nil, 0o600))
-	dir, _ = folder(whichNode{}, "")
-	require.Equal(t, filepath.Join(wd, "data"), dir, "the one of make run")
+	require.Equal(t, filepath.Join(wd, "data"), readEnvironment(getenv).data, "the one of make run, for `picloud run` too")
 	require.NoError(t, os.WriteFile("Caddyfile", []byte("{\n\tpicloud {\n\t\tdata /in/file\n\t}\n}\n"), 0o600))
 	dir, _ = folder(whichNode{}, "")
 	require.Equal(t, "/in/file", dir)
-	dir, other := folder(whichNode{}, "/variable")
+	dir, other = folder(whichNode{}, "/variable")
 	require.Equal(t, [2]string{"/variable", "/in/file"}, [2]string{dir, other})
 	dir, _ = folder(whichNode{data: "flag"}, "/variable")
 	require.Equal(t, filepath.Join(wd, "flag"), dir)

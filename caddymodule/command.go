@@ -70,10 +70,16 @@ func caddyCommand() *cobra.Command {
 		Short: "Caddy's own commands: adapt, fmt, list-modules, reload, validate, …",
 	}
 	for _, c := range caddycmd.Commands() {
-		stock.AddCommand(stockCommand(c))
+		if !replacesItself[c.Name] {
+			stock.AddCommand(stockCommand(c))
+		}
 	}
 	return stock
 }
+
+// replacesItself are the commands that put a build of Caddy from the Internet in the
+// place of the running program, which is picloud.
+var replacesItself = map[string]bool{"upgrade": true, "add-package": true, "remove-package": true}
 
 // stockCommand mounts one of Caddy's commands, as Caddy's own root does.
 func stockCommand(c caddycmd.Command) *cobra.Command {

@@ -48,10 +48,6 @@ func (w whichNode) examine(ctx context.Context, env environment) []agent.Finding
 		env.values["data"] = w.data
 	}
 	conf, err := env.configure(w.config)
-	if err == nil && conf.path == "" { // nothing but the environment could name a folder
-		env.useFoundData()
-		conf, err = env.configure(w.config)
-	}
 	first := agent.Finding{Part: "configuration", State: "ok", Detail: "the embedded one"}
 	if err == nil && conf.path != "" {
 		first.Detail = datadir.Shorten(conf.path)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
@@ -22,18 +23,39 @@ type environment struct {
 	values map[string]string // settings that are set, by name; a flag wins over a variable
 	set    map[string]string // those of values that a variable has set
 	socket string            // of Caddy's admin API; empty: below the data folder
-	data   string            // the data folder when nothing names one
+	data   string            // the data folder when nothing names one: a node's below the working folder, else the user's
 }
 
 // readEnvironment reads the settings from environment variables.
 func readEnvironment(getenv func(string) string) environment {
 	e := environment{values: map[string]string{}, set: map[string]string{}, socket: getenv(adminSocketEnv), data: datadir.Default(getenv)}
+	if found, err := filepath.Abs("data"); err == nil && isNodes(found) {
+		e.data = found // the folder of `make run`
+	}
 	for _, s := range table {
 		if v := getenv(s.Env()); v != "" {
 			e.values[s.Name], e.set[s.Name] = v, v
 		}
 	}
 	return e
+}
+
+// own leaves a folder of somebody else, which lies below the working folder, alone:
+// who starts a node there by chance must not trust what is in it.
+func (e *environment) own(getenv func(string) string) {
+	info, err := os.Stat(e.data)
+	if err != nil {
+		return // there is none, and the node makes it
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
+		e.data = datadir.Default(getenv)
+	}
+}
+
+// isNodes reports whether a node has kept its data in a folder.
+func isNodes(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "node.json"))
+	return err == nil
 }
 
 // home is what must be known of a node before its configuration is made: its data

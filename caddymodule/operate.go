@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -36,7 +35,7 @@ func (w *whichNode) addTo(cmd *cobra.Command) {
 
 // folder finds the data folder of the node that the user means: that of --data, else
 // of --config, else of PICLOUD_DATA, else of the Caddyfile that `picloud run` would
-// take here, else the one of `make run`, else the default. other is the folder that
+// take here, else the default. other is the folder that
 // the Caddyfile names if that is another one.
 func (w whichNode) folder(e environment) (dir, other string, err error) {
 	if w.data != "" {
@@ -55,28 +54,12 @@ func (w whichNode) folder(e environment) (dir, other string, err error) {
 		if dir, err = filepath.Abs(named); dir != inFile {
 			other = inFile
 		}
-	case inFile != "" && inFile != e.data:
+	case inFile != "":
 		dir = inFile
-	case madeHere():
-		dir, err = filepath.Abs("data")
 	default:
 		dir, err = filepath.Abs(e.data)
 	}
 	return dir, other, err
-}
-
-// madeHere reports whether `make run` keeps a node's data below the working folder.
-func madeHere() bool {
-	_, err := os.Stat(filepath.Join("data", "node.json"))
-	return err == nil
-}
-
-// useFoundData makes `doctor` examine the data folder of `make run`, unless a
-// setting names a folder.
-func (e environment) useFoundData() {
-	if e.values["data"] == "" && madeHere() {
-		e.values["data"] = "data"
-	}
 }
 
 // hint completes the error that no node runs.

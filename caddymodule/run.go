@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ func runCommand(opts Options) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			env := readEnvironment(opts.Getenv)
+			env.own(opts.Getenv)
 			for _, s := range table {
 				if cmd.Flags().Changed(s.Flag()) {
 					if err := env.useFlag(s, *values[s.Name]); err != nil {
@@ -118,7 +120,7 @@ func (l *launch) bringUp(ctx context.Context, out io.Writer, conf config) error 
 	if node == nil {
 		return noNode(conf.path)
 	}
-	if err := announce(ctx, out, node, conf, l.defaultData); err != nil {
+	if err := announce(ctx, out, node, conf, datadir.Default(os.Getenv)); err != nil {
 		return errors.Join(err, caddy.Stop())
 	}
 	return nil

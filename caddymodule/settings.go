@@ -23,7 +23,7 @@ import (
 // a reload derive from it.
 var table = []setting{
 	{
-		Name: "data", Otherwise: datadir.Service + " as root, else ~/.local/share/picloud",
+		Name: "data", Otherwise: "./data if a node has its data there, else " + datadir.Service + " as root, ~/.local/share/picloud for others",
 		Doc:   "folder that holds everything the node keeps",
 		field: text(func(s *settings) *string { return &s.DataDir }),
 	},

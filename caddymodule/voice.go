@@ -1,7 +1,9 @@
 package caddymodule
 
 import (
+	"context"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,12 +59,18 @@ func (v *voice) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (v *voice) Clone() zapcore.Encoder { return &voice{v.Encoder.Clone()} }
 
 // EncodeEntry writes a line, or nothing for Caddy's farewell, which
-// `picloud run` says in its own words.
+// `picloud run` says in its own words, and for a certificate that nobody waits for any
+// more because a configuration ended.
 func (v *voice) EncodeEntry(e zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
-	if strings.HasPrefix(e.Message, "exiting; byeee") {
+	if strings.HasPrefix(e.Message, "exiting; byeee") || strings.HasPrefix(e.LoggerName, "tls") && slices.ContainsFunc(fields, isCancelled) {
 		return lines.Get(), nil
 	}
 	return v.Encoder.EncodeEntry(e, fields)
+}
+
+func isCancelled(f zapcore.Field) bool {
+	err, ok := f.Interface.(error)
+	return ok && f.Type == zapcore.ErrorType && strings.Contains(err.Error(), context.Canceled.Error())
 }
 
 var lines = buffer.NewPool()
