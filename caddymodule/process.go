@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud/caddymodule/local"
 	"github.com/picloud/picloud/internal/service"
@@ -40,18 +42,36 @@ const (
 	hangupIgnored
 )
 
-// whatHangupMeans looks at how the process was started. It is asked before anything
-// handles signals.
-func whatHangupMeans() hangup {
+// whatHangupMeans looks at how the process was started, and returns its terminal if the
+// end of that is its own. It is asked before anything handles signals.
+func whatHangupMeans() (hangup, *os.File) {
 	if signal.Ignored(syscall.SIGHUP) {
-		return hangupIgnored
+		return hangupIgnored, nil
 	}
 	terminal, err := os.OpenFile("/dev/tty", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil { // there is no terminal that could hang up
-		return hangupReloads
+		return hangupReloads, nil
 	}
-	terminal.Close()
-	return hangupStops
+	return hangupStops, terminal
+}
+
+// watchTerminal stops the process when its terminal is closed. The kernel sends SIGHUP
+// to the first process of the terminal only; if that is a `make` which waits for us, no
+// signal comes. It returns when the other end of wake is closed.
+func (p *process) watchTerminal(terminal, wake *os.File) {
+	defer terminal.Close()
+	defer wake.Close()
+	for {
+		descriptors := []unix.PollFd{{Fd: int32(terminal.Fd())}, {Fd: int32(wake.Fd())}} // no events: the end of either
+		switch _, err := unix.Poll(descriptors, -1); {
+		case errors.Is(err, syscall.EINTR):
+		case err == nil && descriptors[0].Revents != 0 && descriptors[1].Revents == 0:
+			p.stop("its terminal was closed")
+			return
+		default:
+			return
+		}
+	}
 }
 
 // node is the name of the node in what the process says.
@@ -166,11 +186,22 @@ func (p *process) open(ctx context.Context) (*service.Task, error) {
 	if p.socket, err = local.Listen(p.config.home.DataDir, p); err != nil {
 		return nil, err
 	}
-	p.onHangup = whatHangupMeans()
+	var terminal *os.File
+	p.onHangup, terminal = whatHangupMeans()
 	signals := p.catch()
 	caddy.TrapSignals()
 	caddy.OnExit(p.ended)
-	return service.Go(ctx, func(ctx context.Context) { p.handle(ctx, signals) }), nil
+	return service.Go(ctx, func(ctx context.Context) {
+		if terminal != nil {
+			wake, sleeper, err := os.Pipe()
+			if err == nil {
+				watch := service.Go(ctx, func(context.Context) { p.watchTerminal(terminal, wake) })
+				defer watch.Stop()
+				defer sleeper.Close()
+			}
+		}
+		p.handle(ctx, signals)
+	}), nil
 }
 
 var _ local.Node = (*process)(nil)

@@ -115,11 +115,11 @@ func TestStopIsBounded(t *testing.T) {
 
 // TestHangup: what the end of a terminal means depends on how the node was started.
 func TestHangup(t *testing.T) {
-	t.Run("from a terminal that is closed", func(t *testing.T) {
+	closed := func(t *testing.T, before ...string) {
 		n := newNode(t)
 		master, slave := terminal(t)
 		n.attr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
-		n.stdin = slave
+		n.stdin, n.before = slave, before
 		n.start()
 		postgres := n.postgresPID()
 		require.NoError(t, slave.Close())
@@ -133,6 +133,11 @@ func TestHangup(t *testing.T) {
 		require.Contains(t, n.output.String(), "stops (its terminal was closed)")
 		require.Error(t, syscall.Kill(postgres, 0), "the database server has ended")
 		n.cmd = nil
+	}
+	t.Run("from a terminal that is closed", func(t *testing.T) { closed(t) })
+	// The kernel signals the terminal's first process, and make waits for its children.
+	t.Run("by a program that passes no signal on", func(t *testing.T) {
+		closed(t, "sh", "-c", `trap : HUP; "$@" & while kill -0 $! 2>/dev/null; do wait $!; done`, "sh")
 	})
 	t.Run("without one it reads its configuration again", func(t *testing.T) {
 		n := newNode(t)
