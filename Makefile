@@ -30,6 +30,7 @@ test: setup-test build lint check-generate
 ## build: the binaries, into bin/
 .PHONY: build
 build:
+	@[ -e bin/picloud ] || echo "Compiling; the first time takes minutes, and prints nothing after the downloads"
 	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 ## setup: check Go, and install PostgreSQL if it is missing
@@ -66,11 +67,16 @@ check-generate:
 
 ## cross: compile for the boards and for development on a Mac
 .PHONY: cross
-cross:
-	GOOS=linux GOARCH=arm64 go build -ldflags '$(LDFLAGS)' -o dist/linux-arm64/ ./cmd/...
+cross: cross-arm64
 	GOOS=linux GOARCH=arm GOARM=7 go build -ldflags '$(LDFLAGS)' -o dist/linux-armv7/ ./cmd/...
 	GOOS=linux GOARCH=arm GOARM=6 go build -ldflags '$(LDFLAGS)' -o dist/linux-armv6/ ./cmd/...
 	GOOS=darwin GOARCH=arm64 go build -ldflags '$(LDFLAGS)' -o dist/darwin-arm64/ ./cmd/...
+
+## cross-arm64: compile for 64-bit ARM boards, into dist/linux-arm64/
+.PHONY: cross-arm64
+cross-arm64:
+	@echo "Compiling for linux/arm64; the first time takes minutes"
+	GOOS=linux GOARCH=arm64 go build -ldflags '$(LDFLAGS)' -o dist/linux-arm64/ ./cmd/...
 
 ## fuzz: run every fuzz target for FUZZTIME (default 30s) each
 FUZZTIME ?= 30s

@@ -63,14 +63,14 @@ func dataFinding(opts Options) Finding {
 	if err := datadir.Prepare(opts.DataDir); err != nil {
 		return finding(part, "", err)
 	}
-	lock, err := datadir.Acquire(opts.DataDir)
-	if errors.Is(err, picloud.ErrConflict) {
+	switch pid, held, err := datadir.Holder(opts.DataDir); {
+	case err != nil:
+		return finding(part, "", err)
+	case held && pid != 0:
+		return Finding{Part: part, State: "ok", Detail: fmt.Sprintf("%s, a node runs on it (process %d)", opts.DataDir, pid)}
+	case held:
 		return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", a node runs on it"}
 	}
-	if err != nil {
-		return finding(part, "", err)
-	}
-	lock.Release()
 	return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", no node runs on it"}
 }
 
@@ -103,6 +103,9 @@ func keyFinding(ctx context.Context, opts Options) Finding {
 		if _, err := os.Stat(filepath.Join(opts.DataDir, "node.json")); asked || err != nil {
 			return Finding{Part: part, State: "ok", Detail: "none here; the first node of a database makes one"}
 		}
+		return Finding{
+			Part: part, State: "warn", Detail: "none here, and the database does not answer whether the cluster has one; the first node of a database makes it",
+		}
 	}
 	v.Expect(id)
 	v.Look()
@@ -122,15 +125,15 @@ func keyFinding(ctx context.Context, opts Options) Finding {
 func clusterKeyID(ctx context.Context, opts Options) (id string, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	dsn := opts.DatabaseURL
-	if dsn == "" {
+	o := postgres.Options{DSN: opts.DatabaseURL}
+	if o.DSN == "" {
 		server, err := managed.New(managed.Options{DataDir: opts.DataDir, BinDir: opts.PostgresBin})
 		if err != nil {
 			return "", false
 		}
-		dsn = server.DSN()
+		o.DSN, o.Socket = managed.DSN, server.Socket()
 	}
-	db, err := store.Open(postgres.Options{DSN: dsn})
+	db, err := store.Open(o)
 	if err != nil {
 		return "", false
 	}

@@ -132,7 +132,7 @@ func TestRoutesDecideBeforeCodeRuns(t *testing.T) {
 	resp, _ = a.raw("OPTIONS", "/fn/default/shop/items")
 	require.Equal(t, http.StatusNoContent, resp.StatusCode)
 	require.Equal(t, "POST, OPTIONS", resp.Header.Get("Allow"))
-	for request, want := range map[string]string{"POST /items": "POST", "GET /items": "", "PUT /files/x": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"} {
+	for request, want := range map[string]string{"POST /items": "POST", "GET /items": "", "PUT /files/x": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS", "PUT /nope": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"} {
 		method, path, _ := strings.Cut(request, " ")
 		resp, _ = a.raw("OPTIONS", "/fn/default/shop"+path, "Origin", "https://a.example", "Access-Control-Request-Method", method)
 		require.Equal(t, http.StatusNoContent, resp.StatusCode)

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"flag"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 var update = flag.Bool("update", false, "write the golden files again")
@@ -66,10 +69,10 @@ func TestDefaultCaddyfileIsTheEmbeddedConfiguration(t *testing.T) {
 				require.Len(t, values, len(table), "a new setting has a value here")
 			}
 			h := someHome(t, values)
-			env := environment{values: values}
+			env := environment{values: values, socket: h.socket}
 			text, err := DefaultCaddyfile()
 			require.NoError(t, err)
-			adapted, err := env.ofCaddyfile(h, text, "Caddyfile")
+			adapted, err := env.ofCaddyfile(text, "Caddyfile")
 			require.NoError(t, err)
 			embedded, err := h.config()
 			require.NoError(t, err)
@@ -170,7 +173,7 @@ func TestSettingsAloneAreEnough(t *testing.T) {
 	for _, want := range []string{
 		`"listen":["picloud/127.0.0.1:1080"]`, `"listen":["picloud/127.0.0.1:1443"]`, `"listen":["picloud/127.0.0.1:1081"]`,
 		`"pi-9.local"`, `"level":"ERROR"`, `"database_url":"postgres://db/x"`, `"data":"` + data + `"`, `"root":"` + data + `/caddy"`,
-		`"admin":{"listen":"unix/` + data + `/run/caddy.sock|0600"`, `"executor_workers":"3"`,
+		`"listen":"unix/` + data + `/run/caddy.sock|0600"`, `"executor_workers":"3"`,
 	} {
 		require.Contains(t, string(config.json), want)
 	}
@@ -182,14 +185,111 @@ func TestSettingsAloneAreEnough(t *testing.T) {
 func TestHTTP2IsSpokenOverTLS(t *testing.T) {
 	n := startNode(t)
 	n.deploy(t, "hello", `function handle(req) { return "hello" }`)
-	transport := &http.Transport{
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"},
-		ForceAttemptHTTP2: true,
+	// No name is sent to an IP address (B22); a name of the user's own DNS is none of ours.
+	for _, name := range []string{"localhost", "pi-1.local", "", "pi.example.org"} {
+		transport := &http.Transport{
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: name},
+			ForceAttemptHTTP2: true,
+		}
+		defer transport.CloseIdleConnections()
+		resp, err := (&http.Client{Transport: transport}).Get("https://127.0.0.1:" + n.https + "/fn/default/hello")
+		require.NoError(t, err, name)
+		defer resp.Body.Close()
+		require.Equal(t, http.StatusOK, resp.StatusCode, name)
+		require.Equal(t, 2, resp.ProtoMajor, name)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(body), name)
 	}
-	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Get("https://127.0.0.1:" + n.https + "/fn/default/hello")
+}
+
+// TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne: settings mean the same with sites
+// of one's own, and flags and variables still set what the file does not.
+func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
+	data := t.TempDir()
+	env := environment{values: map[string]string{"data": "/not/used", "sandbox": "best_effort", "log_level": "ERROR"}, data: "/not/used/either"}
+	c, err := env.ofCaddyfile([]byte("{\n\tpicloud {\n\t\tdata "+data+"\n\t\tnode_name pi-3\n\t}\n}\nhttp://:1080 {\n\trespond \"at {$PICLOUD_DATA},{$PICLOUD_NODE_NAME}\"\n\tpicloud\n}\n"), "Caddyfile")
 	require.NoError(t, err)
-	defer resp.Body.Close()
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	require.Equal(t, 2, resp.ProtoMajor)
+	require.True(t, c.sites)
+	require.Equal(t, data, c.home.DataDir)
+	var tree struct {
+		Admin   struct{ Listen string }
+		Logging struct {
+			Logs struct {
+				Default struct {
+					Level   string
+					Encoder struct{ Format string }
+				}
+			}
+		}
+		Apps struct {
+			PiCloud App
+			HTTP    struct {
+				GracePeriod int64 `json:"grace_period"`
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(c.json, &tree))
+	require.Equal(t, "unix/"+data+"/run/caddy.sock|0600", tree.Admin.Listen)
+	require.Equal(t, "ERROR", tree.Logging.Logs.Default.Level)
+	require.Equal(t, voiceName, tree.Logging.Logs.Default.Encoder.Format)
+	require.Equal(t, int64(gracePeriod), tree.Apps.HTTP.GracePeriod)
+	require.Equal(t, "best_effort", tree.Apps.PiCloud.texts["sandbox"])
+	require.Equal(t, data, tree.Apps.PiCloud.texts["data"])
+	require.Contains(t, string(c.json), `"body":"at `+data+`,pi-3"`, "the sites see the settings of the file")
+	require.Len(t, c.overruled, 1)
+	require.Equal(t, "data", c.overruled[0].Name)
+
+	// What the owner says stays as it is.
+	c, err = env.ofCaddyfile([]byte("{\n\tadmin off\n\tgrace_period 3s\n\tlog {\n\t\tlevel DEBUG\n\t\tformat json\n\t}\n}\nhttp://:1080 {\n\tpicloud\n}\n"), "Caddyfile")
+	require.NoError(t, err)
+	for _, want := range []string{`"admin":{"disabled":true}`, `"level":"DEBUG"`, `"format":"json"`, `"grace_period":3000000000`, `"sandbox":"best_effort"`} {
+		require.Contains(t, string(c.json), want)
+	}
+	_, err = env.ofCaddyfile([]byte("http://:1080 {\n\trespond hello\n}\n"), "Caddyfile")
+	require.ErrorContains(t, err, "no picloud directive")
+
+	// Without sites of its own, what it says beside the settings counts too.
+	c, err = env.ofCaddyfile([]byte("{\n\tdebug\n\temail me@example.org\n\tpicloud {\n\t\tdata "+data+"\n\t}\n}\n"), "Caddyfile")
+	require.NoError(t, err)
+	require.False(t, c.sites)
+	require.Contains(t, string(c.json), `"level":"DEBUG"`)
+	require.Contains(t, string(c.json), `"handler":"picloud_manager"`)
+}
+
+// TestTheFolderOfARunningNode: which one the commands mean.
+func TestTheFolderOfARunningNode(t *testing.T) {
+	t.Chdir(t.TempDir())
+	wd, err := os.Getwd()
+	require.NoError(t, err)
+	folder := func(w whichNode, variable string) (dir, other string) {
+		values := map[string]string{}
+		if variable != "" {
+			values["data"] = variable
+		}
+		dir, other, err := w.folder(environment{values: values, data: "/default"})
+		require.NoError(t, err)
+		return dir, other
+	}
+	dir, other := folder(whichNode{}, "")
+	require.Equal(t, [2]string{"/default", ""}, [2]string{dir, other})
+	getenv := func(name string) string { return map[string]string{"XDG_DATA_HOME": "/xdg"}[name] }
+	require.Equal(t, datadir.Default(getenv), readEnvironment(getenv).data)
+	require.NoError(t, os.MkdirAll("data", 0o700))
+	require.NoError(t, os.WriteFile("data/node.json", nil, 0o600))
+	require.Equal(t, filepath.Join(wd, "data"), readEnvironment(getenv).data, "the one of make run, for `picloud run` too")
+	require.NoError(t, os.WriteFile("Caddyfile", []byte("{\n\tpicloud {\n\t\tdata /in/file\n\t}\n}\n"), 0o600))
+	dir, _ = folder(whichNode{}, "")
+	require.Equal(t, "/in/file", dir)
+	dir, other = folder(whichNode{}, "/variable")
+	require.Equal(t, [2]string{"/variable", "/in/file"}, [2]string{dir, other})
+	dir, _ = folder(whichNode{data: "flag"}, "/variable")
+	require.Equal(t, filepath.Join(wd, "flag"), dir)
+	dir, _ = folder(whichNode{config: "Caddyfile"}, "/variable")
+	require.Equal(t, "/in/file", dir)
+	_, _, err = whichNode{config: "none"}.folder(environment{values: map[string]string{}})
+	require.Error(t, err)
+	require.NoError(t, os.WriteFile("Caddyfile", []byte("{"), 0o600))
+	dir, _ = folder(whichNode{}, "/variable")
+	require.Equal(t, "/variable", dir, "a broken file hides no node")
 }

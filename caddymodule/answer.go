@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/caddymodule/page"
 	"github.com/picloud/picloud/internal/problem"
 )
 
@@ -19,6 +20,11 @@ func serveRest(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) e
 	if err := next.ServeHTTP(seen, r); err != nil || seen.answered {
 		return err
 	}
+	if page.Wanted(r) {
+		page.Functions(w, r)
+		return nil
+	}
+	defer problem.Unread(w, r)()
 	problem.WriteFunction(w, &picloud.Error{
 		Code: picloud.CodeFunctionNotFound, Resource: picloud.Shorten(r.URL.Path, 200),
 		Detail: "there is nothing at this path", Hint: "functions are at /fn/{app}/{function}; the control API has a port of its own",

@@ -19,6 +19,9 @@ import (
 func TestNoAnswerWaitsForABodyThatNobodyReads(t *testing.T) {
 	n := startNode(t)
 	n.deploy(t, "hello", `function handle(req) { return len(req.body) }`)
+	n.deploy(t, "routed", `function handle(req) { return "ran" }`)
+	status, said := n.do(t, http.MethodPatch, "/api/v1/apps/default/functions/routed", `{"settings":{"routes":["GET /"]}}`)
+	require.Equal(t, http.StatusOK, status, said)
 	functions, control := strings.TrimPrefix(n.functions, "http://"), strings.TrimPrefix(n.control, "http://")
 
 	for name, c := range map[string]struct {
@@ -40,14 +43,33 @@ func TestNoAnswerWaitsForABodyThatNobodyReads(t *testing.T) {
 			require.True(t, resp.Close, "whether the body still comes is not known")
 		})
 	}
-	t.Run("client sends all before it reads", func(t *testing.T) {
-		conn := dial(t, functions)
-		_, err := io.WriteString(conn, "POST /fn/default/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n")
-		require.NoError(t, err)
-		_, err = conn.Write(make([]byte, 20_000_000))
-		require.NoError(t, err, "the connection is not reset under the client")
-		require.Equal(t, http.StatusRequestEntityTooLarge, answer(t, conn).StatusCode)
-	})
+	for name, c := range map[string]struct {
+		address, request string
+		status           int
+	}{
+		"too large":           {functions, "POST /fn/default/hello", http.StatusRequestEntityTooLarge},
+		"no such function":    {functions, "POST /fn/default/nope", http.StatusNotFound},
+		"nothing there":       {functions, "POST /", http.StatusNotFound},
+		"path refused":        {functions, "POST /fn/default/hello/..", http.StatusBadRequest},
+		"method not taken":    {functions, "PUT /fn/default/routed", http.StatusMethodNotAllowed},
+		"no such route":       {functions, "POST /fn/default/routed/x", http.StatusNotFound},
+		"not signed in":       {control, "POST /api/v1/apps", http.StatusUnauthorized},
+		"no such operation":   {control, "POST /api/v1/nope", http.StatusUnauthorized},
+		"source is too large": {control, "PUT /api/v1/apps/default/functions/f/code HTTP/1.1\r\nAuthorization: Bearer " + n.token, http.StatusRequestEntityTooLarge},
+	} {
+		t.Run(name+", client sends all before it reads", func(t *testing.T) {
+			conn := dial(t, c.address)
+			request := c.request
+			if !strings.Contains(request, "HTTP/1.1") {
+				request += " HTTP/1.1"
+			}
+			_, err := io.WriteString(conn, request+"\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n")
+			require.NoError(t, err)
+			_, err = conn.Write(make([]byte, 20_000_000))
+			require.NoError(t, err, "the connection is not reset under the client")
+			require.Equal(t, c.status, answer(t, conn).StatusCode)
+		})
+	}
 	t.Run("client sends some and waits", func(t *testing.T) {
 		conn := dial(t, functions)
 		_, err := io.WriteString(conn, "POST /fn/default/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\nsome")
@@ -80,6 +102,27 @@ func TestNoAnswerWaitsForABodyThatNobodyReads(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, http.StatusNotFound, resp.StatusCode, path)
 		require.Contains(t, string(body), "PC1201", path)
+	}
+	for url, c := range map[string]struct {
+		status int
+		says   string
+	}{
+		n.functions + "/":                 {http.StatusNotFound, "PiCloud runs here"},
+		n.functions + "/favicon.svg":      {http.StatusNotFound, "PiCloud runs here"},
+		n.functions + "/fn/default/hello": {http.StatusOK, "0"},
+		n.control + "/":                   {http.StatusOK, "control port"},
+		n.control + "/api/v1/apps":        {http.StatusUnauthorized, "PC1002"},
+	} {
+		req, err := http.NewRequest(http.MethodGet, url, nil)
+		require.NoError(t, err)
+		req.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, c.status, resp.StatusCode, url)
+		require.Contains(t, string(body), c.says, url)
 	}
 }
 

@@ -19,14 +19,14 @@ type Options struct {
 	Getenv func(string) string
 }
 
-// Commands returns the commands that need the node itself: run, reload,
-// config, doctor and caddy. cmd/picloud adds them to those of the CLI.
+// Commands returns the commands that need the node itself: run, stop, status,
+// reload, config, doctor and caddy. cmd/picloud adds them to those of the CLI.
 func Commands(opts Options) []*cobra.Command {
 	if opts.Getenv == nil {
 		opts.Getenv = os.Getenv
 	}
 	launched.Store(&launch{version: opts.Version, defaultData: datadir.Default(opts.Getenv)}) // for Caddy's own commands; `run` knows more
-	return []*cobra.Command{runCommand(opts), reloadCommand(opts), configCommand(), doctorCommand(opts), caddyCommand()}
+	return []*cobra.Command{runCommand(opts), stopCommand(opts), statusCommand(opts), reloadCommand(opts), configCommand(), doctorCommand(opts), caddyCommand()}
 }
 
 func configCommand() *cobra.Command {
@@ -70,10 +70,16 @@ func caddyCommand() *cobra.Command {
 		Short: "Caddy's own commands: adapt, fmt, list-modules, reload, validate, …",
 	}
 	for _, c := range caddycmd.Commands() {
-		stock.AddCommand(stockCommand(c))
+		if !replacesItself[c.Name] {
+			stock.AddCommand(stockCommand(c))
+		}
 	}
 	return stock
 }
+
+// replacesItself are the commands that put a build of Caddy from the Internet in the
+// place of the running program, which is picloud.
+var replacesItself = map[string]bool{"upgrade": true, "add-package": true, "remove-package": true}
 
 // stockCommand mounts one of Caddy's commands, as Caddy's own root does.
 func stockCommand(c caddycmd.Command) *cobra.Command {

@@ -18,6 +18,14 @@ func TestFindings(t *testing.T) {
 	require.NoError(t, printFindings(&out, list))
 	require.Equal(t, "ok    database                 answers\nwarn  sandbox: landlock        off\n                               → another kernel\n", out.String())
 
+	out.Reset()
+	refused := agent.Finding{Part: "sandbox: a", State: "warn", Detail: "off: refused", Remedy: "elsewhere"}
+	again := refused
+	again.Part = "sandbox: b"
+	require.NoError(t, printFindings(&out, []agent.Finding{refused, again}))
+	require.Equal(t, "warn  sandbox: a               off: refused\nwarn  sandbox: b               the same\n                               → elsewhere\n", out.String())
+	out.Reset()
+
 	list[1].State = "fail"
 	require.EqualError(t, printFindings(&out, list), "doctor: 1 part will not work; the remedies are above")
 	out.Reset()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
@@ -22,12 +23,15 @@ type environment struct {
 	values map[string]string // settings that are set, by name; a flag wins over a variable
 	set    map[string]string // those of values that a variable has set
 	socket string            // of Caddy's admin API; empty: below the data folder
-	data   string            // the data folder when nothing names one
+	data   string            // the data folder when nothing names one: a node's below the working folder, else the user's
 }
 
 // readEnvironment reads the settings from environment variables.
 func readEnvironment(getenv func(string) string) environment {
 	e := environment{values: map[string]string{}, set: map[string]string{}, socket: getenv(adminSocketEnv), data: datadir.Default(getenv)}
+	if found, err := filepath.Abs("data"); err == nil && isNodes(found) {
+		e.data = found // the folder of `make run`
+	}
 	for _, s := range table {
 		if v := getenv(s.Env()); v != "" {
 			e.values[s.Name], e.set[s.Name] = v, v
@@ -36,15 +40,22 @@ func readEnvironment(getenv func(string) string) environment {
 	return e
 }
 
-// useFoundData makes the commands that ask a running node use the data folder of
-// `make run`, unless a setting names a folder.
-func (e environment) useFoundData() {
-	if e.values["data"] != "" {
-		return
+// own leaves a folder of somebody else, which lies below the working folder, alone:
+// who starts a node there by chance must not trust what is in it.
+func (e *environment) own(getenv func(string) string) {
+	info, err := os.Stat(e.data)
+	if err != nil {
+		return // there is none, and the node makes it
 	}
-	if _, err := os.Stat(filepath.Join("data", "node.json")); err == nil {
-		e.values["data"] = "data"
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
+		e.data = datadir.Default(getenv)
 	}
+}
+
+// isNodes reports whether a node has kept its data in a folder.
+func isNodes(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "node.json"))
+	return err == nil
 }
 
 // home is what must be known of a node before its configuration is made: its data
@@ -73,22 +84,15 @@ func whereabouts(t texts, defaultData string) (settings, error) {
 	return s, s.checkPorts()
 }
 
-// newHome finds a node's home and makes its folders. An empty socket is one below
-// the data folder.
-func newHome(t texts, socket, defaultData string) (home, error) {
+// locate finds a node's home, and makes nothing. An empty socket is one below the
+// data folder.
+func locate(t texts, socket, defaultData string) (home, error) {
 	s, err := whereabouts(t, defaultData)
 	if err != nil {
 		return home{}, err
 	}
-	if err := datadir.Prepare(s.DataDir); err != nil {
-		return home{}, err
-	}
-	runDir, err := datadir.RunDir(s.DataDir)
-	if err != nil {
-		return home{}, err
-	}
 	if socket == "" {
-		socket = filepath.Join(runDir, "caddy.sock")
+		socket = filepath.Join(datadir.RunPath(s.DataDir), "caddy.sock")
 	}
 	h := home{settings: s, texts: texts{}, socket: socket}
 	for _, s := range table {
@@ -100,8 +104,27 @@ func newHome(t texts, socket, defaultData string) (home, error) {
 	return h, nil
 }
 
-// home finds the home that flags and environment name.
-func (e environment) home() (home, error) { return newHome(literal(e.values), e.socket, e.data) }
+// home finds the home that flags and environment name, and refuses what is no value
+// of its setting.
+func (e environment) home() (home, error) {
+	t := literal(e.values)
+	if _, err := t.read(); err != nil {
+		if invalid := (*invalidSetting)(nil); errors.As(err, &invalid) {
+			return home{}, invalid.explain()
+		}
+		return home{}, err
+	}
+	return locate(t, e.socket, e.data)
+}
+
+// prepare makes the home's folders.
+func (h home) prepare() error {
+	if err := datadir.Prepare(h.DataDir); err != nil {
+		return err
+	}
+	_, err := datadir.RunDir(h.DataDir)
+	return err
+}
 
 // adminAddress is where Caddy's admin API listens: whoever speaks to it owns the
 // node, so the socket is the user's alone.

@@ -17,7 +17,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/stretchr/testify/require"
 )
 
@@ -25,8 +24,8 @@ import (
 // places: one to "open", or to what no rule is about, the other to "secret".
 func hostileTargets() (targets []string) {
 	add := func(format string, args ...any) { targets = append(targets, fmt.Sprintf(format, args...)) }
-	for _, dots := range []string{"..", "%2e%2e", ".%2e", "%2E.", ".", "%2e", "..;", "..%00", "%252e%252e", "%c0%ae%c0%ae", "%uff0e%uff0e"} {
-		for _, sep := range []string{"/", "%2f", "%2F", `\`, "%5c", "//", "/./", "%252f", "%c0%af"} {
+	for _, dots := range []string{"..", "%2e%2E", ".%2e", ".", "..;", "..%00", "%252e%252e", "%c0%ae%c0%ae"} {
+		for _, sep := range []string{"/", "%2f", `\`, "%5C", "//", "%252f"} {
 			add("/fn/default/secret%s%s%sopen", sep, dots, sep)
 			add("/fn/default/secret%s%s%sopen/", sep, dots, sep)
 			add("/fn/default/open%s%s%ssecret", sep, dots, sep)
@@ -78,9 +77,8 @@ func TestNoRuleIsWalkedPast(t *testing.T) {
 		}
 	}))
 	t.Cleanup(guard.Close)
-	hash, err := caddyauth.BcryptHash{}.Hash([]byte("lovelace"))
-	require.NoError(t, err)
-	node, auth := strings.TrimPrefix(n.functions, "http://"), "basic_auth %s {\n ada "+string(hash)+"\n}\n"
+	const hash = "$2a$04$DWcnZYngvvR7Wu3hmulyhu908z4/fxKyWhg9bfuMbGLhQOr2ucVa6" // of lovelace, the cheapest there is
+	node, auth := strings.TrimPrefix(n.functions, "http://"), "basic_auth %s {\n ada "+hash+"\n}\n"
 
 	rules := map[string]string{
 		"basic_auth by path": fmt.Sprintf(auth, "/fn/default/secret*") + fmt.Sprintf(auth, "/fn/default/shop/admin/*") + "picloud",

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,6 +56,11 @@ type node struct {
 	control   string
 	// as runs the node under another uid; nil: as the test.
 	as *syscall.Credential
+	// How the next process is started: its session and terminal, its standard input
+	// and output if they are not the buffer, and a program that starts it.
+	attr          *syscall.SysProcAttr
+	stdin, stdout *os.File
+	before        []string
 
 	cmd    *exec.Cmd
 	output *safeBuffer
@@ -99,10 +105,20 @@ func (n *node) ports() {
 func (n *node) launch(args ...string) {
 	n.t.Helper()
 	n.output, n.exited = &safeBuffer{}, make(chan struct{})
-	n.cmd = exec.Command(filepath.Join(n.binaries, "picloud"), append([]string{"run"}, args...)...)
+	line := append(append(slices.Clone(n.before), filepath.Join(n.binaries, "picloud"), "run"), args...)
+	n.cmd = exec.Command(line[0], line[1:]...)
 	n.cmd.Dir, n.cmd.Env = n.dir, n.env
 	n.cmd.Stdout, n.cmd.Stderr = n.output, n.output
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: n.as}
+	if n.cmd.SysProcAttr = n.attr; n.attr == nil {
+		n.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	n.cmd.SysProcAttr.Credential = n.as
+	if n.stdin != nil {
+		n.cmd.Stdin = n.stdin
+	}
+	if n.stdout != nil {
+		n.cmd.Stdout = n.stdout
+	}
 	// Children that outlive a killed node must not keep Wait waiting.
 	n.cmd.WaitDelay = time.Second
 	require.NoError(n.t, n.cmd.Start())

@@ -48,7 +48,11 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request, at *place, clie
 		takes = takes && fits
 	}
 	if e.cors != nil && e.cors.admit(w, r) {
-		e.cors.preflight(w, r, e.taken(at.raw))
+		taken := e.taken(at.raw)
+		if len(taken) == 0 {
+			taken = picloud.Methods() // the call itself gets the 404, which the page can read then
+		}
+		e.cors.preflight(w, r, taken)
 		return
 	}
 	switch {
@@ -95,6 +99,7 @@ func (e *Endpoint) taken(path string) []string {
 // refuse answers a request that the function's methods or routes do not take: no code
 // runs for it.
 func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, at *place) {
+	defer problem.Unread(w, r)()
 	methods := e.taken(at.raw)
 	if len(methods) == 0 {
 		if deeper := at.raw + "/"; at.ours && !strings.HasSuffix(at.raw, "/") {

@@ -81,25 +81,31 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, c *Caller) bool 
 		return false
 	}
 	if err := urlpath.Check(escaped); err != nil {
-		problem.WriteFunction(w, err, g.opts.NewID())
+		g.refuse(w, r, err)
 		return true
 	}
 	t := g.table.Load()
 	if t == nil {
-		problem.WriteFunction(w, g.opts.Unready(), g.opts.NewID())
+		g.refuse(w, r, g.opts.Unready())
 		return true
 	}
 	ep := (*t)[key]
 	if ep == nil {
-		problem.WriteFunction(w, &picloud.Error{
+		g.refuse(w, r, &picloud.Error{
 			Code: picloud.CodeFunctionNotFound, Op: "call function", Resource: picloud.Shorten(escaped, 200),
 			Detail: "no function is deployed here", Hint: "`picloud ls` lists the functions; a path is /fn/{app}/{function}",
-		}, g.opts.NewID())
+		})
 		return true
 	}
 	at := c.locate(r, escaped, rest)
 	ep.serve(w, r, &at, c.IP)
 	return true
+}
+
+// refuse answers a request that no function is there for.
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	defer problem.Unread(w, r)()
+	problem.WriteFunction(w, err, g.opts.NewID())
 }
 
 // full is the error of a call whose body does not fit into the node's memory for

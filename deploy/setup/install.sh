@@ -44,18 +44,30 @@ if [ "$(id -u)" -ne 0 ]; then
   if ! sudo -n true 2>/dev/null; then
     echo "Missing: ${missing[*]}. Run this, then try again:" >&2
     echo "  sudo apt-get update && sudo $install" >&2
+    if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+      echo "Debian starts a database server of its own with that package; PiCloud does not use it." >&2
+    fi
     exit 1
   fi
   as_root="sudo -n"
 fi
-echo "Installing: ${missing[*]}"
-if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+echo "Installing ${missing[*]} from Debian; this takes a minute or two"
+# Debian's package makes and starts a database server of its own. PiCloud runs its
+# own, so the other one is not made: this file says so while the package is
+# installed, and is as it was afterwards.
+conf=/etc/postgresql-common/createcluster.conf
+restore() {
+  $as_root rm -f "$conf"
+  for theirs in "$conf".ucf-dist "$conf".dpkg-dist; do # the package's own, which stood back
+    [ ! -e "$theirs" ] || $as_root mv "$theirs" "$conf"
+  done
+}
+if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e "$conf" ]; then
   $as_root mkdir -p /etc/postgresql-common
-  [ -e /etc/postgresql-common/createcluster.conf ] ||
-    echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+  trap restore EXIT
+  echo "create_main_cluster = false" | $as_root tee "$conf" >/dev/null
 fi
 $as_root apt-get update -qq
-# Our createcluster.conf stays, without a question.
 # Debian also starts a server that it installs, now and at each boot. The tests start
 # theirs themselves.
 policy=/usr/sbin/policy-rc.d
@@ -63,7 +75,8 @@ policy=/usr/sbin/policy-rc.d
 [ -z "$policy" ] || printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
 [ -z "$policy" ] || $as_root chmod 755 "$policy"
 status=0
-$as_root env DEBIAN_FRONTEND=noninteractive $install -o Dpkg::Options::=--force-confold >/dev/null || status=$?
+# UCF_FORCE_CONFFOLD: our createcluster.conf stays meanwhile, without a question.
+$as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 $install -o Dpkg::Options::=--force-confold >/dev/null || status=$?
 [ -z "$policy" ] || $as_root rm -f "$policy"
 if [[ " ${missing[*]} " == *" nginx-light "* ]] && command -v systemctl >/dev/null; then
   $as_root systemctl disable nginx >/dev/null 2>&1 || true

@@ -18,6 +18,20 @@ func Last(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// discarded is how much of a body net/http reads by itself before it answers.
+const discarded = 256 << 10
+
+// Unread prepares an answer to a request whose body nobody reads. The caller answers,
+// and then calls the function that Unread returns. Without both, a client that sends a
+// large body before it reads would have its connection reset, and lose the answer.
+func Unread(w http.ResponseWriter, r *http.Request) (answered func()) {
+	if r.ContentLength >= 0 && r.ContentLength <= discarded {
+		return func() {}
+	}
+	Last(w, r)
+	return func() { Linger(w, r) }
+}
+
 // Linger sends the answer that was written. Then, for at most lingerTime, it reads
 // and discards the rest of the request's body. Without it the server would reset the
 // connection while the client still sends, and the client would lose the answer.

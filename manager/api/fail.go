@@ -31,21 +31,14 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if c.answered {
 		return
 	}
-	if r.ContentLength >= 0 && r.ContentLength <= smallBody || c.body == nil {
-		problem.Write(w, err, c.id)
-		return
+	whole := r
+	if c.body != nil { // the body without the operation's limit, so that all of it is read
+		whole = r.WithContext(r.Context())
+		whole.Body = c.body
 	}
-	// A caller that is still sending when the connection closes would not see the
-	// answer, so what it sends is read for a moment.
-	problem.Last(w, r)
+	defer problem.Unread(w, whole)()
 	problem.Write(w, err, c.id)
-	whole := *r
-	whole.Body = c.body
-	problem.Linger(w, &whole)
 }
-
-// smallBody is how much of a body net/http reads by itself after an answer, in bytes.
-const smallBody = 128 << 10
 
 // invalid returns the error of one bad field or parameter.
 func invalid(field, message string) error {
