@@ -18,7 +18,7 @@ func (s *server) authenticate(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if err := s.signIn(r); err != nil {
+		if err := s.signIn(w, r); err != nil {
 			if picloud.CodeOf(err) == picloud.CodeUnauthenticated {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="picloud"`)
 			}
@@ -41,7 +41,7 @@ func open(r *http.Request) bool {
 }
 
 // signIn finds out whose token a request carries.
-func (s *server) signIn(r *http.Request) error {
+func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return &picloud.Error{
@@ -57,5 +57,6 @@ func (s *server) signIn(r *http.Request) error {
 	}
 	c := callOf(r.Context())
 	c.token, c.user = strings.TrimSpace(token), user
+	w.Header().Set("X-PiCloud-User", user.Name) // a refusal must say who was refused
 	return nil
 }
