@@ -70,9 +70,17 @@ func caddyCommand() *cobra.Command {
 		Short: "Caddy's own commands: adapt, fmt, list-modules, reload, validate, …",
 	}
 	for _, c := range caddycmd.Commands() {
-		stock.AddCommand(stockCommand(c))
+		if !replacesBinary(c.Name) {
+			stock.AddCommand(stockCommand(c))
+		}
 	}
 	return stock
+}
+
+// replacesBinary reports whether a command of Caddy's replaces the executable by one
+// that is downloaded: a plain Caddy, which would be no PiCloud any more.
+func replacesBinary(name string) bool {
+	return name == "upgrade" || name == "add-package" || name == "remove-package"
 }
 
 // stockCommand mounts one of Caddy's commands, as Caddy's own root does.
