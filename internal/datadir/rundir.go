@@ -16,15 +16,21 @@ import (
 // kernel takes paths of 107 bytes.
 const maxSocketDir = 80
 
-// RunDir makes and returns the folder for a node's own sockets: run below the
-// data folder, or, where that path is too long for a socket, a private folder
-// below the temporary one.
-func RunDir(dataDir string) (string, error) {
+// RunPath returns the folder for a node's own sockets: run below the data folder,
+// or, where that path is too long for a socket, a private folder below the
+// temporary one. It makes nothing.
+func RunPath(dataDir string) string {
 	dir := filepath.Join(dataDir, "run")
 	if len(dir) > maxSocketDir {
 		sum := sha256.Sum256([]byte(dataDir))
 		dir = filepath.Join(os.TempDir(), "picloud-"+strconv.Itoa(os.Geteuid())+"-"+hex.EncodeToString(sum[:6]))
 	}
+	return dir
+}
+
+// RunDir makes and returns the folder of RunPath, and proves that it is ours.
+func RunDir(dataDir string) (string, error) {
+	dir := RunPath(dataDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", unusable("make run folder", dir, err)
 	}
