@@ -18,9 +18,10 @@ import (
 
 func (c commands) egressCommand() *cobra.Command {
 	ls := &cobra.Command{
-		Use:   "ls FUNCTION",
-		Short: "List what a function may connect to",
-		Args:  command.Args(1, 1),
+		Use:     "ls FUNCTION",
+		Aliases: command.ListAliases,
+		Short:   "List what a function may connect to",
+		Args:    command.Args(1, 1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			f, err := command.Call(c.Base, cmd, "list egress rules of", c.App+"/"+names[0], func(ctx context.Context, node *command.Node) (client.Function, error) {
 				return client.Read[client.Function](node.GetFunction(ctx, c.App, names[0]))
@@ -53,7 +54,19 @@ func (c commands) egressCommand() *cobra.Command {
 	for _, cmd := range []*cobra.Command{ls, allow, deny} {
 		cmd.ValidArgsFunction = c.CompleteFunctions
 	}
+	deny.ValidArgsFunction = c.completeRules
 	return command.Noun("egress", "Where functions may connect to: nowhere, unless a rule allows it", ls, allow, deny)
+}
+
+// completeRules offers functions, and then the rules of the one that was given.
+func (c commands) completeRules(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(given) == 0 {
+		return c.CompleteFunctions(cmd, given, typed)
+	}
+	return c.Complete(cmd, func(ctx context.Context, node *command.Node) []string {
+		f, _ := client.Read[client.Function](node.GetFunction(ctx, c.App, given[0]))
+		return f.Settings.Egress
+	})
 }
 
 // changeEgress edits the list of rules of a function.

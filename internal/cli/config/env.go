@@ -14,16 +14,25 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/cli/output"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
 func (c commands) envCommand() *cobra.Command {
 	var function string
 	ls := &cobra.Command{
-		Use:   "ls",
-		Short: "List the variables of the app, or of a function",
-		Args:  command.Args(0, 0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return c.listEnv(cmd, function) },
+		Use:     "ls",
+		Aliases: command.ListAliases,
+		Short:   "List the variables of the app, or of a function",
+		Args:    command.Args(0, 0),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listEnv(cmd, function) },
+	}
+	get := &cobra.Command{
+		Use:     "get NAME",
+		Short:   "Print the value of a variable",
+		Example: "  picloud env get LOG_LEVEL\n  picloud env get LOG_LEVEL --function hello",
+		Args:    command.Args(1, 1),
+		RunE:    func(cmd *cobra.Command, names []string) error { return c.getEnv(cmd, function, names[0]) },
 	}
 	set := &cobra.Command{
 		Use:   "set NAME=VALUE…",
@@ -45,9 +54,10 @@ func (c commands) envCommand() *cobra.Command {
 		},
 	}
 	unset := &cobra.Command{
-		Use:   "unset NAME…",
-		Short: "Remove variables from the app, or from a function",
-		Args:  command.Args(1, -1),
+		Use:     "unset NAME…",
+		Aliases: append([]string{"rm"}, command.RemovalAliases...),
+		Short:   "Remove variables from the app, or from a function",
+		Args:    command.Args(1, -1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			changes := map[string]*string{}
 			for _, name := range names {
@@ -56,11 +66,18 @@ func (c commands) envCommand() *cobra.Command {
 			return c.changeEnv(cmd, function, changes)
 		},
 	}
-	for _, cmd := range []*cobra.Command{ls, set, unset} {
+	names := func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return c.Complete(cmd, func(ctx context.Context, node *command.Node) []string {
+			env, _ := c.readEnv(ctx, node, function)
+			return slices.Sorted(maps.Keys(env))
+		})
+	}
+	get.ValidArgsFunction, unset.ValidArgsFunction = names, names
+	for _, cmd := range []*cobra.Command{ls, get, set, unset} {
 		cmd.Flags().StringVarP(&function, "function", "f", "", "the function's own variables instead of the app's")
 		_ = cmd.RegisterFlagCompletionFunc("function", c.CompleteFunctions)
 	}
-	return command.Noun("env", "Variables that functions read: text by name", ls, set, unset)
+	return command.Noun("env", "Variables that functions read: text by name", ls, get, set, unset)
 }
 
 // assignments reads NAME=VALUE….
@@ -92,16 +109,51 @@ func (c commands) warnOfSecrets(changes map[string]*string) {
 
 func (c commands) listEnv(cmd *cobra.Command, function string) error {
 	env, err := command.Call(c.Base, cmd, "list variables of", c.owner(function), func(ctx context.Context, node *command.Node) (picloud.Env, error) {
-		if function == "" {
-			return client.Read[client.Env](node.GetEnv(ctx, c.App))
-		}
-		f, err := client.Read[client.Function](node.GetFunction(ctx, c.App, function))
-		return f.Settings.Env, err
+		return c.readEnv(ctx, node, function)
 	})
 	if err != nil {
 		return c.noOwner(err, function)
 	}
 	return c.printEnv(env, "")
+}
+
+// readEnv reads the variables of a function, or with "" of the app.
+func (c commands) readEnv(ctx context.Context, node *command.Node, function string) (picloud.Env, error) {
+	if function == "" {
+		return client.Read[client.Env](node.GetEnv(ctx, c.App))
+	}
+	f, err := client.Read[client.Function](node.GetFunction(ctx, c.App, function))
+	return f.Settings.Env, err
+}
+
+// variable is what `picloud env get` prints for programs.
+type variable struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+func (c commands) getEnv(cmd *cobra.Command, function, name string) error {
+	resource := c.owner(function)
+	env, err := command.Call(c.Base, cmd, "read variable of", resource, func(ctx context.Context, node *command.Node) (picloud.Env, error) {
+		env, err := c.readEnv(ctx, node, function)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := env[name]; !ok {
+			return nil, noVariable(name, "")
+		}
+		return env, nil
+	})
+	if err != nil {
+		return c.noOwner(err, function)
+	}
+	return c.Print(variable{name, env[name]}, func() {
+		value := env[name]
+		if output.Terminal(c.Stdout) {
+			value = output.Clean(value)
+		}
+		c.Printf("%s\n", value)
+	})
 }
 
 // printEnv prints variables; note says to people what has changed.
@@ -194,13 +246,17 @@ func changeAppEnv(ctx context.Context, node *command.Node, app string, changes m
 func missingVariables(env picloud.Env, changes map[string]*string) error {
 	for _, name := range slices.Sorted(maps.Keys(changes)) {
 		if _, ok := env[name]; changes[name] == nil && !ok {
-			return &picloud.Error{
-				Code: picloud.CodeNotFound, Detail: "there is no variable " + picloud.Shorten(name, 80) + "; nothing was changed",
-				Hint: "picloud env ls lists the variables",
-			}
+			return noVariable(name, "; nothing was changed")
 		}
 	}
 	return nil
+}
+
+func noVariable(name, and string) error {
+	return &picloud.Error{
+		Code: picloud.CodeNotFound, Detail: "there is no variable " + picloud.Shorten(name, 80) + and,
+		Hint: "picloud env ls lists the variables",
+	}
 }
 
 // oneLine writes a value as a part of a table: quoted if it holds what a line

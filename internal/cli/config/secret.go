@@ -20,17 +20,20 @@ import (
 func (c commands) secretCommand() *cobra.Command {
 	return command.Noun("secret", "Secrets of an app: sealed, never shown again, for its functions only",
 		&cobra.Command{
-			Use:   "ls",
-			Short: "List the secrets of the app, without their values",
-			Args:  command.Args(0, 0),
-			RunE:  func(cmd *cobra.Command, _ []string) error { return c.listSecrets(cmd) },
+			Use:     "ls",
+			Aliases: command.ListAliases,
+			Short:   "List the secrets of the app, without their values",
+			Args:    command.Args(0, 0),
+			RunE:    func(cmd *cobra.Command, _ []string) error { return c.listSecrets(cmd) },
 		},
 		c.secretSetCommand(),
-		c.Removal("rm NAME", "Delete a secret", "secret", c.CompleteSecrets,
-			func(ctx context.Context, node *command.Node, name string) error {
+		c.Removal(command.Removal{
+			Use: "rm NAME…", Short: "Delete secrets", What: "secret", Complete: c.CompleteSecrets,
+			Remove: func(ctx context.Context, node *command.Node, name string) error {
 				_, err := client.Read[client.Nothing](node.DeleteSecret(ctx, c.App, name))
 				return failure.NotFound(node.Fail(err, "delete secret", c.App+"/"+name), failure.InApp("picloud secret ls", c.App)+" lists those that are there")
-			}),
+			},
+		}),
 	)
 }
 

@@ -18,7 +18,11 @@ type Failure struct {
 	Err       *picloud.Error
 	Resource  string // that the control API was asked about
 	File      string // the script's file, for errors that point into it
-	TokenFrom string // what the token that was refused was read from
+	TokenFrom string // what the token was read from
+	User      string // whose token it is, as the node says; empty: it does not know the token
+	// Refused says that somebody else might get an answer, so that it matters who
+	// asked: the two fields above are printed.
+	Refused   bool
 	RequestID string // of the answer that brought the error; empty: it never left this machine
 }
 
@@ -59,7 +63,7 @@ func Print(w io.Writer, cmd *cobra.Command, err error) {
 	var fail *Failure
 	var plain *picloud.Error
 	switch {
-	case errors.Is(err, ErrReported), err.Error() == "":
+	case err.Error() == "": // Reported
 	case errors.As(err, &usage):
 		fmt.Fprintf(w, "picloud: %s\n", output.Clean(usage.Message))
 		fmt.Fprintf(w, "  usage: %s\n  more:  %s --help\n", usage.Cmd.UseLine(), usage.Cmd.CommandPath())
@@ -100,8 +104,8 @@ func (f *Failure) print(w io.Writer) {
 			fmt.Fprintf(w, "  %s\n", output.Clean(line))
 		}
 	}
-	if f.TokenFrom != "" {
-		fmt.Fprintf(w, "  the token is from %s\n", output.Clean(f.TokenFrom))
+	if line := f.who(); line != "" {
+		fmt.Fprintf(w, "  %s\n", output.Clean(line))
 	}
 	if f.Err.RetryAfter > 0 {
 		fmt.Fprintf(w, "  try again in %s\n", f.Err.RetryAfter.Round(time.Second))
@@ -111,6 +115,22 @@ func (f *Failure) print(w io.Writer) {
 	}
 	if f.RequestID != "" {
 		fmt.Fprintf(w, "  %s, request %s\n", f.Err.Code, output.Clean(f.RequestID))
+	}
+}
+
+// who says as whom the command asked, if that matters.
+func (f *Failure) who() string {
+	switch {
+	case !f.Refused:
+		return ""
+	case f.User == "" && f.TokenFrom == "":
+		return ""
+	case f.User == "":
+		return "the token is from " + f.TokenFrom
+	case f.TokenFrom == "":
+		return "you are " + f.User
+	default:
+		return "you are " + f.User + "; the token is from " + f.TokenFrom
 	}
 }
 

@@ -33,14 +33,14 @@ func (c commands) testCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			scripts, err := c.scripts(cmd, files, name)
+			found, err := c.scripts(cmd, files, name)
 			if err != nil {
 				return err
 			}
-			if len(scripts) != 1 {
-				return failure.Usagef(cmd, "name one script, %s has %d", files[0], len(scripts))
+			s, err := found.only(cmd, files[0])
+			if err != nil {
+				return err
 			}
-			s := scripts[0]
 			result, err := command.Call(c.Base, cmd, "test", c.App+"/"+s.name, func(ctx context.Context, node *command.Node) (client.DraftResult, error) {
 				defer c.Progress("running %s", s.name)()
 				return client.Read[client.DraftResult](node.TestDraft(ctx, c.App, s.name, client.Draft{Source: string(s.source), Request: out.draft()}))

@@ -19,6 +19,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/cli/setting"
 	"github.com/picloud/picloud/internal/cli/target"
 	"github.com/picloud/picloud/manager/api/client"
 )
@@ -30,7 +31,7 @@ func (c commands) invokeCommand() *cobra.Command {
 	var request requestFlags
 	var version string
 	var include bool
-	timeout := time.Minute
+	timeout := picloud.Duration(time.Minute)
 	cmd := &cobra.Command{
 		Use:   "invoke FUNCTION",
 		Short: "Call a function and print its answer",
@@ -60,15 +61,16 @@ func (c commands) invokeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			ctx, cancel := context.WithTimeout(cmd.Context(), time.Duration(timeout))
 			defer cancel()
 			return c.invoke(ctx, base, names[0], out, include)
 		},
 	}
 	request.add(cmd)
 	cmd.Flags().StringVar(&version, "version", "", "fail unless this version answers, such as v3")
+	_ = cmd.RegisterFlagCompletionFunc("version", c.CompleteVersions)
 	cmd.Flags().BoolVarP(&include, "include", "i", false, "print status and headers as well")
-	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait for the answer")
+	setting.DurationVar(cmd, &timeout, "timeout", "how long to wait for the answer")
 	return cmd
 }
 
@@ -140,7 +142,7 @@ func unanswered(ctx context.Context, err error, resource string, base *url.URL) 
 		e.Detail = "no answer in time"
 		return e
 	}
-	e.Hint = "is the node running, and are functions served at " + base.String() + "? start a node with: picloud run; name another address with --functions-url"
+	e.Hint = "is the node running, and are functions served at " + base.String() + "? start a node with: " + failure.StartNode() + "; name another address with --functions-url"
 	return e
 }
 

@@ -17,8 +17,8 @@ func (c commands) functionSetCommand() *cobra.Command {
 		Short: "Change a function's limits, methods and CORS",
 		Long: "Change settings of a function. Settings that are not named do not change; --reset takes a setting back to its\n" +
 			"default: of a limit that is the app's, else the node's, else the one named here. Every node applies the\n" +
-			"change without a restart and without a new version. For variables there is picloud env --function, for\n" +
-			"what it may connect to picloud egress.",
+			"change without a restart and without a new version. Prints what it changed; picloud function show prints all.\n" +
+			"For variables there is picloud env --function, for what it may connect to picloud egress.",
 		Example: "  picloud function set hello --timeout 2s --memory 32MiB\n" +
 			"  picloud function set hello --methods GET,HEAD --cors-origins https://example.org\n" +
 			"  picloud function set hello --reset timeout,cors",
@@ -42,7 +42,10 @@ func (c commands) functionSetCommand() *cobra.Command {
 		if err != nil {
 			return failure.NoFunction(err, c.App, names[0])
 		}
-		return c.showFunction(cmd, f)
+		return c.Print(c.shown(f), func() {
+			rows := c.functionRows(f, setting.DefaultsOf(c.Base, cmd, f.App))
+			c.Table("NAME "+f.App+"/"+f.Name, flags.Changed(cmd, rows, map[string][]string{"cors-origins": {"cors"}, "cors-credentials": {"cors"}}))
+		})
 	}
 	return cmd
 }

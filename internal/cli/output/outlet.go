@@ -28,8 +28,11 @@ func (o *Outlet) Write(p []byte) (int, error) {
 
 // Terminal reports whether stream is a terminal that a person looks at.
 func Terminal(stream any) bool {
-	if o, ok := stream.(*Outlet); ok {
-		stream = o.Writer
+	switch wrapped := stream.(type) {
+	case *Outlet:
+		stream = wrapped.Writer
+	case *Inlet:
+		stream = wrapped.Reader
 	}
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))

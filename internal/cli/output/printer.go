@@ -78,13 +78,31 @@ func block(n *yaml.Node) {
 // Printf writes a line of the result for people.
 func (p *Printer) Printf(text string, args ...any) { fmt.Fprintf(p.Stdout, text, args...) }
 
-// Warnf writes a warning.
+// Warnf writes a warning. For programs that read JSON it is a line of JSON, as
+// everything on standard error is.
 func (p *Printer) Warnf(text string, args ...any) {
+	if p.Format == JSON {
+		p.line("warning", fmt.Sprintf(text, args...))
+		return
+	}
 	fmt.Fprintf(p.Stderr, "picloud: warning: "+text+"\n", args...)
 }
 
 // Notef writes a remark that is not part of the result.
-func (p *Printer) Notef(text string, args ...any) { fmt.Fprintf(p.Stderr, text+"\n", args...) }
+func (p *Printer) Notef(text string, args ...any) {
+	if p.Format == JSON {
+		p.line("note", fmt.Sprintf(text, args...))
+		return
+	}
+	fmt.Fprintf(p.Stderr, text+"\n", args...)
+}
+
+// line writes a line of JSON on standard error.
+func (p *Printer) line(kind, text string) {
+	if line, err := Compact(map[string]string{kind: text}); err == nil {
+		fmt.Fprintln(p.Stderr, line)
+	}
+}
 
 // Progress shows what is being waited for, on a terminal only. The function
 // that it returns takes it away again.
@@ -128,6 +146,9 @@ func (p *Printer) Ago(t time.Time) string {
 		return fmt.Sprintf("%dd ago", int(d.Hours()/24))
 	}
 }
+
+// EndLine ends the line of a question that nobody ended.
+func (p *Printer) EndLine() { fmt.Fprintln(p.Stderr) }
 
 // Question asks a person for a line.
 func (p *Printer) Question(text string, args ...any) { fmt.Fprintf(p.Stderr, text, args...) }

@@ -37,3 +37,29 @@ func Compact(v any) (string, error) {
 	}
 	return strings.TrimSuffix(b.String(), "\n"), nil
 }
+
+// Listed joins what people read: "a, b and c".
+func Listed(items []string) string {
+	if len(items) < 2 {
+		return strings.Join(items, "")
+	}
+	return strings.Join(items[:len(items)-1], ", ") + " and " + items[len(items)-1]
+}
+
+// Counts lists counts with their nouns, without those that are zero: "2 functions
+// and 1 key".
+func Counts(counts ...Count) string {
+	var items []string
+	for _, c := range counts {
+		if c.N > 0 {
+			items = append(items, Plural(c.N, c.Noun))
+		}
+	}
+	return Listed(items)
+}
+
+// Count is a number of things.
+type Count struct {
+	N    int
+	Noun string
+}

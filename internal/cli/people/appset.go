@@ -27,7 +27,9 @@ func (c commands) appShowCommand() *cobra.Command {
 			if err != nil {
 				return failure.NoApp(err, name)
 			}
-			return c.Print(app, func() { c.printApp(app, setting.NodeDefaults(c.Base, cmd)) })
+			return c.Print(app, func() {
+				c.Table("NAME "+app.Name, c.appRows(app, setting.NodeDefaults(c.Base, cmd)))
+			})
 		},
 	}
 }
@@ -38,7 +40,7 @@ func (c commands) appSetCommand() *cobra.Command {
 		Short: "Change the limits that an app's functions share, and the quota of its key-value store",
 		Long: "Change settings of an app. Settings that are not named do not change; --reset takes a setting back to its\n" +
 			"default. A function's own limit comes before its app's, and that before the node's. Every node applies the change\n" +
-			"without a restart.",
+			"without a restart. Prints what it changed; picloud app show prints all.",
 		Example: "  picloud app set shop --memory 128MiB --kv-bytes 1GiB\n" +
 			"  picloud app set shop --reset memory,kv",
 		Args:              command.Args(0, 1),
@@ -62,13 +64,15 @@ func (c commands) appSetCommand() *cobra.Command {
 		if err != nil {
 			return failure.NoApp(err, name)
 		}
-		return c.Print(app, func() { c.printApp(app, setting.NodeDefaults(c.Base, cmd)) })
+		return c.Print(app, func() {
+			c.Table("NAME "+app.Name, flags.Changed(cmd, c.appRows(app, setting.NodeDefaults(c.Base, cmd)), nil))
+		})
 	}
 	return cmd
 }
 
-// printApp writes the settings in force: what is set, and the defaults.
-func (c commands) printApp(app client.AppDetail, nodes setting.Source) {
+// appRows are the settings in force: what is set, and the defaults.
+func (c commands) appRows(app client.AppDetail, nodes setting.Source) [][]string {
 	kv, set := app.Settings.KV.WithDefaults(), app.Settings.KV
 	rows := [][]string{
 		{"role", string(app.Role)},
@@ -77,7 +81,7 @@ func (c commands) printApp(app client.AppDetail, nodes setting.Source) {
 		{"kv-bytes", kv.Bytes.String() + origin(set.Bytes != 0)},
 		{"kv-keys", fmt.Sprint(kv.Keys) + origin(set.Keys != 0)},
 	}
-	c.Table("NAME "+app.Name, append(rows, setting.Rows(setting.Source{Name: "app", Limits: setting.TextsOf(app.Settings.Limits)}, nodes)...))
+	return append(rows, setting.Rows(setting.Source{Name: "app", Limits: setting.TextsOf(app.Settings.Limits)}, nodes)...)
 }
 
 func origin(set bool) string {

@@ -59,6 +59,37 @@ func (s *Flags) Patch(cmd *cobra.Command) (map[string]any, error) {
 	return patch, nil
 }
 
+// Changed keeps of the rows that show settings those that the flags changed. A row has
+// the name of its flag; rows tells which others a flag or a group shows in. When no row
+// is of a flag, all are kept.
+func (s *Flags) Changed(cmd *cobra.Command, all [][]string, rows map[string][]string) [][]string {
+	var names []string
+	add := func(name string) { names = append(append(names, name), rows[name]...) }
+	for _, one := range s.settings {
+		if cmd.Flags().Changed(one.name) {
+			add(one.name)
+		}
+	}
+	for _, name := range s.reset {
+		add(name)
+		for _, one := range s.settings {
+			if one.path[0] == name { // a group
+				add(one.name)
+			}
+		}
+	}
+	var kept [][]string
+	for _, row := range all {
+		if slices.Contains(names, row[0]) {
+			kept = append(kept, row)
+		}
+	}
+	if kept == nil {
+		return all
+	}
+	return kept
+}
+
 // resetPath finds what --reset NAME stands for.
 func (s *Flags) resetPath(name string) []string {
 	if slices.Contains(s.groups, name) {

@@ -2,9 +2,13 @@ package target
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
+
+	"github.com/picloud/picloud"
 )
 
 // parseBase reads the URL of a server: scheme and host, nothing else.
@@ -14,6 +18,27 @@ func parseBase(text string) (*url.URL, error) {
 		return nil, errors.New("is not like " + defaultServer)
 	}
 	return u, nil
+}
+
+// completeServer checks the URL of a server that a person wrote. HOST:PORT stands
+// for http://HOST:PORT.
+func completeServer(text string) (string, error) {
+	server := strings.TrimRight(text, "/")
+	if !strings.Contains(server, "://") {
+		host, number, err := net.SplitHostPort(server)
+		if _, notANumber := strconv.ParseUint(number, 10, 16); err != nil || host == "" || notANumber != nil {
+			e := &picloud.Error{Code: picloud.CodeInvalid, Detail: fmt.Sprintf("server %q: is not like %s", picloud.Shorten(text, 200), defaultServer)}
+			if err != nil && server != "" && !strings.ContainsAny(server, ":/@?# ") {
+				e.Hint = "name the port too: " + server + ":" + adminPort
+			}
+			return "", e
+		}
+		server = "http://" + server
+	}
+	if _, err := parseBase(server); err != nil {
+		return "", &picloud.Error{Code: picloud.CodeInvalid, Detail: fmt.Sprintf("server %q: %v", picloud.Shorten(text, 200), err)}
+	}
+	return server, nil
 }
 
 // sameServer reports whether two URLs name the same control API. The names of
