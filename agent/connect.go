@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -46,17 +47,17 @@ type database struct {
 // openDatabase prepares the way to the database; nothing is touched yet.
 func (a *Agent) openDatabase() error {
 	d := &database{settled: sync.OnceFunc(func() { close(a.settled) })}
-	dsn := a.opts.DatabaseURL
-	if dsn == "" {
+	o := postgres.Options{DSN: a.opts.DatabaseURL, Version: a.opts.Version, Logger: a.log}
+	if o.DSN == "" {
 		var err error
 		d.server, err = managed.New(managed.Options{DataDir: a.opts.DataDir, BinDir: a.opts.PostgresBin, Lock: a.lock, Logger: a.log})
 		if err != nil {
 			return err
 		}
-		dsn = d.server.DSN()
+		o.DSN, o.Socket = managed.DSN, d.server.Socket()
 	}
 	var err error
-	if d.DB, err = store.Open(postgres.Options{DSN: dsn, Version: a.opts.Version, Logger: a.log}); err != nil {
+	if d.DB, err = store.Open(o); err != nil {
 		return err
 	}
 	d.syncer = replica.NewSyncer(a.replica, d.Catalog(), d.Nodes(), a.self)
@@ -77,6 +78,12 @@ func (a *Agent) connect(ctx context.Context) {
 	d := a.database
 	defer d.Close()
 	defer a.connected.Down()
+	if d.server != nil {
+		// A stop at any moment ends what an attempt launched or was adopting.
+		if err := a.connected.Up(service.Service{Name: "postgres", Stop: a.stopServer}); err != nil {
+			a.log.Error("a stop of this node will not end its database", slog.Any("error", err))
+		}
+	}
 	if !a.reach(ctx) {
 		return
 	}
@@ -154,9 +161,9 @@ func (a *Agent) attempt(ctx context.Context) error {
 	d := a.database
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	if d.server != nil && len(a.connected.Names()) == 0 {
-		if err := a.connected.Up(service.Service{Name: "postgres", Start: func() error { return d.server.Start(ctx) }, Stop: a.stopServer}); err != nil {
-			return err
+	if d.server != nil && !d.server.Started() {
+		if err := d.server.Start(ctx); err != nil {
+			return fmt.Errorf("start postgres: %w", err)
 		}
 	}
 	if err := d.Migrate(ctx); err != nil {

@@ -102,6 +102,9 @@ func keyFinding(ctx context.Context, opts Options) Finding {
 		if _, err := os.Stat(filepath.Join(opts.DataDir, "node.json")); asked || err != nil {
 			return Finding{Part: part, State: "ok", Detail: "none here; the first node of a database makes one"}
 		}
+		return Finding{
+			Part: part, State: "warn", Detail: "none here, and the database does not answer whether the cluster has one; the first node of a database makes it",
+		}
 	}
 	v.Expect(id)
 	v.Look()
@@ -121,15 +124,15 @@ func keyFinding(ctx context.Context, opts Options) Finding {
 func clusterKeyID(ctx context.Context, opts Options) (id string, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	dsn := opts.DatabaseURL
-	if dsn == "" {
+	o := postgres.Options{DSN: opts.DatabaseURL}
+	if o.DSN == "" {
 		server, err := managed.New(managed.Options{DataDir: opts.DataDir, BinDir: opts.PostgresBin})
 		if err != nil {
 			return "", false
 		}
-		dsn = server.DSN()
+		o.DSN, o.Socket = managed.DSN, server.Socket()
 	}
-	db, err := store.Open(postgres.Options{DSN: dsn})
+	db, err := store.Open(o)
 	if err != nil {
 		return "", false
 	}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"path/filepath"
+	"time"
 
 	"github.com/picloud/picloud/internal/seal"
 )
@@ -9,8 +10,18 @@ import (
 // Status says where a node stands. It is a snapshot, made for whoever tells
 // people about the node.
 type Status struct {
-	NodeName                 string
+	NodeName, Version        string
 	FunctionsURL, ControlURL string
+	// DataDir is the node's data folder.
+	DataDir string
+	// Started is when the process made the node.
+	Started time.Time
+	// Unready says why the node does not serve, or is nil.
+	Unready error
+	// Revision is that of the catalog that the node serves, and Functions how many
+	// functions it has.
+	Revision  int64
+	Functions int
 	// Database is the node's way to its database; nil before Start.
 	Database *DatabaseStatus
 	// Credentials is the path of a token that this start saved; empty: none.
@@ -36,7 +47,13 @@ type DatabaseStatus struct {
 
 // Status returns where the node stands at this moment.
 func (a *Agent) Status() Status {
-	s := Status{NodeName: a.opts.NodeName, FunctionsURL: a.opts.FunctionsURL(), ControlURL: a.opts.ControlURL()}
+	s := Status{
+		NodeName: a.opts.NodeName, Version: a.opts.Version, FunctionsURL: a.opts.FunctionsURL(), ControlURL: a.opts.ControlURL(),
+		DataDir: a.opts.DataDir, Started: a.started, Unready: a.Unready(),
+	}
+	if serves := a.replica.State(); serves != nil {
+		s.Revision, s.Functions = serves.Rev, len(serves.Routes)
+	}
 	a.mu.Lock()
 	d := a.database
 	a.mu.Unlock()

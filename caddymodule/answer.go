@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/caddymodule/page"
 	"github.com/picloud/picloud/internal/problem"
 )
 
@@ -18,6 +19,10 @@ func serveRest(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) e
 	seen := &noticed{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 	if err := next.ServeHTTP(seen, r); err != nil || seen.answered {
 		return err
+	}
+	if page.Wanted(r) {
+		page.Functions(w, r)
+		return nil
 	}
 	problem.WriteFunction(w, &picloud.Error{
 		Code: picloud.CodeFunctionNotFound, Resource: picloud.Shorten(r.URL.Path, 200),

@@ -81,6 +81,27 @@ func TestNoAnswerWaitsForABodyThatNobodyReads(t *testing.T) {
 		require.Equal(t, http.StatusNotFound, resp.StatusCode, path)
 		require.Contains(t, string(body), "PC1201", path)
 	}
+	for url, c := range map[string]struct {
+		status int
+		says   string
+	}{
+		n.functions + "/":                 {http.StatusNotFound, "PiCloud runs here"},
+		n.functions + "/favicon.svg":      {http.StatusNotFound, "PiCloud runs here"},
+		n.functions + "/fn/default/hello": {http.StatusOK, "0"},
+		n.control + "/":                   {http.StatusOK, "control port"},
+		n.control + "/api/v1/apps":        {http.StatusUnauthorized, "PC1002"},
+	} {
+		req, err := http.NewRequest(http.MethodGet, url, nil)
+		require.NoError(t, err)
+		req.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, c.status, resp.StatusCode, url)
+		require.Contains(t, string(body), c.says, url)
+	}
 }
 
 // TestTheNextHandlerAnswers: a site can have more than functions.

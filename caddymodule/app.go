@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/picloud/picloud/caddymodule/ownport"
 )
 
 // App is the Caddy app of a PiCloud node. Its JSON has a field per setting, see
@@ -92,8 +94,8 @@ func (a *App) settings() (settings, error) {
 	if s.DataDir == "" {
 		s.DataDir = launched.Load().dataDir()
 	}
-	https, own := s.HTTPSPort, new(ownPorts)
-	s.Reserved = func(port uint16) bool { return int(port) == https || own.has(port) }
+	https, own := s.HTTPSPort, &ownport.Ports{Known: sockets.has}
+	s.Reserved = func(port uint16) bool { return int(port) == https || own.Has(port) }
 	return s, nil
 }
 

@@ -4,7 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/picloud/picloud/agent"
@@ -18,21 +22,26 @@ const (
 	databasePatience = 3 * time.Second
 	// waitingInterval is how often a start that takes long says why.
 	waitingInterval = 5 * time.Second
+	// fewFiles is a limit of open files under which a node meets its end with
+	// connections that many services have: each call holds two or three.
+	fewFiles = 1024
 )
 
 // announce tells people that the node is ready, or what it waits for. An error
-// means that waiting will not help.
-func announce(ctx context.Context, out io.Writer, node *agent.Agent, begun time.Time) error {
+// means that waiting will not help. A screen that nobody can read is no error.
+func announce(ctx context.Context, out io.Writer, node *agent.Agent, c config, defaultData string) error {
 	wait := time.NewTicker(waitingInterval)
 	defer wait.Stop()
-	said := ""
+	begun, said := launched.Load().begun, ""
 	for {
 		select {
 		case <-node.Ready():
 			took := time.Since(begun)
 			awaitDatabase(ctx, node)
-			_, err := io.WriteString(out, banner(node.Status(), took))
-			return err
+			status := node.Status()
+			status.FunctionsURL = c.home.functionsURL()
+			_, _ = io.WriteString(out, banner(status, took)+c.network(lanAddresses())+c.remarks(openFiles())+c.howToStop(defaultData))
+			return nil
 		case err := <-node.Fatal():
 			return err
 		case <-wait.C:
@@ -72,6 +81,124 @@ func banner(s agent.Status, took time.Duration) string {
 		fmt.Fprintf(&b, "secrets:  sealed with %s; keep a copy of it elsewhere: without it nobody can read them\n", datadir.Shorten(s.ClusterKey))
 	}
 	return b.String()
+}
+
+// network says who reaches the node: what listens where.
+func (c config) network(lan []netip.Addr) string {
+	if c.sites {
+		addresses, _ := c.addresses() // they were read when the ports were probed
+		return fmt.Sprintf("network:  listens on %s, as %s says\n", strings.Join(addresses, ", "), datadir.Shorten(c.path))
+	}
+	h := c.home
+	switch {
+	case h.everywhere():
+		text := fmt.Sprintf("network:  functions on every interface, ports %d and %d", h.HTTPPort, h.HTTPSPort)
+		for i, address := range lan {
+			text += []string{", so ", " and "}[min(i, 1)] + "http://" + net.JoinHostPort(address.String(), strconv.Itoa(h.HTTPPort))
+		}
+		return text + "; PICLOUD_BIND=127.0.0.1 keeps them on this machine\n"
+	case h.Bind == "localhost" || isLoopback(h.Bind):
+		return "network:  this machine only, as bind says\n"
+	default:
+		return fmt.Sprintf("network:  functions on %s, as bind says; control on this machine only\n", h.Bind)
+	}
+}
+
+// remarks are what the owner may not know about the configuration and the machine.
+func (c config) remarks(files uint64) string {
+	var b strings.Builder
+	for _, s := range c.overruled {
+		fmt.Fprintf(&b, "settings: %s sets %s; %s and --%s are not used\n", datadir.Shorten(c.path), s.Name, s.Env(), s.Flag())
+	}
+	if files > 0 && files < fewFiles {
+		fmt.Fprintf(&b, "limits:   this process may open %d files and connections only; raise the hard limit: ulimit -Hn, or LimitNOFILE= of the service\n", files)
+	}
+	return b.String()
+}
+
+// howToStop names the command that finds this node again.
+func (c config) howToStop(defaultData string) string {
+	command := "picloud stop"
+	if c.home.DataDir != defaultData {
+		command += " --data " + datadir.Quote(datadir.Shorten(c.home.DataDir))
+	}
+	return "to stop:  Ctrl-C, or " + command + "\n"
+}
+
+// everywhere reports whether functions are served on every interface.
+func (h home) everywhere() bool {
+	address, err := netip.ParseAddr(h.Bind)
+	return h.Bind == "" || err == nil && address.IsUnspecified()
+}
+
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
+
+// functionsURL is where functions are served, as seen from this machine.
+func (h home) functionsURL() string {
+	host := "localhost"
+	if !h.everywhere() && !isLoopback(h.Bind) {
+		host = h.Bind
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(h.HTTPPort))
+}
+
+// maxShown bounds how many addresses of the machine the first screen shows.
+const maxShown = 2
+
+// lanAddresses are addresses under which other machines may reach this one. Bridges
+// of container engines are left out.
+func lanAddresses() []netip.Addr {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	var four, six []netip.Addr
+	for _, i := range interfaces {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 || isBridge(i.Name) {
+			continue
+		}
+		addresses, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addresses {
+			prefix, err := netip.ParsePrefix(a.String())
+			switch address := prefix.Addr(); {
+			case err != nil || !address.IsGlobalUnicast():
+			case address.Is4():
+				four = append(four, address)
+			default:
+				six = append(six, address)
+			}
+		}
+	}
+	if len(four) == 0 {
+		four = six
+	}
+	return four[:min(len(four), maxShown)]
+}
+
+// isBridge reports whether an interface leads to containers of this machine.
+func isBridge(name string) bool {
+	for _, prefix := range []string{"docker", "br-", "veth", "virbr", "cni", "podman"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// openFiles is how many files the process may open; 0: not known. Go has raised the
+// soft limit to the hard one.
+func openFiles() uint64 {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return 0
+	}
+	return uint64(limit.Cur)
 }
 
 func describeDatabase(d *agent.DatabaseStatus) string {

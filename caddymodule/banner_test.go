@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -33,4 +34,29 @@ func TestBanner(t *testing.T) {
 	require.Equal(t, "nobody listens", waiting(s))
 	s.Secrets = nil
 	require.NotContains(t, banner(s, 0), "secrets:")
+}
+
+// TestTheFirstScreenSaysWhatListensWhere: whoever starts a node in a café sees that
+// others reach it, and how to keep them out.
+func TestTheFirstScreenSaysWhatListensWhere(t *testing.T) {
+	lan := []netip.Addr{netip.MustParseAddr("192.168.1.5"), netip.MustParseAddr("2001:db8::5")}
+	for bind, want := range map[string]string{
+		"":            "network:  functions on every interface, ports 8080 and 8443, so http://192.168.1.5:8080 and http://[2001:db8::5]:8080; PICLOUD_BIND=127.0.0.1 keeps them on this machine\n",
+		"0.0.0.0":     "network:  functions on every interface, ports 8080 and 8443, so http://192.168.1.5:8080 and http://[2001:db8::5]:8080; PICLOUD_BIND=127.0.0.1 keeps them on this machine\n",
+		"127.0.0.1":   "network:  this machine only, as bind says\n",
+		"[::1]":       "network:  this machine only, as bind says\n",
+		"localhost":   "network:  this machine only, as bind says\n",
+		"192.168.1.5": "network:  functions on 192.168.1.5, as bind says; control on this machine only\n",
+	} {
+		c, err := environment{values: map[string]string{"data": "/srv/data", "bind": bind}}.configure("")
+		require.NoError(t, err, bind)
+		require.Equal(t, want, c.network(lan))
+	}
+	c, err := environment{values: map[string]string{"data": "/srv/my data", "bind": "192.168.1.5"}}.configure("")
+	require.NoError(t, err)
+	require.Equal(t, "http://192.168.1.5:8080", c.home.functionsURL(), "localhost does not answer there")
+	require.Equal(t, "to stop:  Ctrl-C, or picloud stop --data '/srv/my data'\n", c.howToStop("/var/lib/picloud"))
+	require.Equal(t, "to stop:  Ctrl-C, or picloud stop\n", c.howToStop("/srv/my data"))
+	require.Empty(t, c.remarks(65536))
+	require.Contains(t, c.remarks(128), "128 files and connections only")
 }

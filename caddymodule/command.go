@@ -19,14 +19,14 @@ type Options struct {
 	Getenv func(string) string
 }
 
-// Commands returns the commands that need the node itself: run, reload,
-// config, doctor and caddy. cmd/picloud adds them to those of the CLI.
+// Commands returns the commands that need the node itself: run, stop, status,
+// reload, config, doctor and caddy. cmd/picloud adds them to those of the CLI.
 func Commands(opts Options) []*cobra.Command {
 	if opts.Getenv == nil {
 		opts.Getenv = os.Getenv
 	}
 	launched.Store(&launch{version: opts.Version, defaultData: datadir.Default(opts.Getenv)}) // for Caddy's own commands; `run` knows more
-	return []*cobra.Command{runCommand(opts), reloadCommand(opts), configCommand(), doctorCommand(opts), caddyCommand()}
+	return []*cobra.Command{runCommand(opts), stopCommand(opts), statusCommand(opts), reloadCommand(opts), configCommand(), doctorCommand(opts), caddyCommand()}
 }
 
 func configCommand() *cobra.Command {

@@ -1,17 +1,16 @@
 package caddymodule
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
-	"regexp"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile" // the adapter's base
+
+	"github.com/picloud/picloud"
 )
 
 // configPaths are where `picloud run` looks for a configuration.
@@ -21,16 +20,16 @@ var configPaths = []string{"Caddyfile", "/etc/picloud/Caddyfile"}
 type config struct {
 	json []byte // Caddy's
 	path string // of the Caddyfile; empty: the embedded configuration
-	home home   // of the node, if the Caddyfile does not name another data folder
+	home home   // of the node
+	// sites says that the owner's Caddyfile has sites of its own.
+	sites bool
+	// overruled are the flags and variables whose settings the Caddyfile sets otherwise.
+	overruled []setting
 }
 
 // configure makes the configuration: of the named Caddyfile, else of the first of
-// configPaths that exists, else of the settings alone.
+// configPaths that exists, else of the settings alone. It reads, and makes nothing.
 func (e environment) configure(named string) (config, error) {
-	h, err := e.home()
-	if err != nil {
-		return config{}, err
-	}
 	candidates := configPaths
 	if named != "" {
 		candidates = []string{named}
@@ -43,63 +42,108 @@ func (e environment) configure(named string) (config, error) {
 		if err != nil {
 			return config{}, fmt.Errorf("read configuration: %w", err)
 		}
-		return e.ofCaddyfile(h, text, path)
+		return e.ofCaddyfile(text, path)
 	}
-	json, err := h.config()
-	return config{json, "", h}, err
-}
-
-// ofCaddyfile makes the configuration of an owner's Caddyfile. One with nothing
-// but settings gets the embedded sites; its settings win over the environment.
-func (e environment) ofCaddyfile(h home, text []byte, path string) (config, error) {
-	known := e.variables(h)
-	adapted, err := adaptConfig(insert(text, known), path)
+	h, err := e.home()
 	if err != nil {
 		return config{}, err
 	}
-	app := settingsAlone(adapted)
-	if app == nil {
-		return config{resolve(adapted, e.unknownToCaddy(known)), path, h}, nil
-	}
-	t, socket := literal(e.values), e.socket
-	maps.Copy(t, app.texts)
-	if app.texts["data"] != "" {
-		socket = "" // the one of the environment belongs to another folder
-	}
-	if h, err = newHome(t, socket, e.data); err != nil {
-		return config{}, err
-	}
 	json, err := h.config()
-	return config{json, path, h}, err
+	return config{json: json, home: h}, err
 }
 
-// adaptConfig turns a Caddyfile into Caddy's JSON.
-func adaptConfig(config []byte, name string) ([]byte, error) {
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(config, map[string]any{"filename": name})
+// ofCaddyfile makes the configuration of an owner's Caddyfile. Its settings win
+// over the environment, whether it has sites of its own or gets the embedded ones.
+func (e environment) ofCaddyfile(text []byte, path string) (config, error) {
+	tree, err := e.adapt(text, path, e.variables(literal(e.values), e.socket))
+	if err != nil {
+		return config{}, err
+	}
+	set, err := tree.settings()
+	if err != nil {
+		return config{}, fmt.Errorf("read configuration %s: %w", path, err)
+	}
+	t, socket := literal(e.values), e.socket
+	maps.Copy(t, set)
+	if t["data"] != literal(e.values)["data"] {
+		socket = "" // the one of the environment belongs to another folder
+	}
+	h, err := locate(t, socket, e.data)
+	if err != nil {
+		return config{}, err
+	}
+	c := config{path: path, home: h, sites: tree.at("apps", "http") != nil, overruled: e.overruled(set)}
+	if !c.sites {
+		if tree.at("apps", "picloud") == nil {
+			return c, noNode(path)
+		}
+		c.json, err = h.below(tree)
+		return c, err
+	}
+	if !tree.hasNode() {
+		return c, noNode(path)
+	}
+	// The sites see what the settings of the file say, as they see the environment.
+	if again := e.variables(t, h.socket); !maps.Equal(again, e.variables(literal(e.values), e.socket)) {
+		if tree, err = e.adapt(text, path, again); err != nil {
+			return c, err
+		}
+	}
+	c.json, err = h.complete(tree)
+	return c, err
+}
+
+// noNode says that a Caddyfile starts no node.
+func noNode(path string) error {
+	return &picloud.Error{
+		Code: picloud.CodeInvalid, Op: "start node", Resource: path,
+		Detail: "the configuration has no picloud directive",
+		Hint:   "start from `picloud config show`",
+	}
+}
+
+// overruled returns the settings of the environment that a Caddyfile sets to
+// something else.
+func (e environment) overruled(set texts) []setting {
+	mine, err := literal(e.values).read()
+	if err != nil {
+		return nil // of a setting that the Caddyfile has mended
+	}
+	theirs, err := set.read()
+	if err != nil {
+		return nil // it is refused later
+	}
+	var out []setting
+	for _, s := range table {
+		if e.values[s.Name] != "" && set[s.Name] != "" && !s.field.same(&mine, &theirs) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// adapt turns a Caddyfile into Caddy's configuration, with these variables.
+func (e environment) adapt(caddyfile []byte, name string, known map[string]string) (tree, error) {
+	marked, marks := insert(caddyfile, known)
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(marked, map[string]any{"filename": name})
+	if err != nil {
+		return nil, fmt.Errorf("read configuration %s: %w", name, marks.hide(err))
+	}
+	t, err := parseTree(adapted)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration %s: %w", name, err)
 	}
-	return adapted, nil
-}
-
-// settingsAlone returns the node's settings if a configuration has nothing but
-// them: not one site of its own.
-func settingsAlone(adapted []byte) *App {
-	var config struct {
-		Apps struct {
-			HTTP    json.RawMessage `json:"http"`
-			PiCloud *App            `json:"picloud"`
-		} `json:"apps"`
-	}
-	if json.Unmarshal(adapted, &config) != nil || config.Apps.HTTP != nil {
-		return nil
-	}
-	return config.Apps.PiCloud
+	t.replace(marks, e.unknownToCaddy(known))
+	return t, nil
 }
 
 // variables returns the environment variables that an owner's Caddyfile can name,
-// with what flags and defaults make of them.
-func (e environment) variables(h home) map[string]string {
+// with what flags, defaults and its own settings make of them.
+func (e environment) variables(t texts, socket string) map[string]string {
+	h, err := locate(t, socket, e.data)
+	if err != nil {
+		return maps.Clone(e.set) // what is wrong with them is said when the file was read
+	}
 	known := map[string]string{adminSocketEnv: h.socket}
 	for _, s := range table {
 		switch s.Name {
@@ -108,7 +152,7 @@ func (e environment) variables(h home) map[string]string {
 		case "node_name":
 			known[s.Env()] = h.NodeName
 		default:
-			if v, set := e.values[s.Name]; set {
+			if v, ok := t.literal(s.Name); ok {
 				known[s.Env()] = v
 			}
 		}
@@ -125,34 +169,8 @@ func (e environment) unknownToCaddy(known map[string]string) map[string]string {
 			delete(out, s.Env())
 		}
 	}
-	if e.socket != "" {
+	if e.socket != "" && e.socket == known[adminSocketEnv] {
 		delete(out, adminSocketEnv)
 	}
 	return out
-}
-
-var variable = regexp.MustCompile(`\{\$(\w+)(:[^}]*)?\}`)
-
-// insert replaces {$NAME} and {$NAME:default} of known variables in a Caddyfile.
-// Caddy's own reader sees the process's environment only, which lacks flags and
-// defaults, and replaces the others.
-func insert(caddyfile []byte, known map[string]string) []byte {
-	return variable.ReplaceAllFunc(caddyfile, func(found []byte) []byte {
-		if value, ok := known[string(variable.FindSubmatch(found)[1])]; ok {
-			return []byte(value)
-		}
-		return found
-	})
-}
-
-// resolve replaces the placeholders {env.NAME} of variables in Caddy's JSON.
-func resolve(adapted []byte, known map[string]string) []byte {
-	for name, value := range known {
-		quoted, err := json.Marshal(escape(value))
-		if err != nil {
-			continue // a string is always fit for JSON
-		}
-		adapted = bytes.ReplaceAll(adapted, []byte("{env."+name+"}"), quoted[1:len(quoted)-1])
-	}
-	return adapted
 }

@@ -33,8 +33,9 @@ reload that changes one is refused, and the message names it.
 A database password does not belong on the command line, where every user of the machine can read it: ` + "`--database-url`" + `
 refuses one, ` + "`PICLOUD_DATABASE_URL`" + ` takes it.
 
-Values of flags and environment variables mean themselves, whatever characters they have. In a Caddyfile, and in Caddy's
-JSON, ` + "`{env.NAME}` and `{file./path}`" + ` stand for what they name.
+Values of flags and environment variables mean themselves, whatever characters they have: blanks, quotes, braces, dollars,
+backslashes. Control characters such as line breaks are refused, and ` + "`bind`" + ` takes an IP address or a host name. In a
+Caddyfile, and in Caddy's JSON, ` + "`{env.NAME}` and `{file./path}`" + ` stand for what they name.
 
 Several nodes run on one machine when each has its own ` + "`data`" + ` and ports.
 
@@ -52,13 +53,17 @@ Several nodes run on one machine when each has its own ` + "`data`" + ` and port
 }
 ` + "```" + `
 
-Such a Caddyfile wins over flags and environment. In one with sites of its own, the sites' addresses say where the node
-listens, and the settings of ports and ` + "`bind`" + ` only what it tells people.
+A Caddyfile wins over flags and environment, with sites of its own or without; the first screen and ` + "`picloud doctor`" + ` name
+what it overrules. The lock, the socket of ` + "`picloud status`, `stop` and `reload`" + `, Caddy's admin socket, its certificates and its
+autosave are below ` + "`data`" + `, wherever that was set. In a Caddyfile with sites of its own, the sites' addresses say where
+the node listens, and the settings of ports and ` + "`bind`" + ` only what it tells people. What such a file does not say is as in the
+embedded one: the admin socket, the log's level and form, the grace period, the folder of certificates.
 
 To make the embedded one yours: ` + "`picloud config show > Caddyfile`" + `, change it, start the node, and after further changes
-` + "`picloud reload`" + `, or SIGUSR1. The node reads the file itself, with the environment and the flags that it was started with:
+` + "`picloud reload`" + `, or SIGUSR1. The commands find the node by ` + "`--data`, else `--config`, else `PICLOUD_DATA`" + `, else by the
+Caddyfile that ` + "`picloud run`" + ` would take in the same folder, else in ` + "`./data`" + `, else in the default folder. The node reads the file itself, with the environment and the flags that it was started with:
 ` + "`{$PICLOUD_DATA}`, `{$PICLOUD_NODE_NAME}` and `{$PICLOUD_ADMIN_SOCKET}`" + ` are always known in it, and the other variables
-above when they or their flags are set. Files that it imports see the environment alone. A
+above when they, their flags or their options are set. Files that it imports see the environment alone. A
 reload drops no request and restarts neither executors nor the database; a configuration that does not load changes
 nothing.
 
@@ -66,7 +71,23 @@ nothing.
 	text, err := DefaultCaddyfile()
 	require.NoError(t, err)
 	b.Write(text)
-	b.WriteString("```\n")
+	b.WriteString("```\n" + `
+## HTTPS
+
+The node's own CA, made at the first start, signs certificates for ` + "`localhost` and `NODE.local`" + `. Under another name, and
+under an IP address, the node shows the certificate of ` + "`localhost`" + `: the connection is encrypted, and clients say that the name
+does not match (` + "`curl -k`" + ` goes on). The CA's certificate is ` + "`caddy/pki/authorities/local/root.crt`" + ` below ` + "`data`" + `; a machine
+that trusts it trusts ` + "`https://NODE.local:8443`" + `.
+
+## Signals
+
+| Signal | The node |
+|---|---|
+| SIGINT (Ctrl-C), SIGTERM | stops: calls that run have ` + gracePeriod.String() + ` to end; a second Ctrl-C ends it at once |
+| SIGHUP | stops when it was started from a terminal, which is then closed; reads its configuration again when it has no terminal, as under systemd; goes on under ` + "`nohup`" + ` |
+| SIGUSR1 | reads its configuration again |
+| SIGQUIT | ends at once |
+`)
 	return b.Bytes()
 }
 

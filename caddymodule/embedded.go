@@ -40,7 +40,7 @@ func (h home) config() ([]byte, error) {
 	config := caddy.Config{
 		Admin: &caddy.AdminConfig{Listen: escape(h.adminAddress()), Config: &caddy.ConfigSettings{Persist: &no}},
 		Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {
-			BaseLog: caddy.BaseLog{Level: h.texts["log_level"]},
+			BaseLog: caddy.BaseLog{Level: h.texts["log_level"], EncoderRaw: module(voice{}, "format", voiceName)},
 			Exclude: []string{"admin", "http.auto_https"}, // they tell of each start what is meant to be so
 		}}},
 		StorageRaw: module(filestorage.FileStorage{Root: h.storage()}, "module", "file_system"),
@@ -63,17 +63,22 @@ func (h home) config() ([]byte, error) {
 	return made, nil
 }
 
-// hosts are the names of the node on its network.
-func (h home) hosts() []string { return []string{"localhost", h.NodeName + ".local"} }
+// localName is the name of each node on its own machine.
+const localName = "localhost"
 
-// httpApp has three sites, each alone on a listener of the network "picloud",
-// which keeps its sockets through reloads. The two over plain HTTP match every
-// host, so that no subroute stands before the handler.
+// hosts are the names that the node has certificates for.
+func (h home) hosts() []string { return []string{localName, h.NodeName + ".local"} }
+
+// httpApp has three listeners of the network "picloud", which keeps its sockets
+// through reloads. The two over plain HTTP match every host, so that no subroute
+// stands before the handler. The one over HTTPS answers under every name too. To a
+// client that names none, as one that was given an IP address, and to one that names
+// something else it shows the certificate of localhost.
 func (h home) httpApp(s settings, module func(v any, key, name string) json.RawMessage) caddyhttp.App {
-	server := func(host string, port int, route caddyhttp.Route, protocols ...string) *caddyhttp.Server {
+	server := func(host string, port int, routes caddyhttp.RouteList, protocols ...string) *caddyhttp.Server {
 		return &caddyhttp.Server{
 			Listen:    []string{escape(caddy.JoinNetworkAddress(Network, host, strconv.Itoa(port)))},
-			Routes:    caddyhttp.RouteList{route},
+			Routes:    routes,
 			AutoHTTPS: &caddyhttp.AutoHTTPSConfig{DisableRedir: true},
 			Protocols: protocols,
 		}
@@ -82,16 +87,22 @@ func (h home) httpApp(s settings, module func(v any, key, name string) json.RawM
 		return caddyhttp.Route{HandlersRaw: []json.RawMessage{handler}}
 	}
 	functions := handle(module(Handler{}, "handler", "picloud"))
-	secure := handle(module(caddyhttp.Subroute{Routes: caddyhttp.RouteList{functions}}, "handler", "subroute"))
-	secure.MatcherSetsRaw = caddyhttp.RawMatcherSets{{"host": caddyconfig.JSON(caddyhttp.MatchHost(h.hosts()), nil)}}
-	secure.Terminal = true
+	named := handle(module(caddyhttp.Subroute{Routes: caddyhttp.RouteList{functions}}, "handler", "subroute"))
+	named.Terminal = true
+	others := named
+	named.MatcherSetsRaw = caddyhttp.RawMatcherSets{{"host": caddyconfig.JSON(caddyhttp.MatchHost(h.hosts()), nil)}}
+	secure := server(s.Bind, s.HTTPSPort, caddyhttp.RouteList{named, others}, "h1", "h2")
+	secure.TLSConnPolicies = caddytls.ConnectionPolicies{
+		{MatchersRaw: caddy.ModuleMap{"sni": caddyconfig.JSON(append([]string{""}, h.hosts()...), nil)}, DefaultSNI: localName},
+		{DefaultSNI: localName, FallbackSNI: localName},
+	}
 	return caddyhttp.App{
 		HTTPPort: s.HTTPPort, HTTPSPort: s.HTTPSPort, GracePeriod: caddy.Duration(gracePeriod),
 		Servers: map[string]*caddyhttp.Server{
 			// The control API is plain HTTP, so on loopback only.
-			"srv0": server(adminHost, s.AdminPort, handle(module(ManagerHandler{}, "handler", "picloud_manager")), "h1"),
-			"srv1": server(s.Bind, s.HTTPPort, functions, "h1"),
-			"srv2": server(s.Bind, s.HTTPSPort, secure, "h1", "h2"),
+			"srv0": server(adminHost, s.AdminPort, caddyhttp.RouteList{handle(module(ManagerHandler{}, "handler", "picloud_manager"))}, "h1"),
+			"srv1": server(s.Bind, s.HTTPPort, caddyhttp.RouteList{functions}, "h1"),
+			"srv2": secure,
 		},
 	}
 }
@@ -108,7 +119,7 @@ func DefaultCaddyfile() ([]byte, error) {
 	}
 	var out bytes.Buffer
 	err = t.Execute(&out, map[string]any{
-		"Settings": table, "DataDir": datadir.Service, "GracePeriod": gracePeriod, "AdminHost": adminHost, "Network": Network, "AdminSocket": adminSocketEnv,
+		"Settings": table, "DataDir": datadir.Service, "GracePeriod": gracePeriod, "AdminHost": adminHost, "Network": Network, "AdminSocket": adminSocketEnv, "Voice": voiceName,
 	})
 	return out.Bytes(), err
 }

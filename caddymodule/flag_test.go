@@ -37,9 +37,9 @@ func TestATakenPortIsNamedWithTheWayOut(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	s, err := whereabouts(texts{"bind": "127.0.0.1", "http_port": port}, t.TempDir())
+	c, err := environment{values: map[string]string{"data": t.TempDir(), "bind": "127.0.0.1", "http_port": port}}.configure("")
 	require.NoError(t, err)
-	err = s.probePorts()
+	err = c.probePorts()
 	var e *picloud.Error
 	require.ErrorAs(t, err, &e)
 	require.Contains(t, e.Error(), port)
@@ -65,9 +65,10 @@ func TestPortsThatCannotBeAreExplained(t *testing.T) {
 			require.Contains(t, e.Hint, c.hint)
 		})
 	}
-	s, err := whereabouts(texts{"bind": "203.0.113.1"}, t.TempDir()) // reserved for documentation: no machine has it
+	// Reserved for documentation: no machine has it.
+	c, err := environment{values: map[string]string{"data": t.TempDir(), "bind": "203.0.113.1"}}.configure("")
 	require.NoError(t, err)
 	var e *picloud.Error
-	require.ErrorAs(t, s.probePorts(), &e)
+	require.ErrorAs(t, c.probePorts(), &e)
 	require.Contains(t, e.Hint, "PICLOUD_BIND")
 }

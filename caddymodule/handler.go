@@ -14,6 +14,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent"
+	"github.com/picloud/picloud/caddymodule/page"
 	"github.com/picloud/picloud/internal/problem"
 )
 
@@ -84,6 +85,10 @@ func (h *ManagerHandler) Provision(ctx caddy.Context) error {
 func (h *ManagerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	defer answerPanic(h.log, w, r)
 	h.handover.tell(w)
+	if r.URL.Path == "/" && page.Wanted(r) {
+		page.Control(w, r)
+		return nil
+	}
 	h.agent.ServeControl(expect(w, r), r, h.metrics)
 	return nil
 }

@@ -36,17 +36,6 @@ func readEnvironment(getenv func(string) string) environment {
 	return e
 }
 
-// useFoundData makes the commands that ask a running node use the data folder of
-// `make run`, unless a setting names a folder.
-func (e environment) useFoundData() {
-	if e.values["data"] != "" {
-		return
-	}
-	if _, err := os.Stat(filepath.Join("data", "node.json")); err == nil {
-		e.values["data"] = "data"
-	}
-}
-
 // home is what must be known of a node before its configuration is made: its data
 // folder, its name and its ports.
 type home struct {
@@ -73,22 +62,15 @@ func whereabouts(t texts, defaultData string) (settings, error) {
 	return s, s.checkPorts()
 }
 
-// newHome finds a node's home and makes its folders. An empty socket is one below
-// the data folder.
-func newHome(t texts, socket, defaultData string) (home, error) {
+// locate finds a node's home, and makes nothing. An empty socket is one below the
+// data folder.
+func locate(t texts, socket, defaultData string) (home, error) {
 	s, err := whereabouts(t, defaultData)
 	if err != nil {
 		return home{}, err
 	}
-	if err := datadir.Prepare(s.DataDir); err != nil {
-		return home{}, err
-	}
-	runDir, err := datadir.RunDir(s.DataDir)
-	if err != nil {
-		return home{}, err
-	}
 	if socket == "" {
-		socket = filepath.Join(runDir, "caddy.sock")
+		socket = filepath.Join(datadir.RunPath(s.DataDir), "caddy.sock")
 	}
 	h := home{settings: s, texts: texts{}, socket: socket}
 	for _, s := range table {
@@ -101,7 +83,16 @@ func newHome(t texts, socket, defaultData string) (home, error) {
 }
 
 // home finds the home that flags and environment name.
-func (e environment) home() (home, error) { return newHome(literal(e.values), e.socket, e.data) }
+func (e environment) home() (home, error) { return locate(literal(e.values), e.socket, e.data) }
+
+// prepare makes the home's folders.
+func (h home) prepare() error {
+	if err := datadir.Prepare(h.DataDir); err != nil {
+		return err
+	}
+	_, err := datadir.RunDir(h.DataDir)
+	return err
+}
 
 // adminAddress is where Caddy's admin API listens: whoever speaks to it owns the
 // node, so the socket is the user's alone.

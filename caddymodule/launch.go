@@ -1,13 +1,16 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/picloud/picloud/agent"
 	"github.com/picloud/picloud/internal/datadir"
 )
 
@@ -15,6 +18,7 @@ import (
 // makes. It is nil in a binary of somebody else, which has no such commands.
 type launch struct {
 	version     string
+	begun       time.Time     // when the process started
 	defaultData string        // the data folder when no setting names one
 	lock        *datadir.Lock // on the data folder; nil: the node takes it itself
 	// configure makes the configuration again, from where it came from. The
@@ -22,6 +26,37 @@ type launch struct {
 	// flags and environment. It is nil when `picloud run` did not start the node.
 	configure func() (config, error)
 	reloading sync.Mutex // one reload at a time
+
+	mu    sync.Mutex // guards what follows
+	node  *agent.Agent
+	ended bool // the process is about to exit
+}
+
+// hold takes note of the node, for end.
+func (l *launch) hold(node *agent.Agent) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	l.node = node
+	ended := l.ended
+	l.mu.Unlock()
+	if ended {
+		node.Stop() // it will not start
+	}
+}
+
+// end stops the node when the process exits. Caddy stops the apps of the present
+// configuration, and while it loads the first one there is none: a node that starts
+// at that moment would leave its database running.
+func (l *launch) end(context.Context) {
+	l.mu.Lock()
+	l.ended = true
+	node := l.node
+	l.mu.Unlock()
+	if node != nil {
+		node.Stop()
+	}
 }
 
 // launched is the launch of this process. Caddy makes modules itself, from types

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -72,6 +73,18 @@ func (p *socketPool) listen(ctx context.Context, _, host, port string, offset ui
 		}
 	}
 	return shared, nil
+}
+
+// has reports whether a socket of the pool has the port.
+func (p *socketPool) has(port uint16) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for address := range p.open {
+		if _, text, err := net.SplitHostPort(address); err == nil && text == strconv.Itoa(int(port)) {
+			return true
+		}
+	}
+	return false
 }
 
 // release closes the socket with its last user. The caller holds mu.

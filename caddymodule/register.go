@@ -1,3 +1,7 @@
+// Package caddymodule puts a PiCloud node behind Caddy: the app that holds the
+// node's runtime, the handler that serves functions, the handler that serves
+// the control API, and the commands that need Caddy. With cmd it is the only
+// package that imports Caddy.
 package caddymodule
 
 import (
@@ -9,7 +13,7 @@ func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(ManagerHandler{})
-	caddy.RegisterModule(Admin{})
+	caddy.RegisterModule(voice{})
 
 	caddy.RegisterNetwork(Network, sockets.listen)
 	httpcaddyfile.RegisterGlobalOption("picloud", parseGlobalOption)

@@ -47,6 +47,7 @@ func startNode(t *testing.T) *testNode {
 	}}.home()
 	require.NoError(t, err)
 	n.socket = h.socket
+	require.NoError(t, h.prepare())
 	t.Setenv("XDG_DATA_HOME", os.Getenv("XDG_DATA_HOME")) // furnish sets it: give it back
 	require.NoError(t, h.furnish())
 	n.config, err = h.config()

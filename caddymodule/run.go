@@ -67,11 +67,14 @@ func hasPassword(dsn string) bool {
 	return strings.Contains(strings.ToLower(dsn), "password")
 }
 
-// run starts a node and stays until a signal ends it.
+// run starts a node and stays until a signal or `picloud stop` ends it.
 func run(ctx context.Context, out io.Writer, version string, env environment, configFlag string) error {
 	begun := time.Now()
 	conf, err := env.configure(configFlag)
 	if err != nil {
+		return err
+	}
+	if err := conf.home.prepare(); err != nil {
 		return err
 	}
 	// The lock comes before Caddy, which would replace a running node's admin socket.
@@ -80,34 +83,43 @@ func run(ctx context.Context, out io.Writer, version string, env environment, co
 		return err
 	}
 	defer lock.Release()
-	if conf.path == "" {
-		if err := conf.home.probePorts(); err != nil {
-			return err
-		}
+	if err := conf.probePorts(); err != nil {
+		return err
 	}
 	if err := conf.home.furnish(); err != nil {
 		return err
 	}
 	start := &launch{
-		version: version, lock: lock, defaultData: env.data,
+		version: version, begun: begun, lock: lock, defaultData: env.data,
 		configure: func() (config, error) { return env.configure(configFlag) },
 	}
 	launched.Store(start)
-	caddy.TrapSignals()
+	p := &process{out: out, launch: start, config: conf}
+	caddy.OnExit(start.end) // before the process says that it has stopped
+	signals, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer signals.Stop()
+	defer p.socket.Close()
+	err = start.bringUp(ctx, out, conf)
+	if err != nil && !caddy.Exiting() {
+		return err
+	}
+	select {} // a signal ends the process through Caddy
+}
+
+// bringUp starts the node and says so.
+func (l *launch) bringUp(ctx context.Context, out io.Writer, conf config) error {
 	if err := caddy.Load(conf.json, true); err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
-	caddy.SetLastConfig(conf.path, "caddyfile", func(string, string) error { return start.reload() }) // SIGUSR1
 	node := activeNode()
 	if node == nil {
-		return &picloud.Error{
-			Code: picloud.CodeInvalid, Op: "start node", Resource: conf.path,
-			Detail: "the configuration has no picloud directive",
-			Hint:   "start from `picloud config show`",
-		}
+		return noNode(conf.path)
 	}
-	if err := announce(ctx, out, node, begun); err != nil {
+	if err := announce(ctx, out, node, conf, l.defaultData); err != nil {
 		return errors.Join(err, caddy.Stop())
 	}
-	select {} // a signal ends the process through Caddy
+	return nil
 }

@@ -34,6 +34,7 @@ func acquireRuntime(s settings) (*runtime, error) {
 		if err != nil {
 			return nil, err
 		}
+		launched.Load().hold(a)
 		return &runtime{agent: a, settings: s}, nil
 	})
 	if err != nil {

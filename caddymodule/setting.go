@@ -3,7 +3,10 @@ package caddymodule
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -22,8 +25,10 @@ type setting struct {
 	Default, Otherwise string
 	// Live says that the setting is Caddy's, so that a reload applies it. The
 	// others are fixed while the node runs.
-	Live  bool
-	field field
+	Live bool
+	// Secret says that no message quotes the value.
+	Secret bool
+	field  field
 }
 
 // Flag returns the name of the command line flag, without hyphens in front.
@@ -124,7 +129,13 @@ func (t texts) read(names ...string) (settings, error) {
 		if text == "" {
 			continue
 		}
-		if wrong := s.field.read(&out, text); wrong != nil {
+		// A line break would begin something else in every text that the value becomes
+		// a part of: a log, a socket's address, a shell's command.
+		wrong := &misfit{noun: "a text without control characters"}
+		if strings.IndexFunc(text, unicode.IsControl) < 0 && utf8.ValidString(text) {
+			wrong = s.field.read(&out, text)
+		}
+		if wrong != nil {
 			return out, &invalidSetting{s, text, *wrong}
 		}
 	}
@@ -140,14 +151,22 @@ type invalidSetting struct {
 
 // Error speaks to the author of a configuration.
 func (e *invalidSetting) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("picloud: %s is %q, not %s %s", e.setting.Name, picloud.Shorten(e.text, 40), e.want.noun, e.want.bounds))
+	return strings.TrimSpace(fmt.Sprintf("picloud: %s is %s, not %s %s", e.setting.Name, e.quoted(), e.want.noun, e.want.bounds))
+}
+
+// quoted is the text as messages show it.
+func (e *invalidSetting) quoted() string {
+	if e.setting.Secret {
+		return "something that is not shown here"
+	}
+	return strconv.Quote(picloud.Shorten(e.text, 40))
 }
 
 // explain speaks to whoever sets flags and environment variables.
 func (e *invalidSetting) explain() error {
 	return &picloud.Error{
 		Code: picloud.CodeInvalid, Op: "read " + e.setting.Env(),
-		Detail: fmt.Sprintf("%q is not %s", picloud.Shorten(e.text, 40), e.want.noun),
+		Detail: fmt.Sprintf("%s is not %s", e.quoted(), e.want.noun),
 		Hint:   strings.TrimSpace("use " + e.want.noun + " " + e.want.bounds),
 	}
 }
@@ -173,4 +192,10 @@ func settingNamed(name string) (setting, error) {
 		names = append(names, s.Name)
 	}
 	return setting{}, fmt.Errorf("unknown option %q; picloud has %s", name, strings.Join(names, ", "))
+}
+
+// literal returns a setting's value if it is set and no placeholder is in it.
+func (t texts) literal(name string) (value string, ok bool) {
+	value = caddy.NewReplacer().ReplaceKnown(t[name], "")
+	return value, value != "" && escape(value) == t[name]
 }

@@ -2,7 +2,10 @@ package caddymodule
 
 import (
 	"fmt"
+	"net/netip"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -32,7 +35,7 @@ var table = []setting{
 	{
 		Name: "bind", Otherwise: "all addresses", Live: true,
 		Doc:   "address that functions are served on",
-		field: text(func(s *settings) *string { return &s.Bind }),
+		field: address(func(s *settings) *string { return &s.Bind }),
 	},
 	{
 		Name: "http_port", Default: strconv.Itoa(picloud.DefaultHTTPPort),
@@ -56,7 +59,7 @@ var table = []setting{
 	},
 	{
 		Name: "database_url", Otherwise: "managed PostgreSQL below data",
-		Doc:   "DSN of a PostgreSQL 15 or newer",
+		Doc: "DSN of a PostgreSQL 15 or newer", Secret: true,
 		field: text(func(s *settings) *string { return &s.DatabaseURL }),
 	},
 	{
@@ -94,6 +97,20 @@ var table = []setting{
 // text is a field that takes everything.
 func text(place func(*settings) *string) field {
 	return in[string]{place, func(text string) (string, bool) { return text, true }, misfit{}}
+}
+
+// hostName is what may be resolved to an address.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+
+// address is a field that takes an address of this machine or a name of one.
+func address(place func(*settings) *string) field {
+	return in[string]{place, func(text string) (string, bool) {
+		bare := strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
+		if _, err := netip.ParseAddr(bare); err == nil {
+			return bare, true
+		}
+		return text, len(text) <= 253 && hostName.MatchString(text)
+	}, misfit{noun: "an IP address or a host name"}}
 }
 
 // either is a field that takes one of two words.

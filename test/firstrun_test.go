@@ -35,11 +35,13 @@ func TestTranscript(t *testing.T) {
 				require.NoError(t, os.Chown(n.dir, int(as.Uid), int(as.Gid)))
 			}
 			n.start()
-			n.await("the banner", 0x7fffffff, func() bool { return strings.Contains(n.output.String(), " ready in ") })
+			n.await("the banner", 0x7fffffff, func() bool { return strings.Contains(n.output.String(), "to stop:") })
 			// On a machine that is busy it says what it waits for, every 5 s.
 			require.Regexp(t, `^(PiCloud node pi-1 waits: .*\n)*PiCloud node pi-1 ready in \d+\.\d s    functions http://localhost:\d+/fn/…    control http://localhost:\d+\n`+
 				`database: managed PostgreSQL \d+(\.\d+)* in \./data/postgres          first-run admin token saved to \./data/credentials \(0600\)\n`+
-				`secrets:  sealed with \./data/cluster\.key; keep a copy of it elsewhere: without it nobody can read them\n$`, n.output.String())
+				`secrets:  sealed with \./data/cluster\.key; keep a copy of it elsewhere: without it nobody can read them\n`+
+				`network:  this machine only, as bind says\n`+
+				`to stop:  Ctrl-C, or picloud stop --data \./data\n$`, n.output.String())
 			info, err := os.Stat(filepath.Join(n.data, "credentials"))
 			require.NoError(t, err)
 			require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
@@ -171,7 +173,7 @@ func TestReloadCommand(t *testing.T) {
 	require.NoError(t, os.WriteFile(caddyfile, []byte(config), 0o644))
 	_, stderr, code = n.cli("reload")
 	require.NotZero(t, code)
-	require.Contains(t, stderr, "is the node running")
+	require.Contains(t, stderr, "no node runs on the data folder")
 
 	n.start()
 	n.deploy("hello", hello)

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/sandbox"
 	"github.com/picloud/picloud/executor/wire"
+	"github.com/picloud/picloud/internal/machine"
 )
 
 // probeTimeout bounds the start of a worker that only tells of its sandbox.
@@ -115,8 +117,13 @@ func (s *Spawner) probe(ctx context.Context, p plan) (Sandbox, error) {
 	return out, nil
 }
 
+// outOfChroot is what helps where the kernel refuses namespaces to every process of a
+// chroot: no setting does.
+const outOfChroot = "start the node outside of the chroot that it runs in, for the kernel makes no user namespaces inside of one; systemd-nspawn and containers are no chroots"
+
 // explain adds to each layer what it means, and why it is off.
 func explain(s *Sandbox, failures []error) {
+	chrooted := machine.Chrooted()
 	for i := range s.Layers {
 		l := &s.Layers[i]
 		l.Meaning = sandbox.Meaning(l.Name)
@@ -124,6 +131,9 @@ func explain(s *Sandbox, failures []error) {
 			continue
 		}
 		l.Remedy = sandbox.Remedy(l.Name)
+		if chrooted && slices.Contains(append(sandbox.Namespaces(), sandbox.EmptyRoot), l.Name) {
+			l.Remedy = outOfChroot
+		}
 		if l.Reason != "" {
 			continue
 		}

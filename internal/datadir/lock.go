@@ -34,7 +34,8 @@ func Acquire(dir string) (*Lock, error) {
 		return nil, &picloud.Error{
 			Code: picloud.CodeConflict, Op: "lock data folder", Resource: dir,
 			Detail: "it is in use by " + holder(file),
-			Hint:   "stop that process, or give this node a data folder of its own with PICLOUD_DATA",
+			Hint: "`picloud status` shows the node that runs, `picloud stop` ends it" + ofFolder(dir) +
+				"; or give this node a data folder of its own with PICLOUD_DATA",
 		}
 	}
 	if err == nil {
@@ -99,13 +100,80 @@ func write(file *os.File, text string) error {
 	return err
 }
 
+// ofFolder is what the commands need to be told to find the node of a folder.
+func ofFolder(dir string) string { return " (with --data " + Quote(dir) + ")" }
+
+// Quote writes a path so that a shell reads it as one word.
+func Quote(path string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+@:,=", r)
+	}
+	if path != "" && strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
 // holder names the process that wrote its number into the lock.
 func holder(file *os.File) string {
-	b := make([]byte, 20)
-	n, _ := file.ReadAt(b, 0) // an empty lock is one that is being taken
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
-	if err != nil {
+	pid := holderPID(file)
+	if pid == 0 {
 		return "another process"
 	}
 	return fmt.Sprintf("process %d", pid)
+}
+
+// holderPID is the number in a lock; 0: none, as in one that is being taken.
+func holderPID(file *os.File) int {
+	b := make([]byte, 20)
+	n, _ := file.ReadAt(b, 0)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	if err != nil || pid < 1 {
+		return 0
+	}
+	return pid
+}
+
+// Holder finds out whether a process has a data folder, without taking it. The
+// number of the process is 0 when it cannot be known for sure: it counts in the
+// process's own namespace, and a container may have another one.
+func Holder(dir string) (pid int, held bool, err error) {
+	file, err := os.Open(filepath.Join(dir, lockFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, unusable("read lock of data folder", dir, err)
+	}
+	defer file.Close()
+	// A shared lock for a moment: another Holder does not take it for a node's.
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	if err == nil {
+		return 0, false, nil
+	}
+	if !errors.Is(err, syscall.EWOULDBLOCK) {
+		return 0, false, unusable("read lock of data folder", dir, err)
+	}
+	if pid = holderPID(file); !hasOpen(pid, file) {
+		pid = 0
+	}
+	return pid, true, nil
+}
+
+// hasOpen reports whether a process has a file open, as far as /proc tells us.
+func hasOpen(pid int, file *os.File) bool {
+	want, err := file.Stat()
+	if err != nil || pid == 0 {
+		return false
+	}
+	descriptors, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		return false
+	}
+	for _, path := range descriptors {
+		if info, err := os.Stat(path); err == nil && os.SameFile(info, want) {
+			return true
+		}
+	}
+	return false
 }

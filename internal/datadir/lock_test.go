@@ -18,10 +18,38 @@ func TestOneHolderAtATime(t *testing.T) {
 	_, err = Acquire(dir)
 	require.ErrorIs(t, err, picloud.ErrConflict)
 	require.ErrorContains(t, err, fmt.Sprintf("process %d", os.Getpid()))
+	var e *picloud.Error
+	require.ErrorAs(t, err, &e)
+	require.Contains(t, e.Hint, "`picloud stop`")
+	pid, held, err := Holder(dir)
+	require.NoError(t, err)
+	require.True(t, held)
+	require.Equal(t, os.Getpid(), pid)
+	require.NoError(t, write(lock.file, "1\n")) // as a process of a container would see itself
+	pid, held, err = Holder(dir)
+	require.NoError(t, err)
+	require.True(t, held)
+	require.Zero(t, pid, "process 1 does not have the lock open")
 	lock.Release()
+	_, held, err = Holder(dir)
+	require.NoError(t, err)
+	require.False(t, held)
 	lock, err = Acquire(dir)
 	require.NoError(t, err)
 	lock.Release()
+}
+
+func TestHolderOfNoFolder(t *testing.T) {
+	_, held, err := Holder(filepath.Join(t.TempDir(), "none"))
+	require.NoError(t, err)
+	require.False(t, held)
+}
+
+func TestQuote(t *testing.T) {
+	require.Equal(t, "/var/lib/picloud", Quote("/var/lib/picloud"))
+	require.Equal(t, `'/my cloud/$HOME'`, Quote("/my cloud/$HOME"))
+	require.Equal(t, `'it'\''s'`, Quote("it's"))
+	require.Equal(t, `''`, Quote(""))
 }
 
 func TestPrepare(t *testing.T) {

@@ -22,6 +22,9 @@ type Options struct {
 	// DSN is a PostgreSQL URL or keyword/value string. When it names several hosts,
 	// the one that accepts writes is used. Required.
 	DSN string
+	// Socket is the folder of the server's socket. It replaces the hosts of DSN, and is
+	// never parsed: any folder will do.
+	Socket string
 	// MaxConns is how many connections serve the control API. Default 4.
 	// Functions have four more, the node's own duties two, and a Listener one.
 	MaxConns int
@@ -71,6 +74,10 @@ func (o Options) config() (*pgxpool.Config, error) {
 		}
 	}
 	c := conf.ConnConfig
+	if o.Socket != "" {
+		// What PGOPTIONS and its kin say is meant for other servers.
+		c.Host, c.Fallbacks, c.ValidateConnect, c.RuntimeParams = o.Socket, nil, nil, map[string]string{}
+	}
 	if c.ConnectTimeout <= 0 || c.ConnectTimeout > time.Minute {
 		c.ConnectTimeout = connectTimeout
 	}

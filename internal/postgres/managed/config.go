@@ -120,7 +120,7 @@ func (s *Server) configure(dir string) error {
 		durable = "off"
 	}
 	files := map[string]string{
-		"postgresql.conf": fmt.Sprintf(settings, port, quote(s.run), s.o.MaxConnections, durable),
+		"postgresql.conf": fmt.Sprintf(settings, port, quote(listItem(s.run)), s.o.MaxConnections, durable),
 		"pg_hba.conf":     "# Written by PiCloud. The only way in: the socket, as an account that pg_ident.conf names.\nlocal all " + role + " peer map=picloud\n",
 		"pg_ident.conf":   s.idents(),
 	}
@@ -165,4 +165,10 @@ func (s *Server) place(path, text string) error {
 	return os.Rename(file.Name(), path)
 }
 
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+// quote makes a value of postgresql.conf. A backslash begins an escape there.
+func quote(s string) string {
+	return "'" + strings.NewReplacer("'", "''", `\`, `\\`, "\n", `\n`, "\r", `\r`).Replace(s) + "'"
+}
+
+// listItem makes the one item of a value that PostgreSQL takes for a list of folders.
+func listItem(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

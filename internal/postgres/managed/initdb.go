@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -66,6 +67,7 @@ func (s *Server) initialize(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, s.bin.initdb(), args...)
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", environment(), s.account.attr()
 	cmd.WaitDelay = 5 * time.Second
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // and what it started
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return &picloud.Error{
 			Code: picloud.CodeDatabaseDown, Op: "initialize managed PostgreSQL", Resource: s.data,

@@ -14,10 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/service"
 )
 
@@ -25,14 +21,14 @@ import (
 type process struct {
 	pid   int
 	data  string
-	child bool
+	child *os.Process   // nil: adopted
 	gone  chan struct{} // closed when the process ended
 	watch *service.Task // closes gone
 }
 
 // child watches a process that we started.
 func child(cmd *exec.Cmd, data string) *process {
-	p := &process{pid: cmd.Process.Pid, data: data, child: true, gone: make(chan struct{})}
+	p := &process{pid: cmd.Process.Pid, data: data, child: cmd.Process, gone: make(chan struct{})}
 	p.watch = service.Go(context.Background(), func(context.Context) {
 		_ = cmd.Wait() // why it ended is in its log
 		close(p.gone)
@@ -64,7 +60,7 @@ func adopt(pid int, data string) *process {
 // detach ends the watching of an adopted process, which goes on. A child is
 // watched as long as it lives.
 func (p *process) detach() {
-	if !p.child {
+	if p.child == nil {
 		p.watch.Stop()
 	}
 }
@@ -80,7 +76,7 @@ func (p *process) wait(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		case <-tick.C:
-			if !p.child && !serves(p.pid, p.data) {
+			if p.child == nil && !serves(p.pid, p.data) {
 				return true
 			}
 		}
@@ -105,8 +101,12 @@ func (p *process) stop(ctx context.Context) error {
 	return nil
 }
 
-// signal reports whether the process was there to be told.
+// signal reports whether the process was there to be told. A child that was just
+// started is told too, although it does not work in its folder yet.
 func (p *process) signal(sig syscall.Signal) bool {
+	if p.child != nil {
+		return p.child.Signal(sig) == nil
+	}
 	return serves(p.pid, p.data) && syscall.Kill(p.pid, sig) == nil
 }
 
@@ -171,154 +171,37 @@ func (s *Server) forget() error {
 }
 
 // bringUp returns a server that accepts connections: the one that runs on the
-// data, or a new one.
-func (s *Server) bringUp(ctx context.Context) (proc *process, adopted bool, err error) {
-	pid, run := recorded(s.data)
-	if serves(pid, s.data) {
+// data, or a new one. What it begins is s.proc at once, so that a stop finds it.
+func (s *Server) bringUp(ctx context.Context) (*process, error) {
+	if pid, run := recorded(s.data); serves(pid, s.data) {
 		proc := adopt(pid, s.data)
+		s.began(proc)
 		if run == s.run && s.socketThere() {
 			if err := s.ready(ctx, proc, size(s.logPath)); err == nil {
+				s.serving(true)
 				s.log.InfoContext(ctx, "managed PostgreSQL adopted", slog.Int("pid", pid))
-				return proc, true, nil
+				return proc, nil
 			} else if ctx.Err() != nil {
 				proc.detach()
-				return nil, false, err
+				return nil, err
 			}
 		}
 		// The server's socket is elsewhere, gone or broken: only a restart helps.
-		stopping, cancel := context.WithTimeout(ctx, 30*time.Second)
+		stopping, cancel := context.WithTimeout(ctx, stopTime)
 		err := proc.stop(stopping)
 		cancel()
 		if err != nil {
-			return nil, false, fmt.Errorf("stop PostgreSQL that cannot be adopted: %w", err)
+			return nil, fmt.Errorf("stop PostgreSQL that cannot be adopted: %w", err)
 		}
+		s.began(nil)
 	}
 	if err := s.forget(); err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	proc, err = s.launch(ctx)
-	return proc, false, err
+	return s.launch(ctx)
 }
 
 func (s *Server) socketThere() bool {
 	_, err := os.Stat(filepath.Join(s.run, ".s.PGSQL."+port))
 	return err == nil
-}
-
-// launch starts the server and waits until it accepts connections. Processes
-// of one that was killed may keep its memory for a moment.
-func (s *Server) launch(ctx context.Context) (*process, error) {
-	patience := time.Now().Add(15 * time.Second)
-	for {
-		proc, from, err := s.spawn()
-		if err != nil {
-			return nil, err
-		}
-		err = s.ready(ctx, proc, from)
-		if err == nil {
-			s.log.InfoContext(ctx, "managed PostgreSQL started", slog.Int("pid", proc.pid), slog.String("version", s.bin.version))
-			return proc, nil
-		}
-		if ctx.Err() != nil && isStarting(err) {
-			return nil, err // it still replays its log: the next start adopts it
-		}
-		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		_ = proc.stop(stopping) // the caller gets the error of the start
-		cancel()
-		said := tail(s.logPath, from)
-		again := strings.Contains(said, "pre-existing shared memory block") || strings.Contains(said, `lock file "postmaster.pid" already exists`)
-		if !again || time.Now().After(patience) || ctx.Err() != nil {
-			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(250 * time.Millisecond):
-		}
-	}
-}
-
-// spawn starts the server's process, and returns where its part of the log
-// begins.
-func (s *Server) spawn() (*process, int64, error) {
-	out, err := openLog(s.logPath)
-	if err != nil {
-		return nil, 0, diskError("open log", s.logPath, err)
-	}
-	defer out.Close()
-	from := size(s.logPath)
-	cmd := exec.Command(s.bin.postgres(), "-D", s.data) //nolint:noctx // the server outlives the context that started it
-	cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", environment(), s.account.attr()
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		return nil, 0, &picloud.Error{Code: picloud.CodeDatabaseDown, Op: "start managed PostgreSQL", Resource: s.data, Err: err}
-	}
-	return child(cmd, s.data), from, nil
-}
-
-// ready waits until the server accepts connections and has our database.
-func (s *Server) ready(ctx context.Context, proc *process, from int64) error {
-	pause := 10 * time.Millisecond
-	for {
-		err := s.try(ctx, s.DSN())
-		var pg *pgconn.PgError
-		switch {
-		case err == nil:
-			return nil
-		case errors.As(err, &pg) && pg.Code == "3D000": // the database is made after the first start
-			if err = s.createDatabase(ctx); err == nil {
-				continue
-			}
-		case errors.As(err, &pg) && !isStarting(err) && pg.Code != "53300": // nor is it full
-			return s.failed("it refuses the login", from, err)
-		}
-		select {
-		case <-proc.gone:
-			return s.failed("it ended while it started", from, nil)
-		case <-ctx.Done():
-			return s.failed("it was not ready in time", from, errors.Join(ctx.Err(), err))
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, 250*time.Millisecond)
-	}
-}
-
-// isStarting reports whether the server said that it does not accept
-// connections yet.
-func isStarting(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == "57P03"
-}
-
-// failed returns an error with the last lines of the server's log.
-func (s *Server) failed(detail string, from int64, err error) error {
-	said := tail(s.logPath, from)
-	if said != "" {
-		detail += "; its log ends with: " + said
-	}
-	return &picloud.Error{
-		Code: picloud.CodeDatabaseDown, Op: "start managed PostgreSQL", Resource: s.data, Detail: detail, Hint: hintFor(said), Err: err,
-	}
-}
-
-func (s *Server) try(ctx context.Context, dsn string) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		return err
-	}
-	return conn.Close(ctx)
-}
-
-func (s *Server) createDatabase(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, s.dsn("postgres"))
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx) //nolint:errcheck // the connection is of no further use
-	_, err = conn.Exec(ctx, "CREATE DATABASE "+database)
-	return err
 }

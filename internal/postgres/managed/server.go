@@ -48,19 +48,26 @@ type Server struct {
 	run     string // the folder of its socket
 	logPath string
 
-	mu      sync.Mutex
-	bin     binaries
+	life    sync.Mutex // held by Start and by Stop, so that they exclude each other
 	account account
 	lock    *datadir.Lock
-	proc    *process
-	adopted bool
 	watcher *service.Task // nil: not started
+
+	mu      sync.Mutex // guards what follows; never held for long
+	bin     binaries
+	begun   *process // what was launched or is being adopted; nil: nothing
+	proc    *process // what accepts connections; nil: nothing
+	adopted bool
 }
 
 const (
 	port     = "5432" // only a part of the socket's name
 	role     = "picloud"
 	database = "picloud"
+
+	// DSN says how to reach the database, but for the folder of the server's socket,
+	// which is Server.Socket.
+	DSN = "host=/ port=" + port + " user=" + role + " dbname=" + database + " sslmode=disable"
 )
 
 // New checks the options. It touches nothing yet.
@@ -96,12 +103,15 @@ func New(o Options) (*Server, error) {
 	}, nil
 }
 
-// DSN returns the URL of the database. It is the same before and after Start.
-func (s *Server) DSN() string { return s.dsn(database) }
+// Socket returns the folder of the server's socket. It is the same before and after
+// Start. No DSN can name every folder, because a comma in it separates hosts.
+func (s *Server) Socket() string { return s.run }
 
-func (s *Server) dsn(db string) string {
+// DSN returns the URL of the database, for tools and tests whose folder has a plain
+// name. The node itself uses Socket.
+func (s *Server) DSN() string {
 	q := url.Values{"host": {s.run}, "port": {port}, "sslmode": {"disable"}}
-	u := url.URL{Scheme: "postgres", User: url.User(role), Path: "/" + db, RawQuery: q.Encode()}
+	u := url.URL{Scheme: "postgres", User: url.User(role), Path: "/" + database, RawQuery: q.Encode()}
 	return u.String()
 }
 
@@ -130,13 +140,24 @@ func (s *Server) PID() int {
 	return s.proc.pid
 }
 
+// Started reports whether Start succeeded and Stop was not called since.
+func (s *Server) Started() bool {
+	s.life.Lock()
+	defer s.life.Unlock()
+	return s.watcher != nil
+}
+
 // Start makes the server accept connections, or explains why it does not. It
 // creates the data when there is none, adopts a server that runs on it, and
 // recovers what a crash left. The server is watched, and restarted when it
 // dies, until Stop.
+//
+// When ctx is cancelled, Start ends what it launched or was adopting. When the time
+// of ctx is over, it leaves alone a server that still replays its log: the next Start
+// adopts the server, and Stop ends it.
 func (s *Server) Start(ctx context.Context) (err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.life.Lock()
+	defer s.life.Unlock()
 	if s.watcher != nil {
 		return errors.New("start managed PostgreSQL: it was started before")
 	}
@@ -145,17 +166,21 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	defer func() {
 		if err != nil {
+			if errors.Is(ctx.Err(), context.Canceled) {
+				ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+				err = errors.Join(err, s.end(ending))
+				cancel()
+			}
 			s.leave()
 		}
 	}()
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
-	proc, adopted, err := s.bringUp(ctx)
+	proc, err := s.bringUp(ctx)
 	if err != nil {
 		return err
 	}
-	s.proc, s.adopted = proc, adopted
 	s.watcher = service.Go(context.WithoutCancel(ctx), func(ctx context.Context) { s.watch(ctx, proc) })
 	return nil
 }
@@ -188,9 +213,13 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.bin, err = findBinaries(ctx, s.o.BinDir, major); err != nil {
+	bin, err := findBinaries(ctx, s.o.BinDir, major)
+	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.bin = bin
+	s.mu.Unlock()
 	if s.account, err = chooseAccount(s.data); err != nil {
 		return err
 	}
@@ -214,94 +243,63 @@ func (s *Server) prepare(ctx context.Context) error {
 	return rotate(s.logPath)
 }
 
+// stopTime bounds a clean stop of the server.
+const stopTime = 30 * time.Second
+
 // Stop ends the watch and the server: disconnecting clients and writing a
 // checkpoint, or after 30 s or the end of ctx as after a crash, which the next
-// start recovers.
+// start recovers. It also ends a server that a failed Start left, and, when the
+// caller holds the lock of the data folder, one that an earlier agent left and that
+// nobody adopted yet.
 func (s *Server) Stop(ctx context.Context) error {
-	s.mu.Lock()
-	watcher := s.watcher
-	s.mu.Unlock()
-	if watcher == nil {
-		return nil
-	}
-	watcher.Stop() // returns soon, because the watch observes its context
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.watcher == nil {
-		return nil // another Stop was first
-	}
-	defer s.leave()
+	s.life.Lock()
+	defer s.life.Unlock()
+	started := s.watcher != nil
+	s.watcher.Stop() // returns soon, because the watch observes its context
 	s.watcher = nil
-	proc := s.proc
-	s.proc = nil
-	if proc == nil {
-		return nil
+	if started {
+		defer s.leave()
+	} else if s.o.Lock == nil {
+		return nil // the data folder may be another agent's
 	}
-	ctx, free := context.WithTimeout(ctx, 30*time.Second)
+	ctx, free := context.WithTimeout(ctx, stopTime)
 	defer free()
-	if err := proc.stop(ctx); err != nil {
-		return fmt.Errorf("stop managed PostgreSQL: %w", err)
+	return s.end(ctx)
+}
+
+// end ends every server of the data folder: the one that this agent began, and one
+// that the folder records, which an agent that was killed has left.
+func (s *Server) end(ctx context.Context) error {
+	s.mu.Lock()
+	proc := s.begun
+	s.begun, s.proc = nil, nil
+	s.mu.Unlock()
+	if proc != nil {
+		if err := proc.stop(ctx); err != nil {
+			return fmt.Errorf("stop managed PostgreSQL: %w", err)
+		}
+		s.log.InfoContext(ctx, "managed PostgreSQL stopped", slog.Int("pid", proc.pid))
 	}
-	s.log.InfoContext(ctx, "managed PostgreSQL stopped", slog.Int("pid", proc.pid))
+	if pid, _ := recorded(s.data); serves(pid, s.data) {
+		if err := adopt(pid, s.data).stop(ctx); err != nil {
+			return fmt.Errorf("stop managed PostgreSQL that an earlier node left: %w", err)
+		}
+		s.log.InfoContext(ctx, "managed PostgreSQL stopped", slog.Int("pid", pid))
+	}
 	return nil
 }
 
-// watch restarts the server when it ends, and keeps its log small.
-func (s *Server) watch(ctx context.Context, proc *process) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			proc.detach()
-			return
-		case <-tick.C:
-			if err := truncate(s.logPath); err != nil {
-				s.log.WarnContext(ctx, "log of managed PostgreSQL cannot be cut", slog.Any("error", err))
-			}
-		case <-proc.gone:
-			s.log.ErrorContext(ctx, "managed PostgreSQL ended, restarting it", slog.Int("pid", proc.pid), slog.String("log", tail(s.logPath, 0)))
-			if proc = s.restart(ctx); proc == nil {
-				return
-			}
-		}
-	}
+// began notes a server that does not accept connections yet. A stop ends it from now
+// on.
+func (s *Server) began(proc *process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun, s.proc = proc, nil
 }
 
-const (
-	backoffMin = 250 * time.Millisecond
-	backoffMax = 30 * time.Second
-	// recoveryTime bounds one attempt to come up: replaying the log after a
-	// crash takes minutes on a slow card.
-	recoveryTime = 15 * time.Minute
-)
-
-// restart brings the server up again, however often it takes. It returns nil
-// when ctx ended first.
-func (s *Server) restart(ctx context.Context) *process {
-	pause := backoffMin
-	for {
-		attempt, cancel := context.WithTimeout(ctx, recoveryTime)
-		proc, adopted, err := s.bringUp(attempt)
-		cancel()
-		if err == nil {
-			s.mu.Lock()
-			s.proc, s.adopted = proc, adopted
-			s.mu.Unlock()
-			s.log.InfoContext(ctx, "managed PostgreSQL is back", slog.Int("pid", proc.pid))
-			return proc
-		}
-		s.mu.Lock()
-		s.proc = nil
-		s.mu.Unlock()
-		if ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "managed PostgreSQL does not start", slog.Any("error", err), slog.Duration("retry_in", pause))
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, backoffMax)
-	}
+// serving notes that the server that was begun accepts connections.
+func (s *Server) serving(adopted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.proc, s.adopted = s.begun, adopted
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package caddymodule
+package ownport
 
 // listening returns nothing, because this system does not tell. The ports of the
 // settings and the sockets of the network "picloud" are known without it.

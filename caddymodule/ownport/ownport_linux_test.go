@@ -1,4 +1,4 @@
-package caddymodule
+package ownport
 
 import (
 	"net"
@@ -12,12 +12,12 @@ func TestOwnPorts(t *testing.T) {
 		l, err := net.Listen("tcp", address)
 		require.NoError(t, err)
 		port := uint16(l.Addr().(*net.TCPAddr).Port)
-		require.True(t, new(ownPorts).has(port), address)
+		require.True(t, new(Ports).Has(port), address)
 		client, err := net.Dial("tcp", l.Addr().String())
 		require.NoError(t, err)
-		require.False(t, new(ownPorts).has(uint16(client.LocalAddr().(*net.TCPAddr).Port)), "a port that we only connect from")
+		require.False(t, new(Ports).Has(uint16(client.LocalAddr().(*net.TCPAddr).Port)), "a port that we only connect from")
 		require.NoError(t, client.Close())
 		require.NoError(t, l.Close())
-		require.False(t, new(ownPorts).has(port), "closed")
+		require.False(t, new(Ports).Has(port), "closed")
 	}
 }

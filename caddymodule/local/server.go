@@ -1,0 +1,88 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/service"
+)
+
+// Node is what the socket asks.
+type Node interface {
+	Status() Status
+	// Reload reads the configuration again. An error means that the one that ran
+	// before stays in use.
+	Reload() error
+	// Stop makes the process end, and does not wait for it.
+	Stop()
+}
+
+// Socket is the path of the socket of the node of a data folder.
+func Socket(dataDir string) string { return filepath.Join(datadir.RunPath(dataDir), "node.sock") }
+
+// Server answers on the socket of a data folder.
+type Server struct {
+	http *http.Server
+	task *service.Task
+}
+
+// Listen opens the socket of a data folder. The caller holds the folder's lock, so
+// that a socket that is there belongs to a process that has ended.
+func Listen(dataDir string, node Node) (*Server, error) {
+	if _, err := datadir.RunDir(dataDir); err != nil {
+		return nil, err
+	}
+	path := Socket(dataDir)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("replace socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open socket for the commands of this machine: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil { // its folder is closed to others meanwhile
+		return nil, errors.Join(fmt.Errorf("close socket to others: %w", err), l.Close())
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, node.Status()) })
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
+		if err := node.Reload(); err != nil {
+			write(w, http.StatusBadRequest, trouble{err.Error()})
+			return
+		}
+		write(w, http.StatusOK, struct{}{})
+	})
+	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusAccepted, struct{}{})
+		node.Stop()
+	})
+	s := &Server{http: &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, MaxHeaderBytes: 4 << 10}}
+	s.task = service.Go(context.Background(), func(context.Context) { _ = s.http.Serve(l) }) // Close ends it
+	return s, nil
+}
+
+// Close closes the socket, and with it the connections that are open.
+func (s *Server) Close() {
+	_ = s.http.Close()
+	s.task.Stop()
+}
+
+// trouble is the answer to what did not work.
+type trouble struct {
+	Error string `json:"error"`
+}
+
+func write(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client left
+}

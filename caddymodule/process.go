@@ -1,0 +1,175 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/picloud/picloud/caddymodule/local"
+	"github.com/picloud/picloud/internal/service"
+)
+
+// process is the node as a process of its machine: what signals and the local
+// commands do to it, and what it says about its start and its end.
+type process struct {
+	out      io.Writer // for people; what cannot be written is lost
+	launch   *launch
+	config   config
+	stopping atomic.Int64 // when the end began, in Unix nanoseconds; 0: it has not
+	socket   *local.Server
+	// onHangup is what SIGHUP does.
+	onHangup hangup
+}
+
+// hangup is what SIGHUP means to this process.
+type hangup int
+
+const (
+	// hangupReloads: a service without a terminal reads its configuration again.
+	hangupReloads hangup = iota
+	// hangupStops: the terminal that the node was started from was closed.
+	hangupStops
+	// hangupIgnored: whoever started the node wants it to outlive the terminal (nohup).
+	hangupIgnored
+)
+
+// whatHangupMeans looks at how the process was started. It is asked before anything
+// handles signals.
+func whatHangupMeans() hangup {
+	if signal.Ignored(syscall.SIGHUP) {
+		return hangupIgnored
+	}
+	terminal, err := os.OpenFile("/dev/tty", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil { // there is no terminal that could hang up
+		return hangupReloads
+	}
+	terminal.Close()
+	return hangupStops
+}
+
+// node is the name of the node in what the process says.
+func (p *process) node() string { return "PiCloud node " + p.config.home.NodeName }
+
+func (p *process) say(format string, args ...any) {
+	fmt.Fprintf(p.out, "%s %s\n", p.node(), fmt.Sprintf(format, args...))
+}
+
+// watch handles signals until ctx ends. Caddy ends the process at SIGINT and
+// SIGTERM itself; this says so, and does the rest.
+func (p *process) watch(ctx context.Context) {
+	signals := make(chan os.Signal, 8)
+	handled := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1}
+	if p.onHangup != hangupIgnored {
+		handled = append(handled, syscall.SIGHUP)
+	}
+	signal.Notify(signals, handled...)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP && p.onHangup == hangupStops:
+				p.beginStop("its terminal was closed")
+				p.end()
+			case s == syscall.SIGHUP:
+				_ = p.reloadFor("SIGHUP") // it has said what is wrong
+			case s == syscall.SIGUSR1:
+				_ = p.reloadFor("SIGUSR1")
+			case s == os.Interrupt:
+				p.beginStop("Ctrl-C")
+			default:
+				p.beginStop("SIGTERM")
+			}
+		}
+	}
+}
+
+// beginStop says that the end has begun, once.
+func (p *process) beginStop(why string) {
+	if p.stopping.CompareAndSwap(0, time.Now().UnixNano()) {
+		p.say("stops (%s): calls that run have %s to end", why, gracePeriod)
+	}
+}
+
+// end makes Caddy end the process.
+func (p *process) end() { _ = syscall.Kill(os.Getpid(), syscall.SIGTERM) }
+
+// ended is the last that the process says. Caddy calls it when all apps have stopped.
+func (p *process) ended(context.Context) {
+	p.socket.Close()
+	if begun := p.stopping.Load(); begun != 0 {
+		p.say("stopped after %.1f s", time.Since(time.Unix(0, begun)).Seconds())
+		return
+	}
+	p.say("stopped")
+}
+
+// reloadFor reloads the configuration and says so.
+func (p *process) reloadFor(why string) error {
+	err := p.launch.reload()
+	if err != nil {
+		p.say("keeps its configuration (%s): %s", why, err)
+		return err
+	}
+	p.say("read its configuration again (%s)", why)
+	return nil
+}
+
+// Reload implements local.Node.
+func (p *process) Reload() error { return p.reloadFor("picloud reload") }
+
+// Stop implements local.Node.
+func (p *process) Stop() {
+	p.beginStop("picloud stop")
+	p.end()
+}
+
+// Status implements local.Node.
+func (p *process) Status() local.Status {
+	s := local.Status{
+		Running: true, State: local.Starting, PID: os.Getpid(), Version: p.launch.version,
+		Node: p.config.home.NodeName, Data: p.config.home.DataDir, Config: p.config.path, StartedAt: &p.launch.begun,
+	}
+	s.Listens, _ = p.config.addresses() // they were read when the node started
+	if node := activeNode(); node != nil {
+		now := node.Status()
+		s.FunctionsURL, s.ControlURL = p.config.home.functionsURL(), now.ControlURL
+		s.Revision, s.Functions = now.Revision, now.Functions
+		s.Database = describeDatabase(now.Database)
+		switch {
+		case now.Unready != nil:
+			s.Reason = waiting(now)
+		case now.Database != nil && now.Database.Err != nil:
+			s.State, s.Reason = local.Degraded, now.Database.Err.Error()
+		default:
+			s.State = local.Ready
+		}
+	}
+	if p.stopping.Load() != 0 {
+		s.State, s.Reason = local.Stopping, ""
+	}
+	return s
+}
+
+// open lets signals and the commands of this machine reach the process.
+func (p *process) open(ctx context.Context) (*service.Task, error) {
+	var err error
+	if p.socket, err = local.Listen(p.config.home.DataDir, p); err != nil {
+		return nil, err
+	}
+	p.onHangup = whatHangupMeans()
+	caddy.TrapSignals()
+	caddy.OnExit(p.ended)
+	return service.Go(ctx, p.watch), nil
+}
+
+var _ local.Node = (*process)(nil)
