@@ -91,6 +91,6 @@ func deploymentPath(d picloud.Deployment) string {
 func rollout(d manager.Rollout) client.Rollout {
 	return client.Rollout{
 		Deployment: d.Deployment, Unchanged: d.Unchanged, RollbackTo: d.RollbackTo, Acks: d.Acks,
-		Path: publicPath(d.Deployment.App, d.Deployment.Function), Timings: timings(d.Timings),
+		Path: publicPath(d.App, d.Function), Timings: timings(d.Timings),
 	}
 }

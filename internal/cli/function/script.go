@@ -79,7 +79,7 @@ func (f scripts) only(cmd *cobra.Command, arg string) (script, error) {
 	case n != 1:
 		return script{}, failure.Usagef(cmd, "name one script, %s has %d", arg, n)
 	case len(f.all) == 0:
-		return script{}, append(f.misnamed, f.unreadable...)[0]
+		return script{}, slices.Concat(f.misnamed, f.unreadable)[0]
 	default:
 		return f.all[0], nil
 	}

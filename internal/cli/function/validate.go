@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,7 +33,7 @@ func (c commands) validateCommand() *cobra.Command {
 				return err
 			}
 			results := []validation{}
-			failures := append(found.misnamed, found.unreadable...)
+			failures := slices.Concat(found.misnamed, found.unreadable)
 			for _, s := range found.all {
 				compiled, err := c.compile(cmd.Context(), node, "validate", s)
 				if err != nil {

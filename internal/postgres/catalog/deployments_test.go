@@ -107,8 +107,8 @@ func TestADeployThatMakesItsAppSaysSo(t *testing.T) {
 		require.NoError(t, err)
 		return p
 	}
-	require.True(t, publish("defualt", "a").AppCreated)
-	require.False(t, publish("defualt", "b").AppCreated)
+	require.True(t, publish("shpo", "a").AppCreated)
+	require.False(t, publish("shpo", "b").AppCreated)
 }
 
 func TestNothingToRollBackTo(t *testing.T) {
