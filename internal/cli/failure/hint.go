@@ -14,7 +14,7 @@ func NoApp(err error, app string) error {
 	if app == picloud.DefaultApp {
 		hint += ", as the first picloud deploy does"
 	}
-	if f, ok := errors.AsType[*Failure](err); ok && f.Err.Code == picloud.CodeNotFound {
+	if f, ok := errors.AsType[*Failure](err); ok && f.Err.Code == picloud.CodeNotFound && f.Err.Hint == "" {
 		f.Refused = true // an app that one is not a member of is not found either
 	}
 	return NotFound(err, hint)

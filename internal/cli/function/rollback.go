@@ -49,7 +49,7 @@ func (c commands) rollbackCommand() *cobra.Command {
 			if !r.Unchanged {
 				d.Previous = r.Deployment.Previous
 			}
-			return c.Print(d, func() { c.printRollback(d) })
+			return c.Print(d, func() { c.printRollback(d, to != "") })
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "version to go to, such as v3 (default: the one that was live before)")
@@ -60,8 +60,8 @@ func (c commands) rollbackCommand() *cobra.Command {
 
 // printRollback writes "hello rolled back from v3 to v2, live on 1/1 nodes in 38 ms →
 // URL", and below it what the next rollback would bring.
-func (c commands) printRollback(d deployment) {
-	if d.Unchanged || d.Version > d.Previous { // --to named the live version, or went forward
+func (c commands) printRollback(d deployment, named bool) {
+	if d.Unchanged || named && d.Version > d.Previous { // --to named the live version, or went forward
 		c.printDeployment(d)
 	} else {
 		c.Printf("%s rolled back from v%d to v%d, %s in %s → %s\n", d.Function, d.Previous, d.Version, d.reach(), output.Took(time.Duration(d.Duration)), d.URL)
@@ -73,8 +73,8 @@ func (c commands) printRollback(d deployment) {
 	} else {
 		c.Printf("  no version was live before v%d", d.Version)
 	}
-	if d.Previous > d.Version {
-		c.Printf("; forward to v%d: %s --to v%d", d.Previous, again, d.Previous)
+	if d.Previous > 0 {
+		c.Printf("; return to v%d: %s --to v%d", d.Previous, again, d.Previous)
 	}
 	c.Printf("\n")
 }

@@ -91,7 +91,7 @@ func (p *Printer) Warnf(text string, args ...any) {
 // Notef writes a remark that is not part of the result.
 func (p *Printer) Notef(text string, args ...any) {
 	if p.Format == JSON {
-		p.line("note", fmt.Sprintf(text, args...))
+		p.line("note", strings.TrimPrefix(fmt.Sprintf(text, args...), "picloud: "))
 		return
 	}
 	fmt.Fprintf(p.Stderr, text+"\n", args...)

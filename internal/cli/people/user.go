@@ -115,7 +115,7 @@ func (c commands) replaceToken(cmd *cobra.Command, user, save string) error {
 	printed := c.handOver(made, save)
 	switch {
 	case err != nil:
-		c.Warnf("%v; the new token is above, and nowhere else", err)
+		c.Warnf("%v; it still holds the old one", err)
 	case old.TokenFrom == "PICLOUD_TOKEN":
 		c.Warnf("PICLOUD_TOKEN still holds the old token: set it to the new one")
 	case len(renewed) == 0:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,8 +38,9 @@ func (f *Finder) places() []place {
 	var found []place
 	seen := map[string]bool{}
 	addData := func(dir string) {
-		if path := credentials.Path(dir); !seen[path] {
-			seen[path] = true
+		path := credentials.Path(dir)
+		if file := realPath(path); !seen[file] {
+			seen[file] = true
 			found = append(found, readPlace(path))
 		}
 	}
@@ -52,14 +54,28 @@ func (f *Finder) places() []place {
 	return found
 }
 
+// realPath is the one path of a file that has several, as far as it can be told.
+func realPath(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	return path
+}
+
 func readPlace(path string) place {
 	p := place{path: path}
 	p.File, p.open, p.err = credentials.Read(path)
 	return p
 }
 
-// errNoContext says that there are logins, and that none of them is in use.
-var errNoContext = errors.New("no context is in use; choose one with: picloud context use NAME")
+// Why the file of `picloud login` gives no credentials.
+var (
+	errNoContext = errors.New("no context is in use; choose one with: picloud context use NAME")
+	errNoLogin   = errors.New("no login is saved in it")
+)
 
 // loginPlaces are the contexts of `picloud login`, the current one first. The others
 // count only for the server that a command names.
@@ -79,9 +95,11 @@ func (f *Finder) loginPlaces() []place {
 		return found
 	case len(logins.Contexts) > 0:
 		return []place{{path: f.ConfigPath(), err: errNoContext}}
-	default:
-		return []place{{path: f.ConfigPath(), err: fs.ErrNotExist}}
 	}
+	if _, err := os.Lstat(f.ConfigPath()); err == nil {
+		return []place{{path: f.ConfigPath(), err: errNoLogin}}
+	}
+	return []place{{path: f.ConfigPath(), err: fs.ErrNotExist}}
 }
 
 // dataFolders are where nodes of this machine keep their data when no setting names
@@ -177,9 +195,12 @@ func (f *Finder) Renew(old, token string) (written []string, err error) {
 		}
 	}
 	if path := f.TokenFile; path != "" && path != "-" {
-		if file, err := f.readTokenFile(path); err == nil && file.Token == old && file.alone {
+		file, err := f.readTokenFile(path)
+		switch {
+		case err != nil || file.Token != old:
+		case file.alone:
 			note(path, credentials.WriteToken(path, token))
-		} else if err == nil && file.Token == old && path != f.ConfigPath() {
+		case realPath(path) != realPath(f.ConfigPath()): // that is renewed below
 			note(path, renewFile(path, old, token))
 		}
 	}

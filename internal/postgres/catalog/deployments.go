@@ -97,6 +97,14 @@ func deployableRow(row pgx.CollectableRow) (d deployable, err error) {
 	return d, err
 }
 
+// listed names the versions that exist, for the end of a sentence.
+func (d deployable) listed() string {
+	if d.newest < 2 {
+		return ""
+	}
+	return fmt.Sprintf("; the versions are v1 to v%d", d.newest)
+}
+
 // has says that a version exists, or returns the error that names those that do.
 // Versions count from 1, and are kept as long as their function.
 func (d deployable) has(c *postgres.Change, version int) error {
@@ -147,7 +155,7 @@ func (a area) rollBack(ctx context.Context, c *postgres.Change, app, function st
 	path := trailOf(history)
 	if to == 0 {
 		if to = path.below(); to == 0 {
-			return out, c.Fail(picloud.CodeConflict, "no other version was live before", "name the version to go to")
+			return out, c.Fail(picloud.CodeConflict, "no other version was live before", "name the version to go to"+found.listed())
 		}
 	} else if err := found.has(c, to); err != nil {
 		return out, err
