@@ -42,8 +42,9 @@ type LogRecord struct {
 type Request struct {
 	ID       string      `json:"id"`
 	Method   string      `json:"method"`
-	Path     string      `json:"path"`  // below /fn/{app}/{function}, always with a leading slash
-	Query    string      `json:"query"` // raw, without the question mark
+	Path     string      `json:"path"`     // below /fn/{app}/{function}, decoded, always with a leading slash
+	RawPath  string      `json:"raw_path"` // Path as it was sent, still encoded; empty: Path has nothing that was encoded
+	Query    string      `json:"query"`    // raw, without the question mark
 	Header   http.Header `json:"header"`
 	Body     []byte      `json:"body"`
 	ClientIP string      `json:"client_ip"`

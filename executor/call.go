@@ -18,7 +18,11 @@ import (
 type Call struct {
 	ID       string // for people: logs, records
 	Method   string
-	Path     string // below the function, with a leading slash
+	Path     string // below the function, decoded, with a leading slash
+	RawPath  string // Path as the client sent it, still encoded; empty: Path has nothing that was encoded
+	Base     string // where the function is, as the client wrote it, without a slash at the end
+	Route    string // the pattern of the function's settings that fits; empty: the settings have none
+	Params   Pairs  // the named parts of the path, decoded, in the order of Route
 	RawQuery string // without the question mark
 	Host     string // the Host header, which net/http keeps apart
 	Header   http.Header
@@ -27,6 +31,9 @@ type Call struct {
 	Trigger  picloud.Trigger // default TriggerHTTP
 	Deadline time.Time       // zero: only the function's timeout counts
 }
+
+// Pairs are names and values in their order, in one piece of memory. AppendPair adds one.
+type Pairs = wire.Pairs
 
 // Result is what a function answered. Release gives its memory back; after
 // that only the strings of Header may still be used.
@@ -156,8 +163,8 @@ func newFlight(f *Function, c *Call) *flight {
 	fl.owners.Store(2)
 	fl.function = f
 	fl.invoke = wire.Invoke{
-		Trigger: string(c.Trigger), ID: c.ID, Method: c.Method, Path: c.Path, Query: c.RawQuery,
-		ClientIP: c.ClientIP, Host: c.Host, Header: c.Header, Body: c.Body,
+		Trigger: string(c.Trigger), ID: c.ID, Method: c.Method, Path: c.Path, RawPath: c.RawPath, Base: c.Base, Route: c.Route, Query: c.RawQuery,
+		ClientIP: c.ClientIP, Host: c.Host, Header: c.Header, Params: c.Params, Body: c.Body,
 	}
 	if c.Trigger == "" {
 		fl.invoke.Trigger = trigger.HTTP

@@ -25,8 +25,8 @@ func (i *Invoker) Draft(ctx context.Context, f picloud.Function, source []byte, 
 	p := i.program(f.Name, f.Settings, source, app, node)
 	p.Limits.Timeout = min(p.Limits.Timeout, picloud.Duration(most))
 	result, records, err := i.executor.Draft(ctx, p, &executor.Call{
-		ID: req.ID, Trigger: trigger.Draft, Method: req.Method, Path: req.Path, RawQuery: req.Query,
-		Header: req.Header, Body: req.Body, ClientIP: client,
+		ID: req.ID, Trigger: trigger.Draft, Method: req.Method, Path: req.Path, RawPath: req.RawPath, RawQuery: req.Query,
+		Base: "/fn/" + f.App + "/" + f.Name, Header: req.Header, Body: req.Body, ClientIP: client,
 	})
 	hidden := i.opts.Secrets.Of(f.App)
 	for n := range records {

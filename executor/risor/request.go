@@ -28,8 +28,11 @@ var (
 
 var requestAttrs = []object.AttrSpec{
 	{Name: "method", Doc: "GET, POST, …", Returns: "string"},
-	{Name: "path", Doc: "The path below the function's URL, with a leading slash", Returns: "string"},
-	{Name: "params", Doc: "Named parts of the path", Returns: "map"},
+	{Name: "path", Doc: "The path below the function's URL, decoded, with a leading slash", Returns: "string"},
+	{Name: "raw_path", Doc: "The same path as the client sent it, still encoded: it tells %2F from a slash", Returns: "string"},
+	{Name: "base", Doc: "The path of the function itself, without a slash at the end: for links and redirects", Returns: "string"},
+	{Name: "route", Doc: "The pattern of the settings that the request fits; empty when they have none", Returns: "string"},
+	{Name: "params", Doc: "The parts of the path that the pattern names, decoded", Returns: "map"},
 	{Name: "query", Doc: "Query parameters, the first value of each; all(name) lists every value", Returns: "map"},
 	{Name: "headers", Doc: "Headers by lower-case name; headers.user_agent is headers[\"user-agent\"]", Returns: "map"},
 	{Name: "body", Doc: "The body", Returns: "bytes"},
@@ -54,6 +57,15 @@ func (r *request) GetAttr(name string) (object.Object, bool) {
 		return text(in.Method), true
 	case "path":
 		return text(in.Path), true
+	case "raw_path":
+		if len(in.RawPath) == 0 {
+			return text(in.Path), true
+		}
+		return text(in.RawPath), true
+	case "base":
+		return text(in.Base), true
+	case "route":
+		return text(in.Route), true
 	case "query":
 		if r.query == nil {
 			r.query = data.NewQuery(in.Query)
@@ -66,7 +78,7 @@ func (r *request) GetAttr(name string) (object.Object, bool) {
 		return r.headers, true
 	case "params":
 		if r.params == nil {
-			r.params = &data.Fields{}
+			r.params = data.NewParams(in.Params)
 		}
 		return r.params, true
 	case "body":

@@ -68,3 +68,17 @@ func TestBrokenBodies(t *testing.T) {
 	_, err = invoke(t, `return req.json()`)
 	require.ErrorContains(t, err, "invalid JSON at 1:1: it ends before a value")
 }
+
+func TestRequestPaths(t *testing.T) {
+	call, err := invoke(t, `return [req.path, req.raw_path, req.base, req.route, req.params.id, req.params.rest, req.params.nope, req.params]`, func(c *Call) {
+		c.Request.Path, c.Request.RawPath = []byte("/items/a/b/c d"), []byte("/items/a%2Fb/c%20d")
+		c.Request.Base, c.Request.Route = []byte("/fn/shop/orders"), []byte("GET /items/{id}/{rest...}")
+		c.Request.Params = wire.Pairs{}.AppendPair("id", "a/b").AppendPair("rest", "c d")
+	})
+	require.NoError(t, err)
+	require.JSONEq(t, `["/items/a/b/c d","/items/a%2Fb/c%20d","/fn/shop/orders","GET /items/{id}/{rest...}","a/b","c d",null,{"id":"a/b","rest":"c d"}]`, string(call.Response.Body))
+
+	call, err = invoke(t, `return [req.path, req.raw_path, req.base, req.route, req.params]`)
+	require.NoError(t, err)
+	require.JSONEq(t, `["/","/","","",{}]`, string(call.Response.Body))
+}

@@ -49,7 +49,7 @@ func TestResponses(t *testing.T) {
 		"data with a status":      {`return {status: "ok"}`, 200, []string{data}, `{"status":"ok"}`},
 		"data with more":          {`return {status: 404, message: "no"}`, 200, []string{data}, `{"message":"no","status":404}`},
 		"data, headers only":      {`return {headers: {}}`, 200, []string{data}, `{"headers":{}}`},
-		"the request":             {`return req`, 200, []string{data}, `{"app":"default","client_ip":"192.0.2.7","function":"hello","headers":{},"id":"01X","method":"GET","params":{},"path":"/","query":{},"version":3}`},
+		"the request":             {`return req`, 200, []string{data}, `{"app":"default","base":"","client_ip":"192.0.2.7","function":"hello","headers":{},"id":"01X","method":"GET","params":{},"path":"/","query":{},"raw_path":"/","route":"","version":3}`},
 		"shared, not cyclic":      {`let a = [1]; return [a, a, {a}]`, 200, []string{data}, `[[1],[1],{"a":[1]}]`},
 	} {
 		t.Run(name, func(t *testing.T) {

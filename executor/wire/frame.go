@@ -8,7 +8,7 @@ import (
 
 // Version is the version of the protocol. Both sides are built together; a
 // different version ends the worker.
-const Version = 1
+const Version = 2
 
 // HeaderSize is the size of a frame's header in bytes.
 const HeaderSize = 16

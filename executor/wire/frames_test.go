@@ -126,6 +126,7 @@ func TestInvokeRoundTrip(t *testing.T) {
 		in := &Invoke{
 			Slot: rapid.Uint32().Draw(t, "slot"), Timeout: anySpan.Draw(t, "timeout"), Trigger: "http",
 			ID: anyText.Draw(t, "id"), Method: anyText.Draw(t, "method"), Path: anyText.Draw(t, "path"),
+			RawPath: anyText.Draw(t, "raw path"), Base: anyText.Draw(t, "base"), Route: anyText.Draw(t, "route"), Params: anyPairs(t, "params"),
 			Query: anyText.Draw(t, "query"), ClientIP: anyText.Draw(t, "ip"), Body: anyBytes.Draw(t, "body"),
 			Header: rapid.MapOfN(anyText, rapid.SliceOfN(anyText, 1, 3), 0, 10).Draw(t, "header"),
 		}
@@ -135,6 +136,7 @@ func TestInvokeRoundTrip(t *testing.T) {
 		var out Invocation
 		require.NoError(t, out.Decode(payload))
 		require.NoError(t, out.Header.Check())
+		require.NoError(t, out.Params.Check())
 		header := map[string][]string{}
 		for name, value := range out.Header.All() {
 			header[string(name)] = append(header[string(name)], string(value))
@@ -142,7 +144,7 @@ func TestInvokeRoundTrip(t *testing.T) {
 		require.Equal(t, in.Header, header)
 		back := &Invoke{
 			out.Slot, out.Timeout, string(out.Trigger), string(out.ID), string(out.Method), string(out.Path),
-			string(out.Query), string(out.ClientIP), "", header, out.Body,
+			string(out.RawPath), string(out.Base), string(out.Route), string(out.Query), string(out.ClientIP), "", header, out.Params, out.Body,
 		}
 		require.Equal(t, in, back)
 	})
@@ -197,6 +199,9 @@ func TestCheckSize(t *testing.T) {
 	require.NoError(t, (&Invoke{Path: "/"}).CheckSize())
 	big := string(make([]byte, maxText))
 	require.ErrorIs(t, (&Invoke{Path: big}).CheckSize(), ErrTooLong)
+	for _, v := range []*Invoke{{RawPath: big}, {Base: big}, {Route: big}, {Params: Pairs{}.AppendPair("id", big)}} {
+		require.ErrorIs(t, v.CheckSize(), ErrTooLong)
+	}
 	require.ErrorIs(t, (&Invoke{Header: map[string][]string{"a": {big}}}).CheckSize(), ErrTooLong)
 	require.ErrorIs(t, (&Invoke{Header: map[string][]string{"a": make([]string, MaxPairs+1)}}).CheckSize(), ErrTooLong)
 }

@@ -75,11 +75,13 @@ func decodeTwice(t *testing.T, kind Type, payload []byte) {
 	}
 	if v, ok := d.(*Invocation); ok {
 		n := 0
-		for name, value := range v.Header.All() {
-			n += len(name) + len(value)
+		for _, block := range []Pairs{v.Header, v.Params} {
+			for name, value := range block.All() {
+				n += len(name) + len(value)
+			}
 		}
 		if n > len(payload) {
-			t.Fatalf("headers of %d bytes out of a payload of %d", n, len(payload))
+			t.Fatalf("pairs of %d bytes out of a payload of %d", n, len(payload))
 		}
 		return
 	}
@@ -90,9 +92,12 @@ func decodeTwice(t *testing.T, kind Type, payload []byte) {
 
 func seeds() map[Type]Payload {
 	return map[Type]Payload{
-		TypeConfig:    &Config{Version, "shop", 64 << 20, 256},
-		TypeLoad:      &Load{Function: "hello", Version: 3, Source: []byte("1"), Timeout: time.Second, Env: []byte("\xa1\x61k\x61v")},
-		TypeInvoke:    &Invoke{Slot: 1, Method: "GET", Path: "/", Query: "a=b", Header: map[string][]string{"A": {"b"}}, Body: []byte("x")},
+		TypeConfig: &Config{Version, "shop", 64 << 20, 256},
+		TypeLoad:   &Load{Function: "hello", Version: 3, Source: []byte("1"), Timeout: time.Second, Env: []byte("\xa1\x61k\x61v")},
+		TypeInvoke: &Invoke{
+			Slot: 1, Method: "GET", Path: "/items/a/b", RawPath: "/items/a%2Fb", Base: "/fn/shop/orders", Route: "GET /items/{id}", Query: "a=b",
+			Header: map[string][]string{"A": {"b"}}, Params: Pairs{}.AppendPair("id", "a/b"), Body: []byte("x"),
+		},
 		TypeHostReply: &HostReply{1, "kv_conflict", "no", []byte{1}},
 		TypeHello:     &Hello{Version, []string{"rlimits"}, []Missing{{"landlock", "none"}}},
 		TypeLoaded:    &Loaded{Failure: Failure{ReasonScript, "no", 1, 2, "x"}, Handlers: []string{"handle"}},

@@ -19,18 +19,22 @@ type Invoke struct {
 	Trigger  string        // "http", "draft"
 	ID       string        // of the invocation, for people
 	Method   string
-	Path     string // below the function, with a leading slash
+	Path     string // below the function, decoded, with a leading slash
+	RawPath  string // Path as the client sent it, still encoded; empty: Path has nothing that was encoded
+	Base     string // where the function is, as the client wrote it, without a slash at the end: "/fn/shop/orders"
+	Route    string // the pattern of the function's settings that fits; empty: the settings have none
 	Query    string // raw, without the question mark
 	ClientIP string
 	Host     string // becomes the pair "Host" of the header block unless it is empty
 	Header   map[string][]string
+	Params   Pairs // the named parts of the path, decoded, in the order of Route
 	Body     []byte
 }
 
 // CheckSize reports whether the texts and headers fit into a frame that the
 // worker accepts. The body's limit is the caller's business, up to 64 MiB.
 func (v *Invoke) CheckSize() error {
-	if max(len(v.Trigger), len(v.ID), len(v.Method), len(v.Path), len(v.Query), len(v.ClientIP), len(v.Host)) > maxText/2 {
+	if max(len(v.Trigger), len(v.ID), len(v.Method), len(v.Path), len(v.RawPath), len(v.Base), len(v.Route), len(v.Query), len(v.ClientIP), len(v.Host)) > maxText/2 {
 		return fmt.Errorf("encode invoke: %w", ErrTooLong)
 	}
 	pairs, size := 1, len(v.Host)+20
@@ -40,20 +44,23 @@ func (v *Invoke) CheckSize() error {
 			size += len(name) + len(value) + 10
 		}
 	}
-	if pairs > MaxPairs || size > MaxPairsBytes || len(v.Body) > MaxPayload-(1<<20) {
+	if pairs > MaxPairs || max(size, len(v.Params)) > MaxPairsBytes || len(v.Body) > MaxPayload-(1<<20) {
 		return fmt.Errorf("encode invoke: %w", ErrTooLong)
 	}
 	return nil
 }
 
 func (v *Invoke) appendPayload(dst []byte) (head, tail []byte) {
-	dst = appendArray(dst, 10)
+	dst = appendArray(dst, 14)
 	dst = appendUint(dst, uint64(v.Slot))
 	dst = appendUint(dst, uint64(max(v.Timeout, 0)/time.Microsecond))
 	dst = appendBytes(dst, v.Trigger)
 	dst = appendBytes(dst, v.ID)
 	dst = appendBytes(dst, v.Method)
 	dst = appendBytes(dst, v.Path)
+	dst = appendBytes(dst, v.RawPath)
+	dst = appendBytes(dst, v.Base)
+	dst = appendBytes(dst, v.Route)
 	dst = appendBytes(dst, v.Query)
 	dst = appendBytes(dst, v.ClientIP)
 	dst, mark := openBlock(dst)
@@ -66,11 +73,12 @@ func (v *Invoke) appendPayload(dst []byte) (head, tail []byte) {
 		}
 	}
 	closeBlock(dst, mark)
+	dst = appendBytes(dst, v.Params)
 	return appendHeadOf(dst, majorBytes, uint64(len(v.Body))), v.Body
 }
 
 // Invocation is an Invoke as the worker sees it. All slices alias the payload,
-// and the header block is decoded only when it is ranged over.
+// and the blocks are decoded only when they are ranged over.
 type Invocation struct {
 	Slot     uint32
 	Timeout  time.Duration
@@ -78,25 +86,33 @@ type Invocation struct {
 	ID       []byte
 	Method   []byte
 	Path     []byte
+	RawPath  []byte // empty: Path, in which nothing was encoded
+	Base     []byte
+	Route    []byte
 	Query    []byte
 	ClientIP []byte
 	Header   Pairs
+	Params   Pairs
 	Body     []byte
 }
 
 // Decode reads the payload of an Invoke frame.
 func (v *Invocation) Decode(payload []byte) error {
 	c := cursor{b: payload}
-	c.record(10)
+	c.record(14)
 	v.Slot = uint32(c.uint(1<<32 - 1))
 	v.Timeout = time.Duration(c.uint(uint64(maxTimeout/time.Microsecond))) * time.Microsecond
 	v.Trigger = c.bytes(64)
 	v.ID = c.bytes(maxText)
 	v.Method = c.bytes(maxText)
 	v.Path = c.bytes(maxText)
+	v.RawPath = c.bytes(maxText)
+	v.Base = c.bytes(maxText)
+	v.Route = c.bytes(maxText)
 	v.Query = c.bytes(maxText)
 	v.ClientIP = c.bytes(maxText)
 	v.Header = Pairs(c.bytes(MaxPairsBytes))
+	v.Params = Pairs(c.bytes(MaxPairsBytes))
 	v.Body = c.bytes(MaxPayload)
 	return c.done("invoke")
 }

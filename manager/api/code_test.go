@@ -213,3 +213,16 @@ func TestWaitNoneIsPassedOn(t *testing.T) {
 	require.Equal(t, 201, s.do("PUT", helloCode+"?wait=none", s.developer, hello+"\n").status)
 	require.Equal(t, "none", s.agent.waited[len(s.agent.waited)-1])
 }
+
+func TestDraftPaths(t *testing.T) {
+	for _, c := range []struct{ given, path, raw string }{
+		{"", "/", ""}, {"items", "/items", ""}, {"/a%2Fb%20c", "/a/b c", "/a%2Fb%20c"}, {"/a b", "/a b", "/a%20b"}, {"/é", "/é", "/%C3%A9"},
+	} {
+		req, err := draftRequest(t.Context(), client.DraftRequest{Path: c.given})
+		require.NoError(t, err, c.given)
+		require.Equal(t, c.path, req.Path)
+		require.Equal(t, c.raw, req.RawPath)
+	}
+	_, err := draftRequest(t.Context(), client.DraftRequest{Path: "/100%"})
+	require.ErrorContains(t, err, "percent sign")
+}

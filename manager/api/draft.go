@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -69,6 +70,14 @@ func draftRequest(ctx context.Context, d client.DraftRequest) (picloud.Request, 
 	}
 	if len(req.Path)+len(req.Query) > maxDraftPath {
 		return req, invalid("request.path", "path and query have at most 8192 bytes")
+	}
+	decoded, err := url.PathUnescape(req.Path)
+	if err != nil {
+		return req, invalid("request.path", "holds a percent sign without two hexadecimal digits behind it; %25 stands for the sign itself")
+	}
+	sent := url.URL{Path: decoded, RawPath: req.Path}
+	if req.Path = decoded; sent.EscapedPath() != decoded {
+		req.RawPath = sent.EscapedPath()
 	}
 	for name, value := range d.Headers {
 		if !token.MatchString(name) || strings.ContainsAny(value, "\r\n\x00") {

@@ -20,12 +20,15 @@ import (
 // form at each look-up, and decodes only what is asked for. The zero value is empty.
 type Fields struct {
 	header bool
-	block  wire.Pairs // of headers
+	block  wire.Pairs // of headers, or of path parameters
 	query  []byte     // of query parameters
 }
 
 // NewHeaders makes fields of headers, whose names ignore case.
 func NewHeaders(block wire.Pairs) *Fields { return &Fields{header: true, block: block} }
+
+// NewParams makes fields of path parameters.
+func NewParams(block wire.Pairs) *Fields { return &Fields{block: block} }
 
 // NewQuery makes fields of an encoded query.
 func NewQuery(query []byte) *Fields { return &Fields{query: query} }

@@ -124,7 +124,7 @@ type DraftRequest struct {
 	// Method Default GET.
 	Method string `json:"method,omitempty"`
 
-	// Path Below /fn/{app}/{function}. Default "/".
+	// Path Below /fn/{app}/{function}, percent-encoded as in a URL. Default "/".
 	Path string `json:"path,omitempty"`
 
 	// Query Raw, without the question mark.
