@@ -29,6 +29,8 @@ type Status struct {
 	// ClusterKey is the path of the key for secrets if this process made it;
 	// empty: it did not.
 	ClusterKey string
+	// Memory is what the node may take of the machine's memory.
+	Memory MemoryStatus
 	// Secrets says why the node can give no secrets to functions, or is nil.
 	Secrets error
 }
@@ -49,7 +51,7 @@ type DatabaseStatus struct {
 func (a *Agent) Status() Status {
 	s := Status{
 		NodeName: a.opts.NodeName, Version: a.opts.Version, FunctionsURL: a.opts.FunctionsURL(), ControlURL: a.opts.ControlURL(),
-		DataDir: a.opts.DataDir, Started: a.started, Unready: a.Unready(),
+		DataDir: a.opts.DataDir, Started: a.started, Unready: a.Unready(), Memory: a.opts.Memory(),
 	}
 	if serves := a.replica.State(); serves != nil {
 		s.Revision, s.Functions = serves.Rev, len(serves.Routes)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -124,13 +125,13 @@ func TestMetricsOfTheCatalog(t *testing.T) {
 	for class, n := range map[string]float64{"2xx": 2, "3xx": 0, "4xx": 1, "5xx": 2, "other": 1} {
 		require.Equal(t, n, sample(t, a, "picloud_invocations_total", "default", class, "hello", "http"), class)
 	}
-	require.Len(t, a.invoker.Records().Invocations("default", "hello", 10), 6)
+	require.Len(t, a.invoker.Records().Invocations("default", []string{"hello"}, 10, nil), 6)
 	store.delta = picloud.Delta{Incarnation: "one", Rev: 8, Gone: []picloud.RouteKey{key}}
 	run(func() bool { return sample(t, a, "picloud_catalog_revision") == 8 })
 	for _, name := range []string{"picloud_invocations_total", "picloud_invocation_duration_seconds", "picloud_invocations_in_flight"} {
 		require.True(t, math.IsNaN(sample(t, a, name)), "the series of a function go with it: %s", name)
 	}
-	require.Empty(t, a.invoker.Records().Invocations("default", "hello", 10), "and its records")
+	require.Empty(t, a.invoker.Records().Invocations("default", []string{"hello"}, 10, nil), "and its records")
 }
 
 // TestADrainingNodeSaysSo turns balancers away before it stops.
@@ -141,12 +142,14 @@ func TestADrainingNodeSaysSo(t *testing.T) {
 	a.state.Store(int32(stateStarting))
 	require.Equal(t, picloud.CodeStarting, picloud.CodeOf(a.Unready()))
 	runUntil(t, s, func() bool { return a.Unready() == nil })
-	feed, err := a.logs.Follow(t.Context(), "default", "hello")
+	next, err := a.logs.Follow(t.Context(), picloud.LogQuery{App: "default"})
 	require.NoError(t, err)
 	a.BeginDrain()
 	require.Equal(t, picloud.CodeDraining, picloud.CodeOf(a.Unready()))
-	_, more := <-feed
-	require.False(t, more, "a followed log holds up no shutdown")
-	_, err = a.logs.Follow(t.Context(), "default", "hello")
+	_, err = next(t.Context())
+	require.NoError(t, err)
+	_, err = next(t.Context())
+	require.ErrorIs(t, err, io.EOF, "a followed log holds up no shutdown")
+	_, err = a.logs.Follow(t.Context(), picloud.LogQuery{App: "default"})
 	require.ErrorIs(t, err, picloud.ErrUnavailable, err)
 }

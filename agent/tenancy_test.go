@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -61,10 +62,12 @@ function handle(req) {
 	entries, _, err := a.database.KV().List(t.Context(), testAdmin, "ten", "", picloud.Page{})
 	require.NoError(t, err)
 	require.Len(t, entries, 2, "who, and left of the second call only")
-	records, err := a.logs.Tail(t.Context(), "ten", "f", 100, time.Time{})
+	lines, err := a.logs.Tail(t.Context(), picloud.LogQuery{App: "ten", Functions: []string{"f"}})
 	require.NoError(t, err)
 	messages := []string{}
-	for _, r := range records {
+	for _, line := range lines {
+		var r picloud.LogRecord
+		require.NoError(t, json.Unmarshal(line.JSON, &r))
 		messages = append(messages, r.Message)
 	}
 	require.Equal(t, []string{"early [secret S]", "late [secret S]"}, messages, "those of the second")

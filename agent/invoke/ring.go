@@ -2,6 +2,7 @@ package invoke
 
 import (
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,7 +27,8 @@ const (
 type ring struct {
 	mu      sync.Mutex
 	records []picloud.Invocation
-	next    int // index of the oldest record once the ring is full
+	next    int   // index of the oldest record once the ring is full
+	added   int64 // how many records there were since the function was deployed
 }
 
 // add records an invocation and forgets the oldest beyond ringSize.
@@ -38,6 +40,7 @@ func (r *ring) add(inv picloud.Invocation) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.added++
 	if len(r.records) < ringSize {
 		r.records = append(r.records, inv)
 		return
@@ -72,17 +75,31 @@ func ownMethod(s string) string {
 	return own(s, maxRecordedMethod)
 }
 
-// newest returns up to n invocations, the newest first.
-func (r *ring) newest(n int) []picloud.Invocation {
+// newest returns up to n invocations that keep wants, the newest first; keep may be nil.
+func (r *ring) newest(n int, keep func(*picloud.Invocation) bool) []picloud.Invocation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	size := len(r.records)
-	n = min(n, size)
-	out := make([]picloud.Invocation, 0, n)
-	for i := range n {
-		out = append(out, r.records[(r.next+2*size-1-i)%size])
+	var out []picloud.Invocation
+	for i := 0; i < size && len(out) < n; i++ {
+		if inv := &r.records[(r.next+2*size-1-i)%size]; keep == nil || keep(inv) {
+			out = append(out, *inv)
+		}
 	}
 	return out
+}
+
+// since returns the invocations that came after the first n, and how many of those are
+// forgotten.
+func (r *ring) since(n int64) (out []picloud.Invocation, missed, added int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	size := int64(len(r.records))
+	fresh := r.added - n
+	for i := min(fresh, size); i > 0; i-- {
+		out = append(out, r.records[(int64(r.next)+2*size-i)%size])
+	}
+	return out, max(fresh-size, 0), r.added
 }
 
 // Rings holds the ring of each function that this node serves.
@@ -113,32 +130,53 @@ func (rs *Rings) forget(key picloud.RouteKey) {
 	delete(rs.m, key)
 }
 
-// Invocations returns the newest n invocations of an app's function, or of all
-// its functions if function is empty, the newest first.
-func (rs *Rings) Invocations(app, function string, n int) []picloud.Invocation {
-	if function != "" {
-		rs.mu.Lock()
-		r := rs.m[picloud.RouteKey{App: app, Function: function}]
-		rs.mu.Unlock()
-		if r == nil {
-			return nil
-		}
-		return r.newest(n)
-	}
-	rs.mu.Lock()
-	var all []*ring
-	for key, r := range rs.m {
-		if key.App == app {
-			all = append(all, r)
-		}
-	}
-	rs.mu.Unlock()
+// Invocations returns the newest n invocations of some functions of an app, or of all
+// its functions if there are none, that keep wants (nil: all), the newest first.
+func (rs *Rings) Invocations(app string, functions []string, n int, keep func(*picloud.Invocation) bool) []picloud.Invocation {
 	var out []picloud.Invocation
-	for _, r := range all {
-		out = append(out, r.newest(n)...)
+	newest := func() {
+		slices.SortFunc(out, func(a, b picloud.Invocation) int { return b.Started.Compare(a.Started) })
+		out = out[:min(n, len(out))]
 	}
-	slices.SortFunc(out, func(a, b picloud.Invocation) int { return b.Started.Compare(a.Started) })
-	return out[:min(n, len(out))]
+	for _, r := range rs.some(app, functions) {
+		if out = append(out, r.newest(n, keep)...); len(out) > 4*n { // an app can have many functions
+			newest()
+		}
+	}
+	newest()
+	return out
+}
+
+// some returns the rings of some functions of an app, or of all if there are none.
+func (rs *Rings) some(app string, functions []string) map[picloud.RouteKey]*ring {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	out := map[picloud.RouteKey]*ring{}
+	for key, r := range rs.m {
+		if key.App == app && (len(functions) == 0 || slices.Contains(functions, key.Function)) {
+			out[key] = r
+		}
+	}
+	return out
+}
+
+// Follow returns a function that returns the calls of some functions of an app, or of
+// all if there are none, that ended since it was last called, and how many others did
+// that the rings have forgotten. It costs the calls nothing.
+func (rs *Rings) Follow(app string, functions []string) func() (ended []picloud.Invocation, missed int64) {
+	known := map[*ring]int64{}
+	for _, r := range rs.some(app, functions) {
+		_, _, known[r] = r.since(math.MaxInt64)
+	}
+	return func() (ended []picloud.Invocation, missed int64) {
+		now := map[*ring]int64{}
+		for _, r := range rs.some(app, functions) {
+			fresh, gone, added := r.since(known[r])
+			ended, missed, now[r] = append(ended, fresh...), missed+gone, added
+		}
+		known = now
+		return ended, missed
+	}
 }
 
 // Invocation finds a record by its call's id.

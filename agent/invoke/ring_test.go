@@ -21,7 +21,7 @@ func TestRingKeepsTheNewest(t *testing.T) {
 		for i := range added {
 			r.add(picloud.Invocation{Status: i})
 		}
-		got := r.newest(asked)
+		got := r.newest(asked, nil)
 		require.Len(rt, got, min(asked, added, ringSize))
 		for i, inv := range got {
 			require.Equal(rt, added-1-i, inv.Status)
@@ -32,7 +32,7 @@ func TestRingKeepsTheNewest(t *testing.T) {
 func TestRingCutsLongText(t *testing.T) {
 	var r ring
 	r.add(picloud.Invocation{Path: strings.Repeat("p", 10_000), Error: strings.Repeat("e", 10_000)})
-	got := r.newest(1)[0]
+	got := r.newest(1, nil)[0]
 	require.Len(t, got.Path, maxRecordedPath)
 	require.Len(t, got.Error, maxRecordedError)
 }
@@ -49,14 +49,14 @@ func TestRingKeepsNothingOfTheRequestLine(t *testing.T) {
 	var r ring
 	for _, method := range []string{line[:3], line[:1]} {
 		r.add(picloud.Invocation{Method: method, Path: line[4:14], Error: "no"})
-		got := r.newest(1)[0]
+		got := r.newest(1, nil)[0]
 		require.Equal(t, method, got.Method)
 		require.Equal(t, "/some/path", got.Path)
 		require.False(t, inside(got.Method), "the method keeps the line alive")
 		require.False(t, inside(got.Path), "the path keeps the line alive")
 	}
 	r.add(picloud.Invocation{Method: strings.Repeat("X", 10_000), Path: "/" + strings.Repeat("é", 1000)})
-	got := r.newest(1)[0]
+	got := r.newest(1, nil)[0]
 	require.Len(t, got.Method, maxRecordedMethod)
 	require.True(t, utf8.ValidString(got.Path), "no half of a character")
 }
@@ -70,11 +70,39 @@ func TestRingsListAnAppNewestFirst(t *testing.T) {
 	rs.of(a).add(picloud.Invocation{ID: "3", Started: at(3)})
 	rs.of(picloud.RouteKey{App: "other", Function: "a"}).add(picloud.Invocation{ID: "x", Started: at(4)})
 
-	require.Equal(t, []string{"3", "2", "1"}, idsOf(rs.Invocations("shop", "", 10)))
-	require.Equal(t, []string{"3", "1"}, idsOf(rs.Invocations("shop", "a", 10)))
-	require.Equal(t, []string{"3", "2"}, idsOf(rs.Invocations("shop", "", 2)))
+	require.Equal(t, []string{"3", "2", "1"}, idsOf(rs.Invocations("shop", nil, 10, nil)))
+	require.Equal(t, []string{"3", "1"}, idsOf(rs.Invocations("shop", []string{"a"}, 10, nil)))
+	require.Equal(t, []string{"3", "2"}, idsOf(rs.Invocations("shop", nil, 2, nil)))
 	rs.forget(a)
-	require.Equal(t, []string{"2"}, idsOf(rs.Invocations("shop", "", 10)))
+	require.Equal(t, []string{"2"}, idsOf(rs.Invocations("shop", nil, 10, nil)))
+}
+
+func TestRingsTellWhatEndedSince(t *testing.T) {
+	var rs Rings
+	a, b := picloud.RouteKey{App: "shop", Function: "a"}, picloud.RouteKey{App: "shop", Function: "b"}
+	rs.of(a).add(picloud.Invocation{ID: "before"})
+	all, one := rs.Follow("shop", nil), rs.Follow("shop", []string{"a"})
+	rs.of(a).add(picloud.Invocation{ID: "1"})
+	rs.of(b).add(picloud.Invocation{ID: "2"})
+	rs.of(picloud.RouteKey{App: "other", Function: "a"}).add(picloud.Invocation{ID: "x"})
+	ended, missed := all()
+	require.ElementsMatch(t, []string{"1", "2"}, idsOf(ended))
+	require.Zero(t, missed)
+	ended, _ = one()
+	require.Equal(t, []string{"1"}, idsOf(ended))
+	ended, _ = one()
+	require.Empty(t, ended)
+	for range ringSize + 7 {
+		rs.of(a).add(picloud.Invocation{ID: "many"})
+	}
+	ended, missed = one()
+	require.Len(t, ended, ringSize)
+	require.Equal(t, int64(7), missed)
+	rs.forget(a)
+	rs.of(a).add(picloud.Invocation{ID: "again"}) // a function of the same name
+	ended, missed = one()
+	require.Equal(t, []string{"again"}, idsOf(ended))
+	require.Zero(t, missed)
 }
 
 func idsOf(list []picloud.Invocation) []string {

@@ -49,6 +49,7 @@ var leaves = []place{
 	{"internal/redact", false},
 	{"internal/seal", false},
 	{"internal/service", false},
+	{"internal/share", false},
 	{"internal/value", false},
 	{"internal/wiring", false},
 }

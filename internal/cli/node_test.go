@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,21 +95,24 @@ func (compiler) Compile(_ context.Context, source []byte, name string) (picloud.
 	return picloud.Compiled{Handlers: []string{"handle"}}, nil
 }
 
-func (c compiler) Draft(ctx context.Context, _ picloud.Function, source []byte, _ time.Duration, r picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+func (c compiler) Draft(ctx context.Context, _ picloud.Function, source []byte, _ time.Duration, r picloud.Request, net bool) (picloud.Response, []picloud.LogRecord, picloud.Effects, error) {
 	if _, err := c.Compile(ctx, source, "draft"); err != nil {
-		return picloud.Response{}, nil, err
+		return picloud.Response{}, nil, picloud.Effects{}, err
 	}
 	log := []picloud.LogRecord{{
 		Time: time.Now(), Level: "info", Message: "called", Fields: map[string]any{"path": r.Path}, Invocation: "1",
 	}}
 	if i := strings.Index(string(source), "THROW"); i >= 0 {
-		return picloud.Response{}, log, &picloud.Error{
+		return picloud.Response{}, log, picloud.Effects{}, &picloud.Error{
 			Code: picloud.CodeFunctionError, Detail: "the function raised an error",
 			Script: &picloud.ScriptError{Line: 1, Column: i + 1, Message: "thrown", Excerpt: string(source)},
 		}
 	}
 	body, err := json.Marshal(map[string]any{"method": r.Method, "path": r.Path, "query": r.Query, "body": string(r.Body)})
-	return picloud.Response{Status: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, log, err
+	return picloud.Response{Status: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, log, picloud.Effects{
+		Writes:   []picloud.KeyWrite{{Key: "a\n\x1b[1m", Op: picloud.WriteSet, Size: 2048}, {Key: "b", Op: picloud.WriteDelete}},
+		Requests: []picloud.OutboundRequest{{Method: "POST", URL: "https://a.example/x", Sent: net}}, MoreRequests: 2,
+	}, err
 }
 
 // sealer seals with a key of its own.
@@ -159,11 +163,28 @@ func (f *fleet) Await(_ context.Context, rev int64, mode picloud.Wait) (picloud.
 	return picloud.Acks{Rev: rev, Nodes: []string{"pi-1"}, Missing: f.missing, Complete: len(f.missing) == 0}, nil
 }
 
-// runs has no records.
+// runs remembers one call, which failed.
 type runs struct{}
 
-func (runs) Invocations(string, string, int) []picloud.Invocation   { return nil }
-func (runs) Invocation(string) (rec picloud.Invocation, found bool) { return }
+var failedCall = picloud.Invocation{
+	ID: "call-2", App: "default", Function: "throws", Version: 1, Trigger: "http", Method: "GET", Path: "/", Status: 500, Code: picloud.CodeFunctionError,
+	Error: "boom", Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Duration: picloud.Duration(1500 * time.Microsecond), Node: "pi-1",
+}
+
+func (runs) Invocations(_ string, functions []string, _ int, keep func(*picloud.Invocation) bool) (out []picloud.Invocation) {
+	if call := failedCall; keep == nil || keep(&call) && (len(functions) == 0 || slices.Contains(functions, "throws")) {
+		out = append(out, call)
+	}
+	return out
+}
+
+func (runs) Invocation(id string) (rec picloud.Invocation, found bool) {
+	return failedCall, id == failedCall.ID
+}
+
+func (runs) Follow(string, []string) func() ([]picloud.Invocation, int64) {
+	return func() ([]picloud.Invocation, int64) { return nil, 0 }
+}
 
 // logs keeps the records that scripts add.
 type logs struct {
@@ -173,11 +194,19 @@ type logs struct {
 }
 
 func (l *logs) add(level, message string) {
+	l.addOf("", level, message)
+}
+
+// addOf adds a record of a call.
+func (l *logs) addOf(call, level, message string) {
 	l.node.checks.Lock()
 	defer l.node.checks.Unlock()
+	if call == "" {
+		call = fmt.Sprintf("0000a%d", len(l.records))
+	}
 	rec := picloud.LogRecord{
-		Time: time.Now(), Level: level, Message: message, Function: "hello", Version: 1,
-		Invocation: fmt.Sprint(len(l.records)), Fields: map[string]any{"n": len(l.records)},
+		Seq: int64(len(l.records) + 1), Time: time.Now().UTC(), Level: level, Message: message, Function: "hello", Version: 1,
+		Invocation: call, Fields: map[string]any{"n": len(l.records)},
 	}
 	l.records = append(l.records, rec)
 	for _, reader := range l.readers {
@@ -202,24 +231,52 @@ func (l *logs) end() {
 	l.readers = nil
 }
 
-func (l *logs) Tail(_ context.Context, _, _ string, n int, since time.Time) ([]picloud.LogRecord, error) {
+func (l *logs) Tail(_ context.Context, q picloud.LogQuery) ([]picloud.LogLine, error) {
 	l.node.checks.Lock()
 	defer l.node.checks.Unlock()
-	var out []picloud.LogRecord
-	for _, r := range l.records {
-		if !r.Time.Before(since) {
-			out = append(out, r)
-		}
-	}
-	return out[max(0, len(out)-n):], nil
+	return l.pick(q), nil
 }
 
-func (l *logs) Follow(context.Context, string, string) (<-chan picloud.LogRecord, error) {
+// pick returns the records that a query asks for. The caller holds checks.
+func (l *logs) pick(q picloud.LogQuery) (out []picloud.LogLine) {
+	for _, r := range l.records {
+		if r.Time.Before(q.Since) || r.Seq <= q.After.Seq || q.Call != "" && r.Invocation != q.Call || q.Level == "error" && r.Level != "error" {
+			continue
+		}
+		text, err := json.Marshal(r)
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, picloud.LogLine{LogPosition: picloud.LogPosition{Seq: r.Seq, Time: r.Time}, JSON: text})
+	}
+	if q.After.Seq > 0 {
+		return out
+	}
+	return out[max(0, len(out)-q.Limit):]
+}
+
+func (l *logs) Follow(_ context.Context, q picloud.LogQuery) (func(context.Context) ([]picloud.LogLine, error), error) {
 	l.node.checks.Lock()
 	defer l.node.checks.Unlock()
 	reader := make(chan picloud.LogRecord, 100)
+	backlog := l.pick(q)
 	l.readers = append(l.readers, reader)
-	return reader, nil
+	return func(ctx context.Context) ([]picloud.LogLine, error) {
+		if out := backlog; len(out) > 0 {
+			backlog = nil
+			return out, nil
+		}
+		select {
+		case r, more := <-reader:
+			if !more {
+				return nil, io.EOF
+			}
+			text, err := json.Marshal(r)
+			return []picloud.LogLine{{LogPosition: picloud.LogPosition{Seq: r.Seq, Time: r.Time}, JSON: text}}, err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}, nil
 }
 
 // serveFunction answers what it was asked, or the problem that the function's
@@ -230,12 +287,14 @@ func (n *node) serveFunction(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-PiCloud-Version", "v3") // the live one
 	switch parts[1] {
 	case "gone":
+		w.Header().Del("X-PiCloud-Version")
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.Header().Set("X-PiCloud-Error", "platform")
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `{"type":"/problems/function-not-found","title":"No such function","status":404,"code":"PC1201","detail":"there is no function default/gone"}`)
 		return
 	case "throws":
+		w.Header().Set("X-Call-Id", "call-2")
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.Header().Set("X-PiCloud-Error", "function")
 		w.WriteHeader(http.StatusInternalServerError)

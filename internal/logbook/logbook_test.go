@@ -1,7 +1,7 @@
 package logbook
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -26,12 +26,31 @@ func startLogs(t *testing.T) *Book {
 	return l
 }
 
-func messages(records []picloud.LogRecord) string {
+// decoded reads lines as their readers do.
+func decoded(t testing.TB, lines []picloud.LogLine) []picloud.LogRecord {
+	t.Helper()
+	out := make([]picloud.LogRecord, len(lines))
+	for i, line := range lines {
+		require.NoError(t, json.Unmarshal(line.JSON, &out[i]), "%s", line.JSON)
+	}
+	return out
+}
+
+func messages(t testing.TB, lines []picloud.LogLine) string {
+	t.Helper()
 	var out []string
-	for _, r := range records {
+	for _, r := range decoded(t, lines) {
 		out = append(out, r.Message)
 	}
 	return strings.Join(out, " ")
+}
+
+// tail reads the newest n records of an app.
+func tail(t testing.TB, l *Book, app string, n int) []picloud.LogLine {
+	t.Helper()
+	lines, err := l.Tail(t.Context(), picloud.LogQuery{App: app, Limit: n})
+	require.NoError(t, err)
+	return lines
 }
 
 func TestTailReturnsTheNewestOldestFirst(t *testing.T) {
@@ -52,15 +71,38 @@ func TestTailReturnsTheNewestOldestFirst(t *testing.T) {
 		{"", 100, at(8), "8 9"},
 		{"none", 10, time.Time{}, ""},
 	} {
-		got, err := l.Tail(t.Context(), "app", c.function, c.n, c.since)
+		q := picloud.LogQuery{App: "app", Limit: c.n, Since: c.since}
+		if c.function != "" {
+			q.Functions = []string{c.function}
+		}
+		got, err := l.Tail(t.Context(), q)
 		require.NoError(t, err)
-		require.Equal(t, c.want, messages(got))
+		require.Equal(t, c.want, messages(t, got))
 	}
-	_, err := l.Tail(t.Context(), "../../etc/passwd", "", 1, time.Time{})
+	_, err := l.Tail(t.Context(), picloud.LogQuery{App: "../../etc/passwd"})
 	require.ErrorIs(t, err, picloud.ErrInvalid)
-	got, err := l.Tail(t.Context(), "silent", "", 1, time.Time{})
-	require.NoError(t, err)
-	require.Empty(t, got)
+	require.Empty(t, tail(t, l, "silent", 1))
+}
+
+func TestTailByLevelFunctionsAndCall(t *testing.T) {
+	l := startLogs(t)
+	for i, level := range picloud.LogLevels {
+		l.Log("app", picloud.LogRecord{Time: at(i), Level: level, Function: string("abca"[i]), Invocation: "abcd000" + fmt.Sprint(i/2), Message: fmt.Sprint(i)})
+	}
+	for want, q := range map[string]picloud.LogQuery{
+		"0 1 2 3": {},
+		"2 3":     {Level: "warn"},
+		"3":       {Level: "error"},
+		"0 1 3":   {Functions: []string{"a", "b"}},
+		"0 1":     {Call: "abcd0000"},
+		"2 ":      {Call: "0001", Functions: []string{"c"}},
+		"":        {Call: "001"}, // too short for the end of an id
+	} {
+		q.App = "app"
+		got, err := l.Tail(t.Context(), q)
+		require.NoError(t, err)
+		require.Equal(t, strings.TrimSpace(want), messages(t, got), "%+v", q)
+	}
 }
 
 func TestLogFilesAreBoundedAndTailReadsAcrossRotation(t *testing.T) {
@@ -69,7 +111,7 @@ func TestLogFilesAreBoundedAndTailReadsAcrossRotation(t *testing.T) {
 	total := 2*maxLogFile/len(text) + 40
 	for i := range total {
 		l.Log("app", picloud.LogRecord{Time: at(0), Function: "f", Message: fmt.Sprintf("%d %s", i, text)})
-		if i%1000 == 0 {
+		if i%50 == 0 {
 			l.sync(t.Context())
 		}
 	}
@@ -84,11 +126,13 @@ func TestLogFilesAreBoundedAndTailReadsAcrossRotation(t *testing.T) {
 		size += info.Size()
 	}
 	require.LessOrEqual(t, size, int64(2*maxLogFile+2*len(text)))
-	got, err := l.Tail(t.Context(), "app", "f", 150, time.Time{})
-	require.NoError(t, err)
-	require.Len(t, got, 150, "more than the current file holds after a rotation")
+	got := decoded(t, tail(t, l, "app", 1000))
+	require.Equal(t, int64(-1), got[0].Missing, "one answer is bounded, and says so")
+	got = got[1:]
+	require.Len(t, got, maxTailSize/(len(text)+150), "more than the current file holds after a rotation")
 	for i, r := range got {
-		require.True(t, strings.HasPrefix(r.Message, fmt.Sprintf("%d ", total-150+i)))
+		require.True(t, strings.HasPrefix(r.Message, fmt.Sprintf("%d ", total-len(got)+i)))
+		require.Equal(t, int64(total-len(got)+i+1), r.Seq)
 	}
 }
 
@@ -101,44 +145,7 @@ func TestTailSkipsALineTornByACrash(t *testing.T) {
 	_, err = f.WriteString(`{"time":"2026-01-01T00:0`)
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
-	got, err := l.Tail(t.Context(), "app", "", 10, time.Time{})
-	require.NoError(t, err)
-	require.Equal(t, "whole", messages(got))
-}
-
-func TestFollow(t *testing.T) {
-	l := startLogs(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	feed, err := l.Follow(ctx, "app", "f")
-	require.NoError(t, err)
-	l.Log("app", picloud.LogRecord{Function: "g", Message: "not mine"})
-	l.Log("other", picloud.LogRecord{Function: "f", Message: "not mine"})
-	l.Log("app", picloud.LogRecord{Function: "f", Message: "mine"})
-	require.Equal(t, "mine", (<-feed).Message)
-	cancel()
-	_, open := <-feed
-	require.False(t, open, "ends with its context")
-
-	feed, err = l.Follow(t.Context(), "app", "")
-	require.NoError(t, err)
-	l.EndFollowers()
-	_, open = <-feed
-	require.False(t, open, "ends when the node drains")
-	_, err = l.Follow(t.Context(), "app", "")
-	require.ErrorIs(t, err, picloud.ErrUnavailable)
-}
-
-func TestASlowFollowerHoldsNobodyUp(t *testing.T) {
-	l := startLogs(t)
-	_, err := l.Follow(t.Context(), "app", "")
-	require.NoError(t, err)
-	for i := range 10 * followBuffer {
-		l.Log("app", picloud.LogRecord{Message: fmt.Sprint(i)})
-	}
-	l.sync(t.Context())
-	got, err := l.Tail(t.Context(), "app", "", 1, time.Time{})
-	require.NoError(t, err)
-	require.Equal(t, fmt.Sprint(10*followBuffer-1), messages(got))
+	require.Equal(t, "whole", messages(t, tail(t, l, "app", 10)))
 }
 
 func TestLogsOfAGoneAppAreRemoved(t *testing.T) {

@@ -3,94 +3,139 @@ package logbook
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/picloud/picloud"
 )
 
-// maxTail is how many log records one request can read; the API asks for no more.
-const maxTail = 1000
+const (
+	// maxTail is how many log records one answer can hold; the API asks for no more.
+	maxTail = 1000
+	// maxTailSize bounds the records of one answer, in bytes.
+	maxTailSize = 2 << 20
+)
 
-// Tail returns the newest n records of a function (or of the whole app, if
-// function is empty) since the given time, the oldest first.
-func (l *Book) Tail(ctx context.Context, app, function string, n int, since time.Time) ([]picloud.LogRecord, error) {
-	if err := picloud.CheckName("app", app); err != nil {
+// Tail returns the newest records that a query asks for, the oldest first: at most
+// q.Limit of them, and no more than maxTailSize bytes.
+func (l *Book) Tail(ctx context.Context, q picloud.LogQuery) ([]picloud.LogLine, error) {
+	if err := picloud.CheckName("app", q.App); err != nil {
 		return nil, err // the name becomes a file name
 	}
-	if n <= 0 || n > maxTail {
-		n = maxTail
-	}
 	l.sync(ctx)
-	var out []picloud.LogRecord
-	take := func(line []byte) bool {
-		var r picloud.LogRecord
-		if json.Unmarshal(line, &r) != nil {
-			return true // a line torn by a crash
-		}
-		if r.Time.Before(since) {
-			return false
-		}
-		if function == "" || r.Function == function {
-			out = append(out, r)
-		}
-		return len(out) < n
+	view, err := l.look(q.App)
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range []string{app + ".log", app + ".log.1"} {
-		more, err := readLinesBackwards(filepath.Join(l.dir, name), take)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	defer view.close()
+	return l.newest(ctx, view, &q)
+}
+
+// view holds the files of an app open as they were at one moment, the newest first.
+// What happens to them later does not matter to its reader.
+type view struct {
+	files []*os.File
+	sizes []int64
+}
+
+func (v *view) close() {
+	for _, f := range v.files {
+		f.Close()
+	}
+}
+
+// look opens the files of an app.
+func (l *Book) look(app string) (*view, error) {
+	l.rotating.RLock()
+	defer l.rotating.RUnlock()
+	v := &view{}
+	for _, path := range []string{current(l.dir, app), older(l.dir, app)} {
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var info fs.FileInfo
+		if err == nil {
+			v.files = append(v.files, f)
+			info, err = f.Stat()
+		}
+		if err != nil {
+			v.close()
 			return nil, fmt.Errorf("read logs of app %s: %w", app, err)
 		}
-		if !more {
+		v.sizes = append(v.sizes, info.Size())
+	}
+	return v, nil
+}
+
+// newest reads a view backwards.
+func (l *Book) newest(ctx context.Context, v *view, q *picloud.LogQuery) ([]picloud.LogLine, error) {
+	limit := q.Limit
+	if limit <= 0 || limit > maxTail {
+		limit = maxTail
+	}
+	var out []picloud.LogLine
+	size, done := 0, false
+	take := func(line []byte, _ int64) bool {
+		h, whole := headOf(line)
+		switch {
+		case !whole || ctx.Err() != nil:
+			return ctx.Err() == nil
+		case h.Time.Before(q.Since):
+			done = true
+		case !wants(q, &h):
+		case size+len(line) > maxTailSize:
+			out = append(out, l.aside(l.gap(-1, "older records are left out here: one answer holds "+picloud.Size(maxTailSize).String()+" of them at most")))
+			done = true
+		default:
+			out = append(out, picloud.LogLine{LogPosition: h.position(), JSON: bytes.Clone(bytes.TrimSuffix(line, []byte("\n")))})
+			size += len(line)
+			done = len(out) == limit
+		}
+		return !done
+	}
+	for i, f := range v.files {
+		if err := backwards(f, v.sizes[i], take); err != nil {
+			return nil, fmt.Errorf("read logs of app %s: %w", q.App, err)
+		}
+		if done || ctx.Err() != nil {
 			break
 		}
 	}
 	slices.Reverse(out)
-	return out, nil
+	return out, ctx.Err()
 }
 
-// readLinesBackwards calls take for each line of a file, the last first, until
-// it returns false. It reports whether take wanted more.
-func readLinesBackwards(path string, take func(line []byte) bool) (more bool, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return true, err
-	}
-	defer f.Close()
-	offset, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return true, err
-	}
+// backwards calls take for each line of the first size bytes of a file, the last first,
+// with the newline that it ends with and the place where it begins, until take returns
+// false.
+func backwards(f *os.File, size int64, take func(line []byte, from int64) bool) error {
 	var rest []byte // the beginning of the line whose end was read before
-	for offset > 0 {
-		size := min(offset, 64<<10)
-		offset -= size
-		block := make([]byte, size, int(size)+len(rest))
+	for offset := size; offset > 0; {
+		n := min(offset, chunk)
+		offset -= n
+		block := make([]byte, n, int(n)+len(rest))
 		if _, err := f.ReadAt(block, offset); err != nil {
-			return true, err
+			return err
 		}
 		block = append(block, rest...)
 		for {
-			i := bytes.LastIndexByte(block, '\n')
+			i := bytes.LastIndexByte(block[:max(len(block)-1, 0)], '\n') // before its own newline
 			if i < 0 {
 				break
 			}
-			if line := block[i+1:]; len(line) > 0 && !take(line) {
-				return false, nil
+			if !take(block[i+1:], offset+int64(i+1)) {
+				return nil
 			}
-			block = block[:i]
+			block = block[:i+1]
 		}
 		rest = block
 	}
 	if len(rest) > 0 {
-		return take(rest), nil
+		take(rest, 0)
 	}
-	return true, nil
+	return nil
 }

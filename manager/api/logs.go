@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -12,83 +14,180 @@ import (
 
 // Logs reads what functions logged on this node.
 type Logs interface {
-	// Tail returns the newest n records of a function since a time, oldest first.
-	Tail(ctx context.Context, app, function string, n int, since time.Time) ([]picloud.LogRecord, error)
-	// Follow feeds new records until ctx ends, or until the node drains. A reader
-	// that is too slow loses records.
-	Follow(ctx context.Context, app, function string) (<-chan picloud.LogRecord, error)
+	// Tail returns the newest records that a query asks for, oldest first.
+	Tail(ctx context.Context, q picloud.LogQuery) ([]picloud.LogLine, error)
+	// Follow returns a function that waits for the next records and returns them, which
+	// are valid until its next call. It returns io.EOF when the node drains or the app is
+	// gone. All ends with ctx.
+	Follow(ctx context.Context, q picloud.LogQuery) (next func(context.Context) ([]picloud.LogLine, error), err error)
 }
 
 const (
 	defaultTail = 100
 	maxTail     = 1000
+	// maxLogFunctions bounds the functions of one query.
+	maxLogFunctions = 50
+	// callOverlap is how far before a position a stream looks for calls: one that breaks
+	// off has held them for a moment. Its reader knows the calls that it has, by id.
+	callOverlap = 2 * time.Second
+	// maxCallID is longer than any id of a call is.
+	maxCallID = 128
 )
 
 // getLogs answers GET /apps/{app}/functions/{function}/logs.
 func (a runs) getLogs(ctx context.Context, p getLogsParams, _ none) (out answer[logAnswer], err error) {
-	since, err := parseSince(p.Since, time.Now())
-	if err != nil {
-		return out, err
-	}
-	n := defaultTail
-	if p.Tail != nil {
-		n = *p.Tail
-	}
-	if n < 0 || n > maxTail {
-		return out, invalid("tail", "must be between 0 and 1000")
-	}
-	if _, err := a.functions.Get(ctx, actor(ctx), p.App, p.Function); err != nil {
-		return out, err
-	}
-	if p.Follow != nil && *p.Follow {
-		s, err := a.follow(ctx, p.App, p.Function, n, since)
-		return ok(logAnswer{stream: s}), err
-	}
-	records, err := a.tail(ctx, p.App, p.Function, n, since)
-	if err != nil {
-		return out, err
-	}
-	return ok(logAnswer{list: client.LogList{Items: records}}), nil
+	g := p.GetLogsParams
+	return a.logs(ctx, p.App, client.GetAppLogsParams{
+		Functions: &p.Function, Since: g.Since, Tail: g.Tail, Follow: g.Follow, After: g.After, Level: g.Level, Call: g.Call, Calls: g.Calls,
+	})
 }
 
-func (a runs) tail(ctx context.Context, app, function string, n int, since time.Time) ([]picloud.LogRecord, error) {
-	if n == 0 {
-		return []picloud.LogRecord{}, nil
+// getAppLogs answers GET /apps/{app}/logs.
+func (a runs) getAppLogs(ctx context.Context, p getAppLogsParams, _ none) (out answer[logAnswer], err error) {
+	return a.logs(ctx, p.App, p.GetAppLogsParams)
+}
+
+func (a runs) logs(ctx context.Context, app string, p client.GetAppLogsParams) (out answer[logAnswer], err error) {
+	q, err := logQuery(app, p, time.Now())
+	if err != nil {
+		return out, err
+	}
+	if err := a.mayReadLogs(ctx, actor(ctx), q); err != nil {
+		return out, err
+	}
+	calls := p.Calls != nil && *p.Calls
+	if p.Follow != nil && *p.Follow {
+		s, err := a.follow(ctx, q, calls)
+		return ok(logAnswer{stream: s}), err
+	}
+	list := logAnswer{}
+	if list.lines, err = a.tail(ctx, q); err != nil {
+		return out, err
+	}
+	if calls {
+		list.calls = a.newestCalls(q)
+	}
+	return ok(list), nil
+}
+
+// logQuery reads the parameters of a log.
+func logQuery(app string, p client.GetAppLogsParams, now time.Time) (q picloud.LogQuery, err error) {
+	q = picloud.LogQuery{App: app, Limit: defaultTail}
+	if q.Since, err = parseSince(p.Since, now); err != nil {
+		return q, err
+	}
+	if p.Tail != nil {
+		q.Limit = *p.Tail
+	}
+	if q.Limit < 0 || q.Limit > maxTail {
+		return q, invalid("tail", "must be between 0 and 1000")
+	}
+	if p.Functions != nil && *p.Functions != "" {
+		q.Functions = strings.Split(*p.Functions, ",")
+	}
+	if len(q.Functions) > maxLogFunctions {
+		return q, invalid("functions", "has at most 50 names, with commas between them")
+	}
+	if p.Level != nil {
+		q.Level = *p.Level
+	}
+	if q.Level != "" && !slices.Contains(picloud.LogLevels, q.Level) {
+		return q, invalid("level", "must be one of "+strings.Join(picloud.LogLevels, ", "))
+	}
+	if p.Call != nil {
+		q.Call = *p.Call
+	}
+	if q.Call != "" && (len(q.Call) < 4 || len(q.Call) > maxCallID) {
+		return q, invalid("call", "must be the id of a call, or the end of it, of 4 characters or more")
+	}
+	if p.After != nil && *p.After != "" {
+		if q.After, err = picloud.ParseLogPosition(*p.After); err != nil {
+			return q, invalid("after", "must be the id of an event of an earlier stream")
+		}
+	}
+	return q, nil
+}
+
+// mayReadLogs checks that somebody may read the log of these functions, or of the app.
+func (a runs) mayReadLogs(ctx context.Context, who picloud.Actor, q picloud.LogQuery) (err error) {
+	if len(q.Functions) == 0 {
+		_, _, err = a.apps.Get(ctx, who, q.App)
+		return err
+	}
+	for _, function := range q.Functions {
+		if _, err := a.functions.Get(ctx, who, q.App, function); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a runs) tail(ctx context.Context, q picloud.LogQuery) ([]picloud.LogLine, error) {
+	if q.Limit == 0 {
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	records, err := a.Logs.Tail(ctx, app, function, n, since)
-	return list(records), err
+	return a.Logs.Tail(ctx, q)
 }
 
-// follow begins to listen before it reads what is there, so that no record
-// falls between the two.
-func (a runs) follow(ctx context.Context, app, function string, n int, since time.Time) (*stream, error) {
+// newestCalls returns the calls that a query asks for, in the order in which they ended.
+func (a runs) newestCalls(q picloud.LogQuery) []picloud.Invocation {
+	if q.Limit == 0 {
+		return nil
+	}
+	since := q.Since
+	if from := q.After.Time.Add(-callOverlap); from.After(since) {
+		since = from
+	}
+	calls := a.Runs.Invocations(q.App, q.Functions, q.Limit, func(i *picloud.Invocation) bool { return !i.Ended().Before(since) && wantsCall(&q, i) })
+	slices.SortFunc(calls, byEnd)
+	return calls
+}
+
+// wantsCall reports whether a query asks for a call.
+func wantsCall(q *picloud.LogQuery, i *picloud.Invocation) bool {
+	return (q.Call == "" || strings.HasSuffix(i.ID, q.Call)) &&
+		(q.Level == "" || slices.Index(picloud.LogLevels, i.Level()) >= slices.Index(picloud.LogLevels, q.Level))
+}
+
+func byEnd(a, b picloud.Invocation) int { return a.Ended().Compare(b.Ended()) }
+
+// follow opens a stream. Whoever opens one takes a place of the node's.
+func (a runs) follow(ctx context.Context, q picloud.LogQuery, calls bool) (*stream, error) {
 	c := callOf(ctx)
+	give, free := a.followers.Take(c.user.Name, q.App)
+	if !free {
+		return nil, &picloud.Error{
+			Code: picloud.CodeQueueFull, Op: "follow logs", Resource: q.App, RetryAfter: 10 * time.Second,
+			Detail: "all streams that you, the app or this node may have are open",
+			Hint:   "close one: a node has 64, 8 of them for one user and 24 for one app, and the last 16 are for users who have none",
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	feed, err := a.Logs.Follow(ctx, app, function)
-	if err != nil {
-		cancel()
+	end := func() { cancel(); give() }
+	s := &stream{
+		ctx: ctx, end: end, q: q, requestID: c.id, heartbeat: a.heartbeat,
+		allowed: func() error { return a.mayReadOn(ctx, c, q) },
+	}
+	if calls {
+		s.held, s.calls = a.newestCalls(q), a.Runs.Follow(q.App, q.Functions)
+	}
+	var err error
+	if s.next, err = a.Logs.Follow(ctx, q); err != nil {
+		end()
 		return nil, err
 	}
-	backlog, err := a.tail(ctx, app, function, n, since)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	return &stream{
-		ctx: ctx, cancel: cancel, feed: feed, backlog: backlog, since: since, requestID: c.id, heartbeat: a.heartbeat,
-		allowed: func() error { return a.mayRead(ctx, c, app, function) },
-	}, nil
+	return s, nil
 }
 
-// mayRead checks again who reads a followed log. An outage ends no stream.
-func (a runs) mayRead(ctx context.Context, c *call, app, function string) error {
+// mayReadOn checks again who reads a followed log. An outage ends no stream.
+func (a runs) mayReadOn(ctx context.Context, c *call, q picloud.LogQuery) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	user, err := a.manager.Authenticate(ctx, c.token)
 	if err == nil {
-		_, err = a.functions.Get(ctx, picloud.Actor{User: user.Name, Admin: user.Admin}, app, function)
+		err = a.mayReadLogs(ctx, picloud.Actor{User: user.Name, Admin: user.Admin}, q)
 	}
 	if errors.Is(err, picloud.ErrUnavailable) {
 		return nil
@@ -112,14 +211,39 @@ func parseSince(text *string, now time.Time) (time.Time, error) {
 
 // logAnswer is a list of records, or a stream of them.
 type logAnswer struct {
-	list   client.LogList
+	lines  []picloud.LogLine
+	calls  []picloud.Invocation
 	stream *stream // nil: the list
 }
 
+// send writes the records as the log holds them: they are JSON already.
 func (l logAnswer) send(w http.ResponseWriter) error {
-	if l.stream == nil {
-		return sendJSON(w, http.StatusOK, l.list)
+	if l.stream != nil {
+		defer l.stream.end()
+		return l.stream.send(w)
 	}
-	defer l.stream.cancel()
-	return l.stream.send(w)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	parts := [][]byte{[]byte(`{"items":[`)}
+	for i, line := range l.lines {
+		if i > 0 {
+			parts = append(parts, []byte(","))
+		}
+		parts = append(parts, line.JSON)
+	}
+	parts = append(parts, []byte("]"))
+	if l.calls != nil {
+		text, err := jsonOf(l.calls)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, []byte(`,"calls":`), text)
+	}
+	parts = append(parts, []byte("}\n"))
+	for _, part := range parts {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,25 +104,96 @@ func TestFollowLosesAndRepeatsNothing(t *testing.T) {
 	require.True(t, client.Ended(err))
 }
 
-func TestStreamSkipsWhatTheBacklogHad(t *testing.T) {
-	feed := make(chan picloud.LogRecord, 8)
-	feed <- record(2, "two") // logged between the start of the feed and the read of the backlog
-	feed <- record(3, "three")
-	close(feed)
-	w := &flushed{header: http.Header{}}
-	st := &stream{
-		ctx: t.Context(), feed: feed, backlog: []picloud.LogRecord{record(1, "one"), record(2, "two")},
-		heartbeat: time.Hour, allowed: func() error { return nil },
+// TestAStreamShowsCallsAfterTheirRecords, with the position of each record.
+func TestAStreamShowsCallsAfterTheirRecords(t *testing.T) {
+	s := newLogShop(t)
+	one, two := record(1, "one"), record(3, "two")
+	one.Seq, two.Seq = 7, 8
+	s.agent.records = []picloud.LogRecord{one, two}
+	call := func(id string, second, status int) picloud.Invocation {
+		return picloud.Invocation{ID: id, App: "shop", Function: "hello", Method: "GET", Path: "/", Status: status, Started: record(second, "").Time}
 	}
-	require.NoError(t, st.send(w))
-	var got []string
-	for r, err := range client.Logs(&http.Response{StatusCode: 200, Body: w}, nil) {
-		if err != nil {
-			break
+	s.agent.runs = []picloud.Invocation{call("late", 4, 500), call("between", 2, 200)}
+	s.agent.ended = make(chan picloud.Invocation, 1)
+	s.agent.ended <- call("new", 5, 404)
+	until := s.events(t, "/api/v1/apps/shop/logs?follow=true&calls=true")
+	until("id: " + picloud.LogPosition{Seq: 7, Time: one.Time}.String())
+	until(`"message":"one"`)
+	until("event: call")
+	until(`"id":"between"`)
+	until(`"message":"two"`)
+	until(`"id":"late"`)
+	until("3 calls are missing here")
+	until(`"id":"new"`)
+}
+
+func TestLogsOfAnApp(t *testing.T) {
+	s := newLogShop(t)
+	s.deploy("/api/v1/apps/shop/functions/cart", hello)
+	s.agent.records = []picloud.LogRecord{record(1, "one")}
+	s.agent.runs = []picloud.Invocation{
+		{ID: "aaaa3", App: "shop", Function: "cart", Status: 500, Started: record(9, "").Time}, {ID: "aaaa2", App: "shop", Function: "hello", Status: 404},
+		{ID: "aaaa1", App: "shop", Function: "hello", Status: 200},
+	}
+	calls := func(query string) (out []string) {
+		r := s.do("GET", "/api/v1/apps/shop/logs?calls=true"+query, s.viewer, "")
+		require.Equal(t, 200, r.status, r.body)
+		var l client.LogList
+		r.json(t, &l)
+		require.Len(t, l.Items, 1)
+		for _, i := range l.Calls {
+			out = append(out, i.ID)
 		}
-		got = append(got, r.Message)
+		return out
 	}
-	require.Equal(t, []string{"one", "two", "three"}, got)
+	require.Equal(t, []string{"aaaa2", "aaaa1", "aaaa3"}, calls(""), "in the order in which they ended")
+	require.Equal(t, []string{"aaaa3"}, calls("&level=error&functions=cart,hello"))
+	require.Equal(t, picloud.LogQuery{App: "shop", Functions: []string{"cart", "hello"}, Level: "error", Limit: 100}, s.agent.query)
+	require.Equal(t, []string{"aaaa2", "aaaa3"}, calls("&level=warn"))
+	require.Equal(t, []string{"aaaa1"}, calls("&call=aaa1&tail=5"))
+	require.NotContains(t, s.do("GET", "/api/v1/apps/shop/logs", s.viewer, "").body, "calls")
+
+	for query, field := range map[string]string{
+		"level=loud": "level", "call=abc": "call", "after=17": "after", "since=soon": "since", "tail=1001": "tail",
+		"functions=" + strings.Repeat("f,", 50) + "f": "functions",
+	} {
+		r := s.do("GET", "/api/v1/apps/shop/logs?"+query, s.viewer, "")
+		require.Equal(t, 400, r.status, query)
+		require.Equal(t, field, r.problem(t).Errors[0].Field, query)
+	}
+	require.Equal(t, 404, s.do("GET", "/api/v1/apps/shop/logs?functions=hello,none", s.viewer, "").status)
+	require.Equal(t, 404, s.do("GET", "/api/v1/apps/shop/logs", s.user("stan"), "").status)
+}
+
+// TestFollowersAreSharedOut: a user who opens every stream that there is leaves room for
+// the others.
+func TestFollowersAreSharedOut(t *testing.T) {
+	s := newLogShop(t)
+	s.agent.followed = nil
+	open := func(token, app string) int {
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel)
+		req, err := http.NewRequestWithContext(ctx, "GET", s.url+"/api/v1/apps/"+app+"/logs?follow=true", nil)
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp.StatusCode
+	}
+	for i := range 12 {
+		require.Equal(t, map[bool]int{true: 200, false: 429}[i < 8], open(s.viewer, "shop"))
+	}
+	require.Equal(t, 200, open(s.admin, "shop"), "another user of the app")
+	for _, name := range []string{"ann", "ben", "cat"} {
+		token := s.member("shop", name, picloud.RoleViewer)
+		for range 8 {
+			open(token, "shop")
+		}
+	}
+	require.Equal(t, 429, open(s.admin, "shop"), "the app has its share")
+	s.app("blog")
+	require.Equal(t, 200, open(s.admin, "blog"), "another app has its own")
 }
 
 func TestFollowEndsWithTheRightToRead(t *testing.T) {
@@ -138,21 +210,4 @@ func TestFollowersThatLeaveAreForgotten(t *testing.T) {
 	f := s.follow(t, s.viewer)
 	f.leave()
 	require.Error(t, receive(t, f.ended)) // goleak in TestMain sees that the handler ended too
-}
-
-// flushed is a ResponseWriter that can be read.
-type flushed struct {
-	buffer
-	header http.Header
-}
-
-func (f *flushed) Header() http.Header { return f.header }
-func (f *flushed) WriteHeader(int)     {}
-func (f *flushed) Flush()              {}
-func (f *flushed) Close() error        { return nil }
-
-func (f *flushed) Read(p []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.b.Read(p)
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,7 +55,7 @@ func newNodeOn(t *testing.T, db *store.DB, change ...func(*Options)) *node {
 		Apps:    AppStores{Apps: db.Apps(), Functions: db.Functions(), Versions: db.Versions(), Deployments: db.Deployments()},
 		People:  PeopleStores{Members: db.Members(), Users: db.Users()},
 		Data:    DataStores{Env: db.Env(), Secrets: db.Secrets(), KV: db.KV()},
-		Runs:    RunStores{Runs: n.agent, Logs: n.agent},
+		Runs:    RunStores{Runs: fakeRuns{n.agent}, Logs: n.agent},
 		Nodes:   db.Nodes(), Ready: n.agent.Ready, Node: "pi-1", Logger: logger,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "picloud_up 1\n") }),
 	}
@@ -200,8 +201,10 @@ type fakeAgent struct {
 	runs     []picloud.Invocation
 	records  []picloud.LogRecord
 	feeds    []chan picloud.LogRecord
-	followed chan struct{} // gets a value per follower, if not nil
-	slow     func()        // what compiling SLOW takes
+	query    picloud.LogQuery        // the last one
+	ended    chan picloud.Invocation // calls that end while they are followed
+	followed chan struct{}           // gets a value per follower, if not nil
+	slow     func()                  // what compiling SLOW takes
 }
 
 func (f *fakeAgent) Compile(_ context.Context, source []byte, name string) (picloud.Compiled, error) {
@@ -225,15 +228,18 @@ func (f *fakeAgent) Compile(_ context.Context, source []byte, name string) (picl
 	return picloud.Compiled{Handlers: []string{"handle"}}, nil
 }
 
-func (f *fakeAgent) Draft(_ context.Context, _ picloud.Function, source []byte, _ time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+func (f *fakeAgent) Draft(_ context.Context, _ picloud.Function, source []byte, _ time.Duration, req picloud.Request, net bool) (picloud.Response, []picloud.LogRecord, picloud.Effects, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.drafted, f.source = req, string(source)
 	logs := []picloud.LogRecord{{Level: "info", Message: "drafted", Function: "hello"}}
 	if f.draftErr != nil {
-		return picloud.Response{}, logs, f.draftErr
+		return picloud.Response{}, logs, picloud.Effects{}, f.draftErr
 	}
-	return picloud.Response{Status: 200, Header: http.Header{"X-Hi": {"1"}}, Body: req.Body}, logs, nil
+	return picloud.Response{Status: 200, Header: http.Header{"X-Hi": {"1"}}, Body: req.Body}, logs, picloud.Effects{
+		Writes:   []picloud.KeyWrite{{Key: "k", Op: picloud.WriteSet, Size: 3}},
+		Requests: []picloud.OutboundRequest{{Method: "GET", URL: "https://a.example/", Sent: net}},
+	}, nil
 }
 
 func (f *fakeAgent) Await(_ context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error) {
@@ -252,14 +258,29 @@ func (f *fakeAgent) Ready() error {
 	return f.ready
 }
 
-func (f *fakeAgent) Invocations(app, function string, limit int) (out []picloud.Invocation) {
+func (f *fakeAgent) Invocations(app string, functions []string, limit int, keep func(*picloud.Invocation) bool) (out []picloud.Invocation) {
 	for _, r := range f.runs {
-		if r.App == app && (function == "" || r.Function == function) && len(out) < limit {
+		if r.App == app && (len(functions) == 0 || slices.Contains(functions, r.Function)) && len(out) < limit && (keep == nil || keep(&r)) {
 			out = append(out, r)
 		}
 	}
 	return out
 }
+
+// Follow is that of the records of calls.
+func (f fakeRuns) Follow(string, []string) func() ([]picloud.Invocation, int64) {
+	return func() (out []picloud.Invocation, missed int64) {
+		select {
+		case call := <-f.ended:
+			return []picloud.Invocation{call}, 3
+		default:
+			return nil, 0
+		}
+	}
+}
+
+// fakeRuns are the records of calls of a fakeAgent, which has the logs too.
+type fakeRuns struct{ *fakeAgent }
 
 func (f *fakeAgent) Invocation(id string) (picloud.Invocation, bool) {
 	for _, r := range f.runs {
@@ -270,27 +291,52 @@ func (f *fakeAgent) Invocation(id string) (picloud.Invocation, bool) {
 	return picloud.Invocation{}, false
 }
 
-func (f *fakeAgent) Tail(_ context.Context, _, _ string, n int, since time.Time) ([]picloud.LogRecord, error) {
+func (f *fakeAgent) Tail(_ context.Context, q picloud.LogQuery) ([]picloud.LogLine, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var out []picloud.LogRecord
+	f.query = q
+	var out []picloud.LogLine
 	for _, r := range f.records {
-		if !r.Time.Before(since) {
-			out = append(out, r)
+		if !r.Time.Before(q.Since) {
+			out = append(out, lineOf(r))
 		}
 	}
-	return out[max(0, len(out)-n):], nil
+	return out[max(0, len(out)-q.Limit):], nil
 }
 
-func (f *fakeAgent) Follow(ctx context.Context, _, _ string) (<-chan picloud.LogRecord, error) {
+// lineOf is a record as the log holds it.
+func lineOf(r picloud.LogRecord) picloud.LogLine {
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err)
+	}
+	return picloud.LogLine{LogPosition: picloud.LogPosition{Seq: r.Seq, Time: r.Time}, JSON: text}
+}
+
+func (f *fakeAgent) Follow(ctx context.Context, q picloud.LogQuery) (func(context.Context) ([]picloud.LogLine, error), error) {
 	feed := make(chan picloud.LogRecord, 16)
+	backlog, _ := f.Tail(ctx, q)
 	f.mu.Lock()
 	f.feeds = append(f.feeds, feed)
 	f.mu.Unlock()
 	if f.followed != nil {
 		f.followed <- struct{}{}
 	}
-	return feed, nil
+	return func(ctx context.Context) ([]picloud.LogLine, error) {
+		if out := backlog; len(out) > 0 {
+			backlog = nil
+			return out, nil
+		}
+		select {
+		case r, more := <-feed:
+			if !more {
+				return nil, io.EOF
+			}
+			return []picloud.LogLine{lineOf(r)}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}, nil
 }
 
 // buffer is a bytes.Buffer for several goroutines.

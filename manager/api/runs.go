@@ -3,12 +3,12 @@ package api
 import (
 	"context"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/share"
 	"github.com/picloud/picloud/manager"
 	"github.com/picloud/picloud/manager/api/client"
 )
@@ -18,11 +18,14 @@ const defaultRuns = 50
 
 // Runs keeps the records of recent calls on this node.
 type Runs interface {
-	// Invocations returns the newest records of an app's function, or of all its
-	// functions if function is empty, the newest first.
-	Invocations(app, function string, limit int) []picloud.Invocation
+	// Invocations returns the newest records of an app's functions, or of all its
+	// functions if there are none, that keep wants (nil: all), the newest first.
+	Invocations(app string, functions []string, limit int, keep func(*picloud.Invocation) bool) []picloud.Invocation
 	// Invocation finds a record by the call's id.
 	Invocation(id string) (picloud.Invocation, bool)
+	// Follow returns a function that returns the calls that ended since it was last
+	// called, and how many others did that nobody remembers.
+	Follow(app string, functions []string) func() (ended []picloud.Invocation, missed int64)
 }
 
 // RunStores are the stores of the area runs: what this node remembers of calls.
@@ -39,7 +42,11 @@ type runs struct {
 	manager   *manager.Manager
 	node      string
 	heartbeat time.Duration
+	followers *share.Places // of logs
 }
+
+// followerShares divide the streams of logs of a node by user and app.
+var followerShares = share.Options{Total: 64, Each: []int{8, 24}, Kept: 16}
 
 type (
 	ofInvocation struct {
@@ -49,11 +56,16 @@ type (
 		inFunction
 		client.GetLogsParams
 	}
+	getAppLogsParams struct {
+		inApp
+		client.GetAppLogsParams
+	}
 )
 
 func (a runs) operations() []operation {
 	return []operation{
 		on("GET /api/v1/apps/{app}/functions/{function}/logs", successes{200: nil}, a.getLogs).lasting(),
+		on("GET /api/v1/apps/{app}/logs", successes{200: nil}, a.getAppLogs).lasting(),
 		on("GET /api/v1/invocations", successes{200: nil}, a.listInvocations),
 		on("GET /api/v1/invocations/{id}", successes{200: nil}, a.getInvocation),
 	}
@@ -84,20 +96,15 @@ func (a runs) listInvocations(ctx context.Context, p client.ListInvocationsParam
 	if err != nil {
 		return out, err
 	}
-	if keep == nil {
-		return ok(client.InvocationList{Items: list(a.Runs.Invocations(p.App, function, at.Limit))}), nil
+	var functions []string
+	if function != "" {
+		functions = []string{function}
 	}
-	var items []picloud.Invocation
-	for _, i := range a.Runs.Invocations(p.App, function, math.MaxInt) { // what is kept is bounded
-		if len(items) < at.Limit && keep(i) {
-			items = append(items, i)
-		}
-	}
-	return ok(client.InvocationList{Items: list(items)}), nil
+	return ok(client.InvocationList{Items: list(a.Runs.Invocations(p.App, functions, at.Limit, keep))}), nil
 }
 
 // runFilter says which records a caller asks for; nil: all of them.
-func runFilter(status, since *string, now time.Time) (keep func(picloud.Invocation) bool, err error) {
+func runFilter(status, since *string, now time.Time) (keep func(*picloud.Invocation) bool, err error) {
 	from, err := parseSince(since, now)
 	if err != nil {
 		return nil, err
@@ -109,30 +116,30 @@ func runFilter(status, since *string, now time.Time) (keep func(picloud.Invocati
 	case from.IsZero():
 		return matches, nil
 	}
-	return func(i picloud.Invocation) bool {
+	return func(i *picloud.Invocation) bool {
 		return !i.Started.Before(from) && (matches == nil || matches(i))
 	}, nil
 }
 
 // parseStatus reads a status code, a class of them, or how a call went.
-func parseStatus(text *string) (func(picloud.Invocation) bool, error) {
+func parseStatus(text *string) (func(*picloud.Invocation) bool, error) {
 	if text == nil || *text == "" {
 		return nil, nil
 	}
-	failed := func(i picloud.Invocation) bool { return i.Code != "" || i.Status >= 500 }
+	failed := (*picloud.Invocation).Failed
 	switch *text {
 	case "failed":
 		return failed, nil
 	case "ok":
-		return func(i picloud.Invocation) bool { return !failed(i) }, nil
+		return func(i *picloud.Invocation) bool { return !failed(i) }, nil
 	}
 	digits, isClass := strings.CutSuffix(*text, "xx")
 	n, err := strconv.Atoi(digits)
 	switch {
 	case err == nil && isClass && len(digits) == 1 && n >= 1 && n <= 5:
-		return func(i picloud.Invocation) bool { return i.Status/100 == n }, nil
+		return func(i *picloud.Invocation) bool { return i.Status/100 == n }, nil
 	case err == nil && !isClass && len(digits) == 3 && n >= 100 && n <= 599:
-		return func(i picloud.Invocation) bool { return i.Status == n }, nil
+		return func(i *picloud.Invocation) bool { return i.Status == n }, nil
 	}
 	return nil, invalid("status", "must be a status code such as 500, a class such as 5xx, failed or ok")
 }

@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/picloud/picloud/internal/budget"
+	"github.com/picloud/picloud/internal/share"
 	"github.com/picloud/picloud/internal/wiring"
 	"github.com/picloud/picloud/manager"
 )
@@ -39,6 +41,8 @@ type Options struct {
 	// Node is the name of this node, for X-PiCloud-Node.
 	Node string
 
+	// Memory bounds the bodies and answers of calls over 64 KiB. Default: it is not bounded.
+	Memory *budget.Budget `default:"no bound"`
 	// metrics answers GET /metrics to loopback and to those with a token. Default: there is none.
 	Metrics http.Handler `default:"none"`
 	// Heartbeat is how often a followed log sends a comment, and checks that its
@@ -80,7 +84,7 @@ func operations(o Options) []operation {
 		apps{o.Apps, o.Manager}.operations(),
 		people{o.People, o.Manager, o.Node}.operations(),
 		data{o.Data, o.Apps.Apps, o.Manager}.operations(),
-		runs{o.Runs, o.Apps.Apps, o.Apps.Functions, o.Manager, o.Node, o.Heartbeat}.operations(),
+		runs{o.Runs, o.Apps.Apps, o.Apps.Functions, o.Manager, o.Node, o.Heartbeat, share.New(followerShares)}.operations(),
 		nodes{o.Nodes, o.Ready}.operations(),
 	} {
 		all = append(all, area...)

@@ -1,34 +1,48 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/problem"
 )
 
-// writeTimeout is how long a reader may take for one write before the stream
-// is cut.
-const writeTimeout = 30 * time.Second
+const (
+	// writeTimeout is how long a reader may take for one write before the stream
+	// is cut.
+	writeTimeout = 30 * time.Second
+	// callPause is how often a stream looks for calls that ended, and how long it holds
+	// each of them: longer than a record waits for the file, so that the records of a
+	// call come before the call.
+	callPause = 250 * time.Millisecond
+	// sendAt is the size from which events are sent, in bytes.
+	sendAt = 64 << 10
+)
 
-// stream is a followed log as server-sent events: `log` for each record, a
-// comment as heartbeat, `end` with a problem when the node ends it.
+// stream is a followed log as server-sent events: `log` for each record, `call` for each
+// call, a comment as heartbeat, `end` with a problem when the node ends it.
 type stream struct {
 	ctx       context.Context // ends when the reader goes away; of this answer only
-	cancel    context.CancelFunc
-	feed      <-chan picloud.LogRecord // closed when the node drains or ctx ends
-	backlog   []picloud.LogRecord      // read after feed began
-	since     time.Time
+	end       func()          // gives back what the stream holds
+	q         picloud.LogQuery
+	next      func(context.Context) ([]picloud.LogLine, error)
+	calls     func() (ended []picloud.Invocation, missed int64) // nil: without calls
+	held      []picloud.Invocation                              // to be sent, in the order in which they ended
 	requestID string
 	heartbeat time.Duration
 	allowed   func() error // an error: the reader may not read on
 
-	w  http.ResponseWriter
-	rc *http.ResponseController
+	w      http.ResponseWriter
+	rc     *http.ResponseController
+	events bytes.Buffer // not sent yet
 }
 
 func (s *stream) send(w http.ResponseWriter) error {
@@ -38,77 +52,185 @@ func (s *stream) send(w http.ResponseWriter) error {
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	defer s.rc.SetWriteDeadline(time.Time{}) //nolint:errcheck // the connection may serve on; if it is closed, it may not
-	if err := s.write(": connected\n\n"); err != nil {
+	s.events.WriteString(": connected\n\n")
+	if err := s.flush(); err != nil {
 		return err
 	}
-	seen := map[string]bool{} // of the backlog: they may come once more by the feed
-	for _, record := range s.backlog {
-		seen[key(record)] = true
-		if err := s.event("log", record); err != nil {
+	return s.pump()
+}
+
+// pump sends what comes until the reader leaves or the node ends the stream.
+func (s *stream) pump() error {
+	beat, look := time.Now().Add(s.heartbeat), time.Now().Add(callPause)
+	ripe := len(s.held) // calls that were held for callPause
+	for {
+		until := beat
+		if s.calls != nil && look.Before(beat) {
+			until = look
+		}
+		lines, err := s.wait(until)
+		switch {
+		case s.ctx.Err() != nil:
+			return nil
+		case errors.Is(err, io.EOF):
+			return s.finish(s.whyEnded())
+		case err != nil:
+			return s.finish(err)
+		}
+		if err := s.lines(lines, &ripe); err != nil {
+			return err
+		}
+		if now := time.Now(); s.calls != nil && !now.Before(look) {
+			look = now.Add(callPause)
+			if err := s.look(&ripe); err != nil {
+				return err
+			}
+		}
+		if !time.Now().Before(beat) {
+			beat = time.Now().Add(s.heartbeat)
+			if err := s.allowed(); err != nil {
+				return s.finish(err)
+			}
+			s.events.WriteString(": alive\n\n")
+		}
+		if err := s.flush(); err != nil {
 			return err
 		}
 	}
-	s.backlog = nil
-	return s.pump(seen)
 }
 
-func (s *stream) pump(seen map[string]bool) error {
-	beat := time.NewTicker(s.heartbeat)
-	defer beat.Stop()
-	for {
-		select {
-		case record, more := <-s.feed:
-			if !more {
-				return s.end(&picloud.Error{Code: picloud.CodeDraining})
-			}
-			if record.Time.Before(s.since) || len(seen) > 0 && seen[key(record)] {
-				continue
-			}
-			if err := s.event("log", record); err != nil {
-				return err
-			}
-		case <-beat.C:
-			seen = nil // whatever was read twice has come by now
-			if err := s.allowed(); err != nil {
-				return s.end(err)
-			}
-			if err := s.write(": alive\n\n"); err != nil {
-				return err
-			}
-		case <-s.ctx.Done():
-			return nil
+// wait returns the next records, or none when the time has come.
+func (s *stream) wait(until time.Time) ([]picloud.LogLine, error) {
+	ctx, cancel := context.WithDeadline(s.ctx, until)
+	defer cancel()
+	lines, err := s.next(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil, nil
+	}
+	return lines, err
+}
+
+// lines sends records, and the calls that ended before each of them.
+func (s *stream) lines(lines []picloud.LogLine, ripe *int) error {
+	for _, line := range lines {
+		n := 0
+		for n < len(s.held) && !s.held[n].Ended().After(line.Time) {
+			n++
 		}
-	}
-}
-
-// end tells the reader why there is no more, if it is still there.
-func (s *stream) end(reason error) error {
-	if s.ctx.Err() != nil {
-		return nil
-	}
-	return s.event("end", problem.Of(reason, s.requestID))
-}
-
-func (s *stream) event(name string, data any) error {
-	b, err := json.Marshal(data)
-	if err != nil {
-		return fmt.Errorf("encode event %q: %w", name, err)
-	}
-	return s.write("event: " + name + "\ndata: " + string(b) + "\n\n")
-}
-
-func (s *stream) write(text string) error {
-	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // where the connection knows deadlines
-	if _, err := s.w.Write([]byte(text)); err != nil {
-		return fmt.Errorf("send event: %w", err)
-	}
-	if err := s.rc.Flush(); err != nil {
-		return fmt.Errorf("flush event: %w", err)
+		if err := s.sendCalls(n); err != nil {
+			return err
+		}
+		*ripe = max(*ripe-n, 0)
+		if line.Seq > 0 || line.JSON == nil {
+			s.events.WriteString("id: " + line.LogPosition.String() + "\n")
+		}
+		if line.JSON == nil { // an event without data only sets the position
+			s.events.WriteString("\n")
+			continue
+		}
+		if err := s.event("log", line.JSON); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// key tells records apart.
-func key(r picloud.LogRecord) string {
-	return r.Time.Format(time.RFC3339Nano) + "\x00" + r.Invocation + "\x00" + r.Message
+// look sends the calls that were held long enough, and takes those that ended since.
+func (s *stream) look(ripe *int) error {
+	if err := s.sendCalls(*ripe); err != nil {
+		return err
+	}
+	ended, missed := s.calls()
+	for _, call := range ended {
+		if wantsCall(&s.q, &call) {
+			s.held = append(s.held, call)
+		}
+	}
+	slices.SortStableFunc(s.held, byEnd)
+	*ripe = len(s.held)
+	if missed == 0 {
+		return nil
+	}
+	return s.object("log", picloud.LogRecord{
+		Time: time.Now().UTC(), Level: "warn", Missing: missed,
+		Message: fmt.Sprintf("%d calls are missing here: the node remembers the newest 1,000 of each function", missed),
+	})
+}
+
+func (s *stream) sendCalls(n int) error {
+	for _, call := range s.held[:n] {
+		if err := s.object("call", call); err != nil {
+			return err
+		}
+	}
+	s.held = s.held[n:]
+	return nil
+}
+
+// whyEnded says why there are no more records: the app is gone, or the node drains.
+func (s *stream) whyEnded() error {
+	if err := s.allowed(); err != nil {
+		return err
+	}
+	return &picloud.Error{Code: picloud.CodeDraining}
+}
+
+// finish tells the reader why there is no more, if it is still there.
+func (s *stream) finish(reason error) error {
+	if s.ctx.Err() != nil {
+		return nil
+	}
+	if err := s.sendCalls(len(s.held)); err != nil {
+		return err
+	}
+	if err := s.object("end", problem.Of(reason, s.requestID)); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+func (s *stream) object(name string, data any) error {
+	text, err := jsonOf(data)
+	if err != nil {
+		return err
+	}
+	return s.event(name, text)
+}
+
+// event adds an event, and sends what is there when that is much.
+func (s *stream) event(name string, data []byte) error {
+	s.events.WriteString("event: " + name + "\ndata: ")
+	s.events.Write(data)
+	s.events.WriteString("\n\n")
+	if s.events.Len() < sendAt {
+		return nil
+	}
+	return s.flush()
+}
+
+// flush sends what was added. A reader that does not take it in time is cut off.
+func (s *stream) flush() error {
+	if s.events.Len() == 0 {
+		return nil
+	}
+	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // where the connection knows deadlines
+	_, err := s.w.Write(s.events.Bytes())
+	if s.events.Reset(); s.events.Cap() > 4*sendAt {
+		s.events = bytes.Buffer{} // a long record is past
+	}
+	if err != nil {
+		return fmt.Errorf("send events: %w", err)
+	}
+	if err := s.rc.Flush(); err != nil {
+		return fmt.Errorf("flush events: %w", err)
+	}
+	return nil
+}
+
+func jsonOf(data any) ([]byte, error) {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("encode for a stream: %w", err)
+	}
+	return text, nil
 }

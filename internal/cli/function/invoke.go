@@ -36,6 +36,7 @@ func (c commands) invokeCommand() *cobra.Command {
 		Use:   "invoke FUNCTION",
 		Short: "Call a function and print its answer",
 		Long: "Call a function over HTTP, as anybody would, and print the body of its answer.\n" +
+			"What the call logged goes to standard error, if you are signed in and may read the app's logs.\n" +
 			"Exit code 1 when its status is 400 or above, 3 when there is no such function.",
 		Example: "  picloud invoke hello --query name=Ada\n" +
 			"  picloud invoke iban -d 'DE89 3704 0044 0532 0130 00'\n" +
@@ -105,13 +106,74 @@ func (c commands) invoke(ctx context.Context, base *url.URL, function string, ou
 	if len(body) > maxBody {
 		return fmt.Errorf("call %s: the answer is larger than 64 MiB", resource)
 	}
-	if err := refused(resp, body, resource); err != nil {
+	shown := c.showLog(ctx, resp)
+	if err := refused(resp, body, resource, shown); err != nil {
 		return err
 	}
 	if err := rightVersion(out, resp, resource); err != nil {
 		return err
 	}
 	return c.printAnswer(answer{resp.StatusCode, resp.Header, body}, include)
+}
+
+// showLog shows people what the call logged, if they may read it. It reports whether
+// there was anything. That it cannot be read is no fault of the call.
+func (c commands) showLog(ctx context.Context, resp *http.Response) (shown bool) {
+	id := resp.Header.Get("X-Call-Id")
+	if id == "" || resp.Header.Get(versionHeader) == "" || !c.ForPeople() { // without a version, no code was called
+		return false
+	}
+	node, err := c.Connect()
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, logPatience)
+	defer cancel()
+	var record client.Invocation
+	if resp.StatusCode >= 400 {
+		if record, err = awaitRecord(ctx, node, id); err != nil {
+			return false
+		}
+	}
+	tail := 1000
+	logs, err := client.Read[client.LogList](node.GetAppLogs(ctx, c.App, &client.GetAppLogsParams{Call: &id, Tail: &tail}))
+	if err != nil {
+		return false
+	}
+	said := false
+	for _, line := range logs.Items {
+		c.Notef("%s", logLine(line))
+		said = said || line.Level == "error"
+	}
+	if record.Error != "" && !said { // what ended it was not the function's to log
+		c.Notef("%s", oneLine(stamp(record.Ended(), "error")+string(record.Code)+" "+record.Error))
+	}
+	return len(logs.Items) > 0 || record.Error != ""
+}
+
+const (
+	// logPatience bounds the wait for what a call logged.
+	logPatience = 5 * time.Second
+	// recordPause is between two looks for the record of a call, which comes right after
+	// the answer: recordTries of them.
+	recordPause = 20 * time.Millisecond
+	recordTries = 10
+)
+
+// awaitRecord reads the record of a call. When it is there, all of its log is.
+func awaitRecord(ctx context.Context, node *command.Node, id string) (record client.Invocation, err error) {
+	for range recordTries {
+		record, err = client.Read[client.Invocation](node.GetInvocation(ctx, id))
+		if picloud.CodeOf(err) != picloud.CodeNotFound {
+			return record, err
+		}
+		select {
+		case <-ctx.Done():
+			return record, ctx.Err()
+		case <-time.After(recordPause):
+		}
+	}
+	return record, err
 }
 
 // rightVersion checks that the version which was asked for is the one that
@@ -148,7 +210,7 @@ func unanswered(ctx context.Context, err error, resource string, base *url.URL) 
 
 // refused returns the problem that PiCloud itself answered in the function's
 // place, if it did: no such function, a timeout, an error in the script.
-func refused(resp *http.Response, body []byte, resource string) error {
+func refused(resp *http.Response, body []byte, resource string, shown bool) error {
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if resp.StatusCode < 400 || media != "application/problem+json" || resp.Header.Get("X-Picloud-Error") == "" {
 		return nil
@@ -158,7 +220,7 @@ func refused(resp *http.Response, body []byte, resource string) error {
 		return nil
 	}
 	f := failure.Explain(p.Err(), "call", resource)
-	if f.Err.Hint == "" && resp.Header.Get("X-Picloud-Error") == "function" {
+	if f.Err.Hint == "" && !shown && resp.Header.Get("X-Picloud-Error") == "function" {
 		app, name, _ := strings.Cut(resource, "/")
 		f.Err.Hint = "its log says where: picloud logs " + name + " --app " + app
 	}

@@ -2,11 +2,7 @@ package function
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,59 +12,82 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
-	"github.com/picloud/picloud/internal/cli/output"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
-const (
-	// silence is how long a followed log may send nothing, not even a
-	// heartbeat, before it counts as lost.
-	silence = time.Minute
-	// Waits between attempts to follow again.
-	firstRetry, lastRetry = 500 * time.Millisecond, 10 * time.Second
-	// overlap is how far back following again looks.
-	overlap = 2 * time.Second
-)
+// logFlags are the flags of `picloud logs` and `picloud tail`.
+type logFlags struct {
+	follow, calls      bool
+	since, level, call string
+	tail               int
+}
 
 func (c commands) logsCommand() *cobra.Command {
-	var follow bool
-	var since string
-	tail := 100
+	f := logFlags{tail: 100}
 	cmd := &cobra.Command{
-		Use:   "logs FUNCTION",
-		Short: "Show what a function logged",
-		Long: "Show what a function logged, oldest first. With -f, go on with new lines as they come, until Ctrl-C.\n" +
-			"A lost connection is taken up again where it broke off. -o json prints one record per line with -f.",
-		Example:           "  picloud logs hello --since 15m\n  picloud logs -f hello --tail 0",
-		Args:              command.Args(1, 1),
+		Use:   "logs [FUNCTION…]",
+		Short: "Show what functions logged",
+		Long: "Show what functions of the app logged, oldest first; without a name, all of them.\n" +
+			"With --calls, also show the calls: method, path, status, time. A node remembers the newest 1,000\n" +
+			"calls of each function, until it restarts; it keeps 16 MB of logs for each app.\n" +
+			"With -f, go on with what comes, until Ctrl-C. A lost connection is taken up again where it broke off.\n" +
+			"Nothing is left out silently: a line says how many records are missing where some are.\n" +
+			"After # stands the end of the call's id, which --call takes; a caller finds the id in X-Call-Id.\n" +
+			"-o json prints one record per line with -f, and a call as {\"call\": …}.",
+		Example: "  picloud logs hello --since 1d\n  picloud logs -f --calls\n  picloud logs --level warn\n" +
+			"  picloud logs --call 00003f --calls",
+		Args:              command.Args(0, 50),
 		ValidArgsFunction: c.CompleteFunctions,
-		RunE: func(cmd *cobra.Command, names []string) error {
-			if tail < 0 || tail > 1000 {
-				return failure.Usagef(cmd, "--tail is 0 to 1000")
-			}
-			params := client.GetLogsParams{Tail: &tail, Follow: &follow}
-			if since != "" {
-				if err := checkSince(since); err != nil {
-					return failure.Usagef(cmd, "--since %q %v", since, err)
-				}
-				params.Since = &since
-			}
-			node, err := c.Connect()
-			if err != nil {
-				return err
-			}
-			f := follower{c: c, node: node, app: c.App, function: names[0], params: params}
-			if follow {
-				return f.follow(cmd.Context())
-			}
-			return f.list(cmd.Context())
-		},
+		RunE:              func(cmd *cobra.Command, names []string) error { return c.logs(cmd, names, &f) },
 	}
 	cmd.Flags().SortFlags = false
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new lines as they come")
-	cmd.Flags().IntVar(&tail, "tail", tail, "at most this many of the newest lines, 0 to 1000")
-	cmd.Flags().StringVar(&since, "since", "", "only lines from then on: 15m (back from now) or 2026-01-02T15:04:05Z")
+	cmd.Flags().BoolVarP(&f.follow, "follow", "f", false, "go on with new lines as they come")
+	cmd.Flags().BoolVar(&f.calls, "calls", false, "also show calls")
+	f.add(cmd)
 	return cmd
+}
+
+func (c commands) tailCommand() *cobra.Command {
+	f := logFlags{tail: 10, follow: true, calls: true}
+	cmd := &cobra.Command{
+		Use:   "tail [FUNCTION…]",
+		Short: "Show calls and log lines as they come",
+		Long: "Show the calls of the app's functions, and what they log, as they come, until Ctrl-C.\n" +
+			"Short for: picloud logs -f --calls --tail 10",
+		Example:           "  picloud tail\n  picloud tail hello --level warn",
+		Args:              command.Args(0, 50),
+		ValidArgsFunction: c.CompleteFunctions,
+		RunE:              func(cmd *cobra.Command, names []string) error { return c.logs(cmd, names, &f) },
+	}
+	cmd.Flags().SortFlags = false
+	f.add(cmd)
+	return cmd
+}
+
+func (f *logFlags) add(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&f.tail, "tail", f.tail, "at most this many of the newest lines, 0 to 1000")
+	cmd.Flags().StringVar(&f.since, "since", "", "only from then on: 15m or 1d (back from now), or 2026-01-02T15:04:05Z")
+	cmd.Flags().StringVar(&f.level, "level", "", "only this level and above: debug, info, warn or error; of calls, 4xx is warn")
+	cmd.Flags().StringVar(&f.call, "call", "", "only the call with this id, or whose id ends so")
+}
+
+func (f *logFlags) check(cmd *cobra.Command) error {
+	if f.tail < 0 || f.tail > 1000 {
+		return failure.Usagef(cmd, "--tail is 0 to 1000")
+	}
+	if f.since != "" {
+		if err := checkSince(f.since); err != nil {
+			return failure.Usagef(cmd, "--since %q %v", f.since, err)
+		}
+	}
+	f.call = strings.TrimPrefix(f.call, "#")
+	if f.call != "" && len(f.call) < 4 {
+		return failure.Usagef(cmd, "--call is the id of a call, or the last 4 characters of it or more")
+	}
+	if f.level != "" && !slices.Contains(picloud.LogLevels, f.level) {
+		return failure.Usagef(cmd, "--level is one of %s", strings.Join(picloud.LogLevels, ", "))
+	}
+	return nil
 }
 
 func checkSince(text string) error {
@@ -81,194 +100,85 @@ func checkSince(text string) error {
 	return errors.New("is neither a duration such as 15m or 1d nor a time such as 2026-01-02T15:04:05Z")
 }
 
-// readLogs is what errors say was tried.
-const readLogs = "read logs of"
-
-// follower reads the log of one function.
-type follower struct {
-	c             commands
-	node          *command.Node
-	app, function string
-	params        client.GetLogsParams
-
-	first, last time.Time // of the first record that was printed, and of the newest
-	printed     recent    // to print none twice after the log broke off
-	again       bool      // it did
+func (c commands) logs(cmd *cobra.Command, names []string, f *logFlags) error {
+	if err := f.check(cmd); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := picloud.CheckName("function", name); err != nil {
+			return failure.Usagef(cmd, "%q is not a function's name", picloud.Shorten(name, 80))
+		}
+	}
+	node, err := c.Connect()
+	if err != nil {
+		return err
+	}
+	functions := strings.Join(names, ",")
+	l := follower{c: c, node: node, app: c.App, functions: names, params: client.GetAppLogsParams{
+		Functions: &functions, Tail: &f.tail, Follow: &f.follow, Calls: &f.calls, Since: &f.since, Level: &f.level, Call: &f.call,
+	}}
+	if f.follow {
+		return l.follow(cmd.Context())
+	}
+	return l.list(cmd.Context())
 }
 
+// list prints what there is now.
 func (f *follower) list(ctx context.Context) error {
-	logs, err := command.Ask(ctx, f.node, readLogs, f.app+"/"+f.function, func(ctx context.Context, node *command.Node) (client.LogList, error) {
-		return client.Read[client.LogList](node.GetLogs(ctx, f.app, f.function, &f.params))
+	logs, err := command.Ask(ctx, f.node, readLogs, f.resource(), func(ctx context.Context, node *command.Node) (client.LogList, error) {
+		return client.Read[client.LogList](node.GetAppLogs(ctx, f.app, &f.params))
 	})
 	if err != nil {
-		return failure.NoFunction(err, f.app, f.function)
+		return f.missing(err)
 	}
 	if logs.Items == nil {
 		logs.Items = []client.LogRecord{}
 	}
-	return f.c.Print(logs.Items, func() {
-		for _, record := range logs.Items {
-			f.c.Printf("%s\n", logLine(record))
+	var document any = logs.Items
+	if *f.params.Calls {
+		document = logs
+	}
+	return f.c.Print(document, func() {
+		lines := f.merged(logs)
+		for _, line := range lines {
+			f.c.Printf("%s\n", line)
+		}
+		if len(lines) == 0 {
+			f.c.Notef("picloud: no lines%s", f.nothing())
 		}
 	})
 }
 
-// follow prints records until ctx ends, which is not a failure. What can be
-// mended by waiting is tried again; anything else ends it.
-func (f *follower) follow(ctx context.Context) error {
-	wait := firstRetry
-	for {
-		printed, err := f.stream(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && !temporary(err):
-			return f.fail(err)
+// merged are the lines of records and calls in the order of time, the newest only.
+func (f *follower) merged(logs client.LogList) []string {
+	type line struct {
+		at   time.Time
+		text string
+	}
+	var lines []line
+	for _, r := range logs.Items {
+		lines = append(lines, line{r.Time, f.line(r)})
+	}
+	for _, i := range logs.Calls {
+		lines = append(lines, line{i.Ended(), f.callLine(i)})
+	}
+	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
+	out := []string{}
+	for _, l := range lines[max(0, len(lines)-*f.params.Tail):] {
+		out = append(out, l.text)
+	}
+	return out
+}
+
+// nothing says why there may be none.
+func (f *follower) nothing() string {
+	for _, narrow := range []*string{f.params.Since, f.params.Level, f.params.Call} {
+		if *narrow != "" {
+			return " that match"
 		}
-		if printed {
-			wait = firstRetry
-		}
-		if err != nil && !client.Ended(err) {
-			f.c.Notef("picloud: the log broke off (%v); trying again in %s", err, wait)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, lastRetry)
-		f.resume()
 	}
-}
-
-// resume asks for the records since the last one, rather than for the tail.
-// Calls run side by side, so a record may be a little older than one before it.
-func (f *follower) resume() {
-	if f.last.IsZero() {
-		return
+	if *f.params.Tail == 0 || *f.params.Calls {
+		return ""
 	}
-	from := f.last.Add(-overlap)
-	if from.Before(f.first) {
-		from = f.first
-	}
-	since, tail := from.UTC().Format(time.RFC3339Nano), 1000
-	f.params.Since, f.params.Tail, f.again = &since, &tail, true
-}
-
-// stream follows until the stream ends.
-func (f *follower) stream(ctx context.Context) (printed bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	watch := time.AfterFunc(silence, cancel) // also bounds the wait for the first byte
-	defer watch.Stop()
-	resp, err := f.node.GetLogs(ctx, f.app, f.function, &f.params)
-	if err == nil {
-		resp.Body = watched{resp.Body, watch}
-	}
-	for record, err := range client.Logs(resp, err) {
-		if err != nil {
-			return printed, err
-		}
-		if seen := f.printed.add(record); seen && f.again {
-			continue
-		}
-		f.note(record.Time)
-		if err := f.print(record); err != nil {
-			return printed, err
-		}
-		printed = true
-	}
-	return printed, nil
-}
-
-// note widens the time that was printed.
-func (f *follower) note(t time.Time) {
-	if f.first.IsZero() {
-		f.first = t
-	}
-	if t.After(f.last) {
-		f.last = t
-	}
-}
-
-// recent knows the last records that went by.
-type recent struct {
-	keys map[string]bool
-	ring [2048]string // what is in keys, the oldest at next
-	next int
-}
-
-// add remembers a record, and reports whether it was known.
-func (r *recent) add(record client.LogRecord) (known bool) {
-	key := record.Time.Format(time.RFC3339Nano) + "\x00" + record.Invocation + "\x00" + record.Level + "\x00" + record.Message
-	if r.keys == nil {
-		r.keys = make(map[string]bool, len(r.ring))
-	}
-	if r.keys[key] {
-		return true
-	}
-	delete(r.keys, r.ring[r.next])
-	r.keys[key], r.ring[r.next] = true, key
-	r.next = (r.next + 1) % len(r.ring)
-	return false
-}
-
-func (f *follower) print(record client.LogRecord) error {
-	switch f.c.Format {
-	case output.JSON:
-		return json.NewEncoder(f.c.Stdout).Encode(record)
-	case output.YAML:
-		f.c.Printf("---\n")
-		return f.c.YAML(record)
-	default:
-		_, err := fmt.Fprintln(f.c.Stdout, logLine(record))
-		return err
-	}
-}
-
-func (f *follower) fail(err error) error {
-	return failure.NoFunction(f.node.Fail(err, readLogs, f.app+"/"+f.function), f.app, f.function)
-}
-
-// temporary reports whether following again may help: the server could not be
-// reached, ended the stream, or has too much to do.
-func temporary(err error) bool {
-	var e *picloud.Error
-	if !errors.As(err, &e) {
-		return !errors.Is(err, io.ErrClosedPipe)
-	}
-	return e.Op == "reach" || errors.Is(err, picloud.ErrUnavailable) || errors.Is(err, picloud.ErrLimit)
-}
-
-// watched is a body whose every byte, heartbeats included, postpones a timer.
-type watched struct {
-	io.ReadCloser
-	timer *time.Timer
-}
-
-// Read implements io.Reader.
-func (w watched) Read(p []byte) (int, error) {
-	n, err := w.ReadCloser.Read(p)
-	if n > 0 {
-		w.timer.Reset(silence)
-	}
-	return n, err
-}
-
-// logLine writes a record as one line: time, level, version, message, fields.
-func logLine(r client.LogRecord) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %-5s ", r.Time.Local().Format("2006-01-02 15:04:05.000"), r.Level)
-	if r.Version > 0 { // a draft has none
-		fmt.Fprintf(&b, "v%d ", r.Version)
-	}
-	b.WriteString(r.Message)
-	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
-		value, err := output.Compact(r.Fields[name])
-		if err != nil {
-			continue
-		}
-		fmt.Fprintf(&b, " %s=%s", name, value)
-	}
-	return output.Clean(strings.ReplaceAll(b.String(), "\n", `\n`))
+	return ": " + f.resource() + " logged nothing; --calls shows calls"
 }

@@ -18,6 +18,19 @@ func TestLogLineIsAsPeopleWrite(t *testing.T) {
 	require.True(t, strings.HasSuffix(line, ` refused n=3 query="a=1&b=<2>"`), line)
 }
 
+// TestTheWayToARuntimeErrorCanBeClicked: file:line:column is what terminals know.
+func TestTheWayToARuntimeErrorCanBeClicked(t *testing.T) {
+	r := picloud.LogRecord{Level: "error", Message: "boom", Function: "hello", Version: 3, Invocation: "abcdefgh00000000ij", Fields: map[string]any{
+		"line": 21.0, "column": 38.0, "trace": []any{"inner (21:38)", "handle (4:2)"}, "other": "x",
+	}}
+	require.True(t, strings.HasSuffix(logLine(r), ` error v3 boom at hello.risor:21:38 in inner, called at hello.risor:4:2 in handle other="x"`), logLine(r))
+	all, one := follower{}, follower{functions: []string{"hello"}}
+	require.Contains(t, all.line(r), " error hello v3 #0000ij boom at hello.risor:21:38")
+	require.Contains(t, one.line(r), " error v3 #0000ij boom at hello.risor:21:38")
+	r.Fields["line"] = "21" // a field of the script's own
+	require.Contains(t, logLine(r), ` boom column=38 line="21" other="x" trace=`)
+}
+
 func FuzzNothingSteersTheTerminal(f *testing.F) {
 	f.Add("plain", 1)
 	f.Add("\x1b[2J\r\u202e\x9b", 3)
@@ -26,6 +39,10 @@ func FuzzNothingSteersTheTerminal(f *testing.F) {
 		failure.Print(&out, nil, &failure.Failure{File: "f", Err: &picloud.Error{Script: &picloud.ScriptError{Line: 1, Column: column, Message: text, Excerpt: text}}})
 		failure.Print(&out, nil, &picloud.Error{Detail: text, Hint: text, Fields: []picloud.FieldError{{Field: text, Message: text}}})
 		out.WriteString(logLine(picloud.LogRecord{Message: text, Level: text, Fields: map[string]any{text: text}}))
+		out.WriteString((&follower{}).line(picloud.LogRecord{Level: "error", Message: text, Function: text, Invocation: text, Fields: map[string]any{
+			"line": 1.0, "column": 1.0, "trace": []any{text, text + " (1:1)"},
+		}}))
+		out.WriteString((&follower{}).callLine(picloud.Invocation{Method: text, Path: text, ID: text, Function: text, Code: "PC1203", Error: text}))
 		require.Truef(t, utf8.ValidString(out.String()), "%q", out.String())
 		require.Falsef(t, strings.ContainsFunc(out.String(), output.Steers), "%q", out.String())
 	})

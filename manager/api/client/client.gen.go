@@ -109,6 +109,8 @@ type DeploymentList struct {
 
 // Draft defines model for Draft.
 type Draft struct {
+	// Net Make the script's requests to other servers. Default false.
+	Net     bool         `json:"net,omitempty"`
 	Request DraftRequest `json:"request,omitempty"`
 
 	// Source The script. Default the live version's.
@@ -146,6 +148,9 @@ type DraftResult struct {
 	// Example: 10s
 	Duration Duration `json:"duration"`
 
+	// Effects What a run would have changed outside of itself.
+	Effects Effects `json:"effects"`
+
 	// Error An RFC 9457 problem.
 	Error    *Problem       `json:"error,omitempty"`
 	Logs     []LogRecord    `json:"logs"`
@@ -156,6 +161,9 @@ type DraftResult struct {
 //
 // Example: 10s
 type Duration = picloud.Duration
+
+// Effects What a run would have changed outside of itself.
+type Effects = picloud.Effects
 
 // Encoding defines model for Encoding.
 type Encoding string
@@ -220,12 +228,17 @@ type KVList struct {
 // KVQuota What an app may keep in its key-value store.
 type KVQuota = picloud.KVQuota
 
+// KeyWrite defines model for KeyWrite.
+type KeyWrite = picloud.KeyWrite
+
 // Limits What one function may use. What is absent has the default: that of the app, else that of the node, else the one named here.
 type Limits = picloud.Limits
 
 // LogList defines model for LogList.
 type LogList struct {
-	Items []LogRecord `json:"items"`
+	// Calls With `calls=true`, the calls that ended, oldest first.
+	Calls []Invocation `json:"calls,omitempty"`
+	Items []LogRecord  `json:"items"`
 }
 
 // LogRecord defines model for LogRecord.
@@ -311,6 +324,9 @@ type NodeList struct {
 
 // NodePatch defines model for NodePatch.
 type NodePatch = json.RawMessage
+
+// OutboundRequest defines model for OutboundRequest.
+type OutboundRequest = picloud.OutboundRequest
 
 // Problem An RFC 9457 problem.
 type Problem struct {
@@ -471,6 +487,27 @@ type IfMatch = string
 // Limit defines model for limit.
 type Limit = int
 
+// LogAfter defines model for logAfter.
+type LogAfter = string
+
+// LogCall defines model for logCall.
+type LogCall = string
+
+// LogCalls defines model for logCalls.
+type LogCalls = bool
+
+// LogFollow defines model for logFollow.
+type LogFollow = bool
+
+// LogLevel defines model for logLevel.
+type LogLevel = string
+
+// LogSince defines model for logSince.
+type LogSince = string
+
+// LogTail defines model for logTail.
+type LogTail = int
+
 // UserName defines model for userName.
 type UserName = string
 
@@ -551,14 +588,27 @@ type CreateDeploymentParams struct {
 
 // GetLogsParams defines parameters for GetLogs.
 type GetLogsParams struct {
-	// Since Only records from then on; a time (RFC 3339) or a duration back from now ("15m").
-	Since *string `form:"since,omitempty" json:"since,omitempty"`
+	// Since Only records from then on; a time (RFC 3339) or a duration back from now ("15m", "1d").
+	Since *LogSince `form:"since,omitempty" json:"since,omitempty"`
 
-	// Tail At most this many of the newest records, 0 to 1000. Default 100.
-	Tail *int `form:"tail,omitempty" json:"tail,omitempty"`
+	// Tail At most this many of the newest records, and as many calls, 0 to 1000. Default 100.
+	Tail *LogTail `form:"tail,omitempty" json:"tail,omitempty"`
 
 	// Follow Keep the stream open and send new records as they come.
-	Follow *bool `form:"follow,omitempty" json:"follow,omitempty"`
+	Follow *LogFollow `form:"follow,omitempty" json:"follow,omitempty"`
+
+	// After With `follow`, instead of `tail`: every record that comes after this position, which is the id of an event `log` of an earlier stream
+	// of this node.
+	After *LogAfter `form:"after,omitempty" json:"after,omitempty"`
+
+	// Level Only records of this level (debug, info, warn, error) or a more severe one; of calls, 4xx counts as warn and what failed as error.
+	Level *LogLevel `form:"level,omitempty" json:"level,omitempty"`
+
+	// Call Only records of the call with this id (`X-Call-Id`), or whose id ends with this, 4 characters or more.
+	Call *LogCall `form:"call,omitempty" json:"call,omitempty"`
+
+	// Calls Also the calls that ended. A node remembers the newest 1,000 calls of each function, until it restarts.
+	Calls *LogCalls `form:"calls,omitempty" json:"calls,omitempty"`
 }
 
 // RollbackParams defines parameters for Rollback.
@@ -612,6 +662,34 @@ type PutKVParams struct {
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
+// GetAppLogsParams defines parameters for GetAppLogs.
+type GetAppLogsParams struct {
+	// Functions Only records of these functions, at most 50, with commas between them.
+	Functions *string `form:"functions,omitempty" json:"functions,omitempty"`
+
+	// Since Only records from then on; a time (RFC 3339) or a duration back from now ("15m", "1d").
+	Since *LogSince `form:"since,omitempty" json:"since,omitempty"`
+
+	// Tail At most this many of the newest records, and as many calls, 0 to 1000. Default 100.
+	Tail *LogTail `form:"tail,omitempty" json:"tail,omitempty"`
+
+	// Follow Keep the stream open and send new records as they come.
+	Follow *LogFollow `form:"follow,omitempty" json:"follow,omitempty"`
+
+	// After With `follow`, instead of `tail`: every record that comes after this position, which is the id of an event `log` of an earlier stream
+	// of this node.
+	After *LogAfter `form:"after,omitempty" json:"after,omitempty"`
+
+	// Level Only records of this level (debug, info, warn, error) or a more severe one; of calls, 4xx counts as warn and what failed as error.
+	Level *LogLevel `form:"level,omitempty" json:"level,omitempty"`
+
+	// Call Only records of the call with this id (`X-Call-Id`), or whose id ends with this, 4 characters or more.
+	Call *LogCall `form:"call,omitempty" json:"call,omitempty"`
+
+	// Calls Also the calls that ended. A node remembers the newest 1,000 calls of each function, until it restarts.
+	Calls *LogCalls `form:"calls,omitempty" json:"calls,omitempty"`
+}
+
 // ListMembersParams defines parameters for ListMembers.
 type ListMembersParams struct {
 	// Limit Items at most, 1 to 200. Default 50.
@@ -633,7 +711,7 @@ type ListInvocationsParams struct {
 	// `code`, which says what ended it, or when the function answered 5xx; else it went ok.
 	Status *string `form:"status,omitempty" json:"status,omitempty"`
 
-	// Since Only calls that started from then on; a time (RFC 3339) or a duration back from now ("15m").
+	// Since Only calls that started from then on; a time (RFC 3339) or a duration back from now ("15m", "1d").
 	Since *string `form:"since,omitempty" json:"since,omitempty"`
 
 	// Limit Items at most, 1 to 200. Default 50.
@@ -913,6 +991,11 @@ func (c *Client) PutKV(ctx context.Context, app AppName, key string, params *Put
 		return nil, err
 	}
 	return c.PutKVWithBody(ctx, app, key, params, "application/json", bytes.NewReader(content), edit...)
+}
+
+// GetAppLogs: Read what the functions of an app logged, and follow it.
+func (c *Client) GetAppLogs(ctx context.Context, app AppName, params *GetAppLogsParams, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/apps/%s/logs", segments: []any{app}, params: params}, edit)
 }
 
 // ListMembers: List the members of an app.

@@ -1,0 +1,119 @@
+package function
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/picloud/picloud/internal/cli/output"
+	"github.com/picloud/picloud/manager/api/client"
+)
+
+// shortID is how much of the end of a call's id a line shows: ids of one node begin
+// alike.
+const shortID = 6
+
+// line writes a record as one line, with what tells it apart from those around it: its
+// call, and its function when it is not the only one.
+func (f *follower) line(r client.LogRecord) string {
+	return stamp(r.Time, r.Level) + f.who(r.Function, r.Version, r.Invocation) + text(r)
+}
+
+// callLine writes a call that ended as one line.
+func (f *follower) callLine(i client.Invocation) string {
+	out := stamp(i.Ended(), "call") + f.who(i.Function, i.Version, i.ID) +
+		fmt.Sprintf("%s %s %d %s", i.Method, i.Path, i.Status, output.Took(time.Duration(i.Duration)))
+	if i.Code != "" {
+		out += " " + string(i.Code) + " " + i.Error
+	}
+	return oneLine(out)
+}
+
+func (f *follower) who(function string, version int, call string) string {
+	var out string
+	if len(f.functions) != 1 && function != "" {
+		out = function + " "
+	}
+	if version > 0 {
+		out += fmt.Sprintf("v%d ", version)
+	}
+	if call != "" {
+		out += "#" + call[max(0, len(call)-shortID):] + " "
+	}
+	return oneLine(out)
+}
+
+// logLine writes a record as one line: time, level, version, message, fields.
+func logLine(r client.LogRecord) string {
+	var version string
+	if r.Version > 0 { // a draft has none
+		version = fmt.Sprintf("v%d ", r.Version)
+	}
+	return stamp(r.Time, r.Level) + version + text(r)
+}
+
+func stamp(at time.Time, level string) string {
+	return oneLine(fmt.Sprintf("%s %-5s ", at.Local().Format("2006-01-02 15:04:05.000"), level))
+}
+
+// text writes message and fields. The place of a runtime error is written so that a
+// terminal or an editor can go there: hello.risor:21:38.
+func text(r client.LogRecord) string {
+	var b strings.Builder
+	b.WriteString(r.Message)
+	fields := r.Fields
+	if at, rest := place(r); at != "" {
+		b.WriteString(" at " + at)
+		fields = rest
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		value, err := output.Compact(fields[name])
+		if err != nil {
+			continue
+		}
+		fmt.Fprintf(&b, " %s=%s", name, value)
+	}
+	return oneLine(b.String())
+}
+
+// frame is how a trace writes a frame: the function and where it was.
+var frame = regexp.MustCompile(`^(.*) \((\d+:\d+)\)$`)
+
+// place reads where a runtime error happened, and returns the fields without that.
+func place(r client.LogRecord) (at string, rest map[string]any) {
+	line, isLine := whole(r.Fields["line"])
+	column, isColumn := whole(r.Fields["column"])
+	if r.Level != "error" || !isLine || !isColumn {
+		return "", nil
+	}
+	file := cmp.Or(r.Function, "script") + ".risor:"
+	at = fmt.Sprintf("%s%d:%d", file, line, column)
+	rest = maps.Clone(r.Fields)
+	delete(rest, "line")
+	delete(rest, "column")
+	trace, _ := rest["trace"].([]any)
+	delete(rest, "trace")
+	for i, entry := range trace {
+		words := frame.FindStringSubmatch(fmt.Sprint(entry))
+		switch {
+		case words == nil:
+		case i == 0:
+			at += " in " + words[1]
+		default:
+			at += ", called at " + file + words[2] + " in " + words[1]
+		}
+	}
+	return at, rest
+}
+
+// whole reads a whole number of JSON.
+func whole(v any) (n int64, ok bool) {
+	f, ok := v.(float64)
+	return int64(f), ok && f > 0 && f < 1<<31
+}
+
+func oneLine(s string) string { return output.Clean(strings.ReplaceAll(s, "\n", `\n`)) }
