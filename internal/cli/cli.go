@@ -109,8 +109,8 @@ func New(o Options) *cobra.Command {
 // error.
 //
 // Commands that were added to the root that New returned are listed as those
-// of this node. Ctrl-C cancels the context of the client's commands; those of
-// the node mind signals themselves.
+// of this node. Ctrl-C cancels the context of the client's commands; those of the node
+// handle signals themselves.
 func Execute(root *cobra.Command) int {
 	groupNodeCommands(root)
 	ctx := context.Background()
@@ -137,7 +137,7 @@ func Execute(root *cobra.Command) int {
 }
 
 // withSignals returns a context that Ctrl-C and SIGTERM cancel, with the signal as its
-// cause. stop gives the signals back.
+// cause. stop restores the default handling of the signals.
 func withSignals(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
@@ -147,7 +147,7 @@ func withSignals(ctx context.Context) (_ context.Context, stop func()) {
 		select {
 		case s := <-signals:
 			number, _ := s.(syscall.Signal)
-			signal.Stop(signals) // a second Ctrl-C ends a process that does not heed the first
+			signal.Stop(signals) // a second Ctrl-C kills a process that does not end
 			cancel(failure.Interrupted{Signal: number})
 		case <-ctx.Done():
 		}
@@ -159,8 +159,8 @@ func withSignals(ctx context.Context) (_ context.Context, stop func()) {
 	}
 }
 
-// formatOf is how an error is to be written: as -o says, which is looked for in the
-// arguments when a mistake before it kept it from being read.
+// formatOf returns the format of errors, which -o names. When a wrong flag kept -o from
+// being parsed, formatOf looks for it in the arguments.
 func formatOf(root *cobra.Command, args []string) output.Format {
 	flag := root.PersistentFlags().Lookup("output")
 	format, ok := flag.Value.(*output.Format)
@@ -183,7 +183,7 @@ func formatOf(root *cobra.Command, args []string) output.Format {
 	return *format
 }
 
-// groupNodeCommands gives commands that others added a group of their own.
+// groupNodeCommands puts the commands that cmd/picloud added into a group of their own.
 func groupNodeCommands(root *cobra.Command) {
 	for _, cmd := range root.Commands() {
 		if cmd.GroupID != "" {
@@ -196,7 +196,7 @@ func groupNodeCommands(root *cobra.Command) {
 	}
 }
 
-// ofClient reports whether cmd speaks to a node, rather than being one.
+// ofClient reports whether cmd is one of the client's commands, and not one of the node.
 func ofClient(cmd *cobra.Command) bool {
 	for ; cmd.HasParent(); cmd = cmd.Parent() {
 		if cmd.GroupID != "" {

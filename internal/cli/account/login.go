@@ -99,7 +99,8 @@ type signedIn struct {
 	Context string `json:"context"`
 }
 
-// warnIfPassedOver tells somebody who has chosen a context what counts before it.
+// warnIfPassedOver warns when a variable of the environment comes before the context that
+// the user has chosen.
 func (c commands) warnIfPassedOver(name string) {
 	for _, variable := range []string{"PICLOUD_TOKEN", "PICLOUD_CONTEXT", "PICLOUD_SERVER", "PICLOUD_DATA"} {
 		value := c.Target.Getenv(variable)
@@ -115,8 +116,8 @@ func (c commands) warnIfPassedOver(name string) {
 	}
 }
 
-// newToken gets the token to save: from a file, the environment, standard input, or
-// a person.
+// newToken reads the token to save from a file, the environment or standard input, or
+// asks a person for it.
 func (c commands) newToken(cmd *cobra.Command, server string, fromStdin bool) (string, error) {
 	switch {
 	case fromStdin:

@@ -65,9 +65,8 @@ func (c *Base) ReadInput(file string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit+1))
 }
 
-// ReadHidden asks a person for a line that is not shown while it is typed.
-// Standard input must be a terminal. However the question ends, the terminal shows
-// again what is typed.
+// ReadHidden asks a person for a line and does not show what is typed. Standard input
+// must be a terminal. Its state is restored however the question ends.
 func (c *Base) ReadHidden(question string, args ...any) ([]byte, error) {
 	terminal := c.Stdin.File()
 	if terminal == nil {

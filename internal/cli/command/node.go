@@ -20,7 +20,7 @@ type Node struct {
 	last   *latest
 }
 
-// Target is where the node is, and as whom the client speaks to it.
+// Target is the server and the token of the client.
 func (n *Node) Target() target.Target { return n.target }
 
 // ConnectTo makes a client for t. It sends nothing yet.
@@ -37,8 +37,8 @@ func (c *Base) ConnectTo(t target.Target) (*Node, error) {
 	return &Node{Client: api, target: t, last: last}, nil
 }
 
-// User is whose token the latest answer was for; empty: there was none, or it knew
-// nobody.
+// User is the user that the node found by the token of the latest request; empty: it
+// found none, or did not answer.
 func (n *Node) User() string { return n.last.get().user }
 
 // FunctionURL returns where the function at path answers.
@@ -69,7 +69,7 @@ func (n *Node) Fail(err error, op, resource string) error {
 	return f
 }
 
-// latest is a transport that remembers what the latest answer says of its request.
+// latest is a transport that remembers what the latest answer said about its request.
 type latest struct {
 	next   http.RoundTripper
 	answer atomic.Pointer[stamp]

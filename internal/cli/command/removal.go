@@ -21,14 +21,14 @@ var (
 type Removal struct {
 	Use, Short string
 	Long       string
-	What       string // a name stands for, such as "function"
+	What       string // the kind of thing, such as "function"
 	Complete   cobra.CompletionFunc
 	Remove     func(ctx context.Context, node *Node, name string) error
-	// Contents counts what goes with a name. Nil: nothing that is worth a word.
+	// Contents counts what is deleted together with a name. Nil: nothing is counted.
 	Contents func(ctx context.Context, node *Node, name string) (Contents, error)
 }
 
-// Contents is what goes with something that is deleted.
+// Contents counts what is deleted together with something.
 type Contents struct {
 	Text  string // for people; empty: nothing
 	Value any    // for programs
@@ -70,8 +70,7 @@ func distinct(names []string) []string {
 	return out
 }
 
-// remove deletes one after the other. One that fails does not keep the others; the
-// first failure is the command's.
+// remove deletes one name after the other. It goes on after a failure.
 func (c *Base) remove(cmd *cobra.Command, r Removal, names []string, yes bool) error {
 	node, err := c.Connect()
 	if err != nil {
@@ -115,8 +114,8 @@ func (c *Base) remove(cmd *cobra.Command, r Removal, names []string, yes bool) e
 	return c.Failed(failures, err)
 }
 
-// Failed prints failures but the last one, which it returns, with the exit code of the
-// first.
+// Failed returns the error of a command of which some parts failed, or otherwise when
+// none did. It prints several failures itself; the first decides the exit code.
 func (c *Base) Failed(failures []error, otherwise error) error {
 	if len(failures) == 0 {
 		return otherwise
@@ -136,7 +135,7 @@ func removeOne(ctx context.Context, node *Node, r Removal, name string) error {
 	return r.Remove(ctx, node, name)
 }
 
-// contents counts what goes with each name.
+// contents counts what is deleted together with each name.
 func (c *Base) contents(ctx context.Context, node *Node, r Removal, names []string) (map[string]Contents, error) {
 	found := map[string]Contents{}
 	if r.Contents == nil {
@@ -171,8 +170,8 @@ func described(what string, names []string, contents map[string]Contents) string
 	return what + " " + output.Listed(all)
 }
 
-// confirm asks whether what may go. Nobody is asked without a terminal, so
-// that a script never hangs.
+// confirm asks whether something may be deleted. Without a terminal it does not ask and
+// fails, so that a script never hangs.
 func (c *Base) confirm(cmd *cobra.Command, what string) error {
 	if !output.Terminal(c.Stdin) {
 		return failure.Usagef(cmd, "this deletes %s for good; say --yes to do so without a terminal", output.Clean(what))

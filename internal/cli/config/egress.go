@@ -91,8 +91,8 @@ func (c commands) changeEgress(cmd *cobra.Command, given []string, edit func(rul
 	return c.printEgress(f)
 }
 
-// readRules reads rules and writes them in their one form. The hint for a URL
-// is the command with the host in its place.
+// readRules parses rules and returns each in its canonical form. When one is a URL, the
+// error's hint is the command with the URL's host.
 func readRules(command string, given []string) ([]string, error) {
 	rules := make([]string, 0, len(given))
 	for _, text := range given {
@@ -118,7 +118,7 @@ func allowRules(rules, more []string) ([]string, error) {
 	return rules, nil
 }
 
-// denyRules takes rules away, or none of them when there is one that is not there.
+// denyRules removes rules. When one of them does not exist, it removes none.
 func denyRules(rules, less []string) ([]string, error) {
 	left := slices.Clone(rules)
 	var unknown []string
@@ -138,7 +138,7 @@ func denyRules(rules, less []string) ([]string, error) {
 	return nil, e
 }
 
-// isRule recognizes a rule, however it was written.
+// isRule returns a test for the texts that stand for a rule, in canonical form or not.
 func isRule(rule string) func(text string) bool {
 	return func(text string) bool {
 		r, err := picloud.ParseEgress(text)

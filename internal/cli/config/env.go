@@ -80,7 +80,7 @@ func (c commands) envCommand() *cobra.Command {
 	return command.Noun("env", "Variables that functions read: text by name", ls, get, set, unset)
 }
 
-// assignments reads NAME=VALUE….
+// assignments parses arguments of the form NAME=VALUE.
 func assignments(cmd *cobra.Command, given []string) (map[string]*string, error) {
 	changes := map[string]*string{}
 	for _, text := range given {
@@ -98,7 +98,8 @@ func assignments(cmd *cobra.Command, given []string) (map[string]*string, error)
 
 var secretive = regexp.MustCompile(`(?i)(SECRET|TOKEN|PASSWORD|PASSWD|API_?KEY|PRIVATE_?KEY)`)
 
-// warnOfSecrets tells somebody who is about to show a password to everybody.
+// warnOfSecrets warns about variables with names of secrets, because every viewer of the
+// app can read variables.
 func (c commands) warnOfSecrets(changes map[string]*string) {
 	for _, name := range slices.Sorted(maps.Keys(changes)) {
 		if secretive.MatchString(name) {
@@ -156,7 +157,7 @@ func (c commands) getEnv(cmd *cobra.Command, function, name string) error {
 	})
 }
 
-// printEnv prints variables; note says to people what has changed.
+// printEnv prints variables. With a note, people get the note instead.
 func (c commands) printEnv(env picloud.Env, note string) error {
 	if env == nil {
 		env = picloud.Env{} // {} in JSON, not null
@@ -178,7 +179,7 @@ func (c commands) printEnv(env picloud.Env, note string) error {
 	})
 }
 
-// changeEnv sets variables, and takes away those whose value is nil.
+// changeEnv sets variables. It removes those whose value is nil.
 func (c commands) changeEnv(cmd *cobra.Command, function string, changes map[string]*string) error {
 	resource := c.owner(function)
 	env, err := command.Call(c.Base, cmd, "change variables of", resource, func(ctx context.Context, node *command.Node) (picloud.Env, error) {
@@ -196,7 +197,7 @@ func (c commands) changeEnv(cmd *cobra.Command, function string, changes map[str
 	return c.printEnv(env, strings.Join(slices.Sorted(maps.Keys(changes)), ", ")+" "+verb(changes)+" for "+resource)
 }
 
-// owner is whose variables they are: a function's, or with "" the app's.
+// owner names the function whose variables they are, or the app if function is "".
 func (c commands) owner(function string) string {
 	if function == "" {
 		return c.App
@@ -204,7 +205,7 @@ func (c commands) owner(function string) string {
 	return c.App + "/" + function
 }
 
-// noOwner says how to get what has the variables, if it was not found.
+// noOwner adds a hint to the error of an app or a function that was not found.
 func (c commands) noOwner(err error, function string) error {
 	if function == "" {
 		return failure.NoApp(err, c.App)
@@ -221,7 +222,8 @@ func verb(changes map[string]*string) string {
 	return "set"
 }
 
-// changeAppEnv replaces the variables of an app by themselves with changes.
+// changeAppEnv reads the variables of an app, applies the changes, and writes all of
+// them back.
 func changeAppEnv(ctx context.Context, node *command.Node, app string, changes map[string]*string) (picloud.Env, error) {
 	return onTop(func() (picloud.Env, error) {
 		env, etag, err := readTagged[client.Env](node.GetEnv(ctx, app))
@@ -259,8 +261,8 @@ func noVariable(name, and string) error {
 	}
 }
 
-// oneLine writes a value as a part of a table: quoted if it holds what a line
-// cannot.
+// oneLine returns a value for a cell of a table. It quotes a value that is empty, holds
+// control characters, or begins or ends with white space.
 func oneLine(value string) string {
 	if value == "" || strings.TrimSpace(value) != value || strings.ContainsFunc(value, unicode.IsControl) {
 		return strconv.Quote(value)

@@ -18,8 +18,8 @@ import (
 	"github.com/picloud/picloud/manager/api/client"
 )
 
-// maxValue bounds what is read of a value, in bytes: as JSON it may be longer
-// than it is kept.
+// maxValue bounds a value on the command line or on standard input, in bytes. It is more
+// than the store keeps, because the JSON of a value may be longer than the value.
 const maxValue = 1 << 20
 
 func (c commands) kvCommand() *cobra.Command {
@@ -132,13 +132,13 @@ func (c commands) kvRemoveCommand() *cobra.Command {
 	return cmd
 }
 
-// noKey says where to look for keys.
+// noKey adds a hint to the error of a key that was not found.
 func (c commands) noKey(err error) error {
 	return failure.NotFound(err, failure.InApp("picloud kv ls", c.App)+" lists those that are there")
 }
 
-// versionHeaders are If-Match and If-None-Match for the version that a key must
-// have; 0: there must be none.
+// versionHeaders returns If-Match and If-None-Match for the version that a key must have.
+// Version 0 means that the key must not exist.
 func versionHeaders(version int64) (ifMatch, ifNoneMatch *string) {
 	if version == 0 {
 		any := "*"

@@ -86,7 +86,8 @@ type secretSet struct {
 	Set  bool   `json:"set"`
 }
 
-// readValue gets the value of a secret from a person, or from standard input.
+// readValue asks a person for the value of a secret. Without a terminal it reads standard
+// input.
 func (c commands) readValue(cmd *cobra.Command, name string) (value []byte, err error) {
 	if output.Terminal(c.Stdin) {
 		value, err = c.ReadHidden("Value of %s: ", name)
@@ -105,8 +106,8 @@ func (c commands) readValue(cmd *cobra.Command, name string) (value []byte, err 
 	return value, nil
 }
 
-// withoutNewline removes the newline that echo and editors leave at the end,
-// but no part of a value that ends in empty lines.
+// withoutNewline removes a newline at the end, which echo and editors add. A value that
+// ends in several newlines stays as it is.
 func withoutNewline(value []byte) []byte {
 	if rest, ok := bytes.CutSuffix(value, []byte("\n")); ok && !bytes.HasSuffix(rest, []byte("\n")) {
 		return rest

@@ -29,10 +29,10 @@ func (i Interrupted) Error() string {
 	return i.Signal.String()
 }
 
-// Is makes it a cancelled context, of which it is the cause.
+// Is reports true for context.Canceled, because the signal cancelled the context.
 func (Interrupted) Is(target error) bool { return target == context.Canceled }
 
-// ExitCode is that of a process which the signal killed.
+// ExitCode returns what a shell reports for a process that the signal killed.
 func (i Interrupted) ExitCode() int { return 128 + int(i.Signal) }
 
 // ErrReported ends a command with exit code 1 whose output already says why.

@@ -20,10 +20,10 @@ type Failure struct {
 	File      string // the script's file, for errors that point into it
 	TokenFrom string // what the token was read from
 	User      string // whose token it is, as the node says; empty: it does not know the token
-	// Refused says that somebody else might get an answer, so that it matters who
-	// asked: the two fields above are printed.
+	// Refused says that the node might have answered another user. The two fields above
+	// are then printed.
 	Refused   bool
-	RequestID string // of the answer that brought the error; empty: it never left this machine
+	RequestID string // of the answer with the error; empty: there was no answer
 }
 
 // Error implements error.
@@ -32,8 +32,7 @@ func (f *Failure) Error() string { return f.Err.Error() }
 // Unwrap returns the error itself, so that errors.Is sees its code.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// Explain completes err with what was tried and on what, where the server's
-// problem leaves that to the caller.
+// Explain adds to err what was tried and on what, unless the server's problem says it.
 func Explain(err error, op, resource string) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
@@ -118,7 +117,7 @@ func (f *Failure) print(w io.Writer) {
 	}
 }
 
-// who says as whom the command asked, if that matters.
+// who says whose token the command used, if the failure depends on that.
 func (f *Failure) who() string {
 	switch {
 	case !f.Refused:

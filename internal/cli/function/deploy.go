@@ -67,8 +67,8 @@ func (c commands) deployCommand() *cobra.Command {
 	return cmd
 }
 
-// deploy compiles all scripts, and then deploys one after the other. The failure of
-// one does not keep back the rest any more; the exit code is that of the first.
+// deploy compiles all scripts, and then deploys one after the other. A deploy that fails
+// does not stop the rest. The first failure decides the exit code.
 func (c commands) deploy(ctx context.Context, found scripts, wait client.Wait) error {
 	node, err := c.Connect()
 	if err != nil {
@@ -104,8 +104,8 @@ func (c commands) deploy(ctx context.Context, found scripts, wait client.Wait) e
 	return c.Failed(failures, nil)
 }
 
-// compileAll compiles scripts that are to become live together, and returns what is
-// wrong with them. A single script is compiled by its deploy.
+// compileAll compiles scripts that are to become live together and returns their faults.
+// It leaves out a single script, which its deploy compiles.
 func (c commands) compileAll(ctx context.Context, node *command.Node, found scripts) (faults []error) {
 	faults = slices.Clone(found.unreadable)
 	if len(found.all)+len(faults) < 2 {
@@ -123,7 +123,7 @@ func (c commands) compileAll(ctx context.Context, node *command.Node, found scri
 	return faults
 }
 
-// nothingDeployed prints what is wrong with scripts of which none becomes live.
+// nothingDeployed prints the faults because of which no script is deployed.
 func (c commands) nothingDeployed(found scripts, failures []error, none []deployment) error {
 	if !c.ForPeople() {
 		if err := c.Print(none, nil); err != nil {

@@ -24,7 +24,8 @@ import (
 	"github.com/picloud/picloud/manager/api/client"
 )
 
-// versionHeader asks for a version, and says which one answered.
+// versionHeader names a version: in a request the one that is wanted, in an answer the
+// one that ran.
 const versionHeader = "X-PiCloud-Version"
 
 func (c commands) invokeCommand() *cobra.Command {
@@ -176,8 +177,8 @@ func awaitRecord(ctx context.Context, node *command.Node, id string) (record cli
 	return record, err
 }
 
-// rightVersion checks that the version which was asked for is the one that
-// answered: a node that serves the live one only does not mind the question.
+// rightVersion returns an error when another version answered than --version names. A
+// node serves the live version only, and ignores the header.
 func rightVersion(out outgoing, resp *http.Response, resource string) error {
 	want, got := out.header.Get(versionHeader), resp.Header.Get(versionHeader)
 	if want == "" || want == got {
@@ -190,7 +191,7 @@ func rightVersion(out outgoing, resp *http.Response, resource string) error {
 	}
 }
 
-// unanswered says why there is no answer.
+// unanswered explains why a call got no answer.
 func unanswered(ctx context.Context, err error, resource string, base *url.URL) error {
 	if errors.Is(err, context.Canceled) {
 		return err

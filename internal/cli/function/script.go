@@ -28,8 +28,8 @@ type script struct {
 // scripts are what the arguments of a command name.
 type scripts struct {
 	all        []script
-	misnamed   []error // of files in folders whose names no function can have: they are passed over
-	unreadable []error // of files in folders that hold no script
+	misnamed   []error // one for each file in a folder that is passed over because of its name
+	unreadable []error // one for each file in a folder that holds no script
 }
 
 // scripts reads the files that args name; a folder stands for the scripts in it, but
@@ -37,7 +37,7 @@ type scripts struct {
 // the only one.
 func (c commands) scripts(cmd *cobra.Command, args []string, name string) (found scripts, err error) {
 	var files []string
-	listed := map[string]bool{} // by a folder; all others were named
+	listed := map[string]bool{} // the files that were found in a folder
 	for _, arg := range args {
 		expanded, folder, err := c.expand(arg)
 		if err != nil {
@@ -136,13 +136,13 @@ func foldersWithScripts(dir string) (found []string) {
 	return found
 }
 
-// escapeGlob makes a folder's name stand for itself in a pattern.
+// escapeGlob escapes the characters of a path that have a meaning in a pattern.
 func escapeGlob(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
-// suggestion offers a name that is near to one that no function can have:
-// my-function for my_function.
+// suggestion offers a valid name that is close to an invalid one: my-function for
+// my_function.
 func suggestion(name string) string {
 	near := strings.Map(func(r rune) rune {
 		switch {
@@ -165,7 +165,7 @@ func suggestion(name string) string {
 	return ", for example with --name " + near
 }
 
-// readScript reads one file and checks what needs no server.
+// readScript reads one file. It makes the checks that need no server.
 func (c commands) readScript(cmd *cobra.Command, file, name string) (script, error) {
 	s := script{file: file, name: name}
 	if name == "" {

@@ -44,7 +44,7 @@ func (c commands) functionSetCommand() *cobra.Command {
 		}
 		return c.Print(c.shown(f), func() {
 			rows := c.functionRows(f, setting.DefaultsOf(c.Base, cmd, f.App))
-			c.Table("NAME "+f.App+"/"+f.Name, flags.Changed(cmd, rows, map[string][]string{"cors-origins": {"cors"}, "cors-credentials": {"cors"}}))
+			c.Table("NAME "+f.App+"/"+f.Name, flags.Changed(cmd, rows, map[string][]string{"cors-origins": {"cors"}, "cors-credentials": {"cors"}, "route": {"routes"}}))
 		})
 	}
 	return cmd

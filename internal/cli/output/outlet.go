@@ -7,8 +7,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Outlet is standard output. It remembers that something could not be written,
-// so that no command ends well whose output is cut: on a full disk, say.
+// Outlet is standard output. It remembers the first error of a write. A command whose
+// output was cut, on a full disk for example, then does not exit with 0.
 type Outlet struct {
 	io.Writer
 	err error

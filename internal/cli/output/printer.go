@@ -25,7 +25,8 @@ type Printer struct {
 // ForPeople reports whether results are written for a person, not for a program.
 func (p *Printer) ForPeople() bool { return p.Format == Table }
 
-// Print writes v for a program, or what people writes for a person.
+// Print writes v when a program reads the result. Otherwise it calls people, which writes
+// for a person.
 func (p *Printer) Print(v any, people func()) error {
 	switch p.Format {
 	case JSON:
@@ -45,8 +46,8 @@ func (p *Printer) json(v any) error {
 	return enc.Encode(v)
 }
 
-// YAML writes v as YAML. It goes by way of JSON, so that names and order of the fields are the
-// same in both.
+// YAML writes v as YAML. It converts v to JSON first, so that both have the same fields in
+// the same order.
 func (p *Printer) YAML(v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -67,7 +68,7 @@ func (p *Printer) YAML(v any) error {
 	return err
 }
 
-// block takes the braces and quotes of JSON from a document.
+// block removes the style of JSON from a document, so that it is written without braces.
 func block(n *yaml.Node) {
 	n.Style = 0
 	for _, child := range n.Content {
@@ -104,8 +105,8 @@ func (p *Printer) line(kind, text string) {
 	}
 }
 
-// Progress shows what is being waited for, on a terminal only. The function
-// that it returns takes it away again.
+// Progress shows on a terminal what the command waits for. The function that it returns
+// removes the text.
 func (p *Printer) Progress(text string, args ...any) func() {
 	if !Terminal(p.Stderr) {
 		return func() {}
@@ -127,7 +128,7 @@ func (p *Printer) Table(header string, rows [][]string) {
 	_ = w.Flush()
 }
 
-// Ago writes a time as its distance from now.
+// Ago says how long ago a time was.
 func (p *Printer) Ago(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -147,7 +148,7 @@ func (p *Printer) Ago(t time.Time) string {
 	}
 }
 
-// EndLine ends the line of a question that nobody ended.
+// EndLine ends the line of a question when no newline was typed or shown.
 func (p *Printer) EndLine() { fmt.Fprintln(p.Stderr) }
 
 // Question asks a person for a line.

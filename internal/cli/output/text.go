@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Took writes a duration with the precision that people read.
+// Took writes a duration for people: in ms, or in seconds with one decimal.
 func Took(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
@@ -27,7 +27,7 @@ func Plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Compact is a value as JSON on one line, as people write it: "a&b" stays so.
+// Compact returns a value as JSON on one line, without escapes for HTML.
 func Compact(v any) (string, error) {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)

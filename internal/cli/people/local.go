@@ -23,7 +23,7 @@ import (
 	"github.com/picloud/picloud/manager/api/client"
 )
 
-// localTimeout bounds the question to the node of this machine.
+// localTimeout bounds one request to the node of this machine.
 const localTimeout = 30 * time.Second
 
 // maxLocalAnswer bounds the node's answer, in bytes.
@@ -70,7 +70,7 @@ func (c commands) replaceTokenHere(cmd *cobra.Command, user, save string) error 
 	}
 }
 
-// askHere asks the node behind a socket for a new token.
+// askHere sends a request for a new token to the socket of a node.
 func askHere(ctx context.Context, socket, user string) (made localToken, err error) {
 	ctx, cancel := context.WithTimeout(ctx, localTimeout)
 	defer cancel()

@@ -53,7 +53,7 @@ func (c commands) memberCommand() *cobra.Command {
 	)
 }
 
-// memberChange makes the RunE of a command that takes USER ROLE.
+// memberChange returns the RunE of a command that takes USER ROLE.
 func (c commands) memberChange(op string, send func(context.Context, *command.Node, string, picloud.Role) (client.Member, error)) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, given []string) error {
 		role := picloud.Role(given[1])
@@ -97,7 +97,7 @@ func roleList() string {
 	return strings.Join(names, ", ")
 }
 
-// completeMember offers users as complete does, then roles.
+// completeMember completes USER ROLE: first with complete, then with the roles.
 func completeMember(complete cobra.CompletionFunc) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
 		if len(given) == 0 {

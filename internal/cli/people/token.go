@@ -30,7 +30,8 @@ func addSave(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVar(file, "save", "", "write the token into this file (mode 0600) instead of printing it")
 }
 
-// checkSave refuses to replace a file that holds no token, before the token is made.
+// checkSave refuses a file for --save that holds something else than a token. It runs
+// before the token is made.
 func checkSave(file string) error {
 	if file == "" {
 		return nil
@@ -60,7 +61,7 @@ func checkSave(file string) error {
 // tokenPrefix starts every API token.
 const tokenPrefix = "pct_"
 
-// handOver saves a token, or prints it this once.
+// handOver writes a token into the file of --save, or prints it.
 func (c commands) handOver(t token, save string) error {
 	if save != "" {
 		if err := credentials.WriteToken(save, t.Token); err != nil {
@@ -88,7 +89,7 @@ func (c commands) handOver(t token, save string) error {
 	})
 }
 
-// warnOfOpenFile tells somebody who has sent a token into a file that others can read.
+// warnOfOpenFile warns when standard output is a file that others can read.
 func (c commands) warnOfOpenFile() {
 	outlet, ok := c.Stdout.(*output.Outlet)
 	if !ok {

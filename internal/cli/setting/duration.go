@@ -15,7 +15,7 @@ func DurationVar(cmd *cobra.Command, to *picloud.Duration, name, usage string) {
 // duration is the value of a flag.
 type duration picloud.Duration
 
-// String implements pflag.Value. Zero is no default that a page of help shows.
+// String implements pflag.Value. It is empty for zero, so that the help shows no default.
 func (d *duration) String() string {
 	if *d == 0 {
 		return ""

@@ -59,9 +59,9 @@ func (s *Flags) Patch(cmd *cobra.Command) (map[string]any, error) {
 	return patch, nil
 }
 
-// Changed keeps of the rows that show settings those that the flags changed. A row has
-// the name of its flag; rows tells which others a flag or a group shows in. When no row
-// is of a flag, all are kept.
+// Changed returns those rows of all that show what the flags changed. A row is named as
+// its flag. The map rows lists the other rows that show a flag. When Changed finds no
+// row, it returns all.
 func (s *Flags) Changed(cmd *cobra.Command, all [][]string, rows map[string][]string) [][]string {
 	var names []string
 	add := func(name string) { names = append(append(names, name), rows[name]...) }
@@ -79,8 +79,12 @@ func (s *Flags) Changed(cmd *cobra.Command, all [][]string, rows map[string][]st
 		}
 	}
 	var kept [][]string
+	keep := false
 	for _, row := range all {
-		if slices.Contains(names, row[0]) {
+		if row[0] != "" { // else the row goes on with the one before
+			keep = slices.Contains(names, row[0])
+		}
+		if keep {
 			kept = append(kept, row)
 		}
 	}
@@ -124,7 +128,8 @@ func put(patch map[string]any, path []string, v any) {
 	inner[path[1]] = v
 }
 
-// IfRevision adds --if-revision, and returns what reads it as If-Match.
+// IfRevision adds the flag --if-revision. It returns a function that makes If-Match of
+// the flag's value.
 func IfRevision(cmd *cobra.Command, what string) func() *string {
 	var rev int64
 	cmd.Flags().Int64Var(&rev, "if-revision", 0, "change only if the "+what+" still has this revision")
@@ -137,7 +142,8 @@ func IfRevision(cmd *cobra.Command, what string) func() *string {
 	}
 }
 
-// InSettings is a patch of what has its settings in a member of that name.
+// InSettings returns a patch of settings inside the member "settings", where functions
+// and apps have theirs.
 func InSettings(patch map[string]any) (json.RawMessage, error) {
 	return json.Marshal(map[string]any{"settings": patch})
 }

@@ -13,15 +13,14 @@ import (
 	"github.com/picloud/picloud/internal/credentials"
 )
 
-// Logins is what `picloud login` has saved: a context for each node and user that
-// one works with.
+// Logins is the content of the file that `picloud login` writes: a list of contexts.
 type Logins struct {
 	// Current is the name of the context that commands use; empty: none.
 	Current  string    `json:"context"`
 	Contexts []Context `json:"contexts"`
 }
 
-// Context is a node with a name, and as whom to speak to it.
+// Context is a saved login: a server and a token under a name.
 type Context struct {
 	Name string `json:"name"`
 	credentials.File
@@ -47,8 +46,8 @@ func (l *Logins) Put(c Context) {
 	l.Current = c.Name
 }
 
-// Remove removes the context of a name. When it is the current one, there is none
-// afterwards: nobody works on another cluster unawares.
+// Remove removes the context of a name. If it was the current one, no context is current
+// afterwards, so that no command goes to another cluster by surprise.
 func (l *Logins) Remove(name string) {
 	l.Contexts = slices.DeleteFunc(l.Contexts, func(c Context) bool { return c.Name == name })
 	if l.Current == name {
@@ -65,8 +64,8 @@ func (l *Logins) Names() []string {
 	return names
 }
 
-// NameFor is the name that a login at a server is saved under when it is given
-// none: that of the context which has the server, else host and port.
+// NameFor returns the name for a login when the user gives none: that of the context
+// with the same server, else the server's host and port.
 func (l *Logins) NameFor(server string) string {
 	for _, c := range l.ordered() {
 		if sameServer(c.Server, server) {
@@ -93,7 +92,8 @@ func (l *Logins) ordered() []Context {
 	return append(first, rest...)
 }
 
-// contextName is the host of a server, with the port if it is not the usual one.
+// contextName returns the host of a server, with the port if that is not the default
+// one.
 func contextName(server string) string {
 	u, err := parseBase(server)
 	if err != nil {

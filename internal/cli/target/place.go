@@ -23,7 +23,7 @@ type place struct {
 	open bool // others may read it
 }
 
-// name is the place as people know it.
+// name returns the place for messages.
 func (p place) name() string {
 	if p.context == "" {
 		return p.path
@@ -54,7 +54,8 @@ func (f *Finder) places() []place {
 	return found
 }
 
-// realPath is the one path of a file that has several, as far as it can be told.
+// realPath returns the absolute path of a file without symbolic links. Where it cannot
+// resolve them, it returns the path as it is.
 func realPath(path string) string {
 	if absolute, err := filepath.Abs(path); err == nil {
 		path = absolute
@@ -102,8 +103,8 @@ func (f *Finder) loginPlaces() []place {
 	return []place{{path: f.ConfigPath(), err: fs.ErrNotExist}}
 }
 
-// dataFolders are where nodes of this machine keep their data when no setting names
-// a folder.
+// dataFolders lists the folders that nodes of this machine use for their data when no
+// setting names one.
 func (f *Finder) dataFolders() []string {
 	folders := []string{"data"}
 	if dir := f.Getenv("XDG_DATA_HOME"); dir != "" {
@@ -114,8 +115,8 @@ func (f *Finder) dataFolders() []string {
 	return append(folders, f.Service)
 }
 
-// DataFolders are where a node of this machine may keep its data: the folder that
-// PICLOUD_DATA names and no other, else those that nodes use without a setting.
+// DataFolders lists the folders that may be the data folder of a node on this machine:
+// only the one that PICLOUD_DATA names or, without it, the default ones.
 func (f *Finder) DataFolders() []string {
 	if dir := f.Getenv("PICLOUD_DATA"); dir != "" {
 		return []string{dir}
@@ -123,10 +124,10 @@ func (f *Finder) DataFolders() []string {
 	return f.dataFolders()
 }
 
-// tokenFile is what a file that holds a token says.
+// tokenFile is the content of a file that --token-file names.
 type tokenFile struct {
-	credentials.File // of a token that stands alone, the token only
-	alone            bool
+	credentials.File
+	alone bool // the file holds a token and nothing else
 }
 
 // ReadToken reads a token that stands alone, in a credentials file, or in the
@@ -169,7 +170,7 @@ func (f *Finder) warnOpen(path string) {
 	f.Warnf("others can read the token in %s; mend it with: chmod 600 %s", path, path)
 }
 
-// reason says in a few words why a place gave no credentials.
+// reason says why a place gave no credentials.
 func (p place) reason() string {
 	switch {
 	case errors.Is(p.err, fs.ErrNotExist):

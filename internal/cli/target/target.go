@@ -92,7 +92,8 @@ func (f *Finder) Find() (Target, error) {
 	return t, err
 }
 
-// explicit is what flags and environment say of the token, and with it of the server.
+// explicit returns the token that a flag or the environment names, and the server that
+// comes with it.
 func (f *Finder) explicit() (known place, from string, err error) {
 	switch token := f.Getenv("PICLOUD_TOKEN"); {
 	case f.TokenFile != "":
@@ -125,7 +126,7 @@ func (f *Finder) context(name, namedBy string) (place, error) {
 	return place{path: f.ConfigPath(), context: name, File: c.File}, nil
 }
 
-// NoContext says which contexts there are to somebody whose context is not there.
+// NoContext returns the error of a context that does not exist. It lists those that do.
 func NoContext(logins Logins, name, why string) error {
 	e := &picloud.Error{Code: picloud.CodeNotFound, Detail: "there is no context " + picloud.Shorten(name, 80), Hint: "picloud login saves one"}
 	if why != "" {
@@ -137,8 +138,8 @@ func NoContext(logins Logins, name, why string) error {
 	return e
 }
 
-// warnPassedOver tells somebody who named a data folder that the command uses
-// something else.
+// warnPassedOver warns when PICLOUD_DATA names a folder without credentials and the
+// command uses those of another place.
 func (f *Finder) warnPassedOver(before []place, used place) {
 	dir := f.Getenv("PICLOUD_DATA")
 	if dir == "" {
@@ -175,8 +176,9 @@ func (f *Finder) New(server, token, functions string) (Target, error) {
 	return t, nil
 }
 
-// guessFunctions returns where the node serves functions if nothing says so:
-// on the default port, or for a node on this machine on the one of its setting.
+// guessFunctions returns the URL of the functions when no flag and no file names it: the
+// default port of the server or, for a node on this machine, the port in
+// PICLOUD_HTTP_PORT.
 func (f *Finder) guessFunctions(server *url.URL) *url.URL {
 	host, port := server.Hostname(), functionsPort
 	if loopback(host) {
@@ -186,7 +188,7 @@ func (f *Finder) guessFunctions(server *url.URL) *url.URL {
 	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}
 }
 
-// noToken says where a token was looked for.
+// noToken returns the error of a command that found no token. It lists the places.
 func noToken(server string, places []place) error {
 	var b strings.Builder
 	for _, p := range places {
@@ -235,13 +237,13 @@ func (f *Finder) ServerOrDefault() (string, error) {
 	return completeServer(FirstOf(server, f.Getenv("PICLOUD_SERVER"), defaultServer))
 }
 
-// FunctionsURL is where a flag or the environment says that functions are served.
+// FunctionsURL is the URL of the functions that a flag or the environment names.
 func (f *Finder) FunctionsURL() string {
 	return FirstOf(f.Functions, f.Getenv("PICLOUD_FUNCTIONS_URL"))
 }
 
-// FunctionsBase returns where functions are served. It needs no token, as
-// functions do not.
+// FunctionsBase returns the URL of the functions. It works without a token, because
+// calls of functions need none.
 func (f *Finder) FunctionsBase() (*url.URL, error) {
 	t, err := f.Find()
 	if !errors.Is(err, picloud.ErrUnauthenticated) {

@@ -11,7 +11,8 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// parseBase reads the URL of a server: scheme and host, nothing else.
+// parseBase parses the URL of a server. A URL with more than a scheme, a host and a
+// port is an error.
 func parseBase(text string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimRight(text, "/"))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
@@ -41,8 +42,8 @@ func completeServer(text string) (string, error) {
 	return server, nil
 }
 
-// sameServer reports whether two URLs name the same control API. The names of
-// the loopback interface are one.
+// sameServer reports whether two URLs name the same control API. All names and
+// addresses of the loopback interface count as one host.
 func sameServer(a, b string) bool {
 	ua, errA := parseBase(a)
 	ub, errB := parseBase(b)
@@ -62,8 +63,8 @@ func port(u *url.URL) string {
 	return "80"
 }
 
-// loopback reports whether host is this machine. Only names that cannot be
-// pointed elsewhere count.
+// loopback reports whether host is this machine. A name counts only if no resolver can
+// make it another machine.
 func loopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
