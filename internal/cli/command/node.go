@@ -58,7 +58,7 @@ func (n *Node) Fail(err error, op, resource string) error {
 	}
 	f := failure.Explain(err, op, resource)
 	f.Resource = resource
-	f.TokenFrom, f.User = n.target.TokenFrom, n.last.get().user
+	f.TokenFrom, f.User, f.Claimed = n.target.TokenFrom, n.last.get().user, n.target.User
 	f.Refused = f.Err.Code == picloud.CodeUnauthenticated || f.Err.Code == picloud.CodeForbidden
 	if f.RequestID == "" {
 		f.RequestID = n.last.get().id

@@ -1,6 +1,7 @@
 package failure
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -74,7 +75,7 @@ func documentOf(cmd *cobra.Command, err error) document {
 		doc.Script = &scriptPlace{fail.File, *fail.Err.Script}
 	}
 	if fail.Refused {
-		doc.User, doc.TokenFrom = fail.User, fail.TokenFrom
+		doc.User, doc.TokenFrom = cmp.Or(fail.User, fail.Claimed), fail.TokenFrom
 	}
 	return doc
 }

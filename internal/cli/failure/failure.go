@@ -20,6 +20,7 @@ type Failure struct {
 	File      string // the script's file, for errors that point into it
 	TokenFrom string // what the token was read from
 	User      string // whose token it is, as the node says; empty: it does not know the token
+	Claimed   string // whose token it is, as the file with the token says; empty: no file says it
 	// Refused says that the node might have answered another user. The two fields above
 	// are then printed.
 	Refused   bool
@@ -124,6 +125,8 @@ func (f *Failure) who() string {
 		return ""
 	case f.User == "" && f.TokenFrom == "":
 		return ""
+	case f.User == "" && f.Claimed != "":
+		return "the token of " + f.Claimed + " is from " + f.TokenFrom
 	case f.User == "":
 		return "the token is from " + f.TokenFrom
 	case f.TokenFrom == "":

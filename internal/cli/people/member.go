@@ -65,7 +65,7 @@ func (c commands) memberChange(op string, send func(context.Context, *command.No
 		})
 		if err != nil {
 			err = failure.Exists(err, "change the role with: "+failure.InApp("picloud member role "+given[0]+" "+string(role), c.App))
-			return failure.NotFound(err, "picloud member add makes a member, and picloud app add an app; users are made by: picloud user add")
+			return failure.NotFound(err, "users are made by: picloud user add; members by: "+failure.InApp("picloud member add", c.App))
 		}
 		return c.Print(m, func() { c.Printf("%s is %s of app %s\n", m.User, m.Role, m.App) })
 	}

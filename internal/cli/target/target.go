@@ -27,6 +27,7 @@ type Target struct {
 	Token     string
 	TokenFrom string   // what the token was read from; empty: it was typed
 	Context   string   // of the logins that the token was read from; empty: none
+	User      string   // whose token it is, as its file says; empty: no file says it
 	Functions *url.URL // where functions are served
 }
 
@@ -88,7 +89,7 @@ func (f *Finder) Find() (Target, error) {
 		return Target{}, noToken(server, places)
 	}
 	t, err := f.New(FirstOf(server, defaultServer), known.Token, functions)
-	t.TokenFrom, t.Context = from, known.context
+	t.TokenFrom, t.Context, t.User = from, known.context, known.User
 	return t, err
 }
 
