@@ -171,10 +171,11 @@ func (f *Finder) New(server, token, functions string) (Target, error) {
 		t.Functions = f.guessFunctions(u)
 		return t, nil
 	}
-	if t.Functions, err = parseBase(functions); err != nil {
-		return Target{}, fmt.Errorf("functions URL %q: %w", picloud.Shorten(functions, 200), err)
+	if functions, err = complete("functions URL", functions, functionsPort); err != nil {
+		return Target{}, err
 	}
-	return t, nil
+	t.Functions, err = parseBase(functions)
+	return t, err
 }
 
 // guessFunctions returns the URL of the functions when no flag and no file names it: the

@@ -23,21 +23,27 @@ func parseBase(text string) (*url.URL, error) {
 
 // completeServer checks the URL of a server that a person wrote. HOST:PORT stands
 // for http://HOST:PORT.
-func completeServer(text string) (string, error) {
+func completeServer(text string) (string, error) { return complete("server", text, adminPort) }
+
+// complete is completeServer for what listens on a port by default.
+func complete(what, text, port string) (string, error) {
 	server := strings.TrimRight(text, "/")
+	wrong := &picloud.Error{
+		Code:   picloud.CodeInvalid,
+		Detail: fmt.Sprintf("%s %q: is not like http://127.0.0.1:%s", what, picloud.Shorten(text, 200), port),
+	}
 	if !strings.Contains(server, "://") {
 		host, number, err := net.SplitHostPort(server)
+		if err != nil && server != "" && !strings.ContainsAny(server, ":/@?# ") {
+			wrong.Hint = "name the port too: " + server + ":" + port
+		}
 		if _, notANumber := strconv.ParseUint(number, 10, 16); err != nil || host == "" || notANumber != nil {
-			e := &picloud.Error{Code: picloud.CodeInvalid, Detail: fmt.Sprintf("server %q: is not like %s", picloud.Shorten(text, 200), defaultServer)}
-			if err != nil && server != "" && !strings.ContainsAny(server, ":/@?# ") {
-				e.Hint = "name the port too: " + server + ":" + adminPort
-			}
-			return "", e
+			return "", wrong
 		}
 		server = "http://" + server
 	}
 	if _, err := parseBase(server); err != nil {
-		return "", &picloud.Error{Code: picloud.CodeInvalid, Detail: fmt.Sprintf("server %q: %v", picloud.Shorten(text, 200), err)}
+		return "", wrong
 	}
 	return server, nil
 }
