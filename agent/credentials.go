@@ -72,9 +72,8 @@ func bootstrap(ctx context.Context, users firstUsers, dataDir string, urls crede
 
 // NewLocalToken replaces the API token of a user on behalf of whoever owns this machine:
 // the caller has come through the node's own socket, which only those can open who can
-// read the cluster's key too. If the data folder's credentials are that user's, or if
-// there are none and the user is an admin, they get the new token, and saved is their
-// path.
+// read the cluster's key too. saved is the path of the data folder's credentials if they
+// got the new token, see takesToken.
 func (a *Agent) NewLocalToken(ctx context.Context, user string) (token, saved string, err error) {
 	const op = "replace token of"
 	control := a.control.Load()
@@ -94,13 +93,7 @@ func (a *Agent) NewLocalToken(ctx context.Context, user string) (token, saved st
 	}
 	a.log.Warn("API token replaced through the socket of this node", slog.String("user", user))
 	path := credentials.Path(a.opts.DataDir)
-	switch held, err := readCredentials(path); {
-	case err == nil && held.User == user:
-	case errors.Is(err, fs.ErrNotExist):
-		if u, err := control.database.Users().Get(ctx, picloud.Actor{User: user}, user); err != nil || !u.Admin {
-			return token, "", nil // the node's own credentials are an admin's
-		}
-	default:
+	if !a.takesToken(ctx, control.database, path, user) {
 		return token, "", nil
 	}
 	err = credentials.Write(path, credentials.File{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL(), User: user, Token: token})
@@ -109,6 +102,23 @@ func (a *Agent) NewLocalToken(ctx context.Context, user string) (token, saved st
 		return token, "", nil
 	}
 	return token, path, nil
+}
+
+// takesToken reports whether the node's credentials are to get the new token of a user:
+// they are that user's, or they are of no use and the user is an admin.
+func (a *Agent) takesToken(ctx context.Context, db *database, path, user string) bool {
+	held, err := readCredentials(path)
+	if err == nil && held.User == user {
+		return true
+	}
+	if err == nil {
+		_, err = db.Users().ByToken(ctx, manager.HashToken(held.Token))
+	}
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, picloud.ErrNotFound) {
+		return false
+	}
+	u, err := db.Users().Get(ctx, picloud.Actor{User: user}, user)
+	return err == nil && u.Admin
 }
 
 // adminsHint names the cluster admins to somebody who has asked for another user.

@@ -71,4 +71,16 @@ func TestTheMachinesOwnerIsNeverLockedOut(t *testing.T) {
 	who, stderr, err = n.picloud("whoami")
 	require.NoError(t, err, stderr)
 	require.Contains(t, who, "admin")
+
+	// Credentials of somebody who is gone are of no use, and are replaced.
+	for _, args := range [][]string{
+		{"user", "add", "eve", "--admin", "--save", "eve.token"}, {"user", "rm", "admin", "--yes", "--token-file", "eve.token"},
+		{"user", "token", "eve", "--local"},
+	} {
+		_, stderr, err = n.picloud(args...)
+		require.NoError(t, err, stderr)
+	}
+	who, stderr, err = n.picloud("whoami")
+	require.NoError(t, err, stderr)
+	require.Contains(t, who, "eve")
 }

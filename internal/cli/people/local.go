@@ -42,6 +42,7 @@ func (c commands) replaceTokenHere(cmd *cobra.Command, user, save string) error 
 		return err
 	}
 	var looked []string
+	hint := "start the node with: " + failure.StartNode() + "; PICLOUD_DATA names its data folder, if it is another one"
 	for _, folder := range c.Target.DataFolders() {
 		if absolute, err := filepath.Abs(folder); err == nil {
 			folder = absolute // as the node knows it
@@ -58,6 +59,7 @@ func (c commands) replaceTokenHere(cmd *cobra.Command, user, save string) error 
 			looked = append(looked, folder+": no node runs there")
 		case errors.Is(err, fs.ErrPermission):
 			looked = append(looked, folder+": permission denied")
+			hint = "run this as the node's user, or with sudo"
 		default:
 			return err
 		}
@@ -65,8 +67,7 @@ func (c commands) replaceTokenHere(cmd *cobra.Command, user, save string) error 
 	return &picloud.Error{
 		Code: picloud.CodeInvalid, Op: "replace token of", Resource: user,
 		Detail: "no node of this machine can be asked:\n    " + strings.Join(looked, "\n    "),
-		Hint: "start the node with: " + failure.StartNode() + "; then run this as the node's user, or with sudo; " +
-			"PICLOUD_DATA names its data folder, if it is another one",
+		Hint:   hint,
 	}
 }
 
