@@ -16,6 +16,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/trigger"
+	shares "github.com/picloud/picloud/internal/share"
 	codec "github.com/picloud/picloud/internal/value"
 )
 
@@ -205,6 +206,24 @@ func TestCompilePlaces(t *testing.T) {
 	wg.Wait()
 	_, err = e.Compile(context.Background(), []byte("good"), "f")
 	require.NoError(t, err)
+}
+
+// TestCompilePlacesAreShared: one user who sends many slow scripts leaves a place to
+// the others.
+func TestCompilePlacesAreShared(t *testing.T) {
+	e := launch(t, func(o *testOptions) { o.LoadTimeout, o.CompileWait = 600*time.Millisecond, 50*time.Millisecond })
+	greedy, other := shares.With(context.Background(), "greedy"), shares.With(context.Background(), "other")
+	var wg sync.WaitGroup
+	for range 2 * throwawayShares.Waiting {
+		wg.Go(func() {
+			_, err := e.Compile(greedy, []byte("hang"), "f")
+			require.Contains(t, []picloud.Code{picloud.CodeCompileBudget, picloud.CodeBusy}, picloud.CodeOf(err), err)
+		})
+	}
+	eventually(t, "one runs", func() bool { return e.alive() == 1 })
+	_, err := e.Compile(other, []byte("good"), "f")
+	require.NoError(t, err)
+	wg.Wait()
 }
 
 func TestDraft(t *testing.T) {

@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/share"
 )
 
 // operation is one operation of openapi.yaml: what it reads, what it answers,
@@ -78,8 +80,17 @@ func (op operation) serve(s *server, w http.ResponseWriter, r *http.Request) err
 	if err := bound(w, r, op.limit); err != nil {
 		return err
 	}
-	ctx := r.Context()
+	user := callOf(r.Context()).user.Name
+	ctx := share.With(r.Context(), user)
 	if !op.lasts {
+		leave, free := s.calls.Take(user)
+		if !free {
+			return &picloud.Error{
+				Code: picloud.CodeQueueFull, RetryAfter: time.Second,
+				Detail: "too many of your calls, or of all calls, are under way at this node", Hint: "send fewer at once",
+			}
+		}
+		defer leave()
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)
 		defer cancel()
