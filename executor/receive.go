@@ -312,13 +312,13 @@ func (w *worker) report(why cause, death spawn.Death, err error) {
 		return
 	}
 	// What the process wrote is for the app: it can hold what the app's calls worked on.
-	// The node's log has one line above, and this for whoever looks for a fault of the executor.
+	// The node's log has the line above. It has the reason only for whoever looks for a
+	// fault of the executor itself. A worker that ran out of memory says nothing of use.
 	w.exec.log.LogAttrs(context.Background(), slog.LevelDebug, "an app's executor ended: its last words",
 		slog.String("app", w.app), slog.Int("pid", w.process.PID()), slog.String("reason", death.Reason()))
-	if w.sink != nil {
+	if w.sink != nil && why == causeCrash {
 		w.sink.Log(w.app, picloud.LogRecord{
 			Time: time.Now().UTC(), Level: wire.LevelError.String(), Message: "the executor ended: " + death.Reason(),
-			Fields: map[string]any{"cause": why.String()},
 		})
 	}
 }
