@@ -56,3 +56,34 @@ func CheckKVKey(key string) error {
 		Fields: []FieldError{{Field: "key", Message: fmt.Sprintf("must be 1 to %d bytes of UTF-8 without NUL", MaxKVKey)}},
 	}
 }
+
+// Effects are what a run would have changed outside of itself: that of a draft, whose
+// writes are thrown away.
+type Effects struct {
+	// Writes are the keys that would differ, in the order of their first writes.
+	Writes []KeyWrite `json:"writes"`
+	// Requests are the outgoing requests, the first 100 of them.
+	Requests []OutboundRequest `json:"requests"`
+	// MoreRequests is how many there were besides.
+	MoreRequests int `json:"more_requests,omitempty"`
+}
+
+// KeyWrite is what becomes of a key.
+type KeyWrite struct {
+	Key  string `json:"key"`
+	Op   string `json:"op"`             // WriteSet or WriteDelete
+	Size int    `json:"size,omitempty"` // of the value in its stored form, in bytes
+}
+
+// What becomes of a key.
+const (
+	WriteSet    = "set"
+	WriteDelete = "delete"
+)
+
+// OutboundRequest is a request to another server.
+type OutboundRequest struct {
+	Method string `json:"method"`
+	URL    string `json:"url"`
+	Sent   bool   `json:"sent"`
+}

@@ -1,5 +1,8 @@
 package picloud
 
+// MaxPageSize is the most items of one page.
+const MaxPageSize = 200
+
 // Page asks for a part of a list.
 type Page struct {
 	Limit  int    // items at most; 0: 50; capped at 200
@@ -11,5 +14,5 @@ func (p Page) Size() int {
 	if p.Limit <= 0 {
 		return 50
 	}
-	return min(p.Limit, 200)
+	return min(p.Limit, MaxPageSize)
 }

@@ -39,7 +39,7 @@ type Agent struct {
 	broker    *broker.Broker
 	execStats *executor.Metrics
 
-	bodies  *budget.Budget // memory for large bodies on their way
+	bodies  *budget.Budget // memory for what is large and on its way
 	logs    *logbook.Book
 	invoker *invoke.Invoker
 	gateway *gateway.Gateway
@@ -58,6 +58,8 @@ type Agent struct {
 	executor *executor.Executor
 	database *database
 	lock     *datadir.Lock
+	// memoryBefore is the limit of the process's memory before Start.
+	memoryBefore int64
 
 	// The node's services: those that always run, those that run once the database
 	// was reached, and those that run while this node leads. A cluster of one leads as
@@ -148,6 +150,7 @@ func (a *Agent) Start() error {
 // promise: the node serves what its disk holds before it looks for anybody else.
 func (a *Agent) start() error {
 	return a.always.Up([]service.Service{
+		{Name: "memory limit", Start: a.limitMemory, Stop: a.unlimitMemory},
 		{Name: "data folder", Start: a.openData, Stop: a.closeData},
 		{Name: "logs", Start: a.logs.Start, Stop: a.logs.Stop},
 		{Name: "outbound requests", Stop: func() { a.broker.Close() }},
@@ -186,7 +189,7 @@ func (a *Agent) closeData() {
 func (a *Agent) startExecutor() (err error) {
 	a.executor, err = executor.New(executor.Options{
 		WorkerPath: a.opts.WorkerPath, Sandbox: a.opts.Sandbox, Logger: a.log, Logs: a.logs, Host: a.broker, Metrics: a.execStats,
-		IdleTimeout: a.opts.ExecutorIdle, MemoryCap: a.opts.ExecutorMemory, MaxWorkers: a.opts.ExecutorWorkers,
+		IdleTimeout: a.opts.ExecutorIdle, MemoryCap: a.opts.ExecutorMemory, MaxWorkers: a.opts.ExecutorWorkers, Memory: a.bodies,
 	})
 	if err != nil {
 		return err

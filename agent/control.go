@@ -31,7 +31,7 @@ func (a *Agent) newControl() (http.Handler, error) {
 		Data:    api.DataStores{Env: d.Env(), Secrets: d.Secrets(), KV: d.KV()},
 		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs},
 		Nodes:   d.Nodes(),
-		Ready:   a.Unready, Node: a.opts.NodeName, Logger: a.log,
+		Ready:   a.Unready, Node: a.opts.NodeName, Logger: a.log, Memory: a.bodies,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if h, ok := r.Context().Value(metricsKey{}).(http.Handler); ok {
 				h.ServeHTTP(w, r)

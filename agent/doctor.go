@@ -35,6 +35,7 @@ func Doctor(ctx context.Context, opts Options) []Finding {
 	}
 	return append([]Finding{
 		dataFinding(opts),
+		memoryFinding(opts),
 		credentialsFinding(opts),
 		keyFinding(ctx, opts),
 		databaseFinding(ctx, opts),

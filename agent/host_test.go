@@ -295,10 +295,51 @@ func TestCountersLoseNothing(t *testing.T) {
 		t.Fatal(failure)
 	default:
 	}
-	entry, found, err := a.database.KV().Of("default", picloud.KVQuota{}).Get(t.Context(), "counter")
+	entry, found, err := a.database.KV().Of("default", picloud.KVQuota{}).Get(t.Context(), "counter", nil)
 	require.NoError(t, err)
 	require.True(t, found)
 	value, err := wire.Unmarshal(entry.Value)
 	require.NoError(t, err)
 	require.Equal(t, int64(clients*each), value)
+}
+
+// TestADraftLeavesNothing: a draft sees what the app keeps and what it wrote itself, and
+// the store stays as it was.
+func TestADraftLeavesNothing(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), testdb.DSN(t)).ready()
+	a.deploy("f", helloSource)
+	store := a.database.KV().Of("default", picloud.KVQuota{})
+	for i := range 5 {
+		_, err := store.Set(t.Context(), fmt.Sprint("k", i), []byte{byte(i)}, 0)
+		require.NoError(t, err)
+	}
+	const source = `function handle(req) {
+	kv.set("k1", "new", {ttl: "1h"})
+	kv.delete("k2")
+	kv.incr("k3", 10)
+	kv.set("k9", [1, 2])
+	let sent = try { http.get("http://127.0.0.1:9/"); "sent" } catch (e) { e.code }
+	let first = kv.list({prefix: "k", limit: 2})
+	let rest = kv.list({prefix: "k", cursor: first.next})
+	return {all: first.items.map(i => [i.key, i.value]) + rest.items.map(i => [i.key, i.value]), gone: kv.get("k2"), sent: sent}
+}`
+	body, err := json.Marshal(map[string]any{"source": source})
+	require.NoError(t, err)
+	status, answer := a.api(http.MethodPost, "/apps/default/functions/f/test", string(body))
+	require.Equal(t, http.StatusOK, status, answer)
+	var d struct {
+		Response struct{ Body string }
+		Effects  picloud.Effects
+	}
+	require.NoError(t, json.Unmarshal([]byte(answer), &d))
+	require.JSONEq(t, `{"all":[["k0",0],["k1","new"],["k3",13],["k4",4],["k9",[1,2]]],"gone":null,"sent":"egress_denied"}`, d.Response.Body, answer)
+	require.Equal(t, []picloud.KeyWrite{{Key: "k1", Op: "set", Size: 4}, {Key: "k2", Op: "delete"}, {Key: "k3", Op: "set", Size: 1}, {Key: "k9", Op: "set", Size: 3}}, d.Effects.Writes)
+	items, _, err := store.List(t.Context(), "", 100, "", nil)
+	require.NoError(t, err)
+	require.Len(t, items, 5)
+	for i, e := range items {
+		require.Equal(t, []byte{byte(i)}, e.Value)
+		require.Zero(t, e.ExpiresAt)
+	}
+	require.Zero(t, a.bodies.Used())
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/datadir"
-	"github.com/picloud/picloud/internal/machine"
 )
 
 // Options say what a node is. They are fixed for the life of the process;
@@ -51,22 +50,15 @@ type Options struct {
 	// ExecutorWorkers is the most executors of one app. Default: one per core,
 	// at most 4.
 	ExecutorWorkers int
-	// TransitMemory bounds the memory of all large request and response bodies
-	// on their way, in bytes. Default: an eighth of the machine's memory, 64 MiB
-	// to 1 GiB.
+	// TransitMemory bounds the memory of everything that is large and on its way,
+	// in bytes: bodies, answers, and what functions ask of the node. Default: an
+	// eighth of the machine's memory, 64 MiB to 80 MiB.
 	TransitMemory int64
 	// Version is the version of the binary. Default "dev".
 	Version string
 	// Logger takes the node's own log. Default: slog.Default().
 	Logger *slog.Logger
 }
-
-// The default of Options.TransitMemory is an eighth of the machine's memory between
-// these.
-const (
-	minTransit = 64 << 20 // holds the largest body that a function can allow
-	maxTransit = 1 << 30
-)
 
 // Complete checks the options and fills in the defaults that do not depend on
 // the state of the machine. It touches neither disk nor network.
@@ -95,7 +87,7 @@ func (o Options) Complete() (Options, error) {
 		o.AdminPort = picloud.DefaultAdminPort
 	}
 	if o.TransitMemory == 0 {
-		o.TransitMemory = min(max(machine.Memory()/8, minTransit), maxTransit)
+		o.TransitMemory = defaultTransit()
 	}
 	if o.Version == "" {
 		o.Version = "dev"

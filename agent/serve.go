@@ -63,12 +63,24 @@ func (a *Agent) endApp(app string) {
 // drafter tries scripts that have no version yet. It implements manager.Drafter.
 type drafter struct{ a *Agent }
 
-// Draft runs a script with what the catalog says of its app now.
-func (d drafter) Draft(ctx context.Context, f picloud.Function, source []byte, most time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+// Draft runs a script with what the catalog says of its app now. What the script writes
+// is thrown away, and its outgoing requests are made only with net.
+func (d drafter) Draft(ctx context.Context, f picloud.Function, source []byte, most time.Duration, req picloud.Request, net bool) (picloud.Response, []picloud.LogRecord, picloud.Effects, error) {
 	s := d.a.replica.State()
 	var limits picloud.Limits
 	if s != nil {
 		limits = s.Limits
 	}
-	return d.a.invoker.Draft(ctx, f, source, s.App(f.App), limits, most, req)
+	app := s.App(f.App)
+	grants, trial := d.a.broker.Trial(f.Name, f.Settings, app, net)
+	resp, logs, err := d.a.invoker.Draft(ctx, f, source, app, limits, grants, most, req)
+	effects := trial.End()
+	hidden := d.a.secrets.Of(f.App)
+	for i := range effects.Requests {
+		effects.Requests[i].URL = hidden.Text(effects.Requests[i].URL)
+	}
+	for i := range effects.Writes {
+		effects.Writes[i].Key = hidden.Text(effects.Writes[i].Key)
+	}
+	return resp, logs, effects, err
 }

@@ -18,6 +18,8 @@ type Status struct {
 	// ClusterKey is the path of the key for secrets if this process made it;
 	// empty: it did not.
 	ClusterKey string
+	// Memory is what the node may take of the machine's memory.
+	Memory MemoryStatus
 	// Secrets says why the node can give no secrets to functions, or is nil.
 	Secrets error
 }
@@ -36,7 +38,7 @@ type DatabaseStatus struct {
 
 // Status returns where the node stands at this moment.
 func (a *Agent) Status() Status {
-	s := Status{NodeName: a.opts.NodeName, FunctionsURL: a.opts.FunctionsURL(), ControlURL: a.opts.ControlURL()}
+	s := Status{NodeName: a.opts.NodeName, FunctionsURL: a.opts.FunctionsURL(), ControlURL: a.opts.ControlURL(), Memory: a.opts.Memory()}
 	a.mu.Lock()
 	d := a.database
 	a.mu.Unlock()

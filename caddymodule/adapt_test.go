@@ -58,7 +58,7 @@ func TestDefaultCaddyfileIsTheEmbeddedConfiguration(t *testing.T) {
 		"all": {
 			"data": filepath.Join(t.TempDir(), "my data"), "node_name": "pi-7", "bind": "127.0.0.1", "http_port": "1080", "https_port": "1443", "admin_port": "1081",
 			"log_level": "ERROR", "database_url": "postgres://db/x?sslmode=require", "postgres_bin": "/opt/pg 17/bin", "executor": "/opt/executor",
-			"sandbox": "best_effort", "executor_idle": "5m", "executor_memory": "1GiB", "executor_workers": "3",
+			"sandbox": "best_effort", "executor_idle": "5m", "executor_memory": "1GiB", "executor_workers": "3", "transit_memory": "1GiB",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestEverySettingIsACaddyfileOption(t *testing.T) {
 // embedded configuration leaves them out.
 func TestEverySettingReachesTheNode(t *testing.T) {
 	values := map[string]string{
-		"data": t.TempDir(), "node_name": "pi-8", "log_level": "ERROR", "sandbox": "strict", "executor_idle": "1h", "executor_memory": "1GiB", "executor_workers": "9",
+		"data": t.TempDir(), "node_name": "pi-8", "log_level": "ERROR", "sandbox": "strict", "executor_idle": "1h", "executor_memory": "1GiB", "executor_workers": "9", "transit_memory": "1GiB",
 	}
 	for i, s := range table {
 		if values[s.Name] == "" {

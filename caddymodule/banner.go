@@ -65,6 +65,9 @@ func banner(s agent.Status, took time.Duration) string {
 		fmt.Fprintf(&b, "          first-run admin token saved to %s (0600)", datadir.Shorten(s.Credentials))
 	}
 	b.WriteByte('\n')
+	if s.Memory.Agent > 0 {
+		fmt.Fprintf(&b, "memory:   %s\n", s.Memory)
+	}
 	switch {
 	case s.Secrets != nil:
 		fmt.Fprintf(&b, "secrets:  not available on this node; `picloud doctor` says what to do\n")

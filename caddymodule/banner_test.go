@@ -31,6 +31,8 @@ func TestBanner(t *testing.T) {
 	require.Contains(t, banner(s, 0), "not reached yet; serving the copy on disk")
 	require.Contains(t, banner(s, 0), "secrets:  not available on this node; `picloud doctor` says what to do\n")
 	require.Equal(t, "nobody listens", waiting(s))
+	s.Memory = agent.MemoryStatus{Agent: 1 << 30, Transit: 80 << 20, Executors: 2 << 30, Machine: 4<<30 + 5}
+	require.Contains(t, banner(s, 0), "memory:   agent 1GiB (GOMEMLIMIT) with 80MiB for bodies and values on their way, executors 2GiB, of 4GiB\n")
 	s.Secrets = nil
 	require.NotContains(t, banner(s, 0), "secrets:")
 }

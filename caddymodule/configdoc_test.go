@@ -38,6 +38,15 @@ JSON, ` + "`{env.NAME}` and `{file./path}`" + ` stand for what they name.
 
 Several nodes run on one machine when each has its own ` + "`data`" + ` and ports.
 
+## Memory
+
+Half of the machine's memory is for executors (` + "`executor_memory`" + `) and a quarter for the node's own process, at least 192 MiB
+and at most 1 GiB; the last quarter is for PostgreSQL and the system. Where a service or a container has a memory limit of
+its own (cgroup), that counts as the machine's memory. The node's quarter is the limit of its garbage collector: the variable
+` + "`GOMEMLIMIT`" + ` sets another one, such as ` + "`GOMEMLIMIT=400MiB`" + `, and ` + "`off`" + ` none. Within it, ` + "`transit_memory`" + ` bounds all bodies, answers
+and values that are on their way at one moment; what does not fit is refused, and small calls go on. The first screen and
+` + "`picloud doctor`" + ` say the numbers of this node. Raise ` + "`transit_memory`" + ` where many large bodies come at once.
+
 ## The configuration
 
 ` + "`picloud run`" + ` takes ` + "`--config FILE`" + `, else ` + "`./Caddyfile`" + `, else ` + "`/etc/picloud/Caddyfile`" + `, else the embedded one, which

@@ -18,6 +18,7 @@ func TestExecutorSettings(t *testing.T) {
 		"executor_idle is \"soon\"":     {"executor_idle": "soon"},
 		"executor_memory is \"63MiB\"":  {"executor_memory": "63MiB"},
 		"executor_memory is \"much\"":   {"executor_memory": "much"},
+		"transit_memory is \"63MiB\"":   {"transit_memory": "63MiB"},
 		"executor_workers is \"0\"":     {"executor_workers": "0"},
 		"executor_workers is \"70000\"": {"executor_workers": "70000"},
 	} {

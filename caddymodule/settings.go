@@ -89,6 +89,11 @@ var table = []setting{
 		Doc:   "executors of one app at once, 1 to 256",
 		field: number("a number", 1, 256, func(s *settings) *int { return &s.ExecutorWorkers }),
 	},
+	{
+		Name: "transit_memory", Otherwise: "80MiB, less on small machines",
+		Doc:   "memory for bodies, answers and values on their way",
+		field: size(64<<20, func(s *settings) *int64 { return &s.TransitMemory }),
+	},
 }
 
 // text is a field that takes everything.

@@ -29,8 +29,8 @@ type Executor struct {
 	metrics  *Metrics
 	epoch    time.Time
 	watch    *watch
-	budget   budget
-	hosts    hostLoad
+	budget   capacity
+	hosts    atomic.Int64   // host calls under way
 	spawner  *spawn.Spawner // nil before Start
 	places   *shares.Places // throw-away workers that may run at once
 	mayRaise bool           // the priority of a worker whose was lowered

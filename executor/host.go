@@ -6,6 +6,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/hostcall"
+	"github.com/picloud/picloud/internal/budget"
 )
 
 // Host does what functions ask of the agent: the broker of the host modules.
@@ -28,7 +29,19 @@ type HostCall struct {
 	Name       string // module and function: "kv.get"
 	Args       hostcall.Arguments
 
-	outbound *outbound // nil: unlimited
+	outbound *outbound     // nil: unlimited
+	memory   *budget.Share // nil: unlimited
+}
+
+// Take reserves memory of the node for what the host makes for the call: n bytes more,
+// until its answer is sent. The host calls it before it allocates what a function, an
+// upstream or the database chose the size of. The error is a *hostcall.Error for the
+// script.
+func (c HostCall) Take(n int64) error {
+	if c.memory.Take(n) {
+		return nil
+	}
+	return hostcall.Errorf(hostcall.CodeBusy, "this node has no memory left for the answer: other calls fill it")
 }
 
 // Outbound takes one more of the requests to other machines that the invocation

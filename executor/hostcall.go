@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/wire"
+	"github.com/picloud/picloud/internal/budget"
 )
 
 // The bounds of host calls under way. A worker asks one thing at a time for each
@@ -22,97 +22,62 @@ const (
 	hostsPerCall   = 4        // at once, of one invocation
 	hostsPerWorker = 1 << 10  // at once
 	hostsPerNode   = 4 << 10  // at once
-	hostMemory     = 64 << 20 // of all arguments on the node, in bytes, with hostItem for each value
-	hostReplies    = 96 << 20 // of all large answers on the node until they are sent, in bytes
-	hostSmallReply = 16 << 10 // answers up to this are not large
+	hostInline     = 32 << 10 // arguments over this, in bytes, stay in the frame that brought them
+	hostFree       = 16 << 10 // memory of each that does not count against Options.Memory, in bytes
 )
 
 // hostItem is what a value within the arguments counts besides its bytes, in bytes:
 // more than a host function needs for one that it reads, such as a header field.
 const hostItem = 48
 
-// hostLoad is what the host calls under way of a node take.
-type hostLoad struct {
-	mu      sync.Mutex
-	calls   int
-	memory  int
-	replies int
-}
-
-// take reserves a place and memory for arguments, or reports that they do not fit.
-func (l *hostLoad) take(memory int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.calls >= hostsPerNode || l.memory+memory > hostMemory {
-		return false
-	}
-	l.calls++
-	l.memory += memory
-	return true
-}
-
-func (l *hostLoad) give(memory int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.calls--
-	l.memory -= memory
-}
-
-// keep takes memory for an answer until it is sent, which a worker that does
-// not read its socket can put off; or it reports that there is none.
-func (l *hostLoad) keep(answer int) bool {
-	if answer <= hostSmallReply {
-		return true
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.replies+answer > hostReplies {
-		return false
-	}
-	l.replies += answer
-	return true
-}
-
-func (l *hostLoad) sent(answer int) {
-	if answer > hostSmallReply {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.replies -= answer
-	}
-}
-
-// hostCall runs a host call in a goroutine of its own and answers it.
-func (w *worker) hostCall(h wire.Header, payload []byte) error {
+// hostCall runs a host call in a goroutine of its own and answers it. Memory for its
+// arguments and its answer is reserved until the answer was written, which a worker
+// that does not read its socket can put off.
+func (w *worker) hostCall(h wire.Header, payload []byte, reader *wire.Reader) error {
 	var ask wire.HostCall
-	if err := ask.Decode(payload); err != nil {
+	decode := ask.Decode
+	if reader.Cut() {
+		decode = ask.DecodeHead
+	}
+	if err := decode(payload); err != nil {
 		return err
 	}
 	call, ctx, refused, err := w.admitHostCall(h, ask.Name)
 	if err != nil {
 		return err
 	}
-	held := 0
+	memory := &budget.Share{Of: w.exec.opts.Memory, Free: hostFree}
+	var held *wire.Buffer // large arguments, with the memory that is reserved for them
+	admitted := false
 	if refused == nil {
 		args, items, err := hostcall.Parse(ask.Args)
 		if err != nil {
 			return fmt.Errorf("%w: %w", wire.ErrMalformed, err)
 		}
-		if held = len(ask.Args) + hostItem*items; w.consults(held) {
-			call.Args = args.Clone()
-		} else {
+		large, need := len(payload) > hostInline, hostItem*int64(items)
+		if !large {
+			need += int64(len(ask.Args))
+		}
+		switch admitted = w.consults(); {
+		case !admitted || reader.Cut() || !memory.Take(need):
 			refused = hostcall.Errorf(hostcall.CodeBusy, "too many host calls are under way")
+		case large:
+			held, call.Args = reader.Take(), args
+		default:
+			call.Args = args.Clone()
 		}
 	}
+	call.memory = memory
 	reply := wire.HostReply{Seq: ask.Seq}
 	w.hosts.Go(func() {
+		defer memory.GiveAll()
+		defer held.Forget() // a request that was answered early may still be sending them
 		if refused == nil {
 			reply.Value, refused = w.exec.consult(ctx, call)
-			w.consulted(held)
 		}
-		if !w.exec.hosts.keep(len(reply.Value)) {
-			reply.Value, refused = nil, hostcall.Errorf(hostcall.CodeBusy, "too many large answers are on their way")
+		if admitted {
+			w.consulted()
 		}
-		defer w.exec.hosts.sent(len(reply.Value))
 		w.exec.explain(refused, call, &reply)
 		w.replied(h.ID)
 		// An error means that the worker is ending, and its calls with it.
@@ -173,17 +138,21 @@ func (w *worker) replied(id uint64) {
 	}
 }
 
-// consults takes a place for a host call, and memory for its arguments.
-func (w *worker) consults(memory int) bool {
-	if w.consulting.Add(1) <= hostsPerWorker && w.exec.hosts.take(memory) {
+// consults takes a place for a host call, or reports that there is none.
+func (w *worker) consults() bool {
+	switch {
+	case w.consulting.Add(1) > hostsPerWorker:
+	case w.exec.hosts.Add(1) > hostsPerNode:
+		w.exec.hosts.Add(-1)
+	default:
 		return true
 	}
 	w.consulting.Add(-1)
 	return false
 }
 
-func (w *worker) consulted(memory int) {
-	w.exec.hosts.give(memory)
+func (w *worker) consulted() {
+	w.exec.hosts.Add(-1)
 	w.consulting.Add(-1)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/hostcall"
+	"github.com/picloud/picloud/internal/budget"
 	codec "github.com/picloud/picloud/internal/value"
 )
 
@@ -66,7 +67,8 @@ func TestHostWait(t *testing.T) {
 	require.Zero(t, w.waiting.Load())
 	eventually(t, "nothing is left", func() bool { return w.busy.Load() == 0 }) // the probe of Never may be under way
 	require.Zero(t, w.consulting.Load())
-	require.Zero(t, e.hosts.calls+e.hosts.memory)
+	require.Zero(t, e.hosts.Load())
+	require.Zero(t, e.opts.Memory.Used())
 }
 
 // TestHostUnawaited answers a call whose host call is still under way.
@@ -114,7 +116,7 @@ func TestOutboundCalls(t *testing.T) {
 // TestHostMemory asks with more arguments than the node has room for.
 func TestHostMemory(t *testing.T) {
 	host := &gated{open: make(chan struct{})}
-	e := launch(t, func(o *testOptions) { o.Host = host })
+	e := launch(t, func(o *testOptions) { o.Host, o.Memory = host, budget.New(70_000_000) })
 	f := function(e, "shop", "f", nil)
 	pid := must(t, f, "/pid")
 	require.Equal(t, "1 host_busy <nil>", must(t, f, "/ask-much/0"))
@@ -130,7 +132,7 @@ func TestHostMemory(t *testing.T) {
 	require.Equal(t, "1 host_busy <nil>", must(t, f, "/ask-much/15000000"))
 	close(host.open)
 	wg.Wait()
-	require.Zero(t, e.hosts.memory+e.hosts.calls)
+	eventually(t, "nothing is held", func() bool { return e.hosts.Load() == 0 && e.opts.Memory.Used() == 0 })
 	require.Equal(t, pid, must(t, f, "/pid"))
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/spawn"
+	"github.com/picloud/picloud/internal/budget"
 	"github.com/picloud/picloud/internal/hook"
 	"github.com/picloud/picloud/internal/machine"
 )
@@ -18,6 +19,9 @@ import (
 // WorkerCommand is the hidden subcommand with which picloud itself serves as the
 // worker when picloud-executor is not beside it.
 const WorkerCommand = "executor-worker"
+
+// memoryForCalls is the default of Options.Memory.
+const memoryForCalls = 96 << 20
 
 const workerName = "picloud-executor"
 
@@ -57,6 +61,9 @@ type Options struct {
 	// MemoryCap bounds the sum of the memory limits of all workers, in bytes.
 	// Default: half of the machine's memory.
 	MemoryCap int64
+	// Memory bounds what the agent holds for calls: answers, and host calls with their
+	// answers. Small ones are not counted. Default: 96 MiB.
+	Memory *budget.Budget
 	// Sandbox is SandboxStrict or SandboxBestEffort. Default: strict on Linux, best
 	// effort elsewhere.
 	Sandbox string
@@ -98,6 +105,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Host == nil {
 		o.Host = noHost{}
+	}
+	if o.Memory == nil {
+		o.Memory = budget.New(memoryForCalls)
 	}
 	o.Sandbox = cmp.Or(o.Sandbox, spawn.DefaultMode)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)

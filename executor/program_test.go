@@ -337,7 +337,7 @@ func TestHostCalls(t *testing.T) {
 	require.Equal(t, "1  map[key:k];2  map[key:k];3 host_call_limit <nil>", must(t, f, "/host/3"))
 	args, _, err := hostcall.Parse(hostcall.Delete{Key: "k", Version: 1}.Append(nil))
 	require.NoError(t, err)
-	require.Equal(t, HostCall{"shop", "f", 1, "call-1", nil, "kv.get", args, nil}, host.calls[1])
+	require.Equal(t, HostCall{"shop", "f", 1, "call-1", nil, "kv.get", args, nil, host.calls[1].memory}, host.calls[1])
 	host.err = errors.New("broken")
 	require.Equal(t, "1 internal <nil>", must(t, f, "/host/1"))
 	host.err = fmt.Errorf("wrapped: %w", hostcall.Errorf("kv_conflict", "no"))

@@ -29,6 +29,8 @@ const (
 func (w *worker) read() {
 	defer w.exec.unregister(w)
 	reader := wire.NewReader(w.socket, w.admit)
+	reader.Charge(w.exec.opts.Memory)
+	defer reader.Close()
 	for {
 		h, payload, err := reader.Next()
 		if err == nil {
@@ -91,7 +93,7 @@ func (w *worker) receive(h wire.Header, payload []byte, reader *wire.Reader) err
 	case wire.TypeLog:
 		return w.logged(h, payload)
 	case wire.TypeHostCall:
-		return w.hostCall(h, payload)
+		return w.hostCall(h, payload, reader)
 	case wire.TypeLoaded:
 		return w.loaded(h, payload)
 	}
@@ -112,9 +114,12 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 	cancel := fl.cancel
 	awaited := !fl.abandoned
 	if awaited {
-		if fl.deadline <= now {
+		switch {
+		case fl.deadline <= now:
 			fl.err = timedOut(fl)
-		} else {
+		case reader.Cut():
+			fl.err = w.exec.noRoom(int64(h.Length))
+		default:
 			fl.answer, fl.payload = h.Type, reader.Take()
 		}
 	}

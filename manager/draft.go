@@ -34,13 +34,15 @@ type Drafted struct {
 	Response picloud.Response    // zero when Failure is set
 	Failure  error               // what the script did wrong in the call; nil when it answered
 	Logs     []picloud.LogRecord // also those of a call that failed
+	Effects  picloud.Effects     // what it would have written and sent
 	Duration time.Duration
 }
 
-// Draft runs source once against req and keeps nothing. Without source it runs
+// Draft runs source once against req and keeps nothing: what the script writes is thrown
+// away, and its outgoing requests are made only with net. Without source it runs
 // the live version. The function's limits apply, or the defaults when there is
 // no such function yet; DraftTimeout does in any case.
-func (m *Manager) Draft(ctx context.Context, actor picloud.Actor, app, function string, source []byte, req picloud.Request) (Drafted, error) {
+func (m *Manager) Draft(ctx context.Context, actor picloud.Actor, app, function string, source []byte, req picloud.Request, net bool) (Drafted, error) {
 	const op = "test function"
 	resource := app + "/" + function
 	if err := m.checkDeployer(ctx, op, actor, app, false); err != nil {
@@ -63,7 +65,7 @@ func (m *Manager) Draft(ctx context.Context, actor picloud.Actor, app, function 
 	}
 	start := time.Now()
 	d := Drafted{}
-	d.Response, d.Logs, err = m.o.Drafter.Draft(ctx, f, source, DraftTimeout, req)
+	d.Response, d.Logs, d.Effects, err = m.o.Drafter.Draft(ctx, f, source, DraftTimeout, req, net)
 	d.Duration = time.Since(start)
 	if err != nil && !failedInCall(ctx, err) {
 		return Drafted{}, err

@@ -127,9 +127,9 @@ func (w *world) Compile(context.Context, []byte, string) (picloud.Compiled, erro
 	return picloud.Compiled{Handlers: []string{"handle"}}, w.compiled
 }
 
-func (w *world) Draft(_ context.Context, f picloud.Function, _ []byte, most time.Duration, _ picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+func (w *world) Draft(_ context.Context, f picloud.Function, _ []byte, most time.Duration, _ picloud.Request, net bool) (picloud.Response, []picloud.LogRecord, picloud.Effects, error) {
 	w.note("draft " + min(time.Duration(f.Settings.Limits.WithDefaults().Timeout), most).String())
-	return picloud.Response{}, []picloud.LogRecord{{Message: "x"}}, w.draft
+	return picloud.Response{}, []picloud.LogRecord{{Message: "x"}}, picloud.Effects{Requests: []picloud.OutboundRequest{{Sent: net}}}, w.draft
 }
 
 func (w *world) Await(ctx context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error) {
@@ -211,7 +211,7 @@ func TestDraftTellsTheScriptsFailureFromOurs(t *testing.T) {
 		picloud.CodeBusy: false, picloud.CodeScript: false, picloud.CodeInternal: false,
 	} {
 		w.draft = &picloud.Error{Code: code}
-		d, err := w.manager(t).Draft(t.Context(), picloud.Actor{}, "shop", "hello", nil, picloud.Request{})
+		d, err := w.manager(t).Draft(t.Context(), picloud.Actor{}, "shop", "hello", nil, picloud.Request{}, true)
 		if failed {
 			require.NoError(t, err)
 			require.Equal(t, code, picloud.CodeOf(d.Failure))
@@ -221,7 +221,7 @@ func TestDraftTellsTheScriptsFailureFromOurs(t *testing.T) {
 		}
 	}
 	w.live.Version = 0
-	_, err := w.manager(t).Draft(t.Context(), picloud.Actor{}, "shop", "hello", nil, picloud.Request{})
+	_, err := w.manager(t).Draft(t.Context(), picloud.Actor{}, "shop", "hello", nil, picloud.Request{}, true)
 	require.Equal(t, picloud.CodeConflict, picloud.CodeOf(err), "nothing to run")
 }
 
@@ -232,7 +232,7 @@ func TestDraftsDoNotOutlastTheirCaller(t *testing.T) {
 		w := &world{role: picloud.RoleDeveloper, live: picloud.Function{
 			Version: 3, Settings: picloud.Settings{Limits: picloud.Limits{Timeout: picloud.Duration(set)}},
 		}}
-		_, err := w.manager(t).Draft(t.Context(), picloud.Actor{}, "shop", "hello", nil, picloud.Request{})
+		_, err := w.manager(t).Draft(t.Context(), picloud.Actor{}, "shop", "hello", nil, picloud.Request{}, true)
 		require.NoError(t, err)
 		require.Contains(t, w.noted, want)
 	}

@@ -48,10 +48,11 @@ type Compiler interface {
 }
 
 // Drafter runs a script once, where it can do no harm, as if it were the
-// function f's, for at most the given time. The log records are valid together
+// function f's, for at most the given time. It keeps nothing of what the script writes,
+// and makes outgoing requests only with net. Log records and effects are valid together
 // with an error too.
 type Drafter interface {
-	Draft(ctx context.Context, f picloud.Function, source []byte, most time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error)
+	Draft(ctx context.Context, f picloud.Function, source []byte, most time.Duration, req picloud.Request, net bool) (picloud.Response, []picloud.LogRecord, picloud.Effects, error)
 }
 
 // Fleet knows which nodes serve which revision.

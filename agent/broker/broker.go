@@ -34,6 +34,7 @@ type Broker struct {
 	vault  *Vault
 	hidden Hider
 	egress *egress.Client
+	memory egress.Memory        // for what trials write
 	keys   atomic.Pointer[Keys] // nil: the database was not reached yet
 	turns  *share.Places        // of calls of the key-value store
 
@@ -61,6 +62,9 @@ func New(o Options) (*Broker, error) {
 			Name: "picloud_outbound_requests_total",
 			Help: "Requests of functions to other servers by outcome: ok, or the code of the error.",
 		}, []string{"outcome"}),
+	}
+	if b.memory = o.Egress.Memory; b.memory == nil {
+		b.memory = unlimited{}
 	}
 	for name, run := range map[string]run{
 		hostcall.SecretsGet: b.secret,

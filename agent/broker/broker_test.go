@@ -71,12 +71,12 @@ type entries struct {
 	fails error
 }
 
-func (e *entries) Get(_ context.Context, key string) (picloud.KVEntry, bool, error) {
+func (e *entries) Get(_ context.Context, key string, _ Room) (picloud.KVEntry, bool, error) {
 	entry, ok := e.items[key]
 	return entry, ok, e.fails
 }
 
-func (e *entries) List(_ context.Context, prefix string, limit int, cursor string) (items []picloud.KVEntry, next string, err error) {
+func (e *entries) List(_ context.Context, prefix string, limit int, cursor string, _ Room) (items []picloud.KVEntry, next string, err error) {
 	for _, key := range slices.Sorted(maps.Keys(e.items)) {
 		items = append(items, e.items[key])
 	}

@@ -18,6 +18,7 @@ type Grants struct {
 	resource string           // app/function
 	function string
 	egress   *egress.Policy
+	trial    *Trial // nil: what the function does is real
 }
 
 // Grants returns those of a function, within the present life of its app.

@@ -20,13 +20,17 @@ type Store interface {
 	KeyWriter
 }
 
+// Room reserves memory for n bytes more of what a store reads, before the store copies
+// them out of the connection. Its error ends the read, and is what the store returns.
+type Room = func(n int64) error
+
 // KeyReader reads the keys of one app.
 type KeyReader interface {
 	// Get returns the entry of a key, and whether there is one.
-	Get(ctx context.Context, key string) (e picloud.KVEntry, found bool, err error)
+	Get(ctx context.Context, key string, room Room) (e picloud.KVEntry, found bool, err error)
 	// List returns at most limit entries with the prefix, after the cursor, and the
 	// next cursor; empty: the end.
-	List(ctx context.Context, prefix string, limit int, cursor string) (items []picloud.KVEntry, next string, err error)
+	List(ctx context.Context, prefix string, limit int, cursor string, room Room) (items []picloud.KVEntry, next string, err error)
 }
 
 // KeyWriter changes the keys of one app. A ttl of 0 means for ever.
@@ -50,7 +54,11 @@ func (b *Broker) store(g *Grants) (Store, error) {
 	if keys == nil {
 		return nil, unavailable()
 	}
-	return (*keys)(g.app.App, g.app.Settings.KV), nil
+	store := (*keys)(g.app.App, g.app.Settings.KV)
+	if g.trial != nil {
+		return g.trial.over(store), nil
+	}
+	return store, nil
 }
 
 func unavailable() error {
@@ -60,6 +68,9 @@ func unavailable() error {
 // kvError turns an error of the store into one for scripts.
 func kvError(ctx context.Context, err error) error {
 	var e *picloud.Error
+	if known := (*hostcall.Error)(nil); errors.As(err, &known) {
+		return known
+	}
 	switch {
 	case errors.Is(err, picloud.ErrNotANumber):
 		return hostcall.Errorf(hostcall.CodeKVNotANumber, "the value of the key is not a whole number")
@@ -97,7 +108,7 @@ func (b *Broker) get(ctx context.Context, g *Grants, call *executor.HostCall) ([
 	if err != nil {
 		return nil, err
 	}
-	entry, found, err := store.Get(ctx, ask.Key)
+	entry, found, err := store.Get(ctx, ask.Key, twice(call))
 	if err != nil {
 		return nil, kvError(ctx, err)
 	}
@@ -105,6 +116,11 @@ func (b *Broker) get(ctx context.Context, g *Grants, call *executor.HostCall) ([
 		return nil, nil
 	}
 	return hostcall.AppendEntry(make([]byte, 0, len(entry.Value)+entryHead), entry.Value, entry.Version), nil
+}
+
+// twice reserves what an entry takes: once as it is read, and once in the answer.
+func twice(call *executor.HostCall) Room {
+	return func(n int64) error { return call.Take(2 * (n + entryHead)) }
 }
 
 // entryHead is more than an entry takes besides its key and its value, in bytes.
@@ -187,7 +203,7 @@ func (b *Broker) list(ctx context.Context, g *Grants, call *executor.HostCall) (
 	if err != nil {
 		return nil, err
 	}
-	entries, next, err := store.List(ctx, ask.Prefix, ask.Limit, ask.Cursor)
+	entries, next, err := store.List(ctx, ask.Prefix, ask.Limit, ask.Cursor, twice(call))
 	if err != nil {
 		return nil, kvError(ctx, err)
 	}

@@ -21,6 +21,9 @@ func (b *Broker) secret(_ context.Context, g *Grants, call *executor.HostCall) (
 	if !ok {
 		return nil, hostcall.Errorf(hostcall.CodeSecretNotFound, "%s has no secret %q, or may not read it; set it with: picloud secret set %s", g.resource, picloud.Shorten(name, 80), g.inApp("NAME"))
 	}
+	if err := call.Take(4 * int64(len(sealed))); err != nil { // opened, as a text, and in the answer
+		return nil, err
+	}
 	key, err := b.vault.readable()
 	if err != nil {
 		return nil, hostcall.Errorf(hostcall.CodeSecretUnavailable, "this node does not have the cluster's key; `picloud doctor` on it says what to do")

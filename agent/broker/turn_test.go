@@ -19,7 +19,7 @@ type slowStore struct {
 	leave   chan struct{}
 }
 
-func (s *slowStore) Get(context.Context, string) (picloud.KVEntry, bool, error) {
+func (s *slowStore) Get(context.Context, string, Room) (picloud.KVEntry, bool, error) {
 	s.entered <- struct{}{}
 	<-s.leave
 	return picloud.KVEntry{}, false, nil

@@ -84,13 +84,6 @@ func (e *Endpoint) call(w http.ResponseWriter, r *http.Request, id, rest, client
 		return e.fail(w, id, err), err
 	}
 	defer result.Release()
-	if size := int64(cap(result.Body)); size > smallBody {
-		if !e.gateway.opts.Bodies.Take(size) {
-			err := e.gateway.full(e.function, "the function ran, but there is no room for its answer of "+picloud.Size(len(result.Body)).String())
-			return e.fail(w, id, err), err
-		}
-		defer e.gateway.opts.Bodies.Give(size)
-	}
 	h := w.Header()
 	e.identify(h, id)
 	status = result.Status

@@ -59,6 +59,9 @@ func (in *inbound) read(src io.Reader, declared, limit int64, memory *budget.Bud
 func (in *inbound) grow(declared int64, memory *budget.Budget) bool {
 	more := int64(max(in.Cap(), firstRead))
 	if declared >= 0 {
+		if in.Len() >= smallBody { // it comes indeed: fewer steps leave less behind
+			more *= 7
+		}
 		more = min(more, declared-int64(in.Len())+bytes.MinRead) // MinRead: to see the end
 	}
 	// A buffer that grows takes twice what it had at least.

@@ -12,9 +12,9 @@ import (
 )
 
 // Draft runs a script that is not a version yet, once, in a throw-away executor. The
-// script has what the function f may have, for at most the given time. The log
-// records are valid together with an error too.
-func (i *Invoker) Draft(ctx context.Context, f picloud.Function, source []byte, app picloud.AppConfig, node picloud.Limits, most time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+// script has what the function f may have and the grants, for at most the given time.
+// The log records are valid together with an error too.
+func (i *Invoker) Draft(ctx context.Context, f picloud.Function, source []byte, app picloud.AppConfig, node picloud.Limits, grants any, most time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
 	if req.ID == "" {
 		req.ID = i.ids.id()
 	}
@@ -23,6 +23,7 @@ func (i *Invoker) Draft(ctx context.Context, f picloud.Function, source []byte, 
 		client = req.ClientIP
 	}
 	p := i.program(f.Name, f.Settings, source, app, node)
+	p.Grants = grants
 	p.Limits.Timeout = min(p.Limits.Timeout, picloud.Duration(most))
 	result, records, err := i.executor.Draft(ctx, p, &executor.Call{
 		ID: req.ID, Trigger: trigger.Draft, Method: req.Method, Path: req.Path, RawQuery: req.Query,

@@ -51,6 +51,7 @@ const (
 	CodeInvalidArguments  = "invalid_arguments"
 	CodeCallLimit         = "host_call_limit"
 	CodeOutboundLimit     = "outbound_call_limit"
+	CodeNotSent           = "http_not_sent"
 	CodeBusy              = "host_busy"
 	CodeCancelled         = "cancelled"
 	CodeNotInACall        = "not_in_a_call"

@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/picloud/picloud/executor/hostcall"
+import (
+	"fmt"
+
+	"github.com/picloud/picloud/executor/hostcall"
+)
 
 // HostCall asks the agent to do something for a call.
 type HostCall struct {
@@ -23,6 +27,18 @@ func (h *HostCall) Decode(payload []byte) error {
 	h.Name = c.text(maxName)
 	h.Args = c.bytes(hostcall.MaxArguments)
 	return c.done("host call")
+}
+
+// DecodeHead reads Seq and Name of a payload whose end was cut off.
+func (h *HostCall) DecodeHead(payload []byte) error {
+	c := cursor{b: payload}
+	c.record(3)
+	h.Seq = uint32(c.uint(1<<32 - 1))
+	h.Name = c.text(maxName)
+	if c.bad {
+		return fmt.Errorf("decode host call: %w", ErrMalformed)
+	}
+	return nil
 }
 
 // HostReply answers a HostCall.

@@ -8,10 +8,13 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/picloud/picloud/internal/budget"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -210,4 +213,58 @@ func TestSlowPeer(t *testing.T) {
 	require.NoError(t, b.Close())
 	wg.Wait()
 	require.Equal(t, closed, w.Send(TypeCancel, 1, nil))
+}
+
+// TestCharge has no memory for some payloads: it takes none, skips them, and goes on.
+func TestCharge(t *testing.T) {
+	var stream []byte
+	sizes := []int{100, 3 << 20, 40_000, 200, 30 << 10, 2 << 20, 32<<10 - 20, 32 << 10, 1 << 20, 7}
+	for i, n := range sizes {
+		stream = AppendFrame(stream, TypeHostCall, uint64(i), &HostCall{Seq: uint32(i), Name: "kv.set", Args: make([]byte, n)})
+	}
+	const room = 3<<20 + 1000
+	for _, src := range []io.Reader{bytes.NewReader(stream), iotest.HalfReader(bytes.NewReader(stream)), iotest.OneByteReader(bytes.NewReader(stream))} {
+		memory := budget.New(room)
+		r := NewReader(src, nil)
+		r.Charge(memory)
+		for i, n := range sizes {
+			h, payload, err := r.Next()
+			require.NoError(t, err)
+			require.Equal(t, uint64(i), h.ID)
+			require.Equal(t, n >= 3<<20, r.Cut(), "%d bytes; memory for the copy while it grows counts too", n)
+			var call HostCall
+			if r.Cut() {
+				require.NoError(t, call.DecodeHead(payload))
+				require.Zero(t, memory.Used())
+			} else {
+				require.NoError(t, call.Decode(payload))
+				require.Len(t, call.Args, n)
+			}
+			require.Equal(t, HostCall{Seq: uint32(i), Name: "kv.set"}, HostCall{Seq: call.Seq, Name: call.Name})
+		}
+		_, _, err := r.Next()
+		require.ErrorIs(t, err, io.EOF)
+		require.Zero(t, memory.Used())
+	}
+
+	memory := budget.New(1 << 20)
+	frame := AppendFrame(nil, TypeHostCall, 1, &HostCall{Seq: 1, Name: "kv.set", Args: make([]byte, 100_000)})
+	for _, cut := range []int{1, 90_000} {
+		r := NewReader(bytes.NewReader(frame[:len(frame)-cut]), nil)
+		r.Charge(memory)
+		_, _, err := r.Next()
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		require.Zero(t, memory.Used(), "what ended early holds nothing")
+	}
+	r := NewReader(bytes.NewReader(frame), nil)
+	r.Charge(memory)
+	_, _, err := r.Next()
+	require.NoError(t, err)
+	require.NotZero(t, memory.Used())
+	b := r.Take()
+	r.Close()
+	require.NotZero(t, memory.Used(), "taken payloads are their owner's")
+	b.Forget()
+	b.Release()
+	require.Zero(t, memory.Used())
 }

@@ -4,7 +4,7 @@ package budget
 import "sync/atomic"
 
 // Budget is a counting semaphore for bytes, without a queue: a request that does not
-// fit is refused at once. It is safe for concurrent use.
+// fit is refused at once. It is safe for concurrent use. A nil Budget has no limit.
 type Budget struct {
 	limit int64
 	used  atomic.Int64
@@ -15,6 +15,9 @@ func New(limit int64) *Budget { return &Budget{limit: limit} }
 
 // Take reserves n bytes, or reports that they do not fit.
 func (b *Budget) Take(n int64) bool {
+	if b == nil || n <= 0 {
+		return true
+	}
 	if b.used.Add(n) > b.limit {
 		b.used.Add(-n)
 		return false
@@ -23,10 +26,44 @@ func (b *Budget) Take(n int64) bool {
 }
 
 // Give returns n bytes that were taken.
-func (b *Budget) Give(n int64) { b.used.Add(-n) }
+func (b *Budget) Give(n int64) {
+	if b != nil && n > 0 {
+		b.used.Add(-n)
+	}
+}
 
 // Used is how many bytes are taken now.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
 // Limit is how many bytes there are.
 func (b *Budget) Limit() int64 { return b.limit }
+
+// Share is what one piece of work holds of a budget, such as a host call. The first
+// Free bytes are not counted: small work goes on when large work has taken all
+// there is, and costs nothing that others could notice. A share is for one goroutine.
+type Share struct {
+	Of   *Budget
+	Free int64
+
+	wanted, held int64
+}
+
+// Take reserves n bytes more, or reports that they do not fit. A nil Share has no limit.
+func (s *Share) Take(n int64) bool {
+	if s == nil || n <= 0 {
+		return true
+	}
+	more := max(s.wanted+n-s.Free, 0) - s.held
+	if !s.Of.Take(more) {
+		return false
+	}
+	s.wanted += n
+	s.held += more
+	return true
+}
+
+// GiveAll returns everything.
+func (s *Share) GiveAll() {
+	s.Of.Give(s.held)
+	s.wanted, s.held = 0, 0
+}

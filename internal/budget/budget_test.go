@@ -33,3 +33,24 @@ func TestTheBudgetHoldsUnderLoad(t *testing.T) {
 	b.Give(100)
 	require.True(t, b.Take(1))
 }
+
+func TestShare(t *testing.T) {
+	b := New(100)
+	s := Share{Of: b, Free: 10}
+	require.True(t, s.Take(4))
+	require.True(t, s.Take(6))
+	require.Zero(t, b.Used(), "a little is free")
+	require.True(t, s.Take(60))
+	require.Equal(t, int64(60), b.Used())
+	other := Share{Of: b, Free: 10}
+	require.False(t, other.Take(51))
+	require.Equal(t, int64(60), b.Used(), "a refusal takes nothing")
+	require.True(t, other.Take(50))
+	require.Equal(t, int64(100), b.Used())
+	s.GiveAll()
+	s.GiveAll()
+	require.Equal(t, int64(40), b.Used())
+	require.True(t, (*Share)(nil).Take(1<<40))
+	require.True(t, (*Budget)(nil).Take(1<<40))
+	(*Budget)(nil).Give(1)
+}

@@ -95,21 +95,24 @@ func (compiler) Compile(_ context.Context, source []byte, name string) (picloud.
 	return picloud.Compiled{Handlers: []string{"handle"}}, nil
 }
 
-func (c compiler) Draft(ctx context.Context, _ picloud.Function, source []byte, _ time.Duration, r picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+func (c compiler) Draft(ctx context.Context, _ picloud.Function, source []byte, _ time.Duration, r picloud.Request, net bool) (picloud.Response, []picloud.LogRecord, picloud.Effects, error) {
 	if _, err := c.Compile(ctx, source, "draft"); err != nil {
-		return picloud.Response{}, nil, err
+		return picloud.Response{}, nil, picloud.Effects{}, err
 	}
 	log := []picloud.LogRecord{{
 		Time: time.Now(), Level: "info", Message: "called", Fields: map[string]any{"path": r.Path}, Invocation: "1",
 	}}
 	if i := strings.Index(string(source), "THROW"); i >= 0 {
-		return picloud.Response{}, log, &picloud.Error{
+		return picloud.Response{}, log, picloud.Effects{}, &picloud.Error{
 			Code: picloud.CodeFunctionError, Detail: "the function raised an error",
 			Script: &picloud.ScriptError{Line: 1, Column: i + 1, Message: "thrown", Excerpt: string(source)},
 		}
 	}
 	body, err := json.Marshal(map[string]any{"method": r.Method, "path": r.Path, "query": r.Query, "body": string(r.Body)})
-	return picloud.Response{Status: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, log, err
+	return picloud.Response{Status: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, log, picloud.Effects{
+		Writes:   []picloud.KeyWrite{{Key: "a\n\x1b[1m", Op: picloud.WriteSet, Size: 2048}, {Key: "b", Op: picloud.WriteDelete}},
+		Requests: []picloud.OutboundRequest{{Method: "POST", URL: "https://a.example/x", Sent: net}}, MoreRequests: 2,
+	}, err
 }
 
 // sealer seals with a key of its own.

@@ -14,12 +14,16 @@ var (
 )
 
 // read reads the whole body. Memory grows with the bytes that arrive, because the
-// length that a server announces may be wrong.
-func (r *Response) read(src io.Reader, limit int64) error {
+// length that a server announces may be wrong; announced is -1 when there is none.
+func (r *Response) read(src io.Reader, announced, limit int64) error {
 	body := make([]byte, 0, 4<<10)
 	for {
 		if len(body) == cap(body) {
-			size := min(2*int64(cap(body)), limit+1) // one more, to see that it is over
+			size := 2 * int64(cap(body))
+			if len(body) >= smallBody && announced > int64(len(body)) { // it comes indeed: fewer steps leave less behind
+				size = min(8*int64(cap(body)), announced+1) // one more, to see the end
+			}
+			size = min(size, limit+1) // one more, to see that it is over
 			if !r.hold(size + int64(cap(body))) {
 				return errNoRoom
 			}

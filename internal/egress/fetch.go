@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,39 @@ func (r *Response) Release() {
 	}
 }
 
+// Check says why Fetch would refuse a request before it connects, or returns nil. The
+// error is an *Error.
+func (c *Client) Check(policy *Policy, r Request) error {
+	t, err := parseTarget(r.URL, nil)
+	if err == nil {
+		_, err = r.complete()
+	}
+	switch {
+	case err != nil:
+	case t.addr.IsValid():
+		d := dialer{client: c, policy: policy}
+		err = d.allowed(netip.AddrPortFrom(t.addr.Unmap(), t.port), policy.every(t.port), t.host)
+	default:
+		err = permitted(policy, t)
+	}
+	if err != nil {
+		return r.remedy(err)
+	}
+	return nil
+}
+
+// remedy adds the command that allows a request to an error.
+func (r *Request) remedy(err *Error) *Error {
+	if err.rule == "" {
+		return err
+	}
+	function := r.Function
+	if function == "" {
+		function = "FUNCTION"
+	}
+	return &Error{Code: err.Code, Message: err.Message + "; allow it with: picloud egress allow " + function + " " + quoted(err.rule)}
+}
+
 // Fetch makes a request for a function of the app, under its policy. An error
 // is an *Error, or that of OnRedirect. The caller releases the response.
 func (c *Client) Fetch(ctx context.Context, app string, policy *Policy, r Request) (*Response, error) {
@@ -60,14 +94,7 @@ func (c *Client) Fetch(ctx context.Context, app string, policy *Policy, r Reques
 	if err.cause != nil {
 		return nil, err.cause
 	}
-	if err.rule != "" {
-		function := r.Function
-		if function == "" {
-			function = "FUNCTION"
-		}
-		err = &Error{Code: err.Code, Message: err.Message + "; allow it with: picloud egress allow " + function + " " + quoted(err.rule)}
-	}
-	return nil, err
+	return nil, r.remedy(err)
 }
 
 // quoted is a rule as a shell takes it.
@@ -201,7 +228,7 @@ func (c *Client) response(ctx context.Context, t *target, resp *http.Response, l
 		}
 	}
 	slices.SortStableFunc(out.Header, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
-	err := out.read(resp.Body, limit)
+	err := out.read(resp.Body, resp.ContentLength, limit)
 	switch {
 	case err == nil:
 		return out, nil

@@ -54,12 +54,12 @@ func each(ctx context.Context, db *store.DB) map[string]error {
 	_, out["key id"] = db.Cluster().KeyID(ctx)
 	_, out["claim key id"] = db.Cluster().ClaimKeyID(ctx, "00000000000000000000000000000000")
 	store := db.KV().Of("blog", picloud.KVQuota{})
-	_, _, out["kv get"] = store.Get(ctx, "k")
+	_, _, out["kv get"] = store.Get(ctx, "k", nil)
 	_, out["kv set"] = store.Set(ctx, "k", []byte{1}, 0)
 	_, out["kv cas"] = store.CompareAndSet(ctx, "k", 0, []byte{1}, 0)
 	_, out["kv incr"] = store.Increment(ctx, "k", 1, 0)
 	_, out["kv delete"] = store.Delete(ctx, "k", 0)
-	_, _, out["kv list"] = store.List(ctx, "", 10, "")
+	_, _, out["kv list"] = store.List(ctx, "", 10, "", nil)
 	return out
 }
 

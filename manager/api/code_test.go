@@ -152,9 +152,11 @@ func TestDraft(t *testing.T) {
 	r.json(t, &d)
 	require.Equal(t, client.DraftResponse{Status: 200, Headers: map[string][]string{"X-Hi": {"1"}}, Body: "hi", Encoding: client.EncodingText}, *d.Response)
 	require.Equal(t, "drafted", d.Logs[0].Message)
+	require.Contains(t, r.body, `"effects":{"writes":[{"key":"k","op":"set","size":3}],"requests":[{"method":"GET","url":"https://a.example/","sent":false}]}`)
 
-	r = s.do("POST", test, s.developer, `{"source":"draft","request":{"body":"/w==","encoding":"base64"}}`)
+	r = s.do("POST", test, s.developer, `{"source":"draft","net":true,"request":{"body":"/w==","encoding":"base64"}}`)
 	r.json(t, &d)
+	require.True(t, d.Effects.Requests[0].Sent)
 	require.Equal(t, "draft", s.agent.source)
 	require.Equal(t, []byte{0xff}, s.agent.drafted.Body)
 	require.Equal(t, client.EncodingBase64, d.Response.Encoding)

@@ -74,8 +74,8 @@ func (a data) operations() []operation {
 		change("PUT "+app+"/secrets/{secret}", successes{204: nil}, a.putSecret).upTo(maxConfig),
 		change("DELETE "+app+"/secrets/{secret}", successes{204: nil}, a.deleteSecret),
 
-		on("GET "+app+"/kv", successes{200: nil}, a.listKV),
-		on("GET "+app+"/kv/{key}", successes{200: {"ETag"}}, a.getKV),
+		on("GET "+app+"/kv", successes{200: nil}, a.listKV).answering(maxListAnswer),
+		on("GET "+app+"/kv/{key}", successes{200: {"ETag"}}, a.getKV).answering(maxValueAnswer),
 		on("PUT "+app+"/kv/{key}", successes{200: {"ETag"}}, a.putKV).upTo(maxValue),
 		on("DELETE "+app+"/kv/{key}", successes{204: nil}, a.deleteKV),
 	}

@@ -17,6 +17,10 @@ import (
 // token is what methods and header names are made of (RFC 9110, 5.6.2).
 var token = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}$")
 
+// draftCopies is how many times the body of a draft's answer is in memory: as it came,
+// as a text or in base64, and as JSON that grows.
+const draftCopies = 6
+
 // maxDraftPath bounds path and query of a draft's request, in bytes.
 const maxDraftPath = 8 << 10
 
@@ -26,15 +30,19 @@ func (a apps) testDraft(ctx context.Context, p inFunction, body object[client.Dr
 	if err != nil {
 		return out, err
 	}
-	d, err := a.manager.Draft(ctx, actor(ctx), p.App, p.Function, []byte(body.value.Source), req)
+	d, err := a.manager.Draft(ctx, actor(ctx), p.App, p.Function, []byte(body.value.Source), req, body.value.Net)
 	if err != nil {
 		return out, err
 	}
-	result := client.DraftResult{Logs: list(d.Logs), Duration: picloud.Duration(d.Duration)}
+	result := client.DraftResult{Logs: list(d.Logs), Duration: picloud.Duration(d.Duration), Effects: d.Effects}
+	result.Effects.Writes, result.Effects.Requests = list(d.Effects.Writes), list(d.Effects.Requests)
 	if d.Failure != nil {
 		failure := wireProblem(problem.Of(d.Failure, callOf(ctx).id))
 		result.Error = &failure
 		return ok(result), nil
+	}
+	if err := reserve(ctx, draftCopies*int64(len(d.Response.Body))); err != nil {
+		return out, err
 	}
 	text, encoding := string(d.Response.Body), client.EncodingText
 	if !utf8.ValidString(text) {

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/budget"
 )
 
 // call is what the handlers know about the request they serve.
@@ -21,6 +23,7 @@ type call struct {
 	user     picloud.User
 	answered bool   // the status line is out
 	key      string // of a key-value store, when the path names one
+	memory   *budget.Share
 }
 
 type callKey struct{}
@@ -32,6 +35,18 @@ func callOf(ctx context.Context) *call {
 		c = &call{}
 	}
 	return c
+}
+
+// reserve takes n bytes more of the node's memory for the call until it is answered,
+// before they are allocated.
+func reserve(ctx context.Context, n int64) error {
+	if callOf(ctx).memory.Take(n) {
+		return nil
+	}
+	return &picloud.Error{
+		Code: picloud.CodeOverload, RetryAfter: time.Second,
+		Detail: "other calls fill the memory that this node has for bodies and answers", Hint: "try again",
+	}
 }
 
 // actor returns who asks.

@@ -17,6 +17,13 @@ import (
 // maxPreview is the largest value that lists of keys show, in bytes of its stored form.
 const maxPreview = 1 << 10
 
+// What answers with values can take, in bytes: JSON writes some characters as six, and
+// the text grows by doubling. A list holds 1 MiB of values before it shows some of them.
+const (
+	maxValueAnswer = 3 * 6 * picloud.MaxKVValue
+	maxListAnswer  = 1<<20 + 3*6*picloud.MaxPageSize*maxPreview
+)
+
 // maxKeyCursor is longer than any cursor that holds a key is.
 const maxKeyCursor = 4 * picloud.MaxKVKey
 

@@ -76,7 +76,7 @@ func TestValuesThatAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	for body, code := range map[string]picloud.Code{
 		``: picloud.CodeInvalid, `{`: picloud.CodeInvalid, `1 2`: picloud.CodeInvalid, `hello`: picloud.CodeInvalid,
-		`9223372036854775808`: picloud.CodeInvalid, `[1e999]`: picloud.CodeInvalid, "\"\xff\"": picloud.CodeInvalid, deep: picloud.CodeInvalid,
+		`9223372036854775808`: picloud.CodeInvalid, `{"a":1,"a":2}`: picloud.CodeInvalid, `[1}`: picloud.CodeInvalid, `[1] x`: picloud.CodeInvalid, `[1e999]`: picloud.CodeInvalid, "\"\xff\"": picloud.CodeInvalid, deep: picloud.CodeInvalid,
 		`[` + strings.Repeat("1,", 1<<16) + `1]`:            picloud.CodeInvalid,
 		`"` + strings.Repeat("x", picloud.MaxKVValue) + `"`: picloud.CodeTooLarge,
 	} {
@@ -118,4 +118,21 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+func TestValuesOfManySmallThings(t *testing.T) {
+	row := "[" + strings.Repeat("{},", 9_999) + "{}]"
+	body := []byte("[" + strings.Repeat(row+",", 24) + row + "]") // 250,000 empty objects
+	encoded, err := encodeValue(mediaJSON, body)
+	require.NoError(t, err)
+	_, again, err := decodeValue(encoded)
+	require.NoError(t, err)
+	require.Equal(t, string(body), string(again))
+}
+
+// TestValuesOfEarlierVersions have maps in any order.
+func TestValuesOfEarlierVersions(t *testing.T) {
+	_, out, err := decodeValue([]byte("\xa2\x62bb\x81\xf9\x7e\x00\x61a\xfb\x40\x00\x00\x00\x00\x00\x00\x00"))
+	require.NoError(t, err)
+	require.Equal(t, []byte(`{"a":2.0,"bb":[null]}`), out)
 }

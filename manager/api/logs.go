@@ -64,6 +64,13 @@ func (a runs) logs(ctx context.Context, app string, p client.GetAppLogsParams) (
 	if list.lines, err = a.tail(ctx, q); err != nil {
 		return out, err
 	}
+	size := 0
+	for _, line := range list.lines {
+		size += len(line.JSON)
+	}
+	if err := reserve(ctx, 2*int64(size)); err != nil { // as they were read, and in the answer
+		return out, err
+	}
 	if calls {
 		list.calls = a.newestCalls(q)
 	}

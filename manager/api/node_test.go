@@ -228,15 +228,18 @@ func (f *fakeAgent) Compile(_ context.Context, source []byte, name string) (picl
 	return picloud.Compiled{Handlers: []string{"handle"}}, nil
 }
 
-func (f *fakeAgent) Draft(_ context.Context, _ picloud.Function, source []byte, _ time.Duration, req picloud.Request) (picloud.Response, []picloud.LogRecord, error) {
+func (f *fakeAgent) Draft(_ context.Context, _ picloud.Function, source []byte, _ time.Duration, req picloud.Request, net bool) (picloud.Response, []picloud.LogRecord, picloud.Effects, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.drafted, f.source = req, string(source)
 	logs := []picloud.LogRecord{{Level: "info", Message: "drafted", Function: "hello"}}
 	if f.draftErr != nil {
-		return picloud.Response{}, logs, f.draftErr
+		return picloud.Response{}, logs, picloud.Effects{}, f.draftErr
 	}
-	return picloud.Response{Status: 200, Header: http.Header{"X-Hi": {"1"}}, Body: req.Body}, logs, nil
+	return picloud.Response{Status: 200, Header: http.Header{"X-Hi": {"1"}}, Body: req.Body}, logs, picloud.Effects{
+		Writes:   []picloud.KeyWrite{{Key: "k", Op: picloud.WriteSet, Size: 3}},
+		Requests: []picloud.OutboundRequest{{Method: "GET", URL: "https://a.example/", Sent: net}},
+	}, nil
 }
 
 func (f *fakeAgent) Await(_ context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error) {

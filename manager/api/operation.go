@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/budget"
 	"github.com/picloud/picloud/internal/share"
 )
 
@@ -22,6 +23,7 @@ type operation struct {
 	success      successes
 	settles      bool  // it waits until the nodes serve the change
 	limit        int64 // of the request's body, in bytes
+	answers      int64 // memory that an answer takes, if it can be large, in bytes
 	lasts        bool  // no deadline ends it
 
 	// call also returns the catalog's revision that has the change, of an
@@ -82,6 +84,12 @@ func (op operation) serve(s *server, w http.ResponseWriter, r *http.Request) err
 	}
 	user := callOf(r.Context()).user.Name
 	ctx := share.With(r.Context(), user)
+	memory := &budget.Share{Of: s.o.Memory, Free: freeMemory}
+	defer memory.GiveAll()
+	callOf(ctx).memory = memory
+	if err := reserve(ctx, op.answers+perByte*op.announced(r)); err != nil {
+		return err
+	}
 	if !op.lasts {
 		leave, free := s.calls.Take(user)
 		if !free {
@@ -107,6 +115,29 @@ func (op operation) serve(s *server, w http.ResponseWriter, r *http.Request) err
 		s.o.Manager.Await(ctx, rev, picloud.WaitAll)
 	}
 	return write(w, out, op.success)
+}
+
+// What calls take of the node's memory.
+const (
+	freeMemory = 64 << 10 // bytes of each that are not counted
+	perByte    = 4        // for each byte of a body: as it came, converted, and on its way to the store
+)
+
+// announced is how long the body of a request can be. It is 0 where the contract has none.
+func (op operation) announced(r *http.Request) int64 {
+	if _, none := op.body.(*none); none {
+		return 0
+	}
+	if r.ContentLength >= 0 {
+		return r.ContentLength
+	}
+	return op.limit
+}
+
+// answering says what memory an answer can take that is not small.
+func (op operation) answering(bytes int64) operation {
+	op.answers = bytes
+	return op
 }
 
 // upTo bounds the request's body, which else has at most maxJSON bytes.

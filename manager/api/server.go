@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/picloud/picloud/internal/budget"
 	"github.com/picloud/picloud/internal/share"
 	"github.com/picloud/picloud/internal/wiring"
 	"github.com/picloud/picloud/manager"
@@ -40,6 +41,8 @@ type Options struct {
 	// Node is the name of this node, for X-PiCloud-Node.
 	Node string
 
+	// Memory bounds the bodies and answers of calls over 64 KiB. Default: it is not bounded.
+	Memory *budget.Budget `default:"no bound"`
 	// metrics answers GET /metrics to loopback and to those with a token. Default: there is none.
 	Metrics http.Handler `default:"none"`
 	// Heartbeat is how often a followed log sends a comment, and checks that its

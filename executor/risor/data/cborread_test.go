@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud/executor/wire"
+	"github.com/picloud/picloud/internal/value"
 )
 
 // fromHost converts what wire.Unmarshal returns.
@@ -110,4 +111,22 @@ func plain(v any) bool {
 		return true
 	}
 	return false
+}
+
+// TestOneBoundOfLists: what the control API accepts for a key, a script can write.
+func TestOneBoundOfLists(t *testing.T) {
+	list := func(n int) *object.List {
+		items := make([]object.Object, n)
+		for i := range items {
+			items[i] = object.Nil
+		}
+		return object.NewList(items)
+	}
+	for n, strict := range map[int]bool{60_000: false, value.MaxItems: false, value.MaxItems + 1: true} {
+		w := CBORWriter{Limit: 1 << 20}
+		w.Write(list(n))
+		require.Equal(t, strict, w.Strict, n)
+		_, err := value.Check(w.Buf)
+		require.NoError(t, err)
+	}
 }

@@ -10,10 +10,7 @@ import (
 	"github.com/picloud/picloud/internal/value"
 )
 
-const (
-	maxCBORDepth = 24       // the agent accepts 32
-	maxCBORItems = 16 << 10 // of one list or map
-)
+const maxCBORDepth = 24 // the agent accepts 32
 
 // CBORWriter encodes values for the host. It does not fail. It writes text for
 // what is not data, and sets Strict. It sets Full when the value does not fit.
@@ -85,7 +82,7 @@ func (e *CBORWriter) bytes(b []byte) {
 }
 
 func (e *CBORWriter) list(items []object.Object, depth int) {
-	if depth >= maxCBORDepth || len(items) > maxCBORItems {
+	if depth >= maxCBORDepth || len(items) > value.MaxItems {
 		e.Strict = true
 		e.Text("[…]")
 		return
@@ -98,7 +95,7 @@ func (e *CBORWriter) list(items []object.Object, depth int) {
 
 func (e *CBORWriter) dict(m *object.Map, depth int) {
 	items := m.Value()
-	if depth >= maxCBORDepth || len(items) > maxCBORItems {
+	if depth >= maxCBORDepth || len(items) > value.MaxPairs {
 		e.Strict = true
 		e.Text("{…}")
 		return

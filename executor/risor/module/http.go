@@ -20,8 +20,9 @@ var fetchFaults = []Fault{
 	{"http_timeout", "no whole answer within the timeout"},
 	{"http_too_large", "the body has more than `max_body`, or the headers too much"},
 	{"http_redirects", "more redirects than allowed"},
-	{"http_busy", "the app has too many requests under way"},
+	{"http_busy", "the app has too many requests under way, or the node no memory for the answer"},
 	{"http_failed", "the exchange broke in another way"},
+	{hostcall.CodeNotSent, "`picloud test` makes requests only with `--net`"},
 	{hostcall.CodeOutboundLimit, "the call made its `outbound_calls`"},
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/internal/cli/output"
@@ -19,12 +20,15 @@ import (
 func (c commands) testCommand() *cobra.Command {
 	var request requestFlags
 	var name string
-	var include bool
+	var include, net bool
 	cmd := &cobra.Command{
 		Use:   "test FILE",
 		Short: "Run a script once without deploying it",
-		Long: "Run a script once on the node, in an executor that is thrown away, and keep nothing.\n" +
-			"Prints the answer on standard output, and what the script logged on standard error.",
+		Long: "Run a script once on the node, in an executor that is thrown away, and keep nothing:\n" +
+			"the script reads the app's keys and its own writes, which are thrown away with it,\n" +
+			"and its requests to other servers are made only with --net.\n" +
+			"Prints the answer on standard output. What the script logged, and what it would have\n" +
+			"written and sent, goes to standard error.",
 		Example: "  picloud test hello.risor --query name=Ada\n" +
 			"  picloud test iban.risor -d 'DE89 3704 0044 0532 0130 00'",
 		Args: command.Args(1, 1),
@@ -43,7 +47,7 @@ func (c commands) testCommand() *cobra.Command {
 			s := scripts[0]
 			result, err := command.Call(c.Base, cmd, "test", c.App+"/"+s.name, func(ctx context.Context, node *command.Node) (client.DraftResult, error) {
 				defer c.Progress("running %s", s.name)()
-				return client.Read[client.DraftResult](node.TestDraft(ctx, c.App, s.name, client.Draft{Source: string(s.source), Request: out.draft()}))
+				return client.Read[client.DraftResult](node.TestDraft(ctx, c.App, s.name, client.Draft{Source: string(s.source), Request: out.draft(), Net: net}))
 			})
 			if err != nil {
 				return failure.InFile(err, s.file)
@@ -53,6 +57,7 @@ func (c commands) testCommand() *cobra.Command {
 	}
 	request.add(cmd)
 	cmd.Flags().StringVar(&name, "name", "", "name of the function (default: that of the file)")
+	cmd.Flags().BoolVar(&net, "net", false, "make the script's requests to other servers (default: they fail with http_not_sent)")
 	cmd.Flags().BoolVarP(&include, "include", "i", false, "print status and headers as well")
 	return cmd
 }
@@ -76,6 +81,7 @@ func (c commands) printDraft(s script, result client.DraftResult, include bool) 
 		for _, record := range result.Logs {
 			c.Notef("%s", logLine(record))
 		}
+		c.noteEffects(result.Effects)
 	})
 	switch {
 	case err != nil:
@@ -98,4 +104,25 @@ func (c commands) printDraft(s script, result client.DraftResult, include bool) 
 		c.Notef("(ran in %s)", output.Took(time.Duration(result.Duration)))
 	}
 	return err
+}
+
+// noteEffects says what a run would have written and sent.
+func (c commands) noteEffects(e picloud.Effects) {
+	for _, w := range e.Writes {
+		if w.Op == picloud.WriteDelete {
+			c.Notef("would write: kv.delete %q", w.Key)
+		} else {
+			c.Notef("would write: kv.set %q (%s)", w.Key, picloud.Size(w.Size))
+		}
+	}
+	for _, r := range e.Requests {
+		if r.Sent {
+			c.Notef("sent: %s %s", output.Clean(r.Method), output.Clean(r.URL))
+		} else {
+			c.Notef("would send: %s %s (made only with --net)", output.Clean(r.Method), output.Clean(r.URL))
+		}
+	}
+	if e.MoreRequests > 0 {
+		c.Notef("and %d more requests", e.MoreRequests)
+	}
 }

@@ -24,17 +24,30 @@ ON CONFLICT DO NOTHING RETURNING ` + functionColumns
 
 	sqlFunctionGet = `SELECT ` + functionColumns + ` FROM function WHERE app = $1 AND name = $2`
 
+	// sqlFunctionList returns the first $3 functions after $2, or as many of them as
+	// have $4 bytes of settings, and how many the first are.
 	sqlFunctionList = `
-SELECT ` + functionColumns + ` FROM function WHERE app = $1 AND name > $2 ORDER BY name LIMIT $3`
+SELECT ` + functionColumns + `, found FROM (
+    SELECT *, count(*) OVER () AS found, row_number() OVER (ORDER BY name) AS place, sum(octet_length(settings::text)) OVER (ORDER BY name) AS size
+    FROM (SELECT * FROM function WHERE app = $1 AND name > $2 ORDER BY name LIMIT $3) AS first
+) AS counted
+WHERE place = 1 OR size <= $4 ORDER BY name`
+
+	// maxListedSettings bounds the settings of one page of a list, in bytes; a page has
+	// at least one function.
+	maxListedSettings = 256 << 10
 
 	sqlFunctionSettings = `
 UPDATE function SET settings = $3, rev = $4, updated_at = now()
 WHERE app = $1 AND name = $2 AND ($5::bigint = 0 OR rev = $5) RETURNING ` + functionColumns
 )
 
-func functionRow(row pgx.CollectableRow) (f picloud.Function, err error) {
+func functionRow(row pgx.CollectableRow) (picloud.Function, error) { return scanFunction(row) }
+
+// scanFunction reads a function, and what follows it in the row.
+func scanFunction(row pgx.Row, more ...any) (f picloud.Function, err error) {
 	var settings []byte
-	if err := row.Scan(&f.App, &f.Name, &settings, &f.Version, &f.Rev, &f.CreatedAt, &f.UpdatedAt); err != nil {
+	if err := row.Scan(append([]any{&f.App, &f.Name, &settings, &f.Version, &f.Rev, &f.CreatedAt, &f.UpdatedAt}, more...)...); err != nil {
 		return f, err
 	}
 	f.Settings, err = readSettings(settings)
@@ -91,16 +104,24 @@ func (f Functions) Get(ctx context.Context, actor picloud.Actor, app, name strin
 	return postgres.One(ctx, f.db, s, actor, app, functionRow, sqlFunctionGet, app, name)
 }
 
-// List returns the functions of an app by name. Viewers may.
+// List returns the functions of an app by name. A page has at most 256 KiB of settings,
+// unless the first function alone has more. Viewers may.
 func (f Functions) List(ctx context.Context, actor picloud.Actor, app string, page picloud.Page) (items []picloud.Function, next string, err error) {
 	s := postgres.About("list functions", app)
 	after, err := postgres.NameCursor(s, page)
 	if err != nil {
 		return nil, "", err
 	}
-	items, err = postgres.Read(ctx, f.db, s, actor, app, functionRow, sqlFunctionList, app, after, page.Size()+1)
-	items, next = postgres.Cut(page, items, func(f picloud.Function) string { return f.Name })
-	return items, next, err
+	found := 0
+	row := func(row pgx.CollectableRow) (picloud.Function, error) { return scanFunction(row, &found) }
+	items, err = postgres.Read(ctx, f.db, s, actor, app, row, sqlFunctionList, app, after, page.Size()+1, maxListedSettings)
+	if err != nil {
+		return nil, "", err
+	}
+	if items = items[:min(len(items), page.Size())]; len(items) < found {
+		next = items[len(items)-1].Name
+	}
+	return items, next, nil
 }
 
 // UpdateSettings replaces a function's settings when its revision is the

@@ -2,6 +2,8 @@ package catalog_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -175,4 +177,34 @@ func TestManyCreateTheSameFunction(t *testing.T) {
 	}
 	require.Equal(t, 1, made)
 	require.Equal(t, before+1, testdb.Head(t, db))
+}
+
+// TestAPageOfFunctionsIsBounded: settings hold variables, and a list of many must not
+// take the memory of a node.
+func TestAPageOfFunctionsIsBounded(t *testing.T) {
+	db := testdb.NewWithRoot(t)
+	people := testdb.Cast(t, db)
+	for i := range 9 {
+		env := picloud.Env{"BIG": strings.Repeat("x", 60_000)}
+		if i > 6 {
+			env = nil
+		}
+		_, err := db.Functions().Create(t.Context(), people[developer], "blog", fmt.Sprint("f", i), picloud.Settings{Env: env})
+		require.NoError(t, err)
+	}
+	var sizes []int
+	var names []string
+	for page := (picloud.Page{Limit: 200}); ; {
+		items, next, err := db.Functions().List(t.Context(), people[viewer], "blog", page)
+		require.NoError(t, err)
+		for _, f := range items {
+			names = append(names, f.Name)
+		}
+		sizes = append(sizes, len(items))
+		if page.Cursor = next; next == "" {
+			break
+		}
+	}
+	require.Equal(t, []string{"f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8"}, names)
+	require.Equal(t, []int{4, 5}, sizes)
 }

@@ -39,7 +39,7 @@ func benchmarkKV(b *testing.B, op func(b *testing.B, s *keys.Store, n int) error
 
 func BenchmarkKVGet(b *testing.B) {
 	benchmarkKV(b, func(b *testing.B, s *keys.Store, n int) error {
-		_, _, err := s.Get(b.Context(), "k"+strconv.Itoa(n%1000))
+		_, _, err := s.Get(b.Context(), "k"+strconv.Itoa(n%1000), nil)
 		return err
 	})
 }
@@ -70,7 +70,7 @@ func BenchmarkKVIncrement(b *testing.B) {
 
 func BenchmarkKVListOf100(b *testing.B) {
 	benchmarkKV(b, func(b *testing.B, s *keys.Store, _ int) error {
-		_, _, err := s.List(b.Context(), "k1", 100, "")
+		_, _, err := s.List(b.Context(), "k1", 100, "", nil)
 		return err
 	})
 }

@@ -48,7 +48,7 @@ func set(t testing.TB, s *keys.Store, key string, v any) int64 {
 // value reads a key; nil: there is none.
 func value(t testing.TB, s *keys.Store, key string) any {
 	t.Helper()
-	e, found, err := s.Get(t.Context(), key)
+	e, found, err := s.Get(t.Context(), key, nil)
 	require.NoError(t, err)
 	if !found {
 		return nil
@@ -87,7 +87,7 @@ func TestKeys(t *testing.T) {
 	two := set(t, s, "a", 7)
 	require.NotEqual(t, one, two)
 	require.EqualValues(t, 7, value(t, s, "a"))
-	e, _, err := s.Get(t.Context(), "a")
+	e, _, err := s.Get(t.Context(), "a", nil)
 	require.NoError(t, err)
 	require.Equal(t, picloud.KVEntry{Key: "a", Value: encode(t, 7), Version: two}, e)
 
@@ -168,7 +168,7 @@ func TestExpiredEntriesAreThereForNobody(t *testing.T) {
 	old := set(t, s, "k", "old")
 	for name, op := range map[string]func() (before, after any){
 		"get":  func() (any, any) { return nil, value(t, s, "k") },
-		"list": func() (any, any) { items, _, _ := s.List(t.Context(), "", 10, ""); return 0, len(items) },
+		"list": func() (any, any) { items, _, _ := s.List(t.Context(), "", 10, "", nil); return 0, len(items) },
 		"set":  func() (any, any) { set(t, s, "k", "new"); return "new", value(t, s, "k") },
 		"cas of its version": func() (any, any) {
 			v, err := s.CompareAndSet(t.Context(), "k", old, encode(t, 1), 0)
@@ -213,7 +213,7 @@ func TestEntriesExpire(t *testing.T) {
 	_, s, _ := shop(t, picloud.KVQuota{})
 	_, err := s.Set(t.Context(), "soon", encode(t, 1), 30*time.Millisecond)
 	require.NoError(t, err)
-	e, found, err := s.Get(t.Context(), "soon")
+	e, found, err := s.Get(t.Context(), "soon", nil)
 	require.NoError(t, err)
 	if found {
 		require.WithinDuration(t, time.Now(), e.ExpiresAt, 10*time.Second)
@@ -222,15 +222,15 @@ func TestEntriesExpire(t *testing.T) {
 
 	_, err = s.Increment(t.Context(), "n", 1, time.Hour)
 	require.NoError(t, err)
-	made, _, err := s.Get(t.Context(), "n")
+	made, _, err := s.Get(t.Context(), "n", nil)
 	require.NoError(t, err)
 	_, err = s.Increment(t.Context(), "n", 1, 24*time.Hour)
 	require.NoError(t, err)
-	e, _, err = s.Get(t.Context(), "n")
+	e, _, err = s.Get(t.Context(), "n", nil)
 	require.NoError(t, err)
 	require.Equal(t, made.ExpiresAt, e.ExpiresAt, "a ttl is for the key that is made")
 	set(t, s, "n", 1)
-	e, _, err = s.Get(t.Context(), "n")
+	e, _, err = s.Get(t.Context(), "n", nil)
 	require.NoError(t, err)
 	require.Zero(t, e.ExpiresAt)
 
@@ -244,7 +244,7 @@ func TestWhatCannotBeKept(t *testing.T) {
 	for _, key := range []string{"", strings.Repeat("k", 513), "a\x00b", "\xff"} {
 		_, err := s.Set(t.Context(), key, encode(t, 1), 0)
 		testdb.RequireCode(t, picloud.CodeInvalid, err)
-		_, _, err = s.Get(t.Context(), key)
+		_, _, err = s.Get(t.Context(), key, nil)
 		testdb.RequireCode(t, picloud.CodeInvalid, err)
 		_, err = s.Increment(t.Context(), key, 1, 0)
 		testdb.RequireCode(t, picloud.CodeInvalid, err)
@@ -283,7 +283,7 @@ func TestKeysByPrefix(t *testing.T) {
 	list := func(prefix string, limit int) (keys []string, pages int) {
 		t.Helper()
 		for cursor := ""; ; {
-			items, next, err := s.List(t.Context(), prefix, limit, cursor)
+			items, next, err := s.List(t.Context(), prefix, limit, cursor, nil)
 			require.NoError(t, err)
 			require.LessOrEqual(t, len(items), limit)
 			pages++
@@ -312,18 +312,18 @@ func TestKeysByPrefix(t *testing.T) {
 		}
 	}
 	for _, cursor := range []string{"!", "a", "_w"} {
-		_, _, err := s.List(t.Context(), "", 10, cursor)
+		_, _, err := s.List(t.Context(), "", 10, cursor, nil)
 		testdb.RequireCode(t, picloud.CodeInvalid, err)
 	}
-	_, next, err := s.List(t.Context(), "a", 1, "")
+	_, next, err := s.List(t.Context(), "a", 1, "", nil)
 	require.NoError(t, err)
-	_, _, err = s.List(t.Context(), "b", 1, next)
+	_, _, err = s.List(t.Context(), "b", 1, next, nil)
 	testdb.RequireCode(t, picloud.CodeInvalid, err)
 	for _, limit := range []int{0, -1, 1001} {
-		_, _, err = s.List(t.Context(), "", limit, "")
+		_, _, err = s.List(t.Context(), "", limit, "", nil)
 		testdb.RequireCode(t, picloud.CodeInvalid, err)
 	}
-	_, _, err = s.List(t.Context(), "\xff", 1, "")
+	_, _, err = s.List(t.Context(), "\xff", 1, "", nil)
 	testdb.RequireCode(t, picloud.CodeInvalid, err)
 }
 
@@ -336,7 +336,7 @@ func TestAPageHasAMebibyte(t *testing.T) {
 	}
 	var pages []int
 	for cursor := ""; ; {
-		items, next, err := s.List(t.Context(), "", 8, cursor)
+		items, next, err := s.List(t.Context(), "", 8, cursor, nil)
 		require.NoError(t, err)
 		pages = append(pages, len(items))
 		if cursor = next; cursor == "" {
@@ -458,7 +458,7 @@ func TestCountersLoseNothing(t *testing.T) {
 		wg.Go(func() {
 			for range times {
 				for {
-					e, _, err := s.Get(t.Context(), "cas")
+					e, _, err := s.Get(t.Context(), "cas", nil)
 					if err != nil {
 						t.Errorf("get: %v", err)
 						return

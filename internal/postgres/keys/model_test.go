@@ -104,7 +104,7 @@ func ask(ctx context.Context, s *keys.Store, side *pgxpool.Pool, op kvOp) (out k
 	switch op.kind {
 	case "get":
 		var e picloud.KVEntry
-		if e, _, err = s.Get(ctx, op.key); e.Version > 0 {
+		if e, _, err = s.Get(ctx, op.key, nil); e.Version > 0 {
 			out.version = e.Version
 			if out.value, err = decode(e.Value); err != nil {
 				return out, err

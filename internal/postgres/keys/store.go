@@ -25,14 +25,17 @@ type Store struct {
 // Of returns the store of an app. Zero fields of the quota mean its defaults.
 func (x KV) Of(app string, quota picloud.KVQuota) *Store { return &Store{x.db, app, quota} }
 
-// Get returns the entry of a key, and whether there is one.
-func (x *Store) Get(ctx context.Context, key string) (e picloud.KVEntry, found bool, err error) {
+// Get returns the entry of a key, and whether there is one. It asks room for the bytes
+// of the entry before it copies them out of the connection; an error of room ends it. A nil room
+// has no limit.
+func (x *Store) Get(ctx context.Context, key string, room func(n int64) error) (e picloud.KVEntry, found bool, err error) {
 	k, err := kvOf("get key", x.app, key, x.quota)
 	if err != nil {
 		return e, false, err
 	}
 	err = x.forFunction(ctx, k.Subject, func(ctx context.Context, q statements) error {
-		_, err := scanEntry(q.QueryRow(ctx, sqlKVGet, x.app, key), &e)
+		rows, _ := q.Query(ctx, sqlKVGet, x.app, key) // the rows carry the error
+		e, err = pgx.CollectExactlyOneRow(rows, within(room, entryRow))
 		found = err == nil
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
@@ -110,8 +113,8 @@ func (x *Store) Delete(ctx context.Context, key string, version int64) (gone boo
 
 // List returns entries by key, those with the prefix and after the cursor: at
 // most limit of them, from 1 to 1,000, and at most 1 MiB unless the first alone
-// is larger. The next cursor is empty at the end.
-func (x *Store) List(ctx context.Context, prefix string, limit int, cursor string) (items []picloud.KVEntry, next string, err error) {
+// is larger. The next cursor is empty at the end. It asks room as Get does.
+func (x *Store) List(ctx context.Context, prefix string, limit int, cursor string, room func(n int64) error) (items []picloud.KVEntry, next string, err error) {
 	p, err := pageOf("list keys", x.app, prefix, cursor, limit)
 	if err != nil {
 		return nil, "", err
@@ -124,7 +127,7 @@ func (x *Store) List(ctx context.Context, prefix string, limit int, cursor strin
 	}
 	err = x.forFunction(ctx, p.Subject, func(ctx context.Context, q statements) error {
 		found, _ := q.Query(ctx, sqlKVList, p.args(x.app)...) // the rows carry the error
-		items, err = pgx.CollectRows(found, p.row)
+		items, err = pgx.CollectRows(found, within(room, p.row))
 		return err
 	})
 	if err != nil {
@@ -132,6 +135,24 @@ func (x *Store) List(ctx context.Context, prefix string, limit int, cursor strin
 	}
 	items, next = p.cut(items)
 	return items, next, nil
+}
+
+// within asks room for a row, whose bytes are still those of the connection, before the
+// row is copied.
+func within[T any](room func(n int64) error, read pgx.RowToFunc[T]) pgx.RowToFunc[T] {
+	return func(row pgx.CollectableRow) (v T, err error) {
+		if room == nil {
+			return read(row)
+		}
+		size := 0
+		for _, column := range row.RawValues() {
+			size += len(column)
+		}
+		if err := room(int64(size)); err != nil {
+			return v, err
+		}
+		return read(row)
+	}
 }
 
 // forFunction runs an operation on one of the connections of functions.

@@ -100,6 +100,8 @@ type DeploymentList struct {
 
 // Draft defines model for Draft.
 type Draft struct {
+	// Net Make the script's requests to other servers. Default false.
+	Net     bool         `json:"net,omitempty"`
 	Request DraftRequest `json:"request,omitempty"`
 
 	// Source The script. Default the live version's.
@@ -137,6 +139,9 @@ type DraftResult struct {
 	// Example: 10s
 	Duration Duration `json:"duration"`
 
+	// Effects What a run would have changed outside of itself.
+	Effects Effects `json:"effects"`
+
 	// Error An RFC 9457 problem.
 	Error    *Problem       `json:"error,omitempty"`
 	Logs     []LogRecord    `json:"logs"`
@@ -147,6 +152,9 @@ type DraftResult struct {
 //
 // Example: 10s
 type Duration = picloud.Duration
+
+// Effects What a run would have changed outside of itself.
+type Effects = picloud.Effects
 
 // Encoding defines model for Encoding.
 type Encoding string
@@ -210,6 +218,9 @@ type KVList struct {
 
 // KVQuota What an app may keep in its key-value store.
 type KVQuota = picloud.KVQuota
+
+// KeyWrite defines model for KeyWrite.
+type KeyWrite = picloud.KeyWrite
 
 // Limits What one function may use. What is absent has the default: that of the app, else that of the node, else the one named here.
 type Limits = picloud.Limits
@@ -304,6 +315,9 @@ type NodeList struct {
 
 // NodePatch defines model for NodePatch.
 type NodePatch = json.RawMessage
+
+// OutboundRequest defines model for OutboundRequest.
+type OutboundRequest = picloud.OutboundRequest
 
 // Problem An RFC 9457 problem.
 type Problem struct {

@@ -7,8 +7,8 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// budget is a weighted semaphore over the memory limits of all workers of a node.
-type budget struct {
+// capacity is a weighted semaphore over the memory limits of all workers of a node.
+type capacity struct {
 	limit int64
 
 	mu   sync.Mutex
@@ -16,7 +16,7 @@ type budget struct {
 }
 
 // reserve reserves n bytes. It reports false when they do not fit.
-func (b *budget) reserve(n int64) bool {
+func (b *capacity) reserve(n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.used+n > b.limit {
@@ -26,7 +26,7 @@ func (b *budget) reserve(n int64) bool {
 	return true
 }
 
-func (b *budget) release(n int64) {
+func (b *capacity) release(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used -= n
@@ -83,5 +83,14 @@ func (e *Executor) noMemory(n int64) error {
 		Code: picloud.CodeNoMemory, RetryAfter: time.Second,
 		Detail: "an executor needs " + picloud.Size(n).String() + " of the " + picloud.Size(e.budget.limit).String() + " that all executors of this node may have",
 		Hint:   "lower the memory limits of functions, or give the node more memory",
+	}
+}
+
+// noRoom is the error of a call whose answer the agent has no memory for.
+func (e *Executor) noRoom(n int64) error {
+	return &picloud.Error{
+		Code: picloud.CodeOverload, RetryAfter: time.Second,
+		Detail: "the function ran, but there is no room for its answer of " + picloud.Size(n).String() +
+			": other calls fill the " + picloud.Size(e.opts.Memory.Limit()).String() + " that this node has for them",
 	}
 }
