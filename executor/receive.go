@@ -29,7 +29,7 @@ const (
 func (w *worker) read() {
 	defer w.exec.unregister(w)
 	reader := wire.NewReader(w.socket, w.admit)
-	reader.Charge(w.exec.opts.Memory)
+	reader.Charge(w.transit)
 	defer reader.Close()
 	for {
 		h, payload, err := reader.Next()

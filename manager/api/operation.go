@@ -84,7 +84,7 @@ func (op operation) serve(s *server, w http.ResponseWriter, r *http.Request) err
 	}
 	user := callOf(r.Context()).user.Name
 	ctx := share.With(r.Context(), user)
-	memory := &budget.Share{Of: s.o.Memory, Free: freeMemory}
+	memory := &budget.Share{Of: s.o.Memory.Part("user " + user), Free: freeMemory}
 	defer memory.GiveAll()
 	callOf(ctx).memory = memory
 	if err := reserve(ctx, op.answers+perByte*op.announced(r)); err != nil {
