@@ -89,6 +89,9 @@ func text(r client.LogRecord) string {
 	return oneLine(b.String())
 }
 
+// maxFrames is how many frames of a trace a line shows.
+const maxFrames = 3
+
 // frame is how a trace writes a frame: the function and where it was.
 var frame = regexp.MustCompile(`^(.*) \((\d+:\d+)\)$`)
 
@@ -107,6 +110,10 @@ func place(r client.LogRecord) (at string, rest map[string]any) {
 	trace, _ := rest["trace"].([]any)
 	delete(rest, "trace")
 	for i, entry := range trace {
+		if i == maxFrames {
+			at += fmt.Sprintf(", and %d more", len(trace)-i)
+			break
+		}
 		words := frame.FindStringSubmatch(fmt.Sprint(entry))
 		switch {
 		case words == nil:
