@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -192,8 +193,9 @@ func describe(err error, op, resource string) error {
 
 // draftLogs collects the records of a draft run.
 type draftLogs struct {
-	mu   sync.Mutex
-	list []picloud.LogRecord
+	mu      sync.Mutex
+	list    []picloud.LogRecord
+	missing int64 // records beyond maxDraftLogs
 }
 
 // Log implements LogSink.
@@ -202,12 +204,20 @@ func (l *draftLogs) Log(_ string, rec picloud.LogRecord) {
 	defer l.mu.Unlock()
 	if len(l.list) < maxDraftLogs {
 		l.list = append(l.list, rec)
+		return
 	}
+	l.missing++
 }
 
 // records returns what was collected.
 func (l *draftLogs) records() []picloud.LogRecord {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.list
+	if l.missing == 0 {
+		return l.list
+	}
+	return append(slices.Clip(l.list), picloud.LogRecord{
+		Time: time.Now().UTC(), Level: wire.LevelWarn.String(), Missing: l.missing,
+		Message: fmt.Sprintf("%d more records are left out: a test keeps the first %d", l.missing, maxDraftLogs),
+	})
 }
