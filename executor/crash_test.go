@@ -58,7 +58,7 @@ func TestOthersOfAWorker(t *testing.T) {
 	require.Equal(t, picloud.CodeFunctionCrash, blamed.Code)
 	require.Equal(t, "the executor ended while the function ran", blamed.Detail)
 	require.Zero(t, blamed.RetryAfter)
-	require.Equal(t, picloud.CodeFunctionCrash, other.Code)
+	require.Equal(t, picloud.CodeInterrupted, other.Code)
 	require.Equal(t, "another call of the app ended the executor: it crashed", other.Detail)
 	require.Equal(t, time.Second, other.RetryAfter)
 }

@@ -106,6 +106,8 @@ func (w *worker) admitHostCall(h wire.Header, name string) (call HostCall, ctx c
 	}
 	call = HostCall{App: w.app, Function: p.Function, Version: p.Version, Invocation: fl.invoke.ID, Grants: p.Grants, Name: name}
 	switch {
+	case fl.abandoned: // its cancel is on its way
+		refused = hostcall.Errorf(hostcall.CodeCancelled, "the call is over")
 	case fl.hostCalls > p.Limits.HostCalls:
 		refused = hostcall.Errorf(hostcall.CodeCallLimit, "the call made all the host calls it may make")
 	case strings.HasPrefix(name, hostcall.OutboundPrefix):

@@ -54,7 +54,7 @@ func TestAnswersOfTheHostAreReserved(t *testing.T) {
 // TestAnswersOfFunctionsAreReserved: an answer that does not fit is skipped, and the
 // caller is told; the worker and its other calls go on.
 func TestAnswersOfFunctionsAreReserved(t *testing.T) {
-	e := launch(t, func(o *testOptions) { o.Memory = budget.New(8 << 20) })
+	e := launch(t, func(o *testOptions) { o.Memory = budget.New(7 << 20) })
 	f := function(e, "shop", "f", nil)
 	pid := must(t, f, "/pid")
 	kept, err := f.Invoke(t.Context(), &Call{Path: "/size/3000000"})

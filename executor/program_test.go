@@ -151,7 +151,7 @@ func TestLoadFails(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_, err := invoke(t, good, "/slow/5000")
-		require.Equal(t, picloud.CodeFunctionCrash, picloud.CodeOf(err))
+		require.Equal(t, picloud.CodeInterrupted, picloud.CodeOf(err))
 	})
 	eventually(t, "runs", func() bool { return e.live("shop").busy.Load() == 1 })
 	_, err := invoke(t, version(e, "shop", "g", "hang", 1, nil), "/echo")

@@ -84,7 +84,7 @@ func (e *Executor) Draft(ctx context.Context, p Program, c *Call) (*Result, []pi
 			flightNeverSent(fl)
 			return w.causeOf(errEnded)
 		}
-		result, err := w.await(ctx, fl)
+		result, _, err := w.await(ctx, fl)
 		if l := f.failure.Load(); l != nil {
 			err = failed(l.Failure, compileCodes)
 		}
@@ -129,7 +129,7 @@ func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work
 	}
 	defer leave()
 	memory := int64(p.Limits.Memory)
-	if err := e.reserve(memory); err != nil {
+	if err := e.reserve(memory, e.hooks.MemoryWait); err != nil {
 		return err
 	}
 	uid, ok := e.spawner.AcquireUID()
