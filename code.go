@@ -37,6 +37,7 @@ const (
 	CodeBreakerOpen      Code = "PC1211"
 	CodeNoHandler        Code = "PC1212"
 	CodeCancelled        Code = "PC1213"
+	CodeInterrupted      Code = "PC1214"
 
 	CodeInternal     Code = "PC1300"
 	CodeDatabaseDown Code = "PC1301"
@@ -90,6 +91,7 @@ var Catalogue = []Entry{
 	{CodeBreakerOpen, ErrUnavailable, "breaker-open", "Executor keeps crashing", 503, "The app's executors crashed several times in a row, so calls are refused for a moment."},
 	{CodeNoHandler, ErrFunction, "no-handler", "Function has no handler", 500, "The script defines no handler for this kind of call; HTTP needs `function handle(req)`."},
 	{CodeCancelled, ErrTimeout, "cancelled", "Cancelled", 499, "The caller went away before the function answered."},
+	{CodeInterrupted, ErrUnavailable, "call-interrupted", "Interrupted by another call", 503, "Another call of the app ended the executor that both shared; the detail says how. The call may have run in part, so PiCloud does not repeat it."},
 
 	{CodeInternal, ErrInternal, "internal", "Internal error", 500, "PiCloud failed. The node's log has the cause under the `request_id`."},
 	{CodeDatabaseDown, ErrUnavailable, "database-down", "Database not reachable", 503, "Functions are still served; changes have to wait. Nothing was kept, unless the detail says that the connection broke while the change was being committed: then look whether it is there before you repeat it."},

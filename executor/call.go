@@ -139,9 +139,11 @@ type flight struct {
 
 	// Guarded by the worker's mu until done has its value.
 	deadline  int64
-	loading   bool // the deadline starts when the program is loaded
-	abandoned bool // the caller no longer waits; at deadline the worker is killed
-	overdue   bool // it counts in worker.overdue
+	due       int64 // when the worker's scan takes its next step with the flight
+	loading   bool  // the deadline starts when the program is loaded
+	abandoned bool  // the caller no longer waits; it counts in worker.abandoned
+	stuck     bool  // it counts in worker.stuck
+	overdue   bool  // it counts in worker.overdue
 	answer    wire.Type
 	payload   *wire.Buffer // of the answer
 	err       error        // instead of an answer

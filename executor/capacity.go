@@ -2,6 +2,7 @@ package executor
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -9,10 +10,35 @@ import (
 
 // capacity is a weighted semaphore over the memory limits of all workers of a node.
 type capacity struct {
-	limit int64
+	limit   int64
+	waiting atomic.Int32 // calls that wait for a change
 
-	mu   sync.Mutex
-	used int64
+	mu     sync.Mutex
+	used   int64
+	change chan struct{} // closed when there may be room; nil: nobody asked
+}
+
+// changed returns a channel that is closed when there may be more room.
+func (b *capacity) changed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.change == nil {
+		b.change = make(chan struct{})
+	}
+	return b.change
+}
+
+// tell wakes the calls that wait for room.
+func (b *capacity) tell() {
+	if b.waiting.Load() == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.change != nil {
+		close(b.change)
+		b.change = nil
+	}
 }
 
 // reserve reserves n bytes. It reports false when they do not fit.
@@ -28,24 +54,52 @@ func (b *capacity) reserve(n int64) bool {
 
 func (b *capacity) release(n int64) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.used -= n
+	b.mu.Unlock()
+	b.tell()
 }
 
-// evictTimeout bounds the wait for an evicted process to be gone.
-const evictTimeout = 2 * time.Second
+const (
+	// evictTimeout bounds the wait for an evicted process to be gone.
+	evictTimeout = 2 * time.Second
+	// maxWaiting bounds the apps that wait for the memory of their first worker; those
+	// beyond are refused at once.
+	maxWaiting = 512
+)
 
 // reserve reserves n bytes of the budget. To make room it ends idle workers, the
-// least recently used first.
-func (e *Executor) reserve(n int64) error {
-	patience := time.NewTimer(evictTimeout)
+// least recently used first. When all are busy it waits a while for one to become idle:
+// of many apps that are called at once, those that come last are a little late.
+func (e *Executor) reserve(n int64, wait time.Duration) error {
+	if n > e.budget.limit {
+		return e.noMemory(n)
+	}
+	defer e.budget.waiting.Add(-1)
+	if e.budget.waiting.Add(1) > maxWaiting {
+		wait = 0
+	}
+	late, patience := time.NewTimer(wait), time.NewTimer(wait+evictTimeout)
+	defer late.Stop()
 	defer patience.Stop()
-	for !e.budget.reserve(n) {
+	for {
+		changed := e.budget.changed()
+		if e.budget.reserve(n) {
+			return nil
+		}
 		victim := e.idlest()
 		if victim == nil {
-			return e.noMemory(n)
+			select {
+			case <-changed:
+				continue
+			case <-late.C:
+				return e.noMemory(n)
+			}
 		}
-		victim.killIfIdle(causeEvicted) // nothing, if it ends already or got a call meanwhile
+		if victim.overran.Load() {
+			victim.kill(causeTimeout)
+		} else {
+			victim.killIfIdle(causeEvicted) // nothing, if it ends already or got a call meanwhile
+		}
 		if !victim.dead.Load() {
 			continue
 		}
@@ -55,25 +109,36 @@ func (e *Executor) reserve(n int64) error {
 			return e.noMemory(n)
 		}
 	}
-	return nil
 }
 
+// freshFor is how long a worker that was started for a call is not evicted before the
+// call has come.
+const freshFor = int64(100 * time.Millisecond)
+
 // idlest returns a worker whose memory is free soon: a worker that is ending, or else
-// the one that was idle the longest. Nil: every worker is busy.
+// the one that was idle the longest, that is, nobody waited for a call in it, or else
+// one that overran. Nil: every worker is busy.
 func (e *Executor) idlest() *worker {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var oldest *worker
+	var oldest, overran *worker
 	for w := range e.workers {
 		if w.dead.Load() {
 			return w
 		}
-		if w.pool == nil || !w.open.Load() || w.busy.Load() > 0 {
+		if w.overran.Load() {
+			overran = w
+		}
+		fresh := !w.warm.Load() && e.now() < w.last.Load()+freshFor
+		if w.pool == nil || !w.open.Load() || w.awaited() > 0 || fresh {
 			continue
 		}
 		if oldest == nil || w.last.Load() < oldest.last.Load() {
 			oldest = w
 		}
+	}
+	if oldest == nil {
+		return overran
 	}
 	return oldest
 }

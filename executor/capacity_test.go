@@ -26,7 +26,7 @@ func TestIdleReaping(t *testing.T) {
 }
 
 func TestMemoryCap(t *testing.T) {
-	e := launch(t, func(o *testOptions) { o.MemoryCap = 150 << 20 }) // two workers of 64 MiB
+	e := launch(t, func(o *testOptions) { o.MemoryCap, o.MemoryWait = 150<<20, 20*time.Millisecond }) // two workers of 64 MiB
 	a, b, c := function(e, "a", "f", nil), function(e, "b", "f", nil), function(e, "c", "f", nil)
 	pidA, pidB := must(t, a, "/pid"), must(t, b, "/pid")
 	require.Equal(t, pidA, must(t, a, "/pid"))
@@ -54,6 +54,24 @@ func TestMemoryCap(t *testing.T) {
 	eventually(t, "room again", func() bool { _, err := invoke(t, c, "/pid"); return err == nil })
 	_, err = invoke(t, function(e, "d", "f", func(l *picloud.Limits) { l.Memory = 1 << 30 }), "/pid")
 	require.Equal(t, picloud.CodeNoMemory, picloud.CodeOf(err), err)
+}
+
+// TestAStormOfApps calls more cold apps at once than fit: the last ones wait, and none is
+// refused.
+func TestAStormOfApps(t *testing.T) {
+	e := launch(t, func(o *testOptions) { o.MemoryCap, o.MemoryWait = 200<<20, 20*time.Second })
+	var wg sync.WaitGroup
+	for i := range 30 {
+		f := function(e, fmt.Sprintf("app%d", i), "f", nil)
+		wg.Go(func() {
+			if body, err := invoke(t, f, "/slow/10"); err != nil || body != "done" {
+				t.Errorf("app %d: %q, %v", i, body, err)
+			}
+		})
+	}
+	wg.Wait()
+	require.LessOrEqual(t, e.alive(), 3)
+	require.Zero(t, e.budget.waiting.Load())
 }
 
 // TestManyAppsOverTheCap has more apps call at once than fit: each call is

@@ -77,6 +77,7 @@ const (
 	causeNone cause = iota
 	causeIdle
 	causeEvicted
+	causeAbandoned
 	causeReplaced
 	causeThrowaway
 	causeStopped
@@ -91,7 +92,7 @@ const (
 // String returns the value of the metric's label.
 func (c cause) String() string {
 	return [...]string{
-		"none", "idle", "evicted", "replaced", "throwaway", "stopped", "timeout", "load_timeout",
+		"none", "idle", "evicted", "abandoned", "replaced", "throwaway", "stopped", "timeout", "load_timeout",
 		"protocol", "sandbox", "memory_limit", "crash",
 	}[c]
 }

@@ -90,10 +90,12 @@ func (f *Function) Invoke(ctx context.Context, c *Call) (*Result, error) {
 	if err := f.gate.acquire(ctx); err != nil {
 		return nil, f.fail(err)
 	}
-	defer f.releasePlace()
-	r, err := f.attempt(ctx, c)
+	r, runs, err := f.attempt(ctx, c)
 	if errors.Is(err, errNotBegun) {
-		r, err = f.attempt(ctx, c)
+		r, runs, err = f.attempt(ctx, c)
+	}
+	if !runs {
+		f.releasePlace()
 	}
 	if err != nil {
 		return nil, f.fail(err)
@@ -101,12 +103,13 @@ func (f *Function) Invoke(ctx context.Context, c *Call) (*Result, error) {
 	return r, nil
 }
 
-// attempt sends the call to a worker.
-func (f *Function) attempt(ctx context.Context, c *Call) (*Result, error) {
+// attempt sends the call to a worker. It reports in runs that the call may go on,
+// and keeps its place in the gate until it has ended.
+func (f *Function) attempt(ctx context.Context, c *Call) (r *Result, runs bool, err error) {
 	fl := newFlight(f, c)
 	if err := fl.invoke.CheckSize(); err != nil || len(c.Body) > int(f.program.Limits.RequestBody) {
 		flightNeverSent(fl)
-		return nil, &picloud.Error{
+		return nil, false, &picloud.Error{
 			Code: picloud.CodeRequestTooLarge, Err: err,
 			Detail: "the request is over the limits of headers (1 MiB) or body (" + f.program.Limits.RequestBody.String() + ")",
 		}

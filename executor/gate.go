@@ -57,6 +57,10 @@ func (g *gate) acquire(ctx context.Context) error {
 		if !ok {
 			return g.full(fmt.Sprintf("waited %s for one of %d places", g.timeout, g.limit))
 		}
+		if ctx.Err() != nil { // nobody waits for the call any more
+			g.release()
+			return cancelled(ctx)
+		}
 		return nil
 	case <-ctx.Done():
 	}

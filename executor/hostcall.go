@@ -46,7 +46,7 @@ func (w *worker) hostCall(h wire.Header, payload []byte, reader *wire.Reader) er
 	if err != nil {
 		return err
 	}
-	memory := &budget.Share{Of: w.exec.opts.Memory, Free: hostFree}
+	memory := &budget.Share{Of: w.transit, Free: hostFree}
 	var held *wire.Buffer // large arguments, with the memory that is reserved for them
 	admitted := false
 	if refused == nil {
@@ -106,6 +106,8 @@ func (w *worker) admitHostCall(h wire.Header, name string) (call HostCall, ctx c
 	}
 	call = HostCall{App: w.app, Function: p.Function, Version: p.Version, Invocation: fl.invoke.ID, Grants: p.Grants, Name: name}
 	switch {
+	case fl.abandoned: // its cancel is on its way
+		refused = hostcall.Errorf(hostcall.CodeCancelled, "the call is over")
 	case fl.hostCalls > p.Limits.HostCalls:
 		refused = hostcall.Errorf(hostcall.CodeCallLimit, "the call made all the host calls it may make")
 	case strings.HasPrefix(name, hostcall.OutboundPrefix):

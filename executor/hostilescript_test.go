@@ -288,7 +288,7 @@ func bystand(t *testing.T, quick *Function, done chan struct{}) {
 		switch code := picloud.CodeOf(err); {
 		case err == nil && string(r.Body) != "quick":
 			t.Errorf("a bystander got %q", r.Body)
-		case err == nil || slices.Contains([]picloud.Code{picloud.CodeFunctionCrash, memory, picloud.CodeBreakerOpen}, code):
+		case err == nil || slices.Contains([]picloud.Code{picloud.CodeFunctionCrash, picloud.CodeInterrupted, memory, picloud.CodeBreakerOpen}, code):
 		default:
 			t.Errorf("a bystander got %v", err)
 		}

@@ -32,7 +32,7 @@ func (h *hungry) Call(ctx context.Context, c HostCall) ([]byte, error) {
 // is made, and returned when the answer was sent.
 func TestAnswersOfTheHostAreReserved(t *testing.T) {
 	host := &hungry{gated{make(chan struct{})}, 12 << 20}
-	e := launch(t, func(o *testOptions) { o.Host, o.Memory = host, budget.New(30<<20) })
+	e := launch(t, func(o *testOptions) { o.Host, o.Memory = host, budget.New(40<<20) })
 	f := function(e, "shop", "f", nil)
 	var wg sync.WaitGroup
 	for range 2 {
@@ -54,7 +54,7 @@ func TestAnswersOfTheHostAreReserved(t *testing.T) {
 // TestAnswersOfFunctionsAreReserved: an answer that does not fit is skipped, and the
 // caller is told; the worker and its other calls go on.
 func TestAnswersOfFunctionsAreReserved(t *testing.T) {
-	e := launch(t, func(o *testOptions) { o.Memory = budget.New(8 << 20) })
+	e := launch(t, func(o *testOptions) { o.Memory = budget.New(7 << 20) })
 	f := function(e, "shop", "f", nil)
 	pid := must(t, f, "/pid")
 	kept, err := f.Invoke(t.Context(), &Call{Path: "/size/3000000"})

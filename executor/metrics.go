@@ -10,6 +10,8 @@ type Metrics struct {
 	workers prometheus.Gauge
 	memory  prometheus.Gauge
 	low     prometheus.Gauge
+	// Gauge of all workers' abandoned calls.
+	abandoned prometheus.Gauge
 }
 
 // NewMetrics returns metrics that count from zero. Register Collectors.
@@ -19,7 +21,7 @@ func NewMetrics() *Metrics {
 			Name: "picloud_executor_starts_total", Help: "Executor processes started, by kind: app, or throwaway for compiles and drafts.",
 		}, []string{"kind"}),
 		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "picloud_executor_ends_total", Help: "Executor processes that ended, by cause. idle, evicted, replaced, throwaway and stopped are orderly ends.",
+			Name: "picloud_executor_ends_total", Help: "Executor processes that ended, by cause. idle, evicted, abandoned (only calls were left whose callers had gone), replaced, throwaway and stopped are orderly ends.",
 		}, []string{"cause"}),
 		workers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "picloud_executor_workers", Help: "Executor processes alive.",
@@ -29,6 +31,9 @@ func NewMetrics() *Metrics {
 		}),
 		low: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "picloud_executor_spinning", Help: "Executor processes alive whose priority is lowered because they spin.",
+		}),
+		abandoned: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "picloud_executor_abandoned_calls", Help: "Calls that have not ended though nobody waits for them: the caller left, or the deadline passed.",
 		}),
 	}
 	for _, kind := range []string{kindApp, kindThrowaway} {
@@ -42,7 +47,7 @@ func NewMetrics() *Metrics {
 
 // Collectors returns the metrics, always the same ones.
 func (m *Metrics) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.starts, m.ends, m.workers, m.memory, m.low}
+	return []prometheus.Collector{m.starts, m.ends, m.workers, m.memory, m.low, m.abandoned}
 }
 
 // The kinds of workers.

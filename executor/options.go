@@ -75,6 +75,8 @@ const (
 	loadTimeout  = 2 * time.Second  // a worker loads a program
 	drainTimeout = 10 * time.Second // Stop waits for calls under way
 	compileWait  = 5 * time.Second  // Compile and Draft wait for a place
+	memoryWait   = 3 * time.Second  // an app waits for the memory of its first worker
+	overrunGrace = 10 * time.Second // a worker with a call that does not end still serves its other calls
 )
 
 // withDefaults completes the timeouts.
@@ -82,7 +84,9 @@ func withDefaults(h hook.Executor) hook.Executor {
 	h.QueueTimeout = cmp.Or(h.QueueTimeout, queueTimeout)
 	h.LoadTimeout = cmp.Or(h.LoadTimeout, loadTimeout)
 	h.DrainTimeout = cmp.Or(h.DrainTimeout, drainTimeout)
+	h.MemoryWait = cmp.Or(h.MemoryWait, memoryWait)
 	h.CompileWait = cmp.Or(h.CompileWait, compileWait)
+	h.OverrunGrace = cmp.Or(h.OverrunGrace, overrunGrace)
 	return h
 }
 

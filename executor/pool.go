@@ -126,8 +126,9 @@ func (p *pool) drain() {
 
 func (p *pool) live() []*worker { return *p.workers.Load() }
 
-// call runs a flight in one of the app's workers.
-func (p *pool) call(ctx context.Context, fl *flight) (*Result, error) {
+// call runs a flight in one of the app's workers. It reports in runs that the call
+// may go on; see await.
+func (p *pool) call(ctx context.Context, fl *flight) (r *Result, runs bool, err error) {
 	f := fl.function
 	for {
 		now := p.exec.now()
@@ -135,21 +136,21 @@ func (p *pool) call(ctx context.Context, fl *flight) (*Result, error) {
 		if w == nil && overdue != nil {
 			if err := overdue.awaitOverdue(ctx); err != nil {
 				flightNeverSent(fl)
-				return nil, err
+				return nil, false, err
 			}
 			continue
 		}
 		if w == nil {
 			if err := p.first(ctx); err != nil {
 				flightNeverSent(fl)
-				return nil, err
+				return nil, false, err
 			}
 			continue
 		}
 		slot, ok := p.slotOf(f)
 		if !ok {
 			flightNeverSent(fl)
-			return nil, &picloud.Error{Code: picloud.CodeQueueFull, Detail: "too many functions of the app run at once", RetryAfter: time.Second}
+			return nil, false, &picloud.Error{Code: picloud.CodeQueueFull, Detail: "too many functions of the app run at once", RetryAfter: time.Second}
 		}
 		f.used.Store(now)
 		if w.send(fl, slot, loadServe, now) {
@@ -170,11 +171,13 @@ func (p *pool) slotOf(f *Function) (uint32, bool) {
 
 // choose returns the worker for the next call: the oldest that is not busy, so
 // that frames share writes and spare workers become idle; else the one with the
-// fewest calls. Nil: there is none. A worker with an overdue call may be killed soon,
-// and gets no other calls until that is known; it is returned as overdue, for the
-// case that there is no other worker.
+// fewest calls. Nil: there is none. A worker with a stuck call is the last choice, and is
+// replaced. A worker with an
+// overdue call may be killed soon, and gets no other calls until that is known; it is
+// returned as overdue, for the case that there is no other worker.
 func (p *pool) choose(now int64) (best, overdue *worker) {
 	fewest := int32(0)
+	var stuck *worker // with the fewest calls
 	live := p.live()
 	for _, w := range live {
 		if !w.open.Load() {
@@ -182,6 +185,12 @@ func (p *pool) choose(now int64) (best, overdue *worker) {
 		}
 		if w.overdue.Load() > 0 {
 			overdue = w
+			continue
+		}
+		if w.stuck.Load() > 0 {
+			if stuck == nil || w.busy.Load() < stuck.busy.Load() {
+				stuck = w
+			}
 			continue
 		}
 		n := w.running()
@@ -195,6 +204,10 @@ func (p *pool) choose(now int64) (best, overdue *worker) {
 			best, fewest = w, n
 		}
 	}
+	if best == nil && stuck != nil {
+		p.replace(now)
+		return stuck, nil
+	}
 	if best != nil && len(live) < p.exec.opts.MaxWorkers && p.crowded.CompareAndSwap(0, now) {
 		p.exec.watch.arm(now + scalePatience)
 	}
@@ -204,6 +217,7 @@ func (p *pool) choose(now int64) (best, overdue *worker) {
 // scan lets the pool grow if its workers are busy for long enough, and returns
 // when to look again.
 func (p *pool) scan(now int64) (next int64) {
+	p.relieve()
 	since := p.crowded.Load()
 	if since == 0 {
 		return never
@@ -247,7 +261,7 @@ func (p *pool) first(ctx context.Context) error {
 	s := &start{done: make(chan struct{})}
 	p.starting = s
 	p.mu.Unlock()
-	s.err = p.start()
+	s.err = p.start(p.exec.hooks.MemoryWait)
 	p.mu.Lock()
 	p.starting = nil
 	p.mu.Unlock()
@@ -255,31 +269,48 @@ func (p *pool) first(ctx context.Context) error {
 	return s.err
 }
 
-// grow starts one more worker in the background. It reports whether a start is under
-// way.
+// grow starts one more worker in the background, if the app may have one. It reports
+// whether a start is under way.
 func (p *pool) grow(now int64) bool {
+	if len(p.live()) >= p.exec.opts.MaxWorkers {
+		return false
+	}
+	return p.startAnother(now)
+}
+
+// replace starts a worker when each of the app's has a stuck call.
+func (p *pool) replace(now int64) {
+	if len(p.live()) < 2*p.exec.opts.MaxWorkers {
+		p.startAnother(now)
+	}
+}
+
+// startAnother starts a worker in the background. It reports whether a start is under
+// way.
+func (p *pool) startAnother(now int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.growing {
 		return true
 	}
-	if len(p.live()) >= p.exec.opts.MaxWorkers || now < p.growAfter {
+	if now < p.growAfter {
 		return false
 	}
 	p.growing = p.exec.runInBackground(func() {
-		err := p.start()
+		err := p.start(0) // the app has a worker
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.growing = false
 		if err != nil {
 			p.growAfter = p.exec.now() + scalePause
 		}
+		p.exec.watch.arm(p.exec.now()) // workers with stuck calls may retreat now
 	})
 	return p.growing
 }
 
 // start adds a worker to the pool, if the circuit breaker and the memory allow it.
-func (p *pool) start() error {
+func (p *pool) start(patience time.Duration) error {
 	e := p.exec
 	p.mu.Lock()
 	wait, ok := p.breaker.allow(e.now())
@@ -291,7 +322,7 @@ func (p *pool) start() error {
 		}
 	}
 	memory := p.memory.Load()
-	if err := e.reserve(memory); err != nil {
+	if err := e.reserve(memory, patience); err != nil {
 		return err
 	}
 	w := newWorker(e, p.app, memory)

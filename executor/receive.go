@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/sandbox"
 	"github.com/picloud/picloud/executor/spawn"
@@ -27,7 +29,7 @@ const (
 func (w *worker) read() {
 	defer w.exec.unregister(w)
 	reader := wire.NewReader(w.socket, w.admit)
-	reader.Charge(w.exec.opts.Memory)
+	reader.Charge(w.transit)
 	defer reader.Close()
 	for {
 		h, payload, err := reader.Next()
@@ -125,13 +127,13 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 		fl.asking = 0
 		w.waiting.Add(-1)
 	}
-	if fl.overdue && w.overdue.Add(-1) == 0 {
-		w.clearOverdue()
-	}
+	w.settle(fl)
 	left := w.busy.Add(-1)
 	w.pace(now)
 	if left == 0 {
 		w.rest(now)
+	} else {
+		w.endDrained()
 	}
 	w.mu.Unlock()
 	if cancel != nil {
@@ -139,6 +141,8 @@ func (w *worker) answer(h wire.Header, reader *wire.Reader) error {
 	}
 	if awaited {
 		fl.done <- struct{}{}
+	} else if w.pool != nil {
+		fl.function.releasePlace()
 	}
 	fl.drop()
 	if p := w.pool; p != nil && p.breaker.answered() {
@@ -165,10 +169,7 @@ func (w *worker) pace(now int64) {
 // holds mu.
 func (w *worker) rest(now int64) {
 	w.last.Store(now)
-	if w.drainCause != causeNone || (w.pool != nil && w.pool.gone.Load()) {
-		w.exec.watch.arm(now)
-		return
-	}
+	w.endDrained()
 	w.exec.watch.arm(now + int64(w.exec.opts.IdleTimeout))
 }
 
@@ -215,11 +216,11 @@ func (w *worker) loaded(h wire.Header, payload []byte) error {
 		if fl != nil && fl.loading && fl.function == l.function {
 			fl.loading = false
 			fl.deadline = now + fl.timeout
+			fl.due = fl.deadline
 			if fl.abandoned {
-				fl.deadline = now + cancelGrace
-				w.markOverdue(fl)
+				fl.due = now + cancelGrace
 			}
-			first = min(first, fl.deadline)
+			first = min(first, fl.due)
 		}
 	}
 	w.mu.Unlock()
@@ -286,6 +287,8 @@ func (w *worker) finish(err error) {
 		if !fl.abandoned {
 			fl.err = last.errorFor(fl)
 			fl.done <- struct{}{}
+		} else if w.exec.metrics.abandoned.Dec(); w.pool != nil {
+			fl.function.releasePlace()
 		}
 		fl.drop()
 	}
@@ -309,9 +312,25 @@ func (w *worker) report(why cause, death spawn.Death, err error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		attrs = append(attrs, slog.Any("error", err))
 	}
-	attrs = append(attrs, slog.String("status", death.String()))
-	if death.Stderr != "" {
-		attrs = append(attrs, slog.String("stderr", death.Stderr))
+	if by := w.culprit; by.function != nil && why == causeTimeout {
+		attrs = append(attrs, slog.String("function", by.function.program.Function), slog.String("request_id", by.call))
+		if by.left && w.sink != nil {
+			w.sink.Log(w.app, by.record())
+		}
 	}
-	w.exec.log.LogAttrs(context.Background(), slog.LevelWarn, "executor ended", attrs...)
+	attrs = append(attrs, slog.String("status", death.String()))
+	w.exec.log.LogAttrs(context.Background(), slog.LevelWarn, "an app's executor ended", attrs...)
+	if death.Stderr == "" {
+		return
+	}
+	// What the process wrote is for the app: it can hold what the app's calls worked on.
+	// The node's log has the line above. It has the reason only for whoever looks for a
+	// fault of the executor itself. A worker that ran out of memory says nothing of use.
+	w.exec.log.LogAttrs(context.Background(), slog.LevelDebug, "an app's executor ended: its last words",
+		slog.String("app", w.app), slog.Int("pid", w.process.PID()), slog.String("reason", death.Reason()))
+	if w.sink != nil && why == causeCrash {
+		w.sink.Log(w.app, picloud.LogRecord{
+			Time: time.Now().UTC(), Level: wire.LevelError.String(), Message: "the executor ended: " + death.Reason(),
+		})
+	}
 }

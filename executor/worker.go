@@ -11,10 +11,8 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/spawn"
 	"github.com/picloud/picloud/executor/wire"
+	"github.com/picloud/picloud/internal/budget"
 )
-
-// cancelGrace is how long a worker may take to end a call that was cancelled.
-const cancelGrace = int64(100 * time.Millisecond)
 
 // socketGrace is for how long the socket of a killed worker is still read.
 const socketGrace = time.Second
@@ -24,13 +22,14 @@ var errEnded = errors.New("the executor process has ended")
 // worker is one process and the calls in it. One goroutine reads its socket and, when
 // the conversation ends, finishes the worker; callers write.
 type worker struct {
-	exec   *Executor
-	pool   *pool // nil: a throw-away worker
-	app    string
-	memory int64
-	uid    int
-	sink   LogSink
-	loads  chan wire.Loaded // throw-away workers only: takes what was loaded
+	exec    *Executor
+	pool    *pool // nil: a throw-away worker
+	app     string
+	memory  int64
+	uid     int
+	sink    LogSink
+	transit *budget.Budget   // of the app: what is large and on its way
+	loads   chan wire.Loaded // throw-away workers only: takes what was loaded
 
 	process *spawn.Process
 	socket  *wire.Socket
@@ -46,8 +45,13 @@ type worker struct {
 	// Calls of busy that wait for the host. They take no processor.
 	waiting    atomic.Int32
 	consulting atomic.Int32 // host calls that the host works on
-	overdue    atomic.Int32 // abandoned calls that must end within cancelGrace, or the worker is killed
 	last       atomic.Int64 // when the last call ended
+
+	// Calls of busy that their callers no longer wait for; see deadline.go.
+	abandoned atomic.Int32 // all of them
+	stuck     atomic.Int32 // that go on after their cancel; their own deadlines hold
+	overdue   atomic.Int32 // over their deadline; they have cancelGrace to end
+	overran   atomic.Bool  // a call did not end: the worker ends with its last awaited call
 
 	// How fast it works, for pool.choose.
 	warm     atomic.Bool  // has loaded its first program
@@ -65,6 +69,8 @@ type worker struct {
 	drainCause cause     // why it ends as soon as it is idle; causeNone: it stays
 	share      share     // of the processor
 	rested     int64     // the last time at which no call ran
+	overrunEnd int64     // when a worker that overran ends at the latest
+	culprit    culprit   // the call that it overran with
 	// overdueEnded is closed when no call is overdue any more; nil: no call is overdue.
 	overdueEnded chan struct{}
 
@@ -94,7 +100,7 @@ const (
 
 func newWorker(e *Executor, app string, memory int64) *worker {
 	return &worker{
-		exec: e, app: app, memory: memory, uid: spawn.NoUID, sink: e.opts.Logs,
+		exec: e, app: app, memory: memory, uid: spawn.NoUID, sink: e.opts.Logs, transit: e.opts.Memory.Part(app),
 		ended: make(chan struct{}), programs: make([]loaded, 0, 4),
 	}
 }
@@ -157,7 +163,8 @@ func (w *worker) send(fl *flight, slot uint32, mode wire.Mode, now int64) bool {
 	if fl.loading = !w.programs[slot].ready; fl.loading {
 		fl.deadline += int64(w.exec.hooks.LoadTimeout)
 	}
-	at := fl.deadline
+	fl.due = fl.deadline
+	at := fl.due
 	w.place(fl)
 	if w.busy.Add(1) == 1 {
 		w.share.wake(now, w.process.CPU)
@@ -215,27 +222,37 @@ func (w *worker) find(id uint64) *flight {
 	return w.table[at]
 }
 
-// await waits for the answer of a flight that was sent.
-func (w *worker) await(ctx context.Context, fl *flight) (*Result, error) {
-	id := fl.id
+// await waits for the answer of a flight that was sent. It reports in runs that
+// the call may go on without its caller: the flight then gives the call's place
+// in the gate back when it has ended.
+func (w *worker) await(ctx context.Context, fl *flight) (r *Result, runs bool, err error) {
 	select {
 	case <-fl.done:
 	case <-ctx.Done():
 		if w.abandon(fl) {
-			_ = w.frames.Send(wire.TypeCancel, id, nil) // it fails when the worker ended: so did the call
-			fl.drop()
-			return nil, cancelled(ctx)
+			return nil, true, w.cancelFlight(fl, cancelled(ctx))
 		}
 		<-fl.done // the answer was faster
 	}
+	if fl.abandoned { // at its deadline
+		return nil, true, w.cancelFlight(fl, fl.err)
+	}
 	defer fl.drop()
 	if fl.err != nil {
-		if fl.abandoned {
-			_ = w.frames.Send(wire.TypeCancel, id, nil)
-		}
-		return nil, fl.err
+		return nil, false, fl.err
 	}
-	return w.conclude(fl)
+	r, err = w.conclude(fl)
+	return r, false, err
+}
+
+// cancelFlight tells the worker that nobody waits for the flight any more, and
+// gives the caller's ownership up. The request is not kept with the flight: its
+// memory is the caller's. cancelFlight returns err.
+func (w *worker) cancelFlight(fl *flight, err error) error {
+	fl.invoke.Header, fl.invoke.Body = nil, nil
+	_ = w.frames.Send(wire.TypeCancel, fl.id, nil) // it fails when the worker ended: so did the call
+	fl.drop()
+	return err
 }
 
 // conclude turns the answer of a flight into what Invoke returns.
@@ -275,112 +292,6 @@ func (w *worker) misbehaved(err error) error {
 	return workerFailure{cause: causeProtocol, limit: picloud.Size(w.memory)}.causeError()
 }
 
-// abandon notes that the caller of the flight no longer waits. The worker has
-// cancelGrace to end the call. It reports false when the answer is there already.
-func (w *worker) abandon(fl *flight) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if fl.abandoned || w.find(fl.id) != fl {
-		return false
-	}
-	w.markAbandoned(fl, w.exec.now())
-	return true
-}
-
-// markAbandoned does the work of abandon. The caller holds mu.
-func (w *worker) markAbandoned(fl *flight, now int64) {
-	fl.abandoned = true
-	if fl.loading { // a worker that boots or loads cannot answer yet: the load's deadline holds
-		now = max(now, fl.deadline-fl.timeout)
-	}
-	fl.deadline = now + cancelGrace
-	if !fl.loading {
-		w.markOverdue(fl)
-	}
-	if fl.cancel != nil {
-		fl.cancel()
-	}
-	w.exec.watch.arm(fl.deadline)
-}
-
-// markOverdue notes that a call is overdue. The caller holds mu.
-func (w *worker) markOverdue(fl *flight) {
-	fl.overdue = true
-	if w.overdue.Add(1) == 1 {
-		w.overdueEnded = make(chan struct{})
-	}
-}
-
-// clearOverdue wakes the calls that wait in awaitOverdue. The caller holds mu.
-func (w *worker) clearOverdue() {
-	if w.overdueEnded != nil {
-		close(w.overdueEnded)
-		w.overdueEnded = nil
-	}
-}
-
-// awaitOverdue waits until the overdue calls have ended, or the worker has.
-func (w *worker) awaitOverdue(ctx context.Context) error {
-	w.mu.Lock()
-	ended := w.overdueEnded
-	w.mu.Unlock()
-	if ended == nil {
-		return nil
-	}
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return cancelled(ctx)
-	}
-}
-
-// scan enforces what is due and returns when something is due next.
-func (w *worker) scan(now int64) (next int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.dead.Load() {
-		return never
-	}
-	next = never
-	for _, l := range w.loading {
-		if l.deadline <= now {
-			w.terminate(causeLoadTimeout)
-			return never
-		}
-		next = min(next, l.deadline)
-	}
-	for _, fl := range w.table {
-		if fl == nil {
-			continue
-		}
-		if fl.deadline <= now {
-			if fl.abandoned {
-				w.terminate(causeTimeout)
-				return never
-			}
-			w.markAbandoned(fl, now)
-			fl.err = timedOut(fl)
-			fl.done <- struct{}{}
-		}
-		next = min(next, fl.deadline)
-	}
-	next = min(next, w.checkShare(now))
-	if w.busy.Load() > 0 || w.pool == nil {
-		return next
-	}
-	idle := w.last.Load() + int64(w.exec.opts.IdleTimeout)
-	switch {
-	case w.drainCause != causeNone:
-		w.terminate(w.drainCause)
-	case idle <= now || w.pool.gone.Load():
-		w.terminate(causeIdle)
-	default:
-		return min(next, idle)
-	}
-	return never
-}
-
 // drain gives the worker no more calls, and ends it as soon as it is idle.
 func (w *worker) drain(c cause) {
 	w.mu.Lock()
@@ -390,11 +301,11 @@ func (w *worker) drain(c cause) {
 	w.exec.watch.arm(w.exec.now())
 }
 
-// killIfIdle ends the worker now if no call is in it.
+// killIfIdle ends the worker now if nobody waits for a call in it.
 func (w *worker) killIfIdle(c cause) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.busy.Load() == 0 {
+	if w.awaited() == 0 {
 		w.terminate(c)
 	}
 }

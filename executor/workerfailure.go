@@ -49,11 +49,12 @@ func (f workerFailure) errorFor(fl *flight) *picloud.Error {
 		return f.causeError()
 	}
 	out := &picloud.Error{
-		Code: picloud.CodeFunctionCrash, RetryAfter: time.Second,
+		Code: picloud.CodeInterrupted, RetryAfter: time.Second,
 		Detail: "another call of the app ended the executor: " + f.reason(),
+		Hint:   "repeat the call if it may run twice: it had begun",
 	}
 	if fl.loading {
-		out.Err = errNotBegun
+		out.Err, out.Hint = errNotBegun, ""
 	}
 	return out
 }
@@ -67,6 +68,8 @@ func (f workerFailure) mayHaveCaused(fl *flight) bool {
 		return fl.function == f.loading
 	case f.cause == causeLoadTimeout:
 		return false
+	case f.cause == causeProtocol:
+		return true // a hostile worker speaks for any of its calls
 	}
 	return !fl.loading && fl.asking == 0
 }

@@ -88,6 +88,7 @@ func TestMemoryOfANode(t *testing.T) {
 		{name: "values of the API", works: true, rounds: 3, path: "/apps/read/kv/n1"},
 		{name: "lists of the API", works: true, rounds: 3, path: "/apps/read/kv?limit=200"},
 		{name: "values for the API", works: true, rounds: 3, method: http.MethodPut, path: "/apps/read/kv/n2", body: nested},
+		{name: "logs of the API", works: true, rounds: 2, path: "/apps/logs/logs?tail=1000"},
 		{name: "drafts", rounds: 1, method: http.MethodPost, path: "/apps/read/functions/x/test", body: `{"source":"function handle(req) { return \"d\".repeat(8000000) }"}`},
 	}
 	for _, l := range loads {

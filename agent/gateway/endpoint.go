@@ -11,6 +11,7 @@ import (
 	"github.com/picloud/picloud/agent/invoke"
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/executor/trigger"
+	"github.com/picloud/picloud/internal/budget"
 	"github.com/picloud/picloud/internal/problem"
 )
 
@@ -21,14 +22,15 @@ type Endpoint struct {
 	function     *invoke.Function
 	methods      []string // empty: all
 	cors         *cors
-	versionValue []string // a header value, shared by all answers
+	bodies       *budget.Budget // of the app
+	versionValue []string       // a header value, shared by all answers
 }
 
 // NewEndpoint returns the endpoint of a function.
 func (g *Gateway) NewEndpoint(f *invoke.Function) *Endpoint {
 	s := &f.Route.Settings
 	return &Endpoint{
-		gateway: g, function: f, methods: s.Methods, cors: newCORS(s.CORS, s.Methods),
+		gateway: g, function: f, bodies: g.opts.Bodies.Part(f.Route.App), methods: s.Methods, cors: newCORS(s.CORS, s.Methods),
 		versionValue: []string{"v" + strconv.Itoa(f.Route.Version)},
 	}
 }
@@ -78,7 +80,7 @@ func (e *Endpoint) call(w http.ResponseWriter, r *http.Request, id, rest, client
 	}
 	result, err := e.function.Invoke(r.Context(), &call)
 	if body != nil {
-		body.release(e.gateway.opts.Bodies)
+		body.release(e.bodies)
 	}
 	if err != nil {
 		return e.fail(w, id, err), err
@@ -125,11 +127,11 @@ func (e *Endpoint) readBody(r *http.Request) (*inbound, error) {
 		return nil, e.tooLarge()
 	}
 	in := inbounds.Get().(*inbound)
-	err := in.read(r.Body, r.ContentLength, limit, e.gateway.opts.Bodies)
+	err := in.read(r.Body, r.ContentLength, limit, e.bodies)
 	if err == nil {
 		return in, nil
 	}
-	in.release(e.gateway.opts.Bodies)
+	in.release(e.bodies)
 	switch {
 	case errors.Is(err, errBodyTooLarge):
 		return nil, e.tooLarge()

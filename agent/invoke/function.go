@@ -74,7 +74,7 @@ func (c *Call) End(trigger picloud.Trigger, method, path string, status int, err
 // line and trace. What the node did wrong is for the node's log.
 func (i *Invoker) logFailure(inv *picloud.Invocation) {
 	switch inv.Code {
-	case picloud.CodeFunctionTimeout, picloud.CodeFunctionMemory, picloud.CodeFunctionCrash, picloud.CodeResponseTooLarge:
+	case picloud.CodeFunctionTimeout, picloud.CodeFunctionMemory, picloud.CodeFunctionCrash, picloud.CodeInterrupted, picloud.CodeResponseTooLarge:
 		i.opts.Logs.Log(inv.App, picloud.LogRecord{
 			Time: time.Now().UTC(), Level: "error", Message: inv.Error, Fields: map[string]any{"code": inv.Code, "status": inv.Status},
 			Function: inv.Function, Version: inv.Version, Invocation: inv.ID,

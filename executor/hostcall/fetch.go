@@ -116,11 +116,11 @@ func readBody(r *reader, v value.Item) []byte {
 	if b, ok := v.Bytes(); ok {
 		return b
 	}
-	s, ok := v.Text()
+	text, ok := v.TextBytes()
 	if !ok {
 		r.wrong("body", "bytes or a string")
 	}
-	return []byte(s)
+	return text
 }
 
 func readHeader(r *reader, v value.Item) []Field {

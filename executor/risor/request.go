@@ -133,7 +133,7 @@ var (
 		if len(args) != 0 {
 			return nil, object.NewArgsError("req.json", 0, len(args))
 		}
-		return data.ReadJSON(module.AccessOf(ctx).Request.Body)
+		return data.ReadJSONUntil(module.AccessOf(ctx).Request.Body, ctx.Err)
 	})
 )
 

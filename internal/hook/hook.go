@@ -21,6 +21,11 @@ type Executor struct {
 	DrainTimeout time.Duration
 	// CompileWait is how long Compile and Draft wait for a place. Default 5 s.
 	CompileWait time.Duration
+	// MemoryWait is how long an app waits for the memory of its first worker. Default 3 s.
+	MemoryWait time.Duration
+	// OverrunGrace is for how long a worker with a call that does not end still serves
+	// its other calls. Default 10 s.
+	OverrunGrace time.Duration
 }
 
 // Spawn is what tests change about the start of worker processes.

@@ -60,6 +60,9 @@ func (i Item) Text() (s string, ok bool) {
 	return string(part), ok
 }
 
+// TextBytes returns the bytes of a text, which alias the item.
+func (i Item) TextBytes() (b []byte, ok bool) { return i.sequence(majorText) }
+
 // Bytes returns bytes, which alias the item.
 func (i Item) Bytes() (b []byte, ok bool) { return i.sequence(majorBytes) }
 

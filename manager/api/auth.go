@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/picloud/picloud"
 )
@@ -51,6 +53,12 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
+	from, _, _ := net.SplitHostPort(r.RemoteAddr)
+	leave, err := s.signIns.Wait(ctx, from)
+	if err != nil {
+		return &picloud.Error{Code: picloud.CodeQueueFull, Detail: "too many calls from your address wait for their token to be looked up", RetryAfter: time.Second}
+	}
+	defer leave()
 	user, err := s.o.Manager.Authenticate(ctx, strings.TrimSpace(token))
 	if err != nil {
 		return err

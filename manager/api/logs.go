@@ -64,6 +64,13 @@ func (a runs) logs(ctx context.Context, app string, p client.GetAppLogsParams) (
 	if list.lines, err = a.tail(ctx, q); err != nil {
 		return out, err
 	}
+	size := 0
+	for _, line := range list.lines {
+		size += len(line.JSON)
+	}
+	if err := reserve(ctx, 2*int64(size)); err != nil { // as they were read, and in the answer
+		return out, err
+	}
 	if calls {
 		list.calls = a.newestCalls(q)
 	}
@@ -133,14 +140,17 @@ func (a runs) tail(ctx context.Context, q picloud.LogQuery) ([]picloud.LogLine, 
 
 // newestCalls returns the calls that a query asks for, in the order in which they ended.
 func (a runs) newestCalls(q picloud.LogQuery) []picloud.Invocation {
-	if q.Limit == 0 {
+	limit, since := q.Limit, q.Since
+	if q.After != (picloud.LogPosition{}) { // all that came since
+		limit = maxTail
+	}
+	if limit == 0 {
 		return nil
 	}
-	since := q.Since
 	if from := q.After.Time.Add(-callOverlap); from.After(since) {
 		since = from
 	}
-	calls := a.Runs.Invocations(q.App, q.Functions, q.Limit, func(i *picloud.Invocation) bool { return !i.Ended().Before(since) && wantsCall(&q, i) })
+	calls := a.Runs.Invocations(q.App, q.Functions, limit, func(i *picloud.Invocation) bool { return !i.Ended().Before(since) && wantsCall(&q, i) })
 	slices.SortFunc(calls, byEnd)
 	return calls
 }

@@ -58,7 +58,7 @@ func TestReadBrokenJSON(t *testing.T) {
 		`{"a"}`: "1:5: unexpected '}' instead of ':'", `{a:1}`: "1:2: unexpected 'a'", `01`: "1:2: unexpected '1' after the value", `+1`: "1:1", `1.`: "1:3", `.5`: "1:1",
 		`1e`: "1:3", `-`: "1:2", `nul`: "1:1", `truex`: "1:5", `"a`: "1:3: it ends in a string", "\"a\nb\"": `1:3: unexpected '\n' in a string`, `"\x"`: "1:3: unexpected 'x' behind a backslash",
 		`"\u12"`: "in \\uXXXX", `"\u12g4"`: "in \\uXXXX", "\"\xff\"": "text is not UTF-8", "\"\\n\xff\"": "text is not UTF-8", "1\n  é": "2:3: unexpected 'é'", `1e999`: "the number does not fit",
-		strings.Repeat("[", 501) + strings.Repeat("]", 501): "nested more than 500 deep", `[1 2]`: "1:4: unexpected '2' instead of ',' or ']'", "\ufeff1": "1:1",
+		strings.Repeat("[", 501) + strings.Repeat("]", 501): "nested more than 500 deep", `[1 2]`: "1:4: unexpected '2' instead of ',' or ']'", "1\ufeff": "1:2", "\ufeff\ufeff1": "1:4",
 		`"\`: "it ends in a string", strings.Repeat("[", 100_000): "nested more than 500 deep", `{"a":1`: "it ends before ',' or '}'",
 	} {
 		_, err := ReadJSON(text)

@@ -16,13 +16,29 @@ import (
 // other numbers floats; of equal names the last wins; unpaired surrogates
 // become U+FFFD.
 type jsonReader[T ~string | ~[]byte] struct {
-	src T
-	pos int
+	src    T
+	pos    int
+	values int
+	halted func() error // nil: never
 }
 
-// ReadJSON returns the value of a JSON text.
-func ReadJSON[T ~string | ~[]byte](src T) (object.Object, error) {
-	r := &jsonReader[T]{src: src}
+// haltEvery is how many values are read between two looks at whether the call is over.
+const haltEvery = 1 << 10
+
+// byteOrderMark is what some editors put before a text in UTF-8. It is not part of the
+// text.
+const byteOrderMark = "\ufeff"
+
+// ReadJSON returns the value of a JSON text. A byte order mark before it is skipped.
+func ReadJSON[T ~string | ~[]byte](src T) (object.Object, error) { return ReadJSONUntil(src, nil) }
+
+// ReadJSONUntil is ReadJSON for a call that can be over before the text is. From time to
+// time it asks halted whether it is, and returns its error.
+func ReadJSONUntil[T ~string | ~[]byte](src T, halted func() error) (object.Object, error) {
+	r := &jsonReader[T]{src: src, halted: halted}
+	if len(src) >= len(byteOrderMark) && string(src[:len(byteOrderMark)]) == byteOrderMark {
+		r.pos = len(byteOrderMark)
+	}
 	v, err := r.value(0)
 	if err != nil {
 		return nil, err
@@ -34,6 +50,11 @@ func ReadJSON[T ~string | ~[]byte](src T) (object.Object, error) {
 }
 
 func (r *jsonReader[T]) value(depth int) (object.Object, error) {
+	if r.values++; r.values%haltEvery == 0 && r.halted != nil {
+		if err := r.halted(); err != nil {
+			return nil, err
+		}
+	}
 	r.blank()
 	if r.pos >= len(r.src) {
 		return nil, r.unexpected("instead of a value")

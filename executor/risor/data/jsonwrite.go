@@ -48,6 +48,9 @@ type JSONWriter struct {
 	Indent  string   // of one level; empty: all on one line
 	lenient bool     // what has no form in JSON becomes text
 	Keys    []string // a stack of sorted keys, one stretch per open map
+	// Halted says why the call is over; nil: it never is. Write asks it from time to time.
+	Halted func() error
+	values int
 }
 
 // Write appends a value.
@@ -56,6 +59,11 @@ func (w *JSONWriter) Write(v object.Object) error { return w.value(v, 0) }
 func (w *JSONWriter) value(v object.Object, depth int) error {
 	if len(w.Buf) > w.Limit {
 		return errJSONTooLarge
+	}
+	if w.values++; w.values%haltEvery == 0 && w.Halted != nil {
+		if err := w.Halted(); err != nil {
+			return err
+		}
 	}
 	switch v := v.(type) {
 	case *object.String:
@@ -92,11 +100,12 @@ func (w *JSONWriter) unsupported(v object.Object) error {
 	if w.lenient {
 		return w.text(Shorten(PlainText(v), maxUnsupported))
 	}
+	if v.Type() == object.ERROR {
+		return &JSONError{Reason: "an error has no form in JSON; use its message()"}
+	}
 	switch v.(type) {
 	case *object.Bytes:
 		return &JSONError{Reason: `bytes have no form in JSON; use string(b) or encode(b, "base64")`}
-	case error:
-		return &JSONError{Reason: "an error has no form in JSON; use its message()"}
 	case object.Callable, *object.Partial:
 		return &JSONError{Reason: "a function has no form in JSON"}
 	}

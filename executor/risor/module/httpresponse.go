@@ -134,7 +134,7 @@ func makeResponseType() *Type {
 				Name: "json", Returns: "any", Doc: "The body as JSON.",
 				Errors: []Fault{{"json_invalid", "the body is not JSON"}},
 				call: func(a *arguments) (object.Object, error) {
-					return data.ReadJSON(a.self.(*response).body().Value())
+					return data.ReadJSONUntil(a.self.(*response).body().Value(), a.ctx.Err)
 				},
 			},
 		},

@@ -46,15 +46,15 @@ func jsonModule() Module {
 func parseJSON(a *arguments) (object.Object, error) {
 	switch v := a.values[0].(type) {
 	case *object.String:
-		return data.ReadJSON(v.Value())
+		return data.ReadJSONUntil(v.Value(), a.ctx.Err)
 	case *object.Bytes:
-		return data.ReadJSON(v.Value())
+		return data.ReadJSONUntil(v.Value(), a.ctx.Err)
 	}
 	return nil, a.wrong(0, "a string or bytes")
 }
 
 func stringify(a *arguments) (object.Object, error) {
-	w := data.JSONWriter{Limit: maxJSONText}
+	w := data.JSONWriter{Limit: maxJSONText, Halted: a.ctx.Err}
 	if n := a.int(1, 0); n < 0 || n > 8 {
 		return nil, a.wrong(1, "a number from 0 to 8")
 	} else if a.fault == nil {
@@ -65,6 +65,8 @@ func stringify(a *arguments) (object.Object, error) {
 	switch {
 	case errors.As(err, &e):
 		return nil, hostcall.Errorf("json_unsupported", "value%s: %s", e.Path, e.Reason)
+	case a.ctx.Err() != nil:
+		return nil, a.ctx.Err()
 	case err != nil || len(w.Buf) > maxJSONText:
 		return nil, hostcall.Errorf("json_too_large", "the JSON has more than %d bytes", maxJSONText)
 	}

@@ -38,8 +38,12 @@ func (m *Machine) callSpread() error {
 	if !ok {
 		return m.runtimeError(object.ErrType, "spread call requires list of arguments (got %s)", top.Type())
 	}
-	if list.Size() > maxArgs {
-		return m.runtimeError(object.ErrRuntime, "max args limit of %d exceeded (got %d)", maxArgs, list.Size())
+	limit := maxArgs
+	if _, native := m.stack[m.sp-1].(*object.Builtin); native {
+		limit = maxNativeArgs
+	}
+	if list.Size() > limit {
+		return m.runtimeError(object.ErrRuntime, "max args limit of %d exceeded (got %d)", limit, list.Size())
 	}
 	for _, arg := range list.Value() {
 		m.push(arg)

@@ -17,6 +17,10 @@ const (
 	maxStack  = 64 << 10
 	maxArgs   = 256
 
+	// A list that is spread into a native function may be longer: how many items it
+	// has depends on data.
+	maxNativeArgs = 16 << 10
+
 	// A machine keeps this much memory between runs; one that grew further
 	// leaves the rest to the garbage collector.
 	keepStack  = 256

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
@@ -65,12 +66,91 @@ func (m *Machine) compare(kind op.CompareOpType) error {
 
 func (m *Machine) binary(kind op.BinaryOpType) error {
 	b, a := m.pop(), m.pop()
+	if kind >= op.Power && kind <= op.RShift {
+		if done, err := m.powerOrShift(kind, a, b); done || err != nil {
+			return err
+		}
+	}
 	result, err := object.BinaryOp(kind, a, b)
 	if err != nil {
 		return m.located(err)
 	}
 	m.push(result)
 	return nil
+}
+
+// powerOrShift does what Risor's integers do differently on different processors: they
+// raise to a power in floating point, and convert back what does not fit; they shift by
+// the machine's word. It reports whether it pushed a result.
+func (m *Machine) powerOrShift(kind op.BinaryOpType, a, b object.Object) (done bool, err error) {
+	x, ok := wholeNumber(a)
+	if !ok {
+		return false, nil
+	}
+	if f, ok := b.(*object.Float); ok && kind == op.Power {
+		if p := math.Pow(float64(x), f.Value()); !(p >= math.MinInt64 && p < 1<<63) {
+			return false, m.runtimeError(object.ErrValue, "%d ** %g does not fit into 64 bits; use float(%[1]d)", x, f.Value())
+		}
+		return false, nil
+	}
+	y, ok := wholeNumber(b)
+	if !ok {
+		return false, nil
+	}
+	result := int64(0)
+	switch {
+	case kind == op.Power && y < 0 && x != 0:
+		return false, nil // a fraction
+	case kind == op.Power:
+		var fits bool
+		if result, fits = power(x, y); !fits {
+			return false, m.runtimeError(object.ErrValue, "%d ** %d does not fit into 64 bits; use float(%[1]d)", x, y)
+		}
+	case y < 0:
+		return false, m.runtimeError(object.ErrValue, "a shift by %d, which is negative", y)
+	case kind == op.LShift:
+		result = x << uint64(y)
+	default:
+		result = x >> uint64(y)
+	}
+	m.push(object.NewInt(result))
+	return true, nil
+}
+
+func wholeNumber(v object.Object) (int64, bool) {
+	switch v := v.(type) {
+	case *object.Int:
+		return v.Value(), true
+	case *object.Byte:
+		return int64(v.Value()), true
+	}
+	return 0, false
+}
+
+// power raises x to the power of y by squaring. It reports whether the result fits.
+func power(x, y int64) (result int64, fits bool) {
+	if y < 0 {
+		return 0, false
+	}
+	result = 1
+	for {
+		if y&1 == 1 {
+			if result, fits = times(result, x); !fits {
+				return 0, false
+			}
+		}
+		if y >>= 1; y == 0 {
+			return result, true
+		}
+		if x, fits = times(x, x); !fits {
+			return 0, false
+		}
+	}
+}
+
+func times(x, y int64) (product int64, fits bool) {
+	product = x * y
+	return product, x == 0 || product/x == y && (x != -1 || y != math.MinInt64)
 }
 
 func (m *Machine) negate() error {

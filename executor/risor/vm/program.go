@@ -20,6 +20,7 @@ const (
 type Program struct {
 	main    *code
 	codes   map[*bytecode.Code]*code
+	all     []*code         // while it loads
 	globals []object.Object // what each run starts with; nil: not set yet
 	names   map[string]int
 }
@@ -36,7 +37,8 @@ type code struct {
 	scopes    int // how many frames, outwards of its own, the function needs
 }
 
-// Load prepares bytecode. Globals that bc was compiled with get their values
+// Load prepares bytecode, and refuses what would take values from the stack that are not
+// its own. Globals that bc was compiled with get their values
 // from globals; values are shared by all runs, so they must not change.
 func Load(bc *bytecode.Code, globals map[string]object.Object) (*Program, error) {
 	p := &Program{codes: map[*bytecode.Code]*code{}, names: map[string]int{}}
@@ -46,6 +48,12 @@ func Load(bc *bytecode.Code, globals map[string]object.Object) (*Program, error)
 	}
 	main.locals = 0 // its variables are globals
 	p.main = main
+	for _, c := range p.all {
+		if err := c.verify(bc.GlobalCount()); err != nil {
+			return nil, err
+		}
+	}
+	p.all = nil
 	p.globals = make([]object.Object, bc.GlobalCount())
 	for i := range p.globals {
 		name := bc.GlobalNameAt(i)
@@ -79,6 +87,7 @@ func (p *Program) load(bc *bytecode.Code) (*code, error) {
 			c.scopes = max(c.scopes, inner.scopes-1)
 		}
 	}
+	p.all = append(p.all, c)
 	return c, c.translate(scoped)
 }
 
@@ -153,7 +162,10 @@ func (c *code) translate(scoped map[op.Code]bool) error {
 	}
 	for i := 0; i < n; {
 		opcode := c.ops[i]
-		info := op.GetInfo(opcode)
+		info := op.Info{}
+		if opcode < opLoadScopedConst { // those of our own, and what no table has
+			info = op.GetInfo(opcode)
+		}
 		if info.Name == "" || i+info.OperandCount >= n {
 			return fmt.Errorf("load instruction %d of %q: unknown opcode %d", i, c.source.Name(), opcode)
 		}

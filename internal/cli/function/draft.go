@@ -79,6 +79,9 @@ func (o outgoing) draft() client.DraftRequest {
 func (c commands) printDraft(s script, result client.DraftResult, include bool) error {
 	err := c.Print(result, func() {
 		for _, record := range result.Logs {
+			if result.Error != nil && record.Level == "error" && record.Message == result.Error.Message {
+				continue // the error itself says it, with its place
+			}
 			c.Notef("%s", logLine(record))
 		}
 		c.noteEffects(result.Effects)
