@@ -38,7 +38,7 @@ func parseBool(s string) (any, error) {
 
 func parseMethods(s string) (any, error) { return parseList(strings.ToUpper(s)) }
 
-// parseSecrets accepts an empty list, which means that the function may read no secret.
+// parseSecrets takes no name at all, which is not the same as no list.
 func parseSecrets(s string) (any, error) {
 	if strings.TrimSpace(s) == "" {
 		return []string{}, nil
