@@ -35,8 +35,8 @@ type deployment struct {
 	Acks         *picloud.Acks `json:"acks,omitempty"`
 }
 
-// milliseconds are a duration as a number for programs.
-func milliseconds(d picloud.Duration) float64 {
+// inMilliseconds is a duration as a number for programs.
+func inMilliseconds(d picloud.Duration) float64 {
 	return float64(time.Duration(d)) / float64(time.Millisecond)
 }
 
@@ -149,7 +149,7 @@ func (c commands) deployOne(ctx context.Context, node *command.Node, s script, w
 	}
 	out := deployment{
 		App: d.Version.App, Function: d.Version.Function, Version: d.Version.Number, Existing: d.Existing, Unchanged: d.Unchanged,
-		AppCreated: d.AppCreated, URL: node.FunctionURL(d.Path), Duration: d.Timings.Total, Milliseconds: milliseconds(d.Timings.Total), Acks: d.Acks,
+		AppCreated: d.AppCreated, URL: node.FunctionURL(d.Path), Duration: d.Timings.Total, Milliseconds: inMilliseconds(d.Timings.Total), Acks: d.Acks,
 	}
 	if d.Deployment != nil && !d.Unchanged {
 		out.Previous = d.Deployment.Previous

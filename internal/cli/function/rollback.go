@@ -44,7 +44,7 @@ func (c commands) rollbackCommand() *cobra.Command {
 			d := deployment{
 				App: r.Deployment.App, Function: r.Deployment.Function, Version: r.Deployment.Version,
 				Existing: true, Unchanged: r.Unchanged, RollbackTo: r.RollbackTo,
-				URL: c.FunctionURL(r.Path), Duration: r.Timings.Total, Milliseconds: milliseconds(r.Timings.Total), Acks: &r.Acks,
+				URL: c.FunctionURL(r.Path), Duration: r.Timings.Total, Milliseconds: inMilliseconds(r.Timings.Total), Acks: &r.Acks,
 			}
 			if !r.Unchanged {
 				d.Previous = r.Deployment.Previous

@@ -25,8 +25,7 @@ func (c commands) functionSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set FUNCTION",
 		Short: "Change a function's limits, methods and CORS",
-		Long: "Change settings of a function and print what changed; picloud function show prints all of them.\n" +
-			"Settings that are not named do not change; --reset takes a setting back to its\n" +
+		Long: "Change settings of a function. Settings that are not named do not change; --reset takes a setting back to its\n" +
 			"default: of a limit that is the app's, else the node's, else the one named here. Every node applies the\n" +
 			"change without a restart and without a new version. For variables there is picloud env --function, for\n" +
 			"what it may connect to picloud egress.",

@@ -40,7 +40,7 @@ func (c commands) appSetCommand() *cobra.Command {
 		Short: "Change the limits that an app's functions share, and the quota of its key-value store",
 		Long: "Change settings of an app. Settings that are not named do not change; --reset takes a setting back to its\n" +
 			"default. A function's own limit comes before its app's, and that before the node's. Every node applies the change\n" +
-			"without a restart. Prints what it changed; picloud app show prints all.",
+			"without a restart.",
 		Example: "  picloud app set shop --memory 128MiB --kv-bytes 1GiB\n" +
 			"  picloud app set shop --reset memory,kv",
 		Args:              command.Args(0, 1),

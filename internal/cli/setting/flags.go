@@ -18,9 +18,11 @@ type Flags struct {
 	reset    []string
 }
 
-// AddFlags gives cmd a flag per setting, and --reset.
+// AddFlags gives cmd a flag per setting, and --reset. Such a command prints what Changed
+// returns, and says so in its help.
 func AddFlags(cmd *cobra.Command, settings []Setting, groups ...string) *Flags {
 	s := &Flags{settings: settings, groups: groups, values: make([]string, len(settings))}
+	cmd.Long += "\nIt prints what it changed; show prints all settings."
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	for i, one := range settings {
