@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/hostcall"
+	"github.com/picloud/picloud/executor/risor/data"
 	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/wire"
 )
@@ -78,7 +78,7 @@ func (h *host) fail(message string, fields []byte) {
 	if len(fields) > maxLastFields {
 		fields = nil
 	}
-	h.send(wire.LevelError, picloud.Shorten(message, maxLastMessage), fields)
+	h.send(wire.LevelError, data.Shorten(message, maxLastMessage), fields)
 }
 
 // tally says how many records the call lost.
