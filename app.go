@@ -14,6 +14,15 @@ type App struct {
 	CreatedAt time.Time   `json:"created_at"`
 }
 
+// AppContents counts what an app holds, and so what goes with it when it is deleted.
+type AppContents struct {
+	Functions int `json:"functions"`
+	Members   int `json:"members"`
+	Variables int `json:"variables"` // of the app; a function's own go with the function
+	Secrets   int `json:"secrets"`
+	Keys      int `json:"keys"` // in the key-value store, those that have expired and are not yet removed among them
+}
+
 // AppSettings are what an app's functions have in common.
 type AppSettings struct {
 	// Limits stand below those of the app's functions.

@@ -20,4 +20,9 @@ type Published struct {
 	Existing bool
 	// Deployment carries the version; nil when none was asked for.
 	Deployment *Deployment
+	// Unchanged says that the version was live already. Deployment is then the one
+	// that made it live.
+	Unchanged bool
+	// AppCreated says that there was no such app before.
+	AppCreated bool
 }

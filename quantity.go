@@ -117,12 +117,19 @@ func (s *Size) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// String writes the size with the largest binary unit that divides it.
+// String writes the size with the unit that makes it shortest: 67108864 is "64MiB",
+// 32000000 is "32MB". Of two that do, the larger one, a binary one before a decimal one.
 func (s Size) String() string {
-	for i := 2; i >= 0; i-- {
-		if u := Size(units[i].bytes); s != 0 && s%u == 0 {
-			return strconv.FormatInt(int64(s/u), 10) + units[i].suffix
+	best := strconv.FormatInt(int64(s), 10) + "B"
+	digits := len(best) - 1
+	for _, i := range []int{2, 1, 0, 5, 4, 3} { // GiB MiB KiB, GB MB KB
+		u := Size(units[i].bytes)
+		if s == 0 || s%u != 0 {
+			continue
+		}
+		if number := strconv.FormatInt(int64(s/u), 10); len(number) < digits {
+			best, digits = number+units[i].suffix, len(number)
 		}
 	}
-	return strconv.FormatInt(int64(s), 10) + "B"
+	return best
 }

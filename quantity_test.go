@@ -21,7 +21,10 @@ func TestSizes(t *testing.T) {
 		var got Size
 		require.Error(t, json.Unmarshal([]byte(text), &got), text)
 	}
-	for size, want := range map[Size]string{0: "0B", 1: "1B", 1024: "1KiB", 1025: "1025B", 64 << 20: "64MiB", 3 << 30: "3GiB"} {
+	for size, want := range map[Size]string{
+		0: "0B", 1: "1B", 1024: "1KiB", 1025: "1025B", 64 << 20: "64MiB", 3 << 30: "3GiB",
+		32_000_000: "32MB", 1_000_000_000: "1GB", 1_500_000: "1500KB", 1_024_000: "1000KiB", 2_000: "2KB",
+	} {
 		require.Equal(t, want, size.String())
 	}
 }

@@ -17,7 +17,7 @@ import (
 // not read them leave small calls alone, and the node within its bounds.
 func TestSlowClientsDoNotFillTheMemory(t *testing.T) {
 	const size = 7 << 20 // more than what the sockets between take
-	a := startAgent(t, testdb.Dir(t), testdb.DSN(t), func(o *Options) { o.TransitMemory = 20 << 20 }).ready()
+	a := startAgent(t, testdb.Dir(t), testdb.DSN(t), func(o *Options) { o.TransitMemory = 28 << 20 }).ready()
 	a.deploy("large", `function handle(req) { return "x".repeat(7340032) }`)
 	a.deploy("small", helloSource)
 
@@ -44,6 +44,11 @@ func TestSlowClientsDoNotFillTheMemory(t *testing.T) {
 	require.Contains(t, body, "PC1306")
 	status, _ := a.call("small")
 	require.Equal(t, http.StatusOK, status, "small calls go on")
+
+	status, answer := a.api(http.MethodPut, "/apps/other/functions/small/code?create=true&deploy=true&wait=all", helloSource)
+	require.Equal(t, http.StatusCreated, status, answer)
+	resp, body = a.do(http.MethodPost, a.functions.URL+"/fn/other/small", strings.Repeat("x", 2<<20))
+	require.Equal(t, http.StatusOK, resp.StatusCode, "an app leaves room to the others: %s", body)
 
 	a.functions.CloseClientConnections()
 	require.Eventually(t, func() bool { return a.bodies.Used() == 0 }, 10*time.Second, time.Millisecond)

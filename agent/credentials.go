@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/credentials"
@@ -66,6 +68,66 @@ func bootstrap(ctx context.Context, users firstUsers, dataDir string, urls crede
 		return path, false, err
 	}
 	return path, true, datadir.SyncDir(dataDir)
+}
+
+// NewLocalToken replaces the API token of a user on behalf of whoever owns this machine:
+// the caller has come through the node's own socket, which only those can open who can
+// read the cluster's key too. saved is the path of the data folder's credentials if they
+// got the new token, see takesToken.
+func (a *Agent) NewLocalToken(ctx context.Context, user string) (token, saved string, err error) {
+	const op = "replace token of"
+	control := a.control.Load()
+	if control == nil {
+		return "", "", a.Unready()
+	}
+	if err := control.database.closed(); err != nil {
+		return "", "", err
+	}
+	token, hash := manager.NewToken()
+	err = control.database.Users().SetToken(ctx, picloud.Actor{User: user}, user, hash) // a user may replace the own token
+	if errors.Is(err, picloud.ErrNotFound) {
+		return "", "", &picloud.Error{Code: picloud.CodeNotFound, Op: op, Resource: user, Detail: "there is no such user", Hint: a.adminsHint(ctx, control.database)}
+	}
+	if err != nil {
+		return "", "", err
+	}
+	a.log.Warn("API token replaced through the socket of this node", slog.String("user", user))
+	path := credentials.Path(a.opts.DataDir)
+	if !a.takesToken(ctx, control.database, path, user) {
+		return token, "", nil
+	}
+	err = credentials.Write(path, credentials.File{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL(), User: user, Token: token})
+	if err != nil {
+		a.log.Warn("new API token is not saved", slog.String("user", user), slog.Any("error", err))
+		return token, "", nil
+	}
+	return token, path, nil
+}
+
+// takesToken reports whether the node's credentials are to get the new token of a user:
+// they are that user's, or they are of no use and the user is an admin.
+func (a *Agent) takesToken(ctx context.Context, db *database, path, user string) bool {
+	held, err := readCredentials(path)
+	if err == nil && held.User == user {
+		return true
+	}
+	if err == nil {
+		_, err = db.Users().ByToken(ctx, manager.HashToken(held.Token))
+	}
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, picloud.ErrNotFound) {
+		return false
+	}
+	u, err := db.Users().Get(ctx, picloud.Actor{User: user}, user)
+	return err == nil && u.Admin
+}
+
+// adminsHint names the cluster admins to somebody who has asked for another user.
+func (a *Agent) adminsHint(ctx context.Context, db *database) string {
+	names, err := db.Users().Admins(ctx)
+	if err != nil || len(names) == 0 {
+		return "picloud user ls lists the users"
+	}
+	return "the cluster admins are: " + strings.Join(names, ", ")
 }
 
 // readCredentials reads a credentials file. One that a crash has torn counts as

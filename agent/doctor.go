@@ -80,7 +80,7 @@ func credentialsFinding(opts Options) Finding {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return Finding{Part: part, State: "ok", Detail: "none here; the first start of an empty database saves some"}
+		return Finding{Part: part, State: "ok", Detail: "none here; the first start of an empty database saves some, and later picloud user token admin --local does"}
 	case err != nil:
 		return finding(part, "", err)
 	case info.Mode().Perm()&0o077 != 0:

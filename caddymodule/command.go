@@ -70,16 +70,18 @@ func caddyCommand() *cobra.Command {
 		Short: "Caddy's own commands: adapt, fmt, list-modules, reload, validate, …",
 	}
 	for _, c := range caddycmd.Commands() {
-		if !replacesItself[c.Name] {
+		if !replacesBinary(c.Name) {
 			stock.AddCommand(stockCommand(c))
 		}
 	}
 	return stock
 }
 
-// replacesItself are the commands that put a build of Caddy from the Internet in the
-// place of the running program, which is picloud.
-var replacesItself = map[string]bool{"upgrade": true, "add-package": true, "remove-package": true}
+// replacesBinary reports whether a command of Caddy's replaces the executable by one
+// that is downloaded: a plain Caddy, which would be no PiCloud any more.
+func replacesBinary(name string) bool {
+	return name == "upgrade" || name == "add-package" || name == "remove-package"
+}
 
 // stockCommand mounts one of Caddy's commands, as Caddy's own root does.
 func stockCommand(c caddycmd.Command) *cobra.Command {

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/caddymodule/local"
 	"github.com/picloud/picloud/internal/service"
 )
@@ -152,6 +153,15 @@ func (p *process) Reload() error { return p.reloadFor("picloud reload") }
 
 // Stop implements local.Node.
 func (p *process) Stop() { p.stop("picloud stop") }
+
+// NewToken implements local.Node.
+func (p *process) NewToken(ctx context.Context, user string) (token, saved string, err error) {
+	node := activeNode()
+	if node == nil {
+		return "", "", &picloud.Error{Code: picloud.CodeDatabaseDown, Op: "replace token of", Resource: user, Detail: "the node is starting"}
+	}
+	return node.NewLocalToken(ctx, user)
+}
 
 // Status implements local.Node.
 func (p *process) Status() local.Status {

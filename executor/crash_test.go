@@ -3,6 +3,8 @@ package executor
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -90,4 +92,28 @@ func TestBegunIsLoaded(t *testing.T) {
 		close(done)
 		wg.Wait()
 	}
+}
+
+// TestACrashIsOneLineInTheNodesLog: the dump of a function's crash is not for the
+// terminal of the node; the reason is in the app's log.
+func TestACrashIsOneLineInTheNodesLog(t *testing.T) {
+	var node strings.Builder
+	logs := &sink{}
+	e := launch(t, func(o *testOptions) {
+		o.Logger, o.Logs = slog.New(slog.NewTextHandler(&node, &slog.HandlerOptions{Level: slog.LevelWarn})), logs
+	})
+	_, err := invoke(t, version(e, "shop", "f", "x", 1, nil), "/crash")
+	require.Equal(t, picloud.CodeFunctionCrash, picloud.CodeOf(err), err)
+	_, err = invoke(t, version(e, "mem", "f", "x", 1, nil), "/segv/220")
+	require.Equal(t, picloud.CodeFunctionMemory, picloud.CodeOf(err), err)
+	e.Stop() // all is said
+	require.Equal(t, 2, strings.Count(node.String(), "\n"), node.String())
+	require.Contains(t, node.String(), "cause=crash")
+	require.Contains(t, node.String(), "cause=memory_limit")
+	for _, word := range []string{"SIGSEGV", "goroutine", "something broke", "stderr"} {
+		require.NotContains(t, node.String(), word)
+	}
+	require.Len(t, logs.records, 1)
+	require.Equal(t, "the executor ended: panic: something broke", logs.records[0].Message)
+	require.Equal(t, "error", logs.records[0].Level)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/spawn"
 	"github.com/picloud/picloud/internal/hook"
+	shares "github.com/picloud/picloud/internal/share"
 )
 
 // Executor runs the functions of one node. Make it with New, then Start it; Stop
@@ -31,7 +32,7 @@ type Executor struct {
 	budget   capacity
 	hosts    atomic.Int64   // host calls under way
 	spawner  *spawn.Spawner // nil before Start
-	places   chan struct{}  // throw-away workers that may run at once
+	places   *shares.Places // throw-away workers that may run at once
 	mayRaise bool           // the priority of a worker whose was lowered
 
 	state   atomic.Int32 // of type state
@@ -65,7 +66,7 @@ func NewHooked(opts Options, hooks hook.Executor) (*Executor, error) {
 	}
 	e := &Executor{
 		opts: opts, hooks: withDefaults(hooks), log: opts.Logger, metrics: opts.Metrics, epoch: time.Now(),
-		places: make(chan struct{}, maxThrowaway), drained: make(chan struct{}, 1),
+		places: shares.New(throwawayShares), drained: make(chan struct{}, 1),
 		pools: map[string]*pool{}, workers: map[*worker]struct{}{}, mayRaise: os.Geteuid() == 0,
 	}
 	e.budget.limit = opts.MemoryCap

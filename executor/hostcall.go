@@ -46,7 +46,7 @@ func (w *worker) hostCall(h wire.Header, payload []byte, reader *wire.Reader) er
 	if err != nil {
 		return err
 	}
-	memory := &budget.Share{Of: w.exec.opts.Memory, Free: hostFree}
+	memory := &budget.Share{Of: w.transit, Free: hostFree}
 	var held *wire.Buffer // large arguments, with the memory that is reserved for them
 	admitted := false
 	if refused == nil {

@@ -116,7 +116,7 @@ func TestOutboundCalls(t *testing.T) {
 // TestHostMemory asks with more arguments than the node has room for.
 func TestHostMemory(t *testing.T) {
 	host := &gated{open: make(chan struct{})}
-	e := launch(t, func(o *testOptions) { o.Host, o.Memory = host, budget.New(70_000_000) })
+	e := launch(t, func(o *testOptions) { o.Host, o.Memory = host, budget.New(94_000_000) })
 	f := function(e, "shop", "f", nil)
 	pid := must(t, f, "/pid")
 	require.Equal(t, "1 host_busy <nil>", must(t, f, "/ask-much/0"))

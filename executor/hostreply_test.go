@@ -32,7 +32,7 @@ func (h *hungry) Call(ctx context.Context, c HostCall) ([]byte, error) {
 // is made, and returned when the answer was sent.
 func TestAnswersOfTheHostAreReserved(t *testing.T) {
 	host := &hungry{gated{make(chan struct{})}, 12 << 20}
-	e := launch(t, func(o *testOptions) { o.Host, o.Memory = host, budget.New(30<<20) })
+	e := launch(t, func(o *testOptions) { o.Host, o.Memory = host, budget.New(40<<20) })
 	f := function(e, "shop", "f", nil)
 	var wg sync.WaitGroup
 	for range 2 {

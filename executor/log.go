@@ -20,6 +20,10 @@ type LogSink interface {
 // hostile: an honest worker keeps the limit itself.
 const logSlack = 1 << 20
 
+// logLast is what a call may log beyond its limit: that it reached the limit, how many
+// records it lost, and why it failed.
+const logLast = 4 << 10
+
 // logged passes a record to the sink. App, function, version and invocation come from
 // the call, never from the frame.
 func (w *worker) logged(h wire.Header, payload []byte) error {
@@ -33,7 +37,7 @@ func (w *worker) logged(h wire.Header, payload []byte) error {
 	if fl == nil {
 		return foreign(h, "no such call")
 	}
-	limit := int(fl.function.program.Limits.LogBytes)
+	limit := int(fl.function.program.Limits.LogBytes) + logLast
 	before := fl.logged
 	fl.logged += max(len(line.Message)+len(line.Fields), 1)
 	if fl.logged > 2*limit+logSlack {
@@ -51,7 +55,7 @@ func (w *worker) logged(h wire.Header, payload []byte) error {
 		return nil
 	case fl.logged > limit:
 		rec.Level = wire.LevelWarn.String()
-		rec.Message = fmt.Sprintf("log limit of %s reached, the rest of this call is dropped", picloud.Size(limit))
+		rec.Message = fmt.Sprintf("log limit of %s reached, the rest of this call is dropped", fl.function.program.Limits.LogBytes)
 		fl.logged = max(fl.logged, limit+1)
 	case len(line.Fields) > 0:
 		fields, err := wire.Unmarshal(line.Fields)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/executor/sandbox"
 	"github.com/picloud/picloud/executor/spawn"
@@ -27,7 +29,7 @@ const (
 func (w *worker) read() {
 	defer w.exec.unregister(w)
 	reader := wire.NewReader(w.socket, w.admit)
-	reader.Charge(w.exec.opts.Memory)
+	reader.Charge(w.transit)
 	defer reader.Close()
 	for {
 		h, payload, err := reader.Next()
@@ -317,8 +319,18 @@ func (w *worker) report(why cause, death spawn.Death, err error) {
 		}
 	}
 	attrs = append(attrs, slog.String("status", death.String()))
-	if death.Stderr != "" {
-		attrs = append(attrs, slog.String("stderr", death.Stderr))
+	w.exec.log.LogAttrs(context.Background(), slog.LevelWarn, "an app's executor ended", attrs...)
+	if death.Stderr == "" {
+		return
 	}
-	w.exec.log.LogAttrs(context.Background(), slog.LevelWarn, "executor ended", attrs...)
+	// What the process wrote is for the app: it can hold what the app's calls worked on.
+	// The node's log has the line above. It has the reason only for whoever looks for a
+	// fault of the executor itself. A worker that ran out of memory says nothing of use.
+	w.exec.log.LogAttrs(context.Background(), slog.LevelDebug, "an app's executor ended: its last words",
+		slog.String("app", w.app), slog.Int("pid", w.process.PID()), slog.String("reason", death.Reason()))
+	if w.sink != nil && why == causeCrash {
+		w.sink.Log(w.app, picloud.LogRecord{
+			Time: time.Now().UTC(), Level: wire.LevelError.String(), Message: "the executor ended: " + death.Reason(),
+		})
+	}
 }

@@ -4,15 +4,23 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/wire"
+	shares "github.com/picloud/picloud/internal/share"
 )
 
 // maxThrowaway is how many throw-away workers run at once.
 const maxThrowaway = 2
+
+// throwawayShares divide them among those for whom work is done (shares.With), such as
+// the users of the control API: one who has a place leaves the last one to the others,
+// and has a bounded number of places in the queue.
+var throwawayShares = shares.Options{Total: maxThrowaway, Each: []int{maxThrowaway}, Kept: 1, Waiting: 16}
 
 // maxDraftLogs is how many records of a draft run are kept.
 const maxDraftLogs = 1000
@@ -90,23 +98,36 @@ func (e *Executor) Draft(ctx context.Context, p Program, c *Call) (*Result, []pi
 	return out, logs.records(), nil
 }
 
+// place waits for a place for a throw-away worker, and returns what gives it back.
+func (e *Executor) place(ctx context.Context) (leave func(), err error) {
+	waiting, cancel := context.WithTimeout(ctx, e.hooks.CompileWait)
+	defer cancel()
+	leave, err = e.places.Wait(waiting, shares.Holder(ctx))
+	switch {
+	case err == nil:
+		return leave, nil
+	case errors.Is(err, shares.ErrFull):
+		return nil, &picloud.Error{
+			Code: picloud.CodeBusy, Detail: fmt.Sprintf("%d others that you sent wait for a place", throwawayShares.Waiting), RetryAfter: time.Second,
+		}
+	case ctx.Err() != nil:
+		return nil, cancelled(ctx)
+	}
+	return nil, &picloud.Error{Code: picloud.CodeBusy, Detail: "waited " + e.hooks.CompileWait.String() + " for a place", RetryAfter: time.Second}
+}
+
 // throwaway gives work a fresh worker for the program, and ends the worker afterwards.
-// A semaphore bounds how many run at once.
+// throwawayShares bound how many run at once.
 func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work func(*worker) error) error {
 	if err := e.enter(); err != nil {
 		return err
 	}
 	defer e.leave()
-	patience := time.NewTimer(e.hooks.CompileWait)
-	defer patience.Stop()
-	select {
-	case e.places <- struct{}{}:
-		defer func() { <-e.places }()
-	case <-patience.C:
-		return &picloud.Error{Code: picloud.CodeBusy, Detail: "waited " + e.hooks.CompileWait.String() + " for a place", RetryAfter: time.Second}
-	case <-ctx.Done():
-		return cancelled(ctx)
+	leave, err := e.place(ctx)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	memory := int64(p.Limits.Memory)
 	if err := e.reserve(memory, e.hooks.MemoryWait); err != nil {
 		return err
@@ -172,8 +193,9 @@ func describe(err error, op, resource string) error {
 
 // draftLogs collects the records of a draft run.
 type draftLogs struct {
-	mu   sync.Mutex
-	list []picloud.LogRecord
+	mu      sync.Mutex
+	list    []picloud.LogRecord
+	missing int64 // records beyond maxDraftLogs
 }
 
 // Log implements LogSink.
@@ -182,12 +204,20 @@ func (l *draftLogs) Log(_ string, rec picloud.LogRecord) {
 	defer l.mu.Unlock()
 	if len(l.list) < maxDraftLogs {
 		l.list = append(l.list, rec)
+		return
 	}
+	l.missing++
 }
 
 // records returns what was collected.
 func (l *draftLogs) records() []picloud.LogRecord {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.list
+	if l.missing == 0 {
+		return l.list
+	}
+	return append(slices.Clip(l.list), picloud.LogRecord{
+		Time: time.Now().UTC(), Level: wire.LevelWarn.String(), Missing: l.missing,
+		Message: fmt.Sprintf("%d more records are left out: a test keeps the first %d", l.missing, maxDraftLogs),
+	})
 }

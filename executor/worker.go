@@ -11,6 +11,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor/spawn"
 	"github.com/picloud/picloud/executor/wire"
+	"github.com/picloud/picloud/internal/budget"
 )
 
 // socketGrace is for how long the socket of a killed worker is still read.
@@ -21,13 +22,14 @@ var errEnded = errors.New("the executor process has ended")
 // worker is one process and the calls in it. One goroutine reads its socket and, when
 // the conversation ends, finishes the worker; callers write.
 type worker struct {
-	exec   *Executor
-	pool   *pool // nil: a throw-away worker
-	app    string
-	memory int64
-	uid    int
-	sink   LogSink
-	loads  chan wire.Loaded // throw-away workers only: takes what was loaded
+	exec    *Executor
+	pool    *pool // nil: a throw-away worker
+	app     string
+	memory  int64
+	uid     int
+	sink    LogSink
+	transit *budget.Budget   // of the app: what is large and on its way
+	loads   chan wire.Loaded // throw-away workers only: takes what was loaded
 
 	process *spawn.Process
 	socket  *wire.Socket
@@ -98,7 +100,7 @@ const (
 
 func newWorker(e *Executor, app string, memory int64) *worker {
 	return &worker{
-		exec: e, app: app, memory: memory, uid: spawn.NoUID, sink: e.opts.Logs,
+		exec: e, app: app, memory: memory, uid: spawn.NoUID, sink: e.opts.Logs, transit: e.opts.Memory.Part(app),
 		ended: make(chan struct{}), programs: make([]loaded, 0, 4),
 	}
 }

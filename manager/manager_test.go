@@ -67,13 +67,13 @@ func (w versions) Source(context.Context, picloud.Actor, string, string, int) ([
 	return []byte(source), nil
 }
 
-func (w deployments) Deploy(context.Context, picloud.Actor, string, string, int) (picloud.Deployment, error) {
+func (w deployments) Deploy(context.Context, picloud.Actor, string, string, int) (picloud.Rollout, error) {
 	w.note("deploy")
-	return picloud.Deployment{Rev: 8}, nil
+	return picloud.Rollout{Deployment: picloud.Deployment{Rev: 8}}, nil
 }
 
-func (w deployments) Rollback(context.Context, picloud.Actor, string, string, int) (picloud.Deployment, error) {
-	return picloud.Deployment{}, &picloud.Error{Code: picloud.CodeConflict}
+func (w deployments) Rollback(context.Context, picloud.Actor, string, string, int) (picloud.Rollout, error) {
+	return picloud.Rollout{}, &picloud.Error{Code: picloud.CodeConflict}
 }
 
 func (w users) Create(_ context.Context, _ picloud.Actor, name string, admin bool, hash []byte) (picloud.User, error) {

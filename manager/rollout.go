@@ -10,32 +10,32 @@ import (
 
 // Rollout is what making a version live led to.
 type Rollout struct {
-	Deployment picloud.Deployment
-	Acks       picloud.Acks
-	Timings    Timings
+	picloud.Rollout
+	Acks    picloud.Acks
+	Timings Timings
 }
 
 // Activate makes an existing version live and waits for the nodes as wait says.
 func (m *Manager) Activate(ctx context.Context, actor picloud.Actor, app, function string, version int, wait picloud.Wait) (Rollout, error) {
-	return m.rollOut(ctx, wait, func() (picloud.Deployment, error) {
+	return m.rollOut(ctx, wait, func() (picloud.Rollout, error) {
 		return m.o.Deployments.Deploy(ctx, actor, app, function, version)
 	})
 }
 
-// Rollback makes version to live; 0: the one that was live before.
+// Rollback makes version to live; 0: one further back than what is live.
 func (m *Manager) Rollback(ctx context.Context, actor picloud.Actor, app, function string, to int, wait picloud.Wait) (Rollout, error) {
-	return m.rollOut(ctx, wait, func() (picloud.Deployment, error) {
+	return m.rollOut(ctx, wait, func() (picloud.Rollout, error) {
 		return m.o.Deployments.Rollback(ctx, actor, app, function, to)
 	})
 }
 
-func (m *Manager) rollOut(ctx context.Context, wait picloud.Wait, commit func() (picloud.Deployment, error)) (Rollout, error) {
+func (m *Manager) rollOut(ctx context.Context, wait picloud.Wait, commit func() (picloud.Rollout, error)) (Rollout, error) {
 	start := time.Now()
 	d, err := commit()
 	if err != nil {
 		return Rollout{}, err
 	}
-	r := Rollout{Deployment: d, Timings: Timings{Publish: time.Since(start)}}
+	r := Rollout{Rollout: d, Timings: Timings{Publish: time.Since(start)}}
 	awaited := time.Now()
 	r.Acks = m.Await(ctx, d.Rev, wait)
 	r.Timings.Await, r.Timings.Total = time.Since(awaited), time.Since(start)

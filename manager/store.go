@@ -28,9 +28,9 @@ type Versions interface {
 
 // Deployments says which version is live.
 type Deployments interface {
-	Deploy(ctx context.Context, actor picloud.Actor, app, function string, version int) (picloud.Deployment, error)
-	// Rollback deploys version to; 0: the one that was live before.
-	Rollback(ctx context.Context, actor picloud.Actor, app, function string, to int) (picloud.Deployment, error)
+	Deploy(ctx context.Context, actor picloud.Actor, app, function string, version int) (picloud.Rollout, error)
+	// Rollback deploys version to; 0: one further back than what is live.
+	Rollback(ctx context.Context, actor picloud.Actor, app, function string, to int) (picloud.Rollout, error)
 }
 
 // Users keeps people and the hashes of their tokens.

@@ -67,7 +67,7 @@ func (m *Manager) Authenticate(ctx context.Context, token string) (picloud.User,
 	u, err := m.o.Users.ByToken(ctx, HashToken(token))
 	if errors.Is(err, picloud.ErrNotFound) {
 		return picloud.User{}, &picloud.Error{
-			Code: picloud.CodeUnauthenticated, Detail: "no user has this API token", Hint: "it may have been replaced; ask an admin for a new one: picloud user token",
+			Code: picloud.CodeUnauthenticated, Detail: "no user has this API token", Hint: "it may have been replaced; an admin makes a new one with: picloud user token NAME; on the node's machine its owner does with: picloud user token NAME --local",
 		}
 	}
 	return u, err

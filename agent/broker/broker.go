@@ -11,6 +11,7 @@ import (
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/executor/hostcall"
 	"github.com/picloud/picloud/internal/egress"
+	"github.com/picloud/picloud/internal/share"
 )
 
 // Hider hides what secrets say in the logs of their app.
@@ -35,6 +36,7 @@ type Broker struct {
 	egress *egress.Client
 	memory egress.Memory        // for what trials write
 	keys   atomic.Pointer[Keys] // nil: the database was not reached yet
+	turns  *share.Places        // of calls of the key-value store
 
 	calls    *prometheus.CounterVec
 	outbound *prometheus.CounterVec
@@ -51,7 +53,7 @@ func New(o Options) (*Broker, error) {
 		return nil, errors.New("make broker: it needs a vault and somebody who hides secrets")
 	}
 	b := &Broker{
-		vault: o.Vault, hidden: o.Hidden, egress: egress.New(o.Egress), functions: map[string]*function{},
+		vault: o.Vault, hidden: o.Hidden, egress: egress.New(o.Egress), turns: share.New(storeShares), functions: map[string]*function{},
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "picloud_host_calls_total",
 			Help: "What functions asked of the node, by host function and outcome: ok, refused, unavailable or error.",
@@ -67,12 +69,12 @@ func New(o Options) (*Broker, error) {
 	for name, run := range map[string]run{
 		hostcall.SecretsGet: b.secret,
 		hostcall.HTTPFetch:  b.fetch,
-		hostcall.KVGet:      b.get,
-		hostcall.KVSet:      b.set,
-		hostcall.KVCAS:      b.compareAndSet,
-		hostcall.KVIncr:     b.increment,
-		hostcall.KVDelete:   b.delete,
-		hostcall.KVList:     b.list,
+		hostcall.KVGet:      b.inTurn(b.get),
+		hostcall.KVSet:      b.inTurn(b.set),
+		hostcall.KVCAS:      b.inTurn(b.compareAndSet),
+		hostcall.KVIncr:     b.inTurn(b.increment),
+		hostcall.KVDelete:   b.inTurn(b.delete),
+		hostcall.KVList:     b.inTurn(b.list),
 	} {
 		b.functions[name] = b.function(name, run)
 	}

@@ -22,6 +22,7 @@ type Endpoint struct {
 	methods      []string // empty: all
 	router       *router  // nil: every path
 	cors         *cors
+	transit      transit  // the app's memory for bodies
 	versionValue []string // a header value, shared by all answers
 }
 
@@ -30,6 +31,7 @@ func (g *Gateway) NewEndpoint(f *invoke.Function) *Endpoint {
 	s := &f.Route.Settings
 	return &Endpoint{
 		gateway: g, function: f, methods: inOrder(s.Methods), router: newRouter(s.Routes), cors: newCORS(s.CORS),
+		transit:      g.newTransit(f.Route.App),
 		versionValue: []string{"v" + strconv.Itoa(f.Route.Version)},
 	}
 }
@@ -142,7 +144,7 @@ func (e *Endpoint) call(w http.ResponseWriter, r *http.Request, call *executor.C
 	}
 	result, err := e.function.Invoke(r.Context(), call)
 	if body != nil {
-		body.release(&e.gateway.transit)
+		body.release(&e.transit)
 	}
 	if err != nil {
 		return e.fail(w, call.ID, err), err
@@ -198,11 +200,11 @@ func (e *Endpoint) readBody(r *http.Request) (*inbound, error) {
 		return nil, e.tooLarge()
 	}
 	in := inbounds.Get().(*inbound)
-	err := in.read(r.Context().Done(), r.Body, r.ContentLength, limit, &e.gateway.transit)
+	err := in.read(r.Context().Done(), r.Body, r.ContentLength, limit, &e.transit)
 	if err == nil {
 		return in, nil
 	}
-	in.release(&e.gateway.transit)
+	in.release(&e.transit)
 	switch {
 	case errors.Is(err, errBodyTooLarge):
 		return nil, e.tooLarge()

@@ -37,12 +37,12 @@ type Gateway struct {
 	table     atomic.Pointer[Table] // nil until the node has something to serve
 	nodeValue []string              // a header value, shared by all answers
 	bodies    prometheus.GaugeFunc
-	transit   transit
+	inbound   *budget.Queue // of the memory for bodies
 }
 
 // New returns a Gateway that answers that the node is not ready, until Swap.
 func New(o Options) *Gateway {
-	return &Gateway{opts: o, nodeValue: []string{o.Node}, transit: newTransit(o.Bodies), bodies: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	return &Gateway{opts: o, nodeValue: []string{o.Node}, inbound: newInboundQueue(o.Bodies), bodies: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "picloud_bodies_bytes",
 		Help: "Memory that large request and response bodies hold now.",
 	}, func() float64 { return float64(o.Bodies.Used()) })}

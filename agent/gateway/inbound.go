@@ -41,16 +41,23 @@ var (
 	errBodyNoRoom   = errors.New("no transit memory for the request body")
 )
 
-// transit is the memory of large bodies on their way. Those that come in have their turn
-// one after the other, and a half of it, so that there is room for the answers.
+// transit is the memory of an app's large bodies on their way. Those that come in have
+// their turn one after the other, and a half of the node's memory for bodies, so that
+// there is room for the answers.
 type transit struct {
-	inbound  *budget.Queue
-	all      *budget.Budget
+	app      string
+	inbound  *budget.Queue  // of all apps
+	all      *budget.Budget // the app's part of the node's
 	patience time.Duration
 }
 
-func newTransit(all *budget.Budget) transit {
-	return transit{budget.NewQueue(all.Limit()/2, maxWaitingBodies), all, bodyPatience}
+func newInboundQueue(all *budget.Budget) *budget.Queue {
+	return budget.NewQueue(all.Limit()/2, maxWaitingBodies)
+}
+
+// newTransit returns an app's transit memory, of a node's.
+func (g *Gateway) newTransit(app string) transit {
+	return transit{app, g.inbound, g.opts.Bodies.Part(app), bodyPatience}
 }
 
 // take reserves n bytes for a body that comes in. The first time it waits for its turn;
@@ -60,11 +67,11 @@ func (t *transit) take(done <-chan struct{}, n int64, first bool) bool {
 	if !first {
 		patience = 0
 	}
-	if !t.inbound.Take(done, n, patience) {
+	if !t.inbound.Take(done, t.app, n, patience) {
 		return false
 	}
 	if !t.all.Take(n) {
-		t.inbound.Give(n)
+		t.inbound.Give(t.app, n)
 		return false
 	}
 	return true
@@ -73,7 +80,7 @@ func (t *transit) take(done <-chan struct{}, n int64, first bool) bool {
 func (t *transit) give(n int64) {
 	if n > 0 {
 		t.all.Give(n)
-		t.inbound.Give(n)
+		t.inbound.Give(t.app, n)
 	}
 }
 

@@ -27,7 +27,7 @@ func TestInboundReadsWhatCame(t *testing.T) {
 		}
 		memory := budget.New(room)
 		in := inbounds.Get().(*inbound)
-		way := newTransit(memory)
+		way := New(Options{Bodies: memory}).newTransit("shop")
 		way.patience = 0
 		err := in.read(nil, src, declared, limit, &way)
 		require.LessOrEqual(t, memory.Used(), room)
@@ -50,7 +50,7 @@ func TestInboundReadsWhatCame(t *testing.T) {
 func TestAnnouncedBodiesCostNothing(t *testing.T) {
 	in := new(inbound)
 	memory := budget.New(1 << 30)
-	way := newTransit(memory)
+	way := New(Options{Bodies: memory}).newTransit("shop")
 	err := in.read(nil, iotest.ErrReader(io.ErrUnexpectedEOF), 8<<20, 8<<20, &way)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.LessOrEqual(t, cap(in.body), 16<<10)
@@ -60,7 +60,7 @@ func TestAnnouncedBodiesCostNothing(t *testing.T) {
 // TestLargeBodiesWaitForTheirTurn: more than fit at once, and none is refused.
 func TestLargeBodiesWaitForTheirTurn(t *testing.T) {
 	memory := budget.New(20 << 20)
-	way := newTransit(memory)
+	way := New(Options{Bodies: memory}).newTransit("shop")
 	body := bytes.Repeat([]byte("x"), 8<<20)
 	var wg sync.WaitGroup
 	for range 16 {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -29,6 +30,9 @@ type fake struct {
 
 func (f *fake) Status() Status { return Status{Running: true, State: Ready, PID: 7, Functions: 2} }
 func (f *fake) Reload() error  { return f.reload }
+func (f *fake) NewToken(context.Context, string) (token, saved string, err error) {
+	return "", "", errors.New("the fake has no users")
+}
 func (f *fake) Stop() {
 	f.stops.Add(1)
 	if f.onStop != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -12,7 +13,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/problem"
 	"github.com/picloud/picloud/internal/service"
 )
 
@@ -24,6 +27,9 @@ type Node interface {
 	Reload() error
 	// Stop makes the process end, and does not wait for it.
 	Stop()
+	// NewToken replaces the API token of a user. saved is the credentials file that got
+	// the new one; empty: none.
+	NewToken(ctx context.Context, user string) (token, saved string, err error)
 }
 
 // Socket is the path of the socket of the node of a data folder.
@@ -65,9 +71,34 @@ func Listen(dataDir string, node Node) (*Server, error) {
 		write(w, http.StatusAccepted, struct{}{})
 		node.Stop()
 	})
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) { serveToken(w, r, node) })
 	s := &Server{http: &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, MaxHeaderBytes: 4 << 10}}
 	s.task = service.Go(context.Background(), func(context.Context) { _ = s.http.Serve(l) }) // Close ends it
 	return s, nil
+}
+
+// maxQuestion bounds what a command sends, in bytes.
+const maxQuestion = 4 << 10
+
+// serveToken answers `picloud user token USER --local`. Who can open the socket owns the node:
+// the same people can read the cluster's key.
+func serveToken(w http.ResponseWriter, r *http.Request, node Node) {
+	var question struct {
+		User string `json:"user"`
+	}
+	if err := json.NewDecoder(io.LimitReader(r.Body, maxQuestion)).Decode(&question); err != nil {
+		problem.Write(w, &picloud.Error{Code: picloud.CodeInvalid, Detail: "the request is not JSON with a user"}, "")
+		return
+	}
+	token, saved, err := node.NewToken(r.Context(), question.User)
+	if err != nil {
+		problem.Write(w, err, "")
+		return
+	}
+	write(w, http.StatusCreated, struct {
+		Token string `json:"token"`
+		Saved string `json:"saved,omitempty"`
+	}{token, saved})
 }
 
 // Close closes the socket, and with it the connections that are open.

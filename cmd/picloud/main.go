@@ -7,6 +7,7 @@ import (
 	_ "time/tzdata" // schedules name time zones; small boards ship none
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud/caddymodule"
 	"github.com/picloud/picloud/executor"
@@ -21,7 +22,12 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == executor.WorkerCommand {
 		os.Exit(worker.Main())
 	}
-	root := cli.New(cli.Options{Version: version})
-	root.AddCommand(caddymodule.Commands(caddymodule.Options{Version: version, Getenv: os.Getenv})...)
-	os.Exit(cli.Execute(root))
+	os.Exit(cli.Execute(commands(os.Getenv)))
+}
+
+// commands are those of the client and those of the node.
+func commands(getenv func(string) string) *cobra.Command {
+	root := cli.New(cli.Options{Version: version, Getenv: getenv})
+	root.AddCommand(caddymodule.Commands(caddymodule.Options{Version: version, Getenv: getenv})...)
+	return root
 }

@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+
+	"github.com/picloud/picloud"
 )
 
 // Death is how a process ended.
 type Death struct {
-	Stderr string // the beginning and the end of what it wrote there
+	// Stderr is the beginning and the end of what it wrote there, foreign text of several
+	// KiB: messages quote Reason instead.
+	Stderr string
 
 	status syscall.WaitStatus
 	usage  syscall.Rusage
@@ -22,6 +26,25 @@ func (d Death) String() string {
 		return "signal: " + d.status.Signal().String()
 	}
 	return fmt.Sprintf("exit status %d", d.status.ExitStatus())
+}
+
+// maxReason bounds what Reason returns, in bytes.
+const maxReason = 200
+
+// Reason is the line of stderr that says why the process ended: the first with the Go
+// runtime's words for that, else the first. The rest is a dump of its stacks.
+func (d Death) Reason() string {
+	first := ""
+	for line := range strings.Lines(d.Stderr) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "panic: ") {
+			return picloud.Shorten(line, maxReason)
+		}
+		if first == "" {
+			first = line
+		}
+	}
+	return picloud.Shorten(first, maxReason)
 }
 
 // OutOfMemory reports whether a process that the agent did not kill ended because

@@ -3,6 +3,7 @@
 package spawn
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 
@@ -45,3 +46,15 @@ func TestOutOfMemory(t *testing.T) {
 
 // kilobytes sets a field that has another size on other machines.
 func kilobytes[T int32 | int64](field *T, bytes int64) { *field = T(bytes >> 10) }
+
+func TestReasonIsOneLine(t *testing.T) {
+	for stderr, want := range map[string]string{
+		"": "",
+		"fatal error: runtime: cannot allocate memory\n\nruntime stack:\n":      "fatal error: runtime: cannot allocate memory",
+		"runtime: goroutine stack exceeds limit\nfatal error: stack overflow\n": "fatal error: stack overflow",
+		"\nSIGSEGV: segmentation violation\nPC=0x43783d m=0\n":                  "SIGSEGV: segmentation violation",
+	} {
+		require.Equal(t, want, Death{Stderr: stderr}.Reason())
+	}
+	require.LessOrEqual(t, len(Death{Stderr: "panic: " + strings.Repeat("x", 4000)}.Reason()), maxReason+3)
+}

@@ -112,7 +112,7 @@ func (s *Spawner) probe(ctx context.Context, p plan) (Sandbox, error) {
 	process.Kill()
 	end := process.Reap()
 	if err != nil {
-		return out, fmt.Errorf("the executor did not report its sandbox: %w (%s) %s", err, end, end.Stderr)
+		return out, fmt.Errorf("the executor did not report its sandbox: %w (%s) %s", err, end, end.Reason())
 	}
 	return out, nil
 }

@@ -53,6 +53,9 @@ func (c *call) run() {
 	w.mu.Lock()
 	delete(w.calls, c.id)
 	w.mu.Unlock()
+	if c.host.call != nil {
+		c.host.tally()
+	}
 	// Errors mean that the agent is gone, which the reader sees too.
 	if err != nil {
 		fault := asError(err)
@@ -128,7 +131,7 @@ func (c *call) report(fault *risor.Error) {
 	if len(fields) > 0 {
 		encoded, _ = wire.Marshal(fields) // of these types it cannot fail
 	}
-	c.host.Log(wire.LevelError, fault.Message, encoded)
+	c.host.fail(fault.Message, encoded)
 }
 
 func asError(err error) *risor.Error {

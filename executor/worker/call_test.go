@@ -34,7 +34,7 @@ func TestFailures(t *testing.T) {
 		"not UTF-8":      {`return string(bytes([255]))`, wire.ReasonResponse, "not UTF-8", 1, "error handle returned a string that is not UTF-8"},
 		"100 MB string":  {`return "x".repeat(100000000)`, wire.ReasonResponseTooLarge, "more than 1048576 bytes", 1, "error the response body has more"},
 		"header":         {`return {status: 200, headers: {a: "b\r\nc: d"}}`, wire.ReasonResponse, "line breaks", 1, "error header"},
-		"long message":   {`throw "y".repeat(5000)`, wire.ReasonError, strings.Repeat("y", 1000), 1, "warn log limit of 1000 bytes reached, the rest of this call is dropped"},
+		"long message":   {`throw "y".repeat(5000)`, wire.ReasonError, strings.Repeat("y", 1000), 1, "error " + strings.Repeat("y", 1000)},
 		"caught timeout": {`range(10000000000).each(x => try { x } catch (e) { 1 }); return 1`, wire.ReasonTimeout, "longer than its timeout", 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -57,6 +57,19 @@ func TestFailures(t *testing.T) {
 			a.send(wire.TypeUnload, slot, nil)
 		})
 	}
+}
+
+// TestAFailureIsInTheLogOfACallThatLoggedTooMuch: what ended the call is what its owner
+// looks for.
+func TestAFailureIsInTheLogOfACallThatLoggedTooMuch(t *testing.T) {
+	a := inProcess(t).greet(0)
+	id := a.invoke(a.load(`function handle(req) { range(30).each(i => log.info("x".repeat(500))); throw "boom" }`))
+	require.Contains(t, a.log(id), "info xxx")
+	require.Contains(t, a.log(id), "info xxx")
+	require.Equal(t, "warn log limit of 1000 bytes reached, the rest of this call is dropped", a.log(id))
+	require.Equal(t, "warn log limit: 28 records of this call were dropped", a.log(id))
+	require.Contains(t, a.log(id), "error boom")
+	require.Equal(t, wire.ReasonError, a.failure(id).Reason)
 }
 
 func TestTriggers(t *testing.T) {
@@ -105,6 +118,7 @@ func TestLogs(t *testing.T) {
 		require.Equal(t, "debug "+strings.Repeat("x", 90), a.log(id))
 	}
 	require.Equal(t, "warn log limit of 1000 bytes reached, the rest of this call is dropped", a.log(id))
+	require.Equal(t, "warn log limit: 90 records of this call were dropped", a.log(id))
 	require.Equal(t, "done", a.result(id))
 
 	id = a.invoke(slot) // a new call has a new budget

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud/executor/hostcall"
+	"github.com/picloud/picloud/executor/risor/data"
 	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/wire"
 )
@@ -14,7 +15,7 @@ import (
 type host struct {
 	call    *call
 	logged  int           // bytes so far
-	dropped bool          // the limit was told
+	dropped int           // records over the limit
 	asked   int           // host calls so far
 	seq     atomic.Uint32 // of the question that waits
 	replies chan *wire.HostReply
@@ -41,22 +42,53 @@ func (h *host) end() {
 	case <-h.woken:
 	default:
 	}
-	h.call, h.logged, h.dropped, h.asked = nil, 0, false, 0
+	h.call, h.logged, h.dropped, h.asked = nil, 0, 0, 0
 	h.seq.Store(0)
 }
 
-// Log implements module.Host. Records over the limit are dropped; the last one
-// that is sent says so.
+// The last words of a call, in bytes: what it says beyond its limit when it failed.
+const (
+	maxLastMessage = 2 << 10
+	maxLastFields  = 1 << 10
+)
+
+// Log implements module.Host. Records over the limit are dropped. A record says so in
+// the place of the first, and tally says at the end how many they were.
 func (h *host) Log(level wire.Level, message string, fields []byte) {
 	limit := h.call.program.load.LogBytes
-	if h.dropped {
+	if h.dropped > 0 {
+		h.dropped++
 		return
 	}
 	if h.logged += max(len(message)+len(fields), 1); h.logged > limit {
-		h.dropped = true
+		h.dropped = 1
 		level, fields = wire.LevelWarn, nil
 		message = fmt.Sprintf("log limit of %d bytes reached, the rest of this call is dropped", limit)
 	}
+	h.send(level, message, fields)
+}
+
+// fail logs what ended the call. It is in the log however much the call logged before,
+// if need be without its end.
+func (h *host) fail(message string, fields []byte) {
+	if h.dropped == 0 && h.logged+len(message)+len(fields) <= h.call.program.load.LogBytes {
+		h.Log(wire.LevelError, message, fields)
+		return
+	}
+	if len(fields) > maxLastFields {
+		fields = nil
+	}
+	h.send(wire.LevelError, data.Shorten(message, maxLastMessage), fields)
+}
+
+// tally says how many records the call lost.
+func (h *host) tally() {
+	if h.dropped > 0 {
+		h.send(wire.LevelWarn, fmt.Sprintf("log limit: %d records of this call were dropped", h.dropped), nil)
+	}
+}
+
+func (h *host) send(level wire.Level, message string, fields []byte) {
 	// An error means that the agent is gone, which the reader sees too.
 	_ = h.call.worker.frames.Send(wire.TypeLog, h.call.id, &wire.Log{Time: time.Now(), Level: level, Message: message, Fields: fields})
 }

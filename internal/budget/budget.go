@@ -1,13 +1,24 @@
 // Package budget bounds memory that is shared by many who do not know each other.
 package budget
 
-import "sync/atomic"
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
+// maxParts is how many parts a budget remembers before it drops those that hold nothing.
+const maxParts = 1024
 
 // Budget is a counting semaphore for bytes, without a queue: a request that does not
 // fit is refused at once. It is safe for concurrent use. A nil Budget has no limit.
 type Budget struct {
 	limit int64
 	used  atomic.Int64
+	whole *Budget // of a part
+
+	mu    sync.Mutex
+	parts map[string]*Budget
 }
 
 // New returns a budget of limit bytes.
@@ -18,17 +29,51 @@ func (b *Budget) Take(n int64) bool {
 	if b == nil || n <= 0 {
 		return true
 	}
-	if b.used.Add(n) > b.limit {
-		b.used.Add(-n)
-		return false
+	mine, whole := b.used.Add(n), b
+	total := mine
+	if b.whole != nil {
+		whole = b.whole
+		total = whole.used.Add(n)
 	}
-	return true
+	if total <= whole.limit && (whole == b || mine <= whole.limit/8 || total <= whole.limit-whole.limit/4) {
+		return true
+	}
+	b.Give(n)
+	return false
+}
+
+// Part returns the part of a budget that one holder has, such as an app: always the
+// same one, as long as it holds something. The last quarter of a budget is for holders
+// with less than an eighth of it, so that one of them cannot shut out the rest.
+func (b *Budget) Part(holder string) *Budget {
+	if b == nil {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	part := b.parts[holder]
+	if part != nil {
+		return part
+	}
+	if len(b.parts) >= maxParts {
+		maps.DeleteFunc(b.parts, func(_ string, p *Budget) bool { return p.Used() == 0 })
+	}
+	if b.parts == nil {
+		b.parts = map[string]*Budget{}
+	}
+	part = &Budget{limit: b.limit, whole: b}
+	b.parts[holder] = part
+	return part
 }
 
 // Give returns n bytes that were taken.
 func (b *Budget) Give(n int64) {
-	if b != nil && n > 0 {
-		b.used.Add(-n)
+	if b == nil || n <= 0 {
+		return
+	}
+	b.used.Add(-n)
+	if b.whole != nil {
+		b.whole.used.Add(-n)
 	}
 }
 

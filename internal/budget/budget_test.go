@@ -34,6 +34,30 @@ func TestTheBudgetHoldsUnderLoad(t *testing.T) {
 	require.True(t, b.Take(1))
 }
 
+// TestPartsLeaveRoom: one holder, however greedy, leaves the last quarter to others.
+func TestPartsLeaveRoom(t *testing.T) {
+	b := New(800)
+	greedy, other, third := b.Part("greedy"), b.Part("other"), b.Part("third")
+	require.Same(t, greedy, b.Part("greedy"))
+	for greedy.Take(10) {
+	}
+	require.Equal(t, int64(600), b.Used())
+	require.True(t, other.Take(100))
+	require.False(t, other.Take(1), "more than an eighth, and only the kept quarter is left")
+	require.True(t, third.Take(100))
+	require.False(t, b.Part("late").Take(1), "all of it is taken")
+	require.Equal(t, []int64{600, 100, 800}, []int64{greedy.Used(), other.Used(), b.Used()}, "a refusal takes nothing")
+	greedy.Give(600)
+	other.Give(100)
+	third.Give(100)
+	require.Zero(t, b.Used())
+	for i := range 3 * maxParts {
+		b.Part(string(rune(i)))
+	}
+	require.LessOrEqual(t, len(b.parts), maxParts)
+	require.Nil(t, (*Budget)(nil).Part("x"))
+}
+
 func TestShare(t *testing.T) {
 	b := New(100)
 	s := Share{Of: b, Free: 10}

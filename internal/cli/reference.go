@@ -9,21 +9,28 @@ import (
 	"github.com/spf13/pflag"
 )
 
-//go:generate go test -run=^TestReferenceIsFresh$ -count=1 . -update
-
 // Reference writes root and every command below it as one Markdown page.
 func Reference(root *cobra.Command) []byte {
 	root.InitDefaultHelpFlag()
 	var out bytes.Buffer
 	out.WriteString("# Commands\n\n" +
 		"Generated from the commands themselves by `make generate`; do not edit.\n\n" +
-		"`picloud COMMAND --help` shows the same. Commands that run or examine a node (`run`, `config`, `doctor`, `caddy`)\n" +
-		"describe themselves there.\n\n" +
-		"Exit codes: 0, 1 failure, 2 wrong usage, 3 not found, 4 conflict.\n\n" +
+		"`picloud COMMAND --help` shows the same, and also the commands of Caddy below `picloud caddy`.\n\n" +
+		"**Exit codes:** 0, 1 failure, 2 wrong usage, 3 not found, 4 conflict, 130 after Ctrl-C.\n\n" +
+		"**Which node, and as whom:** what is more explicit counts first: the flags `--server`, `--token-file` and `--context`; then\n" +
+		"`PICLOUD_SERVER` and `PICLOUD_TOKEN`, `PICLOUD_CONTEXT`, and the credentials of the node whose data folder `PICLOUD_DATA`\n" +
+		"names; then the login that `picloud login` saved; then the credentials that nodes have left on this machine (`./data`,\n" +
+		"`~/.local/share/picloud`, `/var/lib/picloud`). `picloud whoami` shows what came of it. Who has lost every token makes one on the\n" +
+		"node's machine: `picloud user token admin --local`.\n\n" +
+		"**For programs:** with `-o json` a result is JSON on standard output, and everything on standard error is lines of JSON: an\n" +
+		"`{\"error\": …, \"code\": …, \"hint\": …, \"exit_code\": …}` when the command fails, `{\"warning\": …}` and `{\"note\": …}` before. Durations\n" +
+		"are text as flags take them (`12.7ms`, `1h30m0s`); a field whose name ends in `_ms` or `_seconds` is a number. Sizes are numbers of bytes.\n\n" +
+		"**Values:** durations are `90s`, `1h30m`, `7d` or `2w`, sizes `1048576`, `64MiB` or `8MB`. `list` is another\n" +
+		"name of every `ls`, `delete` and `remove` are of every `rm`, `fn` is of `function`.\n\n" +
 		"## Global flags\n\n")
 	writeFlags(&out, root.PersistentFlags())
 	for _, cmd := range root.Commands() {
-		if !cmd.IsAvailableCommand() || cmd.Name() == "help" || cmd.Name() == "completion" {
+		if !cmd.IsAvailableCommand() || cmd.Name() == "help" || cmd.Name() == "completion" || cmd.Name() == "caddy" {
 			continue
 		}
 		writeCommand(&out, cmd)
@@ -42,6 +49,9 @@ func writeCommand(out *bytes.Buffer, cmd *cobra.Command) {
 			text = cmd.Short + "."
 		}
 		fmt.Fprintf(out, "%s\n\n```\n%s\n```\n\n", text, cmd.UseLine())
+		if len(cmd.Aliases) > 0 {
+			fmt.Fprintf(out, "Other names: `%s`.\n\n", strings.Join(cmd.Aliases, "`, `"))
+		}
 		flags := cmd.LocalNonPersistentFlags()
 		flags.SortFlags = cmd.Flags().SortFlags
 		writeFlags(out, flags)

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +15,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 )
+
+var update = flag.Bool("update", false, "write the golden files of the scripts")
 
 // TestScripts runs testdata/script/*.txtar: each has a node of its own, and
 // picloud as a process of its own. Beside testscript's commands there are:

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,11 @@ type build struct {
 	Platform string `json:"platform"`
 }
 
+// versionText is what `picloud version` and --version print for people.
+func versionText(version string) string {
+	return fmt.Sprintf("picloud %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func versionCommand(c *command.Base, version string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
@@ -22,7 +28,7 @@ func versionCommand(c *command.Base, version string) *cobra.Command {
 		Args:  command.Args(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			b := build{version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-			return c.Print(b, func() { c.Printf("picloud %s (%s, %s)\n", b.Version, b.Go, b.Platform) })
+			return c.Print(b, func() { c.Printf("%s", versionText(version)) })
 		},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/picloud/picloud/internal/datadir"
 )
@@ -62,10 +63,29 @@ func Write(path string, f File) error {
 	if err != nil {
 		return err
 	}
+	return Replace(path, append(data, '\n'))
+}
+
+// WriteToken replaces the file at path by a token that stands alone, as Write does.
+func WriteToken(path, token string) error { return Replace(path, []byte(token+"\n")) }
+
+// Replace replaces the file at path, or the one that a link there leads to, as Write
+// does. A file of somebody else, which root replaces, stays theirs.
+func Replace(path string, data []byte) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return datadir.WriteFile(path, append(data, '\n'))
+	before, statErr := os.Stat(path)
+	if err := datadir.WriteFile(path, data); err != nil || statErr != nil {
+		return err
+	}
+	if owner, ok := before.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 && owner.Uid != 0 {
+		return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+	}
+	return nil
 }
 
 // ReadSecret reads a small file. open says that others than its owner may read it.

@@ -23,9 +23,15 @@ type AppFinder interface {
 	Get(ctx context.Context, actor picloud.Actor, name string) (picloud.App, picloud.Role, error)
 }
 
+// AppCounter counts what an app holds.
+type AppCounter interface {
+	Contents(ctx context.Context, actor picloud.Actor, name string) (picloud.AppContents, error)
+}
+
 // AppStore keeps apps and their settings.
 type AppStore interface {
 	AppFinder
+	AppCounter
 	List(ctx context.Context, actor picloud.Actor, page picloud.Page) (items []picloud.App, next string, err error)
 	Create(ctx context.Context, actor picloud.Actor, name string) (picloud.App, error)
 	// UpdateSettings fails with ErrPrecondition when the app's revision is not the one of match.
@@ -93,6 +99,7 @@ func (a apps) operations() []operation {
 		on("GET /api/v1/apps", successes{200: nil}, a.listApps),
 		on("POST /api/v1/apps", successes{201: {"Location", "ETag"}}, a.createApp),
 		on("GET "+app, successes{200: {"ETag"}}, a.getApp),
+		on("GET "+app+"/contents", successes{200: nil}, a.getAppContents),
 		change("PATCH "+app, successes{200: {"ETag"}}, a.updateApp),
 		change("DELETE "+app, successes{204: nil}, a.deleteApp),
 
@@ -150,6 +157,15 @@ func (a apps) getApp(ctx context.Context, p inApp, _ none) (out answer[client.Ap
 		return out, err
 	}
 	return ok(appDetail(app, role)).with("ETag", etag(app.Rev)), nil
+}
+
+// getAppContents answers GET /apps/{app}/contents.
+func (a apps) getAppContents(ctx context.Context, p inApp, _ none) (out answer[picloud.AppContents], err error) {
+	contents, err := a.Apps.Contents(ctx, actor(ctx), p.App)
+	if err != nil {
+		return out, err
+	}
+	return ok(contents), nil
 }
 
 // updateApp answers PATCH /apps/{app}.

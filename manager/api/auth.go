@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/picloud/picloud"
 )
@@ -29,7 +31,7 @@ func (s *server) authenticate(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if err := s.signIn(r); err != nil {
+		if err := s.signIn(w, r); err != nil {
 			if picloud.CodeOf(err) == picloud.CodeUnauthenticated {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="picloud"`)
 			}
@@ -52,7 +54,7 @@ func open(r *http.Request) bool {
 }
 
 // signIn finds out whose token a request carries.
-func (s *server) signIn(r *http.Request) error {
+func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return &picloud.Error{
@@ -62,11 +64,18 @@ func (s *server) signIn(r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
+	from, _, _ := net.SplitHostPort(r.RemoteAddr)
+	leave, err := s.signIns.Wait(ctx, from)
+	if err != nil {
+		return &picloud.Error{Code: picloud.CodeQueueFull, Detail: "too many calls from your address wait for their token to be looked up", RetryAfter: time.Second}
+	}
+	defer leave()
 	user, err := s.o.Manager.Authenticate(ctx, strings.TrimSpace(token))
 	if err != nil {
 		return err
 	}
 	c := callOf(r.Context())
 	c.token, c.user = strings.TrimSpace(token), user
+	w.Header().Set("X-PiCloud-User", user.Name) // a refusal must say who was refused
 	return nil
 }

@@ -32,6 +32,7 @@ func (a apps) putCode(ctx context.Context, p putCodeParams, body raw) (out answe
 	}
 	deployed := client.Deployed{
 		Version: d.Version, Existing: d.Existing, Deployment: d.Deployment, Acks: d.Acks,
+		Unchanged: d.Unchanged, AppCreated: d.AppCreated,
 		Path: publicPath(p.App, p.Function), Timings: timings(d.Timings),
 	}
 	switch {

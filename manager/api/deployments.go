@@ -55,9 +55,6 @@ func (a apps) createDeployment(ctx context.Context, p createDeploymentParams, bo
 	if v.ID < 1 {
 		return out, invalid("versions[0].id", "must be a version's number")
 	}
-	if err := checkVersion(v.ID); err != nil {
-		return out, err
-	}
 	d, err := a.manager.Activate(ctx, actor(ctx), p.App, p.Function, v.ID, wait)
 	if err != nil {
 		return out, err
@@ -77,11 +74,6 @@ func (a apps) rollback(ctx context.Context, p rollbackParams, body optional[clie
 	if body.value.To < 0 {
 		return out, invalid("to", "must be a version's number")
 	}
-	if body.value.To > 0 {
-		if err := checkVersion(body.value.To); err != nil {
-			return out, err
-		}
-	}
 	d, err := a.manager.Rollback(ctx, actor(ctx), p.App, p.Function, body.value.To, wait)
 	if err != nil {
 		return out, err
@@ -98,7 +90,7 @@ func deploymentPath(d picloud.Deployment) string {
 
 func rollout(d manager.Rollout) client.Rollout {
 	return client.Rollout{
-		Deployment: d.Deployment, Acks: d.Acks,
-		Path: publicPath(d.Deployment.App, d.Deployment.Function), Timings: timings(d.Timings),
+		Deployment: d.Deployment, Unchanged: d.Unchanged, RollbackTo: d.RollbackTo, Acks: d.Acks,
+		Path: publicPath(d.App, d.Function), Timings: timings(d.Timings),
 	}
 }

@@ -140,14 +140,17 @@ func (a runs) tail(ctx context.Context, q picloud.LogQuery) ([]picloud.LogLine, 
 
 // newestCalls returns the calls that a query asks for, in the order in which they ended.
 func (a runs) newestCalls(q picloud.LogQuery) []picloud.Invocation {
-	if q.Limit == 0 {
+	limit, since := q.Limit, q.Since
+	if q.After != (picloud.LogPosition{}) { // all that came since
+		limit = maxTail
+	}
+	if limit == 0 {
 		return nil
 	}
-	since := q.Since
 	if from := q.After.Time.Add(-callOverlap); from.After(since) {
 		since = from
 	}
-	calls := a.Runs.Invocations(q.App, q.Functions, q.Limit, func(i *picloud.Invocation) bool { return !i.Ended().Before(since) && wantsCall(&q, i) })
+	calls := a.Runs.Invocations(q.App, q.Functions, limit, func(i *picloud.Invocation) bool { return !i.Ended().Before(since) && wantsCall(&q, i) })
 	slices.SortFunc(calls, byEnd)
 	return calls
 }

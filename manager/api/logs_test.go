@@ -125,6 +125,10 @@ func TestAStreamShowsCallsAfterTheirRecords(t *testing.T) {
 	until(`"id":"late"`)
 	until("3 calls are missing here")
 	until(`"id":"new"`)
+
+	// Whoever takes up again gets the calls since then, whatever tail says.
+	until = s.events(t, "/api/v1/apps/shop/logs?follow=true&calls=true&tail=0&after="+picloud.LogPosition{Seq: 8, Time: two.Time}.String())
+	until(`"id":"late"`)
 }
 
 func TestLogsOfAnApp(t *testing.T) {

@@ -5,9 +5,11 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/budget"
+	"github.com/picloud/picloud/internal/share"
 )
 
 // operation is one operation of openapi.yaml: what it reads, what it answers,
@@ -80,14 +82,23 @@ func (op operation) serve(s *server, w http.ResponseWriter, r *http.Request) err
 	if err := bound(w, r, op.limit); err != nil {
 		return err
 	}
-	ctx := r.Context()
-	memory := &budget.Share{Of: s.o.Memory, Free: freeMemory}
+	user := callOf(r.Context()).user.Name
+	ctx := share.With(r.Context(), user)
+	memory := &budget.Share{Of: s.o.Memory.Part("user " + user), Free: freeMemory}
 	defer memory.GiveAll()
 	callOf(ctx).memory = memory
 	if err := reserve(ctx, op.answers+perByte*op.announced(r)); err != nil {
 		return err
 	}
 	if !op.lasts {
+		leave, free := s.calls.Take(user)
+		if !free {
+			return &picloud.Error{
+				Code: picloud.CodeQueueFull, RetryAfter: time.Second,
+				Detail: "too many of your calls, or of all calls, are under way at this node", Hint: "send fewer at once",
+			}
+		}
+		defer leave()
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)
 		defer cancel()

@@ -36,6 +36,34 @@ func (n *node) atOnce(count int, call func(i int) (reply, error)) map[int]int {
 	return statuses
 }
 
+// TestCallsAreSharedOut: a user with as many calls under way as one may have shuts out
+// nobody else.
+func TestCallsAreSharedOut(t *testing.T) {
+	s := newShop(t)
+	leave, entered := make(chan struct{}), make(chan struct{}, 100)
+	s.agent.slow = func() { entered <- struct{}{}; <-leave }
+	var wg sync.WaitGroup
+	for range callShares.Each[0] {
+		wg.Go(func() {
+			_, err := s.try("POST", "/api/v1/apps/shop/functions/hello/validate", s.developer, "SLOW")
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range callShares.Each[0] {
+		receive(t, entered)
+	}
+	r := s.do("GET", "/api/v1/apps", s.developer, "")
+	require.Equal(t, 429, r.status)
+	require.Equal(t, picloud.CodeQueueFull, r.problem(t).Code)
+	require.NotEmpty(t, r.header.Get("Retry-After"))
+	require.Equal(t, 200, s.do("GET", "/api/v1/apps", s.viewer, "").status)
+	close(leave)
+	wg.Wait()
+	require.Equal(t, 200, s.do("GET", "/api/v1/apps", s.developer, "").status)
+}
+
 func TestConcurrentGrantsKeepTheFirstRole(t *testing.T) {
 	s := newShop(t)
 	var mu sync.Mutex

@@ -61,7 +61,17 @@ type server struct {
 	log *slog.Logger
 	mux *http.ServeMux
 	own *origin.Guard
+
+	calls   *share.Places // of operations, by user; followed logs have their own
+	signIns *share.Places // of tokens that are being looked up, by address
 }
+
+// Nobody shuts out the others: neither a user with many calls, nor an address that
+// tries tokens.
+var (
+	callShares   = share.Options{Total: 256, Each: []int{64}, Kept: 64}
+	signInShares = share.Options{Total: 32, Each: []int{8}, Kept: 8, Waiting: 256}
+)
 
 // New returns the control API: /api/v1, /healthz, /readyz and /metrics.
 //
@@ -76,7 +86,10 @@ func New(o Options) (http.Handler, error) {
 		return nil, errors.New("new control API: Options.Node is empty")
 	}
 	o.Heartbeat = cmp.Or(o.Heartbeat, DefaultHeartbeat)
-	s := &server{o: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), mux: http.NewServeMux(), own: origin.NewGuard(o.Hosts...)}
+	s := &server{
+		o: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), mux: http.NewServeMux(),
+		own: origin.NewGuard(o.Hosts...), calls: share.New(callShares), signIns: share.New(signInShares),
+	}
 	s.handle(operations(o))
 	return s.identify(s.guard(s.authenticate(http.HandlerFunc(s.route)))), nil
 }

@@ -69,5 +69,5 @@ func checkVersion(n int) error {
 	if n >= 1 && n <= math.MaxInt32 {
 		return nil
 	}
-	return &picloud.Error{Code: picloud.CodeNotFound, Detail: fmt.Sprintf("there is no version %d", n)}
+	return &picloud.Error{Code: picloud.CodeNotFound, Detail: fmt.Sprintf("there is no version v%d", n)}
 }

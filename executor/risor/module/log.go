@@ -12,7 +12,7 @@ import (
 )
 
 func logModule() Module {
-	m := Module{Name: "log", Doc: "Records for `picloud logs`. Logging never fails; what is over the function's `log_bytes` is dropped, and the last record says so."}
+	m := Module{Name: "log", Doc: "Records for `picloud logs`. Logging never fails and never waits; what is over the function's `log_bytes` is dropped, and a record says how much ([more](#logs-and-calls))."}
 	for _, l := range []struct {
 		level wire.Level
 		doc   string

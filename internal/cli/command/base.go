@@ -1,10 +1,12 @@
 package command
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net/http"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -12,13 +14,16 @@ import (
 	"github.com/picloud/picloud/internal/cli/target"
 )
 
+// maxLine bounds a line that a person types, in bytes.
+const maxLine = 1000
+
 // Base is what every command is given: the global flags, the streams, and the
 // way to a node.
 type Base struct {
 	*output.Printer
 	Target    target.Finder
 	App       string // --app
-	Stdin     io.Reader
+	Stdin     *output.Inlet
 	Transport http.RoundTripper // of every request
 
 	node *Node // of the first Connect
@@ -60,15 +65,34 @@ func (c *Base) ReadInput(file string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit+1))
 }
 
-// ReadHidden asks a person for a line that is not shown while it is typed.
-// Standard input must be a terminal.
+// ReadHidden asks a person for a line and does not show what is typed. Standard input
+// must be a terminal. Its state is restored however the question ends.
 func (c *Base) ReadHidden(question string, args ...any) ([]byte, error) {
-	terminal, ok := c.Stdin.(*os.File)
-	if !ok {
+	terminal := c.Stdin.File()
+	if terminal == nil {
 		return nil, errors.New("standard input is not a terminal")
 	}
+	fd := int(terminal.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
 	c.Question(question, args...)
-	typed, err := term.ReadPassword(int(terminal.Fd()))
-	c.Notef("")
+	typed, err := c.Stdin.Await(func() ([]byte, error) { return term.ReadPassword(fd) })
+	_ = term.Restore(fd, before)
+	c.EndLine()
 	return typed, err
+}
+
+// ReadLine asks a person for a line.
+func (c *Base) ReadLine(question string, args ...any) (string, error) {
+	c.Question(question, args...)
+	line, err := bufio.NewReader(io.LimitReader(c.Stdin, maxLine)).ReadString('\n')
+	if err != nil {
+		c.EndLine() // the line of the question has no end yet
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return strings.TrimSpace(line), err
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// callTimeout bounds one request to the control API. Deploys wait for nodes,
-// which the server bounds at less.
+// callTimeout bounds one request to the control API. The server bounds the time that a
+// deploy waits for nodes by less.
 const callTimeout = time.Minute
 
 // Call connects to the node and lets send ask it, within a deadline. An error
@@ -30,8 +30,8 @@ func Ask[T any](ctx context.Context, node *Node, op, resource string, send func(
 	return out, node.Fail(err, op, resource)
 }
 
-// List is Call for every page of a list. A list of more than maxPages pages ends
-// there, and more says so.
+// List is Call for every page of a list. It stops after maxPages pages; more reports that
+// there are others.
 func List[T any](c *Base, cmd *cobra.Command, op, resource string, fetch func(ctx context.Context, node *Node, limit *int, cursor *string) (items []T, next string, err error)) (all []T, more bool, err error) {
 	all, err = Call(c, cmd, op, resource, func(ctx context.Context, node *Node) (_ []T, err error) {
 		all, more, err = pages(func(limit *int, cursor *string) ([]T, string, error) { return fetch(ctx, node, limit, cursor) })

@@ -17,12 +17,15 @@ import (
 type Node struct {
 	*client.Client
 	target target.Target
-	last   *lastID
+	last   *latest
 }
+
+// Target is the server and the token of the client.
+func (n *Node) Target() target.Target { return n.target }
 
 // ConnectTo makes a client for t. It sends nothing yet.
 func (c *Base) ConnectTo(t target.Target) (*Node, error) {
-	last := &lastID{next: c.Transport}
+	last := &latest{next: c.Transport}
 	api, err := client.New(t.Server, t.Token, client.WithHTTPClient(&http.Client{
 		Transport: last,
 		// A redirect would carry the token to another address.
@@ -33,6 +36,10 @@ func (c *Base) ConnectTo(t target.Target) (*Node, error) {
 	}
 	return &Node{Client: api, target: t, last: last}, nil
 }
+
+// User is the user that the node found by the token of the latest request; empty: it
+// found none, or did not answer.
+func (n *Node) User() string { return n.last.get().user }
 
 // FunctionURL returns where the function at path answers.
 func (n *Node) FunctionURL(path string) string {
@@ -51,34 +58,44 @@ func (n *Node) Fail(err error, op, resource string) error {
 	}
 	f := failure.Explain(err, op, resource)
 	f.Resource = resource
-	if f.Err.Code == picloud.CodeUnauthenticated {
-		f.TokenFrom = n.target.TokenFrom
-	}
+	f.TokenFrom, f.User, f.Claimed = n.target.TokenFrom, n.last.get().user, n.target.User
+	f.Refused = f.Err.Code == picloud.CodeUnauthenticated || f.Err.Code == picloud.CodeForbidden
 	if f.RequestID == "" {
-		f.RequestID = n.last.get()
+		f.RequestID = n.last.get().id
+	}
+	if f.Err.Op == "reach" { // the client did not get an answer
+		f.Err.Hint = "is the node running? start one with: " + failure.StartNode()
 	}
 	return f
 }
 
-// lastID is a transport that remembers the request id of the latest answer.
-type lastID struct {
-	next http.RoundTripper
-	id   atomic.Value // string
+// latest is a transport that remembers what the latest answer said about its request.
+type latest struct {
+	next   http.RoundTripper
+	answer atomic.Pointer[stamp]
+}
+
+// stamp is what an answer says of its request.
+type stamp struct {
+	id   string // under which the node's log knows it
+	user string // whose token it carried; empty: nobody's
 }
 
 // RoundTrip implements http.RoundTripper.
-func (l *lastID) RoundTrip(r *http.Request) (*http.Response, error) {
-	l.id.Store("")
+func (l *latest) RoundTrip(r *http.Request) (*http.Response, error) {
+	l.answer.Store(nil)
 	resp, err := l.next.RoundTrip(r)
 	if err == nil {
-		l.id.Store(resp.Header.Get("X-Request-Id"))
+		l.answer.Store(&stamp{resp.Header.Get("X-Request-Id"), resp.Header.Get("X-PiCloud-User")})
 	}
 	return resp, err
 }
 
-func (l *lastID) get() string {
-	id, _ := l.id.Load().(string)
-	return id
+func (l *latest) get() stamp {
+	if s := l.answer.Load(); s != nil {
+		return *s
+	}
+	return stamp{}
 }
 
 // NewTransport returns a transport that gives up on dead servers.

@@ -12,8 +12,8 @@ const (
 	maxPages = 100
 )
 
-// pages fetches every page of a list. A list that is longer than maxPages
-// pages is cut, and more says so.
+// pages fetches every page of a list. It stops after maxPages pages; more reports that
+// there are others.
 func pages[T any](fetch func(limit *int, cursor *string) (items []T, next string, err error)) (all []T, more bool, err error) {
 	limit := pageSize
 	var cursor *string
@@ -32,7 +32,7 @@ func pages[T any](fetch func(limit *int, cursor *string) (items []T, next string
 	return all, true, nil
 }
 
-// Cut warns that a list was too long to be fetched whole.
+// Cut warns that only a part of a list was fetched.
 func (c *Base) Cut(more bool) {
 	if more {
 		c.Warnf("the list is longer: only the first %d are shown", pageSize*maxPages)

@@ -1,10 +1,8 @@
 package command
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,54 +11,176 @@ import (
 	"github.com/picloud/picloud/internal/cli/output"
 )
 
-// Removal makes a command that deletes one thing, after asking on a terminal.
-func (c *Base) Removal(use, short, what string, complete cobra.CompletionFunc, remove func(context.Context, *Node, string) error) *cobra.Command {
+// Other names of commands that people know from elsewhere.
+var (
+	ListAliases    = []string{"list"}
+	RemovalAliases = []string{"delete", "remove"}
+)
+
+// Removal describes a command that deletes things by name.
+type Removal struct {
+	Use, Short string
+	Long       string
+	What       string // the kind of thing, such as "function"
+	Complete   cobra.CompletionFunc
+	Remove     func(ctx context.Context, node *Node, name string) error
+	// Contents counts what is deleted together with a name. Nil: nothing is counted.
+	Contents func(ctx context.Context, node *Node, name string) (Contents, error)
+}
+
+// Contents counts what is deleted together with something.
+type Contents struct {
+	Text  string // for people; empty: nothing
+	Value any    // for programs
+}
+
+// removed is what a removal prints for programs.
+type removed struct {
+	Name     string `json:"name"`
+	Deleted  bool   `json:"deleted"`
+	Contents any    `json:"contents,omitempty"`
+}
+
+// Removal makes a command that deletes things, after asking on a terminal.
+func (c *Base) Removal(r Removal) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
-		Use:               use,
-		Short:             short,
-		Args:              Args(1, 1),
-		ValidArgsFunction: complete,
+		Use:               r.Use,
+		Aliases:           RemovalAliases,
+		Short:             r.Short,
+		Long:              r.Long,
+		Args:              Args(1, -1),
+		ValidArgsFunction: r.Complete,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			node, err := c.Connect()
-			if err != nil {
-				return err
-			}
-			if !yes {
-				if err := c.confirm(cmd, what+" "+names[0]); err != nil {
-					return err
-				}
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), callTimeout)
-			defer cancel()
-			if err := remove(ctx, node, names[0]); err != nil {
-				return err
-			}
-			return c.Print(removed{names[0], true}, func() { c.Printf("%s %s deleted\n", what, names[0]) })
+			return c.remove(cmd, r, distinct(names), yes)
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd
 }
 
-// removed is what a removal prints for programs.
-type removed struct {
-	Name    string `json:"name"`
-	Deleted bool   `json:"deleted"`
+// distinct keeps the first of each name.
+func distinct(names []string) []string {
+	var out []string
+	for _, name := range names {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
-// confirm asks whether what may go. Nobody is asked without a terminal, so
-// that a script never hangs.
+// remove deletes one name after the other. It goes on after a failure.
+func (c *Base) remove(cmd *cobra.Command, r Removal, names []string, yes bool) error {
+	node, err := c.Connect()
+	if err != nil {
+		return err
+	}
+	contents, err := c.contents(cmd.Context(), node, r, names)
+	if err != nil {
+		return err
+	}
+	if !yes {
+		if err := c.confirm(cmd, described(r.What, names, contents)); err != nil {
+			return err
+		}
+	}
+	var failures []error
+	results := []removed{}
+	for _, name := range names {
+		if err := removeOne(cmd.Context(), node, r, name); err != nil {
+			failures = append(failures, err)
+			if cmd.Context().Err() != nil {
+				break
+			}
+			continue
+		}
+		results = append(results, removed{name, true, contents[name].Value})
+		if c.ForPeople() {
+			c.Printf("%s %s deleted", r.What, output.Clean(name))
+			if with := contents[name].Text; with != "" {
+				c.Printf(", with %s", with)
+			}
+			c.Printf("\n")
+		}
+	}
+	switch {
+	case c.ForPeople():
+	case len(names) > 1:
+		err = c.Print(results, nil)
+	case len(results) == 1:
+		err = c.Print(results[0], nil)
+	}
+	return c.Failed(failures, err)
+}
+
+// Failed returns the error of a command of which some parts failed, or otherwise when
+// none did. It prints several failures itself; the first decides the exit code.
+func (c *Base) Failed(failures []error, otherwise error) error {
+	if len(failures) == 0 {
+		return otherwise
+	}
+	if len(failures) == 1 {
+		return failures[0]
+	}
+	for _, err := range failures {
+		failure.PrintAs(c.Format, c.Stderr, nil, err)
+	}
+	return failure.Reported{Code: failure.ExitCode(failures[0])}
+}
+
+func removeOne(ctx context.Context, node *Node, r Removal, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return r.Remove(ctx, node, name)
+}
+
+// contents counts what is deleted together with each name.
+func (c *Base) contents(ctx context.Context, node *Node, r Removal, names []string) (map[string]Contents, error) {
+	found := map[string]Contents{}
+	if r.Contents == nil {
+		return found, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	for _, name := range names {
+		one, err := r.Contents(ctx, node, name)
+		if err != nil {
+			return nil, err
+		}
+		found[name] = one
+	}
+	return found, nil
+}
+
+// described names what is to be deleted: "functions a and b", "app shop with 2
+// functions".
+func described(what string, names []string, contents map[string]Contents) string {
+	var all []string
+	for _, name := range names {
+		text := name
+		if with := contents[name].Text; with != "" {
+			text += " with " + with
+		}
+		all = append(all, text)
+	}
+	if len(all) > 1 {
+		what += "s"
+	}
+	return what + " " + output.Listed(all)
+}
+
+// confirm asks whether something may be deleted. Without a terminal it does not ask and
+// fails, so that a script never hangs.
 func (c *Base) confirm(cmd *cobra.Command, what string) error {
 	if !output.Terminal(c.Stdin) {
 		return failure.Usagef(cmd, "this deletes %s for good; say --yes to do so without a terminal", output.Clean(what))
 	}
-	c.Question("Delete %s for good? [y/N] ", output.Clean(what))
-	line, err := bufio.NewReader(io.LimitReader(c.Stdin, 100)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	line, err := c.ReadLine("Delete %s for good? [y/N] ", output.Clean(what))
+	if err != nil {
 		return err
 	}
-	switch strings.ToLower(strings.TrimSpace(line)) {
+	switch strings.ToLower(line) {
 	case "y", "yes":
 		return nil
 	default:

@@ -11,11 +11,12 @@ import (
 	"github.com/picloud/picloud/manager/api/client"
 )
 
-// changeAttempts bounds how often a change that reads, edits and writes is made
-// again because somebody else's came between.
+// changeAttempts bounds how often a command tries to read, edit and write something that
+// others change at the same time.
 const changeAttempts = 10
 
-// changeFunction patches a function's settings on top of the ones that edit saw.
+// changeFunction patches the settings of a function. It tries again when somebody else
+// changed them after edit saw them.
 func changeFunction(ctx context.Context, node *command.Node, app, name string, edit func(client.Function) (settings any, err error)) (client.Function, error) {
 	return onTop(func() (client.Function, error) {
 		f, etag, err := readTagged[client.Function](node.GetFunction(ctx, app, name))
@@ -34,8 +35,8 @@ func changeFunction(ctx context.Context, node *command.Node, app, name string, e
 	})
 }
 
-// onTop makes a change again when somebody else's came between: optimistic
-// concurrency, with the ETag as the version.
+// onTop repeats a change that failed because somebody else changed the same thing first:
+// optimistic concurrency, with the ETag as the version.
 func onTop[T any](change func() (T, error)) (T, error) {
 	for attempt := 1; ; attempt++ {
 		out, err := change()

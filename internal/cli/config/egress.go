@@ -18,9 +18,10 @@ import (
 
 func (c commands) egressCommand() *cobra.Command {
 	ls := &cobra.Command{
-		Use:   "ls FUNCTION",
-		Short: "List what a function may connect to",
-		Args:  command.Args(1, 1),
+		Use:     "ls FUNCTION",
+		Aliases: command.ListAliases,
+		Short:   "List what a function may connect to",
+		Args:    command.Args(1, 1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			f, err := command.Call(c.Base, cmd, "list egress rules of", c.App+"/"+names[0], func(ctx context.Context, node *command.Node) (client.Function, error) {
 				return client.Read[client.Function](node.GetFunction(ctx, c.App, names[0]))
@@ -53,7 +54,19 @@ func (c commands) egressCommand() *cobra.Command {
 	for _, cmd := range []*cobra.Command{ls, allow, deny} {
 		cmd.ValidArgsFunction = c.CompleteFunctions
 	}
+	deny.ValidArgsFunction = c.completeRules
 	return command.Noun("egress", "Where functions may connect to: nowhere, unless a rule allows it", ls, allow, deny)
+}
+
+// completeRules offers functions, and then the rules of the one that was given.
+func (c commands) completeRules(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(given) == 0 {
+		return c.CompleteFunctions(cmd, given, typed)
+	}
+	return c.Complete(cmd, func(ctx context.Context, node *command.Node) []string {
+		f, _ := client.Read[client.Function](node.GetFunction(ctx, c.App, given[0]))
+		return f.Settings.Egress
+	})
 }
 
 // changeEgress edits the list of rules of a function.
@@ -78,8 +91,8 @@ func (c commands) changeEgress(cmd *cobra.Command, given []string, edit func(rul
 	return c.printEgress(f)
 }
 
-// readRules reads rules and writes them in their one form. The hint for a URL
-// is the command with the host in its place.
+// readRules parses rules and returns each in its canonical form. When one is a URL, the
+// error's hint is the command with the URL's host.
 func readRules(command string, given []string) ([]string, error) {
 	rules := make([]string, 0, len(given))
 	for _, text := range given {
@@ -105,7 +118,7 @@ func allowRules(rules, more []string) ([]string, error) {
 	return rules, nil
 }
 
-// denyRules takes rules away, or none of them when there is one that is not there.
+// denyRules removes rules. When one of them does not exist, it removes none.
 func denyRules(rules, less []string) ([]string, error) {
 	left := slices.Clone(rules)
 	var unknown []string
@@ -125,7 +138,7 @@ func denyRules(rules, less []string) ([]string, error) {
 	return nil, e
 }
 
-// isRule recognizes a rule, however it was written.
+// isRule returns a test for the texts that stand for a rule, in canonical form or not.
 func isRule(rule string) func(text string) bool {
 	return func(text string) bool {
 		r, err := picloud.ParseEgress(text)

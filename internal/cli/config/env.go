@@ -14,16 +14,25 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/cli/output"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
 func (c commands) envCommand() *cobra.Command {
 	var function string
 	ls := &cobra.Command{
-		Use:   "ls",
-		Short: "List the variables of the app, or of a function",
-		Args:  command.Args(0, 0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return c.listEnv(cmd, function) },
+		Use:     "ls",
+		Aliases: command.ListAliases,
+		Short:   "List the variables of the app, or of a function",
+		Args:    command.Args(0, 0),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listEnv(cmd, function) },
+	}
+	get := &cobra.Command{
+		Use:     "get NAME",
+		Short:   "Print the value of a variable",
+		Example: "  picloud env get LOG_LEVEL\n  picloud env get LOG_LEVEL --function hello",
+		Args:    command.Args(1, 1),
+		RunE:    func(cmd *cobra.Command, names []string) error { return c.getEnv(cmd, function, names[0]) },
 	}
 	set := &cobra.Command{
 		Use:   "set NAME=VALUE…",
@@ -45,9 +54,10 @@ func (c commands) envCommand() *cobra.Command {
 		},
 	}
 	unset := &cobra.Command{
-		Use:   "unset NAME…",
-		Short: "Remove variables from the app, or from a function",
-		Args:  command.Args(1, -1),
+		Use:     "unset NAME…",
+		Aliases: append([]string{"rm"}, command.RemovalAliases...),
+		Short:   "Remove variables from the app, or from a function",
+		Args:    command.Args(1, -1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			changes := map[string]*string{}
 			for _, name := range names {
@@ -56,14 +66,21 @@ func (c commands) envCommand() *cobra.Command {
 			return c.changeEnv(cmd, function, changes)
 		},
 	}
-	for _, cmd := range []*cobra.Command{ls, set, unset} {
+	names := func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return c.Complete(cmd, func(ctx context.Context, node *command.Node) []string {
+			env, _ := c.readEnv(ctx, node, function)
+			return slices.Sorted(maps.Keys(env))
+		})
+	}
+	get.ValidArgsFunction, unset.ValidArgsFunction = names, names
+	for _, cmd := range []*cobra.Command{ls, get, set, unset} {
 		cmd.Flags().StringVarP(&function, "function", "f", "", "the function's own variables instead of the app's")
 		_ = cmd.RegisterFlagCompletionFunc("function", c.CompleteFunctions)
 	}
-	return command.Noun("env", "Variables that functions read: text by name", ls, set, unset)
+	return command.Noun("env", "Variables that functions read: text by name", ls, get, set, unset)
 }
 
-// assignments reads NAME=VALUE….
+// assignments parses arguments of the form NAME=VALUE.
 func assignments(cmd *cobra.Command, given []string) (map[string]*string, error) {
 	changes := map[string]*string{}
 	for _, text := range given {
@@ -81,7 +98,8 @@ func assignments(cmd *cobra.Command, given []string) (map[string]*string, error)
 
 var secretive = regexp.MustCompile(`(?i)(SECRET|TOKEN|PASSWORD|PASSWD|API_?KEY|PRIVATE_?KEY)`)
 
-// warnOfSecrets tells somebody who is about to show a password to everybody.
+// warnOfSecrets warns about variables with names of secrets, because every viewer of the
+// app can read variables.
 func (c commands) warnOfSecrets(changes map[string]*string) {
 	for _, name := range slices.Sorted(maps.Keys(changes)) {
 		if secretive.MatchString(name) {
@@ -92,11 +110,7 @@ func (c commands) warnOfSecrets(changes map[string]*string) {
 
 func (c commands) listEnv(cmd *cobra.Command, function string) error {
 	env, err := command.Call(c.Base, cmd, "list variables of", c.owner(function), func(ctx context.Context, node *command.Node) (picloud.Env, error) {
-		if function == "" {
-			return client.Read[client.Env](node.GetEnv(ctx, c.App))
-		}
-		f, err := client.Read[client.Function](node.GetFunction(ctx, c.App, function))
-		return f.Settings.Env, err
+		return c.readEnv(ctx, node, function)
 	})
 	if err != nil {
 		return c.noOwner(err, function)
@@ -104,7 +118,46 @@ func (c commands) listEnv(cmd *cobra.Command, function string) error {
 	return c.printEnv(env, "")
 }
 
-// printEnv prints variables; note says to people what has changed.
+// readEnv reads the variables of a function, or with "" of the app.
+func (c commands) readEnv(ctx context.Context, node *command.Node, function string) (picloud.Env, error) {
+	if function == "" {
+		return client.Read[client.Env](node.GetEnv(ctx, c.App))
+	}
+	f, err := client.Read[client.Function](node.GetFunction(ctx, c.App, function))
+	return f.Settings.Env, err
+}
+
+// variable is what `picloud env get` prints for programs.
+type variable struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+func (c commands) getEnv(cmd *cobra.Command, function, name string) error {
+	resource := c.owner(function)
+	env, err := command.Call(c.Base, cmd, "read variable of", resource, func(ctx context.Context, node *command.Node) (picloud.Env, error) {
+		env, err := c.readEnv(ctx, node, function)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := env[name]; !ok {
+			return nil, noVariable(name, "")
+		}
+		return env, nil
+	})
+	if err != nil {
+		return c.noOwner(err, function)
+	}
+	return c.Print(variable{name, env[name]}, func() {
+		value := env[name]
+		if output.Terminal(c.Stdout) {
+			value = output.Clean(value)
+		}
+		c.Printf("%s\n", value)
+	})
+}
+
+// printEnv prints variables. With a note, people get the note instead.
 func (c commands) printEnv(env picloud.Env, note string) error {
 	if env == nil {
 		env = picloud.Env{} // {} in JSON, not null
@@ -126,7 +179,7 @@ func (c commands) printEnv(env picloud.Env, note string) error {
 	})
 }
 
-// changeEnv sets variables, and takes away those whose value is nil.
+// changeEnv sets variables. It removes those whose value is nil.
 func (c commands) changeEnv(cmd *cobra.Command, function string, changes map[string]*string) error {
 	resource := c.owner(function)
 	env, err := command.Call(c.Base, cmd, "change variables of", resource, func(ctx context.Context, node *command.Node) (picloud.Env, error) {
@@ -144,7 +197,7 @@ func (c commands) changeEnv(cmd *cobra.Command, function string, changes map[str
 	return c.printEnv(env, strings.Join(slices.Sorted(maps.Keys(changes)), ", ")+" "+verb(changes)+" for "+resource)
 }
 
-// owner is whose variables they are: a function's, or with "" the app's.
+// owner names the function whose variables they are, or the app if function is "".
 func (c commands) owner(function string) string {
 	if function == "" {
 		return c.App
@@ -152,7 +205,7 @@ func (c commands) owner(function string) string {
 	return c.App + "/" + function
 }
 
-// noOwner says how to get what has the variables, if it was not found.
+// noOwner adds a hint to the error of an app or a function that was not found.
 func (c commands) noOwner(err error, function string) error {
 	if function == "" {
 		return failure.NoApp(err, c.App)
@@ -169,7 +222,8 @@ func verb(changes map[string]*string) string {
 	return "set"
 }
 
-// changeAppEnv replaces the variables of an app by themselves with changes.
+// changeAppEnv reads the variables of an app, applies the changes, and writes all of
+// them back.
 func changeAppEnv(ctx context.Context, node *command.Node, app string, changes map[string]*string) (picloud.Env, error) {
 	return onTop(func() (picloud.Env, error) {
 		env, etag, err := readTagged[client.Env](node.GetEnv(ctx, app))
@@ -194,17 +248,21 @@ func changeAppEnv(ctx context.Context, node *command.Node, app string, changes m
 func missingVariables(env picloud.Env, changes map[string]*string) error {
 	for _, name := range slices.Sorted(maps.Keys(changes)) {
 		if _, ok := env[name]; changes[name] == nil && !ok {
-			return &picloud.Error{
-				Code: picloud.CodeNotFound, Detail: "there is no variable " + picloud.Shorten(name, 80) + "; nothing was changed",
-				Hint: "picloud env ls lists the variables",
-			}
+			return noVariable(name, "; nothing was changed")
 		}
 	}
 	return nil
 }
 
-// oneLine writes a value as a part of a table: quoted if it holds what a line
-// cannot.
+func noVariable(name, and string) error {
+	return &picloud.Error{
+		Code: picloud.CodeNotFound, Detail: "there is no variable " + picloud.Shorten(name, 80) + and,
+		Hint: "picloud env ls lists the variables",
+	}
+}
+
+// oneLine returns a value for a cell of a table. It quotes a value that is empty, holds
+// control characters, or begins or ends with white space.
 func oneLine(value string) string {
 	if value == "" || strings.TrimSpace(value) != value || strings.ContainsFunc(value, unicode.IsControl) {
 		return strconv.Quote(value)

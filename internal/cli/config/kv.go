@@ -9,22 +9,25 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/internal/cli/output"
+	"github.com/picloud/picloud/internal/cli/setting"
 	"github.com/picloud/picloud/internal/cli/target"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
-// maxValue bounds what is read of a value, in bytes: as JSON it may be longer
-// than it is kept.
+// maxValue bounds a value on the command line or on standard input, in bytes. It is more
+// than the store keeps, because the JSON of a value may be longer than the value.
 const maxValue = 1 << 20
 
 func (c commands) kvCommand() *cobra.Command {
 	return command.Noun("kv", "The key-value store that an app's functions share",
 		&cobra.Command{
-			Use:   "ls [PREFIX]",
-			Short: "List keys, those that start with PREFIX",
+			Use:     "ls [PREFIX]",
+			Aliases: command.ListAliases,
+			Short:   "List keys, those that start with PREFIX",
 			Long: "List keys with their values, those that start with PREFIX. Values of more than 1 KiB are left out, which\n" +
 				"picloud kv get prints.",
 			Args: command.Args(0, 1),
@@ -42,6 +45,8 @@ func (c commands) kvGetCommand() *cobra.Command {
 			"and adds no newline.",
 		Example: "  picloud kv get visits\n  picloud kv get logo --raw > logo.png",
 		Args:    command.Args(1, 1),
+
+		ValidArgsFunction: c.completeKeys,
 		RunE: func(cmd *cobra.Command, keys []string) error {
 			e, err := command.Call(c.Base, cmd, "get key", c.App+"/"+keys[0], func(ctx context.Context, node *command.Node) (entry, error) {
 				return readEntry(keys[0])(node.GetKV(ctx, c.App, keys[0], client.AtKey(c.App, keys[0])))
@@ -58,7 +63,7 @@ func (c commands) kvGetCommand() *cobra.Command {
 
 func (c commands) kvSetCommand() *cobra.Command {
 	var raw bool
-	var ttl time.Duration
+	var ttl picloud.Duration
 	var version int64
 	cmd := &cobra.Command{
 		Use:   "set KEY VALUE",
@@ -71,7 +76,8 @@ func (c commands) kvSetCommand() *cobra.Command {
 			"  picloud kv set logo - --raw < logo.png\n" +
 			"  picloud kv set celsius -- -4\n" +
 			"  picloud kv set lock 1 --if-version 0",
-		Args: command.Args(2, 2),
+		Args:              command.Args(2, 2),
+		ValidArgsFunction: c.completeKeys,
 		RunE: func(cmd *cobra.Command, given []string) error {
 			value, kind, err := c.kvValue(given[1], raw)
 			if err != nil {
@@ -79,7 +85,7 @@ func (c commands) kvSetCommand() *cobra.Command {
 			}
 			params := &client.PutKVParams{}
 			if cmd.Flags().Changed("ttl") {
-				text := ttl.String()
+				text := time.Duration(ttl).String()
 				params.TTL = &text
 			}
 			if cmd.Flags().Changed("if-version") {
@@ -97,33 +103,42 @@ func (c commands) kvSetCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.BoolVar(&raw, "raw", false, "keep the value as bytes")
-	flags.DurationVar(&ttl, "ttl", 0, "how long the key lasts, such as 1h (default for ever)")
+	setting.DurationVar(cmd, &ttl, "ttl", "how long the key lasts, such as 1h or 7d (default for ever)")
 	flags.Int64Var(&version, "if-version", 0, "write only if the key has this version; 0: only if there is no such key")
 	return cmd
 }
 
 func (c commands) kvRemoveCommand() *cobra.Command {
 	var version int64
-	cmd := c.Removal("rm KEY", "Delete a key", "key", nil,
-		func(ctx context.Context, node *command.Node, key string) error {
+	cmd := c.Removal(command.Removal{
+		Use: "rm KEY…", Short: "Delete keys", What: "key", Complete: c.completeKeys,
+		Remove: func(ctx context.Context, node *command.Node, key string) error {
 			params := &client.DeleteKVParams{}
 			if version != 0 {
 				params.IfMatch, _ = versionHeaders(version)
 			}
 			_, err := client.Read[client.Nothing](node.DeleteKV(ctx, c.App, key, params, client.AtKey(c.App, key)))
 			return c.noKey(node.Fail(err, "delete key", c.App+"/"+key))
-		})
-	cmd.Flags().Int64Var(&version, "if-version", 0, "delete only if the key has this version")
+		},
+	})
+	cmd.Flags().Int64Var(&version, "if-version", 0, "delete only if the key has this version; for one key")
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, keys []string) error {
+		if version != 0 && len(keys) > 1 {
+			return failure.Usagef(cmd, "--if-version is for one key, and there are %d", len(keys))
+		}
+		return run(cmd, keys)
+	}
 	return cmd
 }
 
-// noKey says where to look for keys.
+// noKey adds a hint to the error of a key that was not found.
 func (c commands) noKey(err error) error {
 	return failure.NotFound(err, failure.InApp("picloud kv ls", c.App)+" lists those that are there")
 }
 
-// versionHeaders are If-Match and If-None-Match for the version that a key must
-// have; 0: there must be none.
+// versionHeaders returns If-Match and If-None-Match for the version that a key must have.
+// Version 0 means that the key must not exist.
 func versionHeaders(version int64) (ifMatch, ifNoneMatch *string) {
 	if version == 0 {
 		any := "*"
@@ -131,6 +146,20 @@ func versionHeaders(version int64) (ifMatch, ifNoneMatch *string) {
 	}
 	etag := strconv.Quote(strconv.FormatInt(version, 10))
 	return &etag, nil
+}
+
+// completeKeys offers the keys that start with what is typed, for the first argument.
+func (c commands) completeKeys(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(given) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c.Complete(cmd, func(ctx context.Context, node *command.Node) (keys []string) {
+		page, _ := client.Read[client.KVList](node.ListKV(ctx, c.App, &client.ListKVParams{Prefix: &typed}))
+		for _, item := range page.Items {
+			keys = append(keys, item.Key)
+		}
+		return keys
+	})
 }
 
 func (c commands) listKeys(cmd *cobra.Command, prefix string) error {

@@ -19,7 +19,7 @@ import (
 	"github.com/picloud/picloud/manager/api/client"
 )
 
-// kvValue reads a value, and says what it is.
+// kvValue reads a value and returns its content type.
 func (c commands) kvValue(text string, raw bool) (value []byte, contentType string, err error) {
 	value = []byte(text)
 	if text == "-" {
@@ -45,11 +45,11 @@ func (c commands) kvValue(text string, raw bool) (value []byte, contentType stri
 	return value, "text/plain; charset=utf-8", nil
 }
 
-// entry is a key that was read.
+// entry is the node's answer about one key.
 type entry struct {
 	key     string
 	value   []byte
-	bytes   bool // it is bytes, else JSON
+	bytes   bool // the value is bytes; otherwise it is JSON
 	version int64
 	expires *time.Time
 }
@@ -73,7 +73,8 @@ func readEntry(key string) func(*http.Response, error) (entry, error) {
 	}
 }
 
-// item is what `picloud kv get` prints for programs: as lists have it.
+// item returns what `picloud kv get` prints for programs: the same as an entry of
+// `picloud kv ls`.
 func (e entry) item() kvEntry {
 	out := kvEntry{Key: e.key, Version: e.version, ExpiresAt: e.expires, Value: e.value}
 	if e.bytes {
@@ -110,7 +111,7 @@ func (c commands) printValue(e entry, raw bool) {
 	}
 }
 
-// shortValue is a value as a part of a table.
+// shortValue returns a value for a cell of a table.
 func shortValue(i client.KVItem) string {
 	if i.Value == nil || i.Encoding == client.EncodingBase64 {
 		return "(" + output.Plural(i.Size, "byte") + ")"

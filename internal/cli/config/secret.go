@@ -20,17 +20,20 @@ import (
 func (c commands) secretCommand() *cobra.Command {
 	return command.Noun("secret", "Secrets of an app: sealed, never shown again, for its functions only",
 		&cobra.Command{
-			Use:   "ls",
-			Short: "List the secrets of the app, without their values",
-			Args:  command.Args(0, 0),
-			RunE:  func(cmd *cobra.Command, _ []string) error { return c.listSecrets(cmd) },
+			Use:     "ls",
+			Aliases: command.ListAliases,
+			Short:   "List the secrets of the app, without their values",
+			Args:    command.Args(0, 0),
+			RunE:    func(cmd *cobra.Command, _ []string) error { return c.listSecrets(cmd) },
 		},
 		c.secretSetCommand(),
-		c.Removal("rm NAME", "Delete a secret", "secret", c.CompleteSecrets,
-			func(ctx context.Context, node *command.Node, name string) error {
+		c.Removal(command.Removal{
+			Use: "rm NAME…", Short: "Delete secrets", What: "secret", Complete: c.CompleteSecrets,
+			Remove: func(ctx context.Context, node *command.Node, name string) error {
 				_, err := client.Read[client.Nothing](node.DeleteSecret(ctx, c.App, name))
 				return failure.NotFound(node.Fail(err, "delete secret", c.App+"/"+name), failure.InApp("picloud secret ls", c.App)+" lists those that are there")
-			}),
+			},
+		}),
 	)
 }
 
@@ -83,7 +86,8 @@ type secretSet struct {
 	Set  bool   `json:"set"`
 }
 
-// readValue gets the value of a secret from a person, or from standard input.
+// readValue asks a person for the value of a secret. Without a terminal it reads standard
+// input.
 func (c commands) readValue(cmd *cobra.Command, name string) (value []byte, err error) {
 	if output.Terminal(c.Stdin) {
 		value, err = c.ReadHidden("Value of %s: ", name)
@@ -102,8 +106,8 @@ func (c commands) readValue(cmd *cobra.Command, name string) (value []byte, err 
 	return value, nil
 }
 
-// withoutNewline removes the newline that echo and editors leave at the end,
-// but no part of a value that ends in empty lines.
+// withoutNewline removes a newline at the end, which echo and editors add. A value that
+// ends in several newlines stays as it is.
 func withoutNewline(value []byte) []byte {
 	if rest, ok := bytes.CutSuffix(value, []byte("\n")); ok && !bytes.HasSuffix(rest, []byte("\n")) {
 		return rest

@@ -1,7 +1,9 @@
 package failure
 
 import (
+	"context"
 	"errors"
+	"syscall"
 
 	"github.com/picloud/picloud"
 )
@@ -15,11 +17,35 @@ const (
 	exitConflict = 4
 )
 
-// ErrInterrupted replaces the cancelled context that Ctrl-C leaves behind.
-var ErrInterrupted = errors.New("interrupted")
+// Interrupted is the error of a command that a signal ended: Ctrl-C is 130, as
+// shells have it.
+type Interrupted struct{ Signal syscall.Signal }
+
+// Error implements error.
+func (i Interrupted) Error() string {
+	if i.Signal == syscall.SIGINT {
+		return "interrupted"
+	}
+	return i.Signal.String()
+}
+
+// Is reports true for context.Canceled, because the signal cancelled the context.
+func (Interrupted) Is(target error) bool { return target == context.Canceled }
+
+// ExitCode returns what a shell reports for a process that the signal killed.
+func (i Interrupted) ExitCode() int { return 128 + int(i.Signal) }
 
 // ErrReported ends a command with exit code 1 whose output already says why.
-var ErrReported = errors.New("failed")
+var ErrReported error = Reported{exitFailure}
+
+// Reported ends a command whose output already says why.
+type Reported struct{ Code int }
+
+// Error implements error. It is empty because nothing more is to be printed.
+func (Reported) Error() string { return "" }
+
+// ExitCode returns the exit code.
+func (r Reported) ExitCode() int { return r.Code }
 
 // ExitCode returns the exit code that err asks for. An error with a method
 // ExitCode() int decides for itself.

@@ -18,8 +18,13 @@ type Failure struct {
 	Err       *picloud.Error
 	Resource  string // that the control API was asked about
 	File      string // the script's file, for errors that point into it
-	TokenFrom string // what the token that was refused was read from
-	RequestID string // of the answer that brought the error; empty: it never left this machine
+	TokenFrom string // what the token was read from
+	User      string // whose token it is, as the node says; empty: it does not know the token
+	Claimed   string // whose token it is, as the file with the token says; empty: no file says it
+	// Refused says that the node might have answered another user. The two fields above
+	// are then printed.
+	Refused   bool
+	RequestID string // of the answer with the error; empty: there was no answer
 }
 
 // Error implements error.
@@ -28,8 +33,7 @@ func (f *Failure) Error() string { return f.Err.Error() }
 // Unwrap returns the error itself, so that errors.Is sees its code.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// Explain completes err with what was tried and on what, where the server's
-// problem leaves that to the caller.
+// Explain adds to err what was tried and on what, unless the server's problem says it.
 func Explain(err error, op, resource string) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
@@ -59,7 +63,7 @@ func Print(w io.Writer, cmd *cobra.Command, err error) {
 	var fail *Failure
 	var plain *picloud.Error
 	switch {
-	case errors.Is(err, ErrReported), err.Error() == "":
+	case err.Error() == "": // Reported
 	case errors.As(err, &usage):
 		fmt.Fprintf(w, "picloud: %s\n", output.Clean(usage.Message))
 		fmt.Fprintf(w, "  usage: %s\n  more:  %s --help\n", usage.Cmd.UseLine(), usage.Cmd.CommandPath())
@@ -100,8 +104,8 @@ func (f *Failure) print(w io.Writer) {
 			fmt.Fprintf(w, "  %s\n", output.Clean(line))
 		}
 	}
-	if f.TokenFrom != "" {
-		fmt.Fprintf(w, "  the token is from %s\n", output.Clean(f.TokenFrom))
+	if line := f.who(); line != "" {
+		fmt.Fprintf(w, "  %s\n", output.Clean(line))
 	}
 	if f.Err.RetryAfter > 0 {
 		fmt.Fprintf(w, "  try again in %s\n", f.Err.RetryAfter.Round(time.Second))
@@ -111,6 +115,24 @@ func (f *Failure) print(w io.Writer) {
 	}
 	if f.RequestID != "" {
 		fmt.Fprintf(w, "  %s, request %s\n", f.Err.Code, output.Clean(f.RequestID))
+	}
+}
+
+// who says whose token the command used, if the failure depends on that.
+func (f *Failure) who() string {
+	switch {
+	case !f.Refused:
+		return ""
+	case f.User == "" && f.TokenFrom == "":
+		return ""
+	case f.User == "" && f.Claimed != "":
+		return "the token of " + f.Claimed + " is from " + f.TokenFrom
+	case f.User == "":
+		return "the token is from " + f.TokenFrom
+	case f.TokenFrom == "":
+		return "you are " + f.User
+	default:
+		return "you are " + f.User + "; the token is from " + f.TokenFrom
 	}
 }
 

@@ -33,8 +33,8 @@ func printScript(w io.Writer, file string, s *picloud.ScriptError) {
 	}
 }
 
-// indent returns as much white space as the first n characters of line take,
-// tabs kept, so that a caret below them stands right.
+// indent returns white space as wide as the first n characters of line. It keeps tabs, so
+// that a caret in the next line points at the right column.
 func indent(line string, n int) string {
 	var b strings.Builder
 	for _, r := range line {

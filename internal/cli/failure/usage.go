@@ -20,7 +20,7 @@ func Usagef(cmd *cobra.Command, format string, args ...any) error {
 	return &Usage{cmd, fmt.Sprintf(format, args...)}
 }
 
-// UsageText is the error of a value that is not what it should be.
+// UsageText returns the error of a value that has the wrong form.
 func UsageText(value, want string) error {
 	return fmt.Errorf("%q is not %s", value, want)
 }

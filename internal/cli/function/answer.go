@@ -17,7 +17,8 @@ type answer struct {
 	body   []byte
 }
 
-// printAnswer writes the body as it is, and for programs all of the answer.
+// printAnswer writes the body of an answer. With -o json or yaml it writes status and
+// headers too.
 func (c commands) printAnswer(a answer, include bool) error {
 	if !c.ForPeople() {
 		if err := c.Print(a.document(), nil); err != nil {
@@ -29,7 +30,7 @@ func (c commands) printAnswer(a answer, include bool) error {
 	return c.judge(a.status)
 }
 
-// judge makes a failure of an answer that says so.
+// judge returns an error when the status of an answer is 400 or more.
 func (c commands) judge(status int) error {
 	if status < 400 {
 		return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
+	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
@@ -33,7 +34,7 @@ func (c commands) functionCodeCommand() *cobra.Command {
 					return client.Read[client.Function](node.GetFunction(ctx, c.App, names[0]))
 				})
 				if err != nil {
-					return err
+					return failure.NoFunction(err, c.App, names[0])
 				}
 				if number = f.Version; number == 0 {
 					return &picloud.Error{
@@ -46,12 +47,13 @@ func (c commands) functionCodeCommand() *cobra.Command {
 				return client.Read[string](node.GetVersionCode(ctx, c.App, names[0], number))
 			})
 			if err != nil {
-				return err
+				return failure.NoVersion(err, c.App, names[0])
 			}
 			return c.Print(sourceCode{number, source}, func() { c.Printf("%s", source) })
 		},
 	}
 	cmd.Flags().StringVar(&version, "version", "", "version, such as v3 (default: the live one)")
+	_ = cmd.RegisterFlagCompletionFunc("version", c.CompleteVersions)
 	return cmd
 }
 

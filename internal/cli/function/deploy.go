@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,13 +20,24 @@ import (
 
 // deployment is what `picloud deploy` and `rollback` print for programs.
 type deployment struct {
-	App       string           `json:"app"`
-	Function  string           `json:"function"`
-	Version   int              `json:"version"`
-	Unchanged bool             `json:"unchanged"` // the code is that of an existing version
-	URL       string           `json:"url"`
-	Duration  picloud.Duration `json:"duration"` // on the server, from the request to the last acknowledgement
-	Acks      *picloud.Acks    `json:"acks,omitempty"`
+	App        string           `json:"app"`
+	Function   string           `json:"function"`
+	Version    int              `json:"version"`
+	Existing   bool             `json:"existing"`           // the code is that of a version that existed before
+	Unchanged  bool             `json:"unchanged"`          // the version was live already: nothing has changed
+	Previous   int              `json:"previous,omitempty"` // the version that was live before; 0: none, or nothing has changed
+	AppCreated bool             `json:"app_created,omitempty"`
+	RollbackTo int              `json:"rollback_to,omitempty"` // the version that the next rollback would bring
+	URL        string           `json:"url"`
+	Duration   picloud.Duration `json:"duration"` // on the server, from the request to the last acknowledgement
+
+	Milliseconds float64       `json:"duration_ms"` // the same as a number
+	Acks         *picloud.Acks `json:"acks,omitempty"`
+}
+
+// inMilliseconds is a duration as a number for programs.
+func inMilliseconds(d picloud.Duration) float64 {
+	return float64(time.Duration(d)) / float64(time.Millisecond)
 }
 
 func (c commands) deployCommand() *cobra.Command {
@@ -34,18 +47,19 @@ func (c commands) deployCommand() *cobra.Command {
 		Use:   "deploy FILE…",
 		Short: "Make scripts live as functions",
 		Long: "Make scripts live as functions. A file's name is the function's name; a folder stands for the\n" +
-			"scripts in it. A script that does not compile changes nothing: what was live stays live.\n" +
-			"A function that does not exist is created; for cluster admins the app is, too.",
+			"scripts in it, but not for those in folders below. All scripts are compiled first: when one does not\n" +
+			"compile, none becomes live. A function that does not exist is created; for cluster admins the app is, too.\n" +
+			"Code that an earlier version has makes no new version: that version is live again.",
 		Example: "  picloud deploy hello.risor\n" +
 			"  picloud deploy functions/ --app shop\n" +
 			"  generate | picloud deploy - --name report",
 		Args: command.Args(1, -1),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			scripts, err := c.scripts(cmd, files, name)
+			found, err := c.scripts(cmd, files, name)
 			if err != nil {
 				return err
 			}
-			return c.deploy(cmd.Context(), scripts, client.Wait(wait))
+			return c.deploy(cmd.Context(), found, client.Wait(wait))
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name of the function (default: that of the file)")
@@ -53,16 +67,19 @@ func (c commands) deployCommand() *cobra.Command {
 	return cmd
 }
 
-// deploy deploys one script after the other. One that fails does not keep back
-// the rest; the first failure is the command's.
-func (c commands) deploy(ctx context.Context, scripts []script, wait client.Wait) error {
+// deploy compiles all scripts, and then deploys one after the other. A deploy that fails
+// does not stop the rest. The first failure decides the exit code.
+func (c commands) deploy(ctx context.Context, found scripts, wait client.Wait) error {
 	node, err := c.Connect()
 	if err != nil {
 		return err
 	}
 	results := []deployment{}
-	var failures []error
-	for _, s := range scripts {
+	failures := slices.Clone(found.misnamed)
+	if faults := c.compileAll(ctx, node, found); len(faults) > 0 {
+		return c.nothingDeployed(found, append(failures, faults...), results)
+	}
+	for _, s := range found.all {
 		result, err := c.deployOne(ctx, node, s, wait)
 		if err != nil {
 			failures = append(failures, err)
@@ -73,7 +90,7 @@ func (c commands) deploy(ctx context.Context, scripts []script, wait client.Wait
 		}
 		results = append(results, result)
 		if c.ForPeople() {
-			c.printDeployment(result, result.Unchanged)
+			c.printDeployment(result)
 		}
 	}
 	if !c.ForPeople() {
@@ -81,16 +98,43 @@ func (c commands) deploy(ctx context.Context, scripts []script, wait client.Wait
 			return err
 		}
 	}
-	if len(failures) == 0 {
-		return nil
+	if n := len(found.all) + len(found.misnamed); len(failures) > 0 && n > 1 {
+		defer c.Notef("picloud: %d of %s live", len(results), output.Plural(n, "function"))
 	}
-	for _, err := range failures[1:] {
-		failure.Print(c.Stderr, nil, err)
+	return c.Failed(failures, nil)
+}
+
+// compileAll compiles scripts that are to become live together and returns their faults.
+// It leaves out a single script, which its deploy compiles.
+func (c commands) compileAll(ctx context.Context, node *command.Node, found scripts) (faults []error) {
+	faults = slices.Clone(found.unreadable)
+	if len(found.all)+len(faults) < 2 {
+		return faults
 	}
-	if len(scripts) > 1 {
-		c.Notef("picloud: %d of %s live", len(results), output.Plural(len(scripts), "function"))
+	for _, s := range found.all {
+		_, err := c.compile(ctx, node, "deploy", s)
+		if err != nil {
+			faults = append(faults, err)
+		}
+		if err != nil && !errors.Is(err, picloud.ErrScript) {
+			break // the next one would meet the same trouble
+		}
 	}
-	return failures[0]
+	return faults
+}
+
+// nothingDeployed prints the faults because of which no script is deployed.
+func (c commands) nothingDeployed(found scripts, failures []error, none []deployment) error {
+	if !c.ForPeople() {
+		if err := c.Print(none, nil); err != nil {
+			return err
+		}
+	}
+	for _, err := range failures {
+		failure.PrintAs(c.Format, c.Stderr, nil, err)
+	}
+	c.Notef("picloud: nothing was deployed: faults in %d of %s", len(failures), output.Plural(len(found.all)+len(found.misnamed)+len(found.unreadable), "script"))
+	return failure.Reported{Code: failure.ExitCode(failures[0])}
 }
 
 func (c commands) deployOne(ctx context.Context, node *command.Node, s script, wait client.Wait) (deployment, error) {
@@ -103,30 +147,47 @@ func (c commands) deployOne(ctx context.Context, node *command.Node, s script, w
 	if err != nil {
 		return deployment{}, failure.InFile(err, s.file)
 	}
-	return deployment{
-		App: d.Version.App, Function: d.Version.Function, Version: d.Version.Number, Unchanged: d.Existing,
-		URL: node.FunctionURL(d.Path), Duration: d.Timings.Total, Acks: d.Acks,
-	}, nil
+	out := deployment{
+		App: d.Version.App, Function: d.Version.Function, Version: d.Version.Number, Existing: d.Existing, Unchanged: d.Unchanged,
+		AppCreated: d.AppCreated, URL: node.FunctionURL(d.Path), Duration: d.Timings.Total, Milliseconds: inMilliseconds(d.Timings.Total), Acks: d.Acks,
+	}
+	if d.Deployment != nil && !d.Unchanged {
+		out.Previous = d.Deployment.Previous
+	}
+	return out, nil
 }
 
-// printDeployment writes "hello v1 live on 1/1 nodes in 38 ms → URL".
-func (c commands) printDeployment(d deployment, unchanged bool) {
-	c.Printf("%s v%d", d.Function, d.Version)
-	if unchanged {
-		c.Printf(" unchanged,")
+// printDeployment writes "hello v1 live on 1/1 nodes in 38 ms → URL". Before a version
+// that was live earlier it says which one it replaces.
+func (c commands) printDeployment(d deployment) {
+	if d.AppCreated && d.App != picloud.DefaultApp { // which nobody has mistyped
+		c.Printf("app %s created\n", d.App)
 	}
 	switch {
-	case d.Acks == nil:
-		c.Printf(" kept")
-	case len(d.Acks.Nodes) == 0 && len(d.Acks.Missing) == 0:
-		c.Printf(" on its way to the nodes")
+	case d.Unchanged:
+		c.Printf("%s v%d unchanged, %s\n", d.Function, d.Version, d.reach())
+	case d.Existing && d.Previous > 0:
+		reach := strings.TrimPrefix(", "+d.reach(), ", live")
+		c.Printf("%s v%d live again (was v%d)%s in %s → %s\n", d.Function, d.Version, d.Previous, reach, output.Took(time.Duration(d.Duration)), d.URL)
 	default:
-		c.Printf(" live on %d/%d nodes", len(d.Acks.Nodes), len(d.Acks.Nodes)+len(d.Acks.Missing))
+		c.Printf("%s v%d %s in %s → %s\n", d.Function, d.Version, d.reach(), output.Took(time.Duration(d.Duration)), d.URL)
 	}
-	if !unchanged {
-		c.Printf(" in %s → %s", output.Took(time.Duration(d.Duration)), d.URL)
+	c.warnOfMissing(d)
+}
+
+// reach says which nodes serve the version.
+func (d deployment) reach() string {
+	switch {
+	case d.Acks == nil:
+		return "kept"
+	case len(d.Acks.Nodes) == 0 && len(d.Acks.Missing) == 0:
+		return "on its way to the nodes"
+	default:
+		return fmt.Sprintf("live on %d/%d nodes", len(d.Acks.Nodes), len(d.Acks.Nodes)+len(d.Acks.Missing))
 	}
-	c.Printf("\n")
+}
+
+func (c commands) warnOfMissing(d deployment) {
 	if d.Acks != nil && !d.Acks.Complete && len(d.Acks.Missing) > 0 {
 		c.Warnf("not heard from %s: the version reaches them when they are back", strings.Join(d.Acks.Missing, ", "))
 	}

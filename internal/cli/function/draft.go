@@ -37,14 +37,14 @@ func (c commands) testCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			scripts, err := c.scripts(cmd, files, name)
+			found, err := c.scripts(cmd, files, name)
 			if err != nil {
 				return err
 			}
-			if len(scripts) != 1 {
-				return failure.Usagef(cmd, "name one script, %s has %d", files[0], len(scripts))
+			s, err := found.only(cmd, files[0])
+			if err != nil {
+				return err
 			}
-			s := scripts[0]
 			result, err := command.Call(c.Base, cmd, "test", c.App+"/"+s.name, func(ctx context.Context, node *command.Node) (client.DraftResult, error) {
 				defer c.Progress("running %s", s.name)()
 				return client.Read[client.DraftResult](node.TestDraft(ctx, c.App, s.name, client.Draft{Source: string(s.source), Request: out.draft(), Net: net}))
@@ -79,6 +79,9 @@ func (o outgoing) draft() client.DraftRequest {
 func (c commands) printDraft(s script, result client.DraftResult, include bool) error {
 	err := c.Print(result, func() {
 		for _, record := range result.Logs {
+			if result.Error != nil && record.Level == "error" && record.Message == result.Error.Message {
+				continue // the error itself says it, with its place
+			}
 			c.Notef("%s", logLine(record))
 		}
 		c.noteEffects(result.Effects)

@@ -19,18 +19,20 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/cli/setting"
 	"github.com/picloud/picloud/internal/cli/target"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
-// versionHeader asks for a version, and says which one answered.
+// versionHeader names a version: in a request the one that is wanted, in an answer the
+// one that ran.
 const versionHeader = "X-PiCloud-Version"
 
 func (c commands) invokeCommand() *cobra.Command {
 	var request requestFlags
 	var version string
 	var include bool
-	timeout := time.Minute
+	timeout := picloud.Duration(time.Minute)
 	cmd := &cobra.Command{
 		Use:   "invoke FUNCTION",
 		Short: "Call a function and print its answer",
@@ -61,15 +63,16 @@ func (c commands) invokeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			ctx, cancel := context.WithTimeout(cmd.Context(), time.Duration(timeout))
 			defer cancel()
 			return c.invoke(ctx, base, names[0], out, include)
 		},
 	}
 	request.add(cmd)
 	cmd.Flags().StringVar(&version, "version", "", "fail unless this version answers, such as v3")
+	_ = cmd.RegisterFlagCompletionFunc("version", c.CompleteVersions)
 	cmd.Flags().BoolVarP(&include, "include", "i", false, "print status and headers as well")
-	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait for the answer")
+	setting.DurationVar(cmd, &timeout, "timeout", "how long to wait for the answer")
 	return cmd
 }
 
@@ -174,8 +177,8 @@ func awaitRecord(ctx context.Context, node *command.Node, id string) (record cli
 	return record, err
 }
 
-// rightVersion checks that the version which was asked for is the one that
-// answered: a node that serves the live one only does not mind the question.
+// rightVersion returns an error when another version answered than --version names. A
+// node serves the live version only, and ignores the header.
 func rightVersion(out outgoing, resp *http.Response, resource string) error {
 	want, got := out.header.Get(versionHeader), resp.Header.Get(versionHeader)
 	if want == "" || want == got {
@@ -188,7 +191,7 @@ func rightVersion(out outgoing, resp *http.Response, resource string) error {
 	}
 }
 
-// unanswered says why there is no answer.
+// unanswered explains why a call got no answer.
 func unanswered(ctx context.Context, err error, resource string, base *url.URL) error {
 	if errors.Is(err, context.Canceled) {
 		return err
@@ -202,7 +205,7 @@ func unanswered(ctx context.Context, err error, resource string, base *url.URL) 
 		e.Detail = "no answer in time"
 		return e
 	}
-	e.Hint = "is the node running, and are functions served at " + base.String() + "? start a node with: picloud run; name another address with --functions-url"
+	e.Hint = "is the node running, and are functions served at " + base.String() + "? start a node with: " + failure.StartNode() + "; name another address with --functions-url"
 	return e
 }
 

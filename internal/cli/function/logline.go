@@ -26,11 +26,20 @@ func (f *follower) line(r client.LogRecord) string {
 // callLine writes a call that ended as one line.
 func (f *follower) callLine(i client.Invocation) string {
 	out := stamp(i.Ended(), "call") + f.who(i.Function, i.Version, i.ID) +
-		fmt.Sprintf("%s %s %d %s", i.Method, i.Path, i.Status, output.Took(time.Duration(i.Duration)))
+		fmt.Sprintf("%s %s %d %s", i.Method, i.Path, i.Status, milliseconds(time.Duration(i.Duration)))
 	if i.Code != "" {
-		out += " " + string(i.Code) + " " + i.Error
+		out += " " + string(i.Code) + " " + strings.TrimPrefix(i.Error, "call function "+i.App+"/"+i.Function+": ")
 	}
 	return oneLine(out)
+}
+
+// milliseconds writes how long a call took, to compare with others.
+func milliseconds(d time.Duration) string {
+	ms := float64(d) / float64(time.Millisecond)
+	if ms < 10 {
+		return fmt.Sprintf("%.1fms", ms)
+	}
+	return fmt.Sprintf("%.0fms", ms)
 }
 
 func (f *follower) who(function string, version int, call string) string {
@@ -80,6 +89,9 @@ func text(r client.LogRecord) string {
 	return oneLine(b.String())
 }
 
+// maxFrames is how many frames of a trace a line shows.
+const maxFrames = 3
+
 // frame is how a trace writes a frame: the function and where it was.
 var frame = regexp.MustCompile(`^(.*) \((\d+:\d+)\)$`)
 
@@ -98,6 +110,10 @@ func place(r client.LogRecord) (at string, rest map[string]any) {
 	trace, _ := rest["trace"].([]any)
 	delete(rest, "trace")
 	for i, entry := range trace {
+		if i == maxFrames {
+			at += fmt.Sprintf(", and %d more", len(trace)-i)
+			break
+		}
 		words := frame.FindStringSubmatch(fmt.Sprint(entry))
 		switch {
 		case words == nil:

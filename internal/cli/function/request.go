@@ -102,7 +102,7 @@ func (r *requestFlags) body(c commands) ([]byte, error) {
 	return body, nil
 }
 
-// contentType says what a body is that nobody labelled.
+// contentType guesses the content type of a body when no header names it.
 func contentType(body []byte) string {
 	if json.Valid(body) {
 		return "application/json"

@@ -1,6 +1,7 @@
 package function
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,58 +25,147 @@ type script struct {
 	source []byte
 }
 
-// scripts reads the files that args name; a folder stands for the scripts in
-// it, but not for those in folders below. name overrides the name of the only one.
-func (c commands) scripts(cmd *cobra.Command, args []string, name string) ([]script, error) {
-	var files []string
-	for _, arg := range args {
-		found, err := expand(arg)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, found...)
-	}
-	if name != "" && len(files) > 1 {
-		return nil, failure.Usagef(cmd, "--name is for one file, and there are %d", len(files))
-	}
-	var all []script
-	for _, file := range files {
-		s, err := c.readScript(cmd, file, name)
-		if err != nil {
-			return nil, err
-		}
-		if i := slices.IndexFunc(all, func(o script) bool { return o.name == s.name }); i >= 0 {
-			return nil, failure.Usagef(cmd, "%s and %s are both function %q", all[i].file, file, s.name)
-		}
-		all = append(all, s)
-	}
-	return all, nil
+// scripts are what the arguments of a command name.
+type scripts struct {
+	all        []script
+	misnamed   []error // one for each file in a folder that is passed over because of its name
+	unreadable []error // one for each file in a folder that holds no script
 }
 
-func expand(arg string) ([]string, error) {
+// scripts reads the files that args name; a folder stands for the scripts in it, but
+// not for those in folders below, of which a warning tells. name overrides the name of
+// the only one.
+func (c commands) scripts(cmd *cobra.Command, args []string, name string) (found scripts, err error) {
+	var files []string
+	listed := map[string]bool{} // the files that were found in a folder
+	for _, arg := range args {
+		expanded, folder, err := c.expand(arg)
+		if err != nil {
+			return found, err
+		}
+		for _, file := range expanded {
+			listed[file] = folder
+		}
+		files = append(files, expanded...)
+	}
+	if name != "" && len(files) > 1 {
+		return found, failure.Usagef(cmd, "--name is for one file, and there are %d", len(files))
+	}
+	for _, file := range files {
+		s, err := c.readScript(cmd, file, name)
+		var misnamed *failure.Usage
+		switch {
+		case err == nil:
+		case !listed[file]:
+			return found, err
+		case errors.As(err, &misnamed):
+			found.misnamed = append(found.misnamed, fmt.Errorf("%s is passed over: %s", file, misnamed.Message))
+			continue
+		default:
+			found.unreadable = append(found.unreadable, err)
+			continue
+		}
+		if i := slices.IndexFunc(found.all, func(o script) bool { return o.name == s.name }); i >= 0 {
+			return found, failure.Usagef(cmd, "%s and %s are both function %q", found.all[i].file, file, s.name)
+		}
+		found.all = append(found.all, s)
+	}
+	return found, nil
+}
+
+// only returns the one script of a command that takes one.
+func (f scripts) only(cmd *cobra.Command, arg string) (script, error) {
+	switch n := len(f.all) + len(f.misnamed) + len(f.unreadable); {
+	case n != 1:
+		return script{}, failure.Usagef(cmd, "name one script, %s has %d", arg, n)
+	case len(f.all) == 0:
+		return script{}, slices.Concat(f.misnamed, f.unreadable)[0]
+	default:
+		return f.all[0], nil
+	}
+}
+
+// expand returns the files that an argument stands for.
+func (c commands) expand(arg string) (files []string, folder bool, err error) {
 	if arg == "-" {
-		return []string{arg}, nil
+		return []string{arg}, false, nil
 	}
 	info, err := os.Stat(arg)
 	if err != nil {
-		return nil, fmt.Errorf("read script: %w", err)
+		return nil, false, fmt.Errorf("read script: %w", err)
 	}
 	if !info.IsDir() {
-		return []string{arg}, nil
+		return []string{arg}, false, nil
 	}
-	files, err := filepath.Glob(filepath.Join(escapeGlob(arg), "*"+scriptSuffix))
-	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("read scripts: there is no %s file in %s", scriptSuffix, arg)
+	files, err = filepath.Glob(filepath.Join(escapeGlob(arg), "*"+scriptSuffix))
+	if err != nil {
+		return nil, true, err
 	}
-	return files, err
+	below := foldersWithScripts(arg)
+	if len(files) == 0 {
+		e := &picloud.Error{Code: picloud.CodeInvalid, Detail: fmt.Sprintf("read scripts: there is no %s file in %s", scriptSuffix, arg)}
+		if len(below) > 0 {
+			e.Hint = "there are some in " + strings.Join(below, ", ") + ": name that folder"
+		}
+		return nil, true, e
+	}
+	if len(below) > 0 {
+		c.Warnf("the scripts in %s are passed over: a folder stands for those in it, and not for those in folders below", strings.Join(below, ", "))
+	}
+	return files, true, nil
 }
 
-// escapeGlob makes a folder's name stand for itself in a pattern.
+// maxFolders bounds how many folders of a folder are looked into.
+const maxFolders = 1000
+
+// foldersWithScripts lists the folders directly in dir that hold scripts.
+func foldersWithScripts(dir string) (found []string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, entry := range entries[:min(len(entries), maxFolders)] {
+		if !entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		path := filepath.Join(dir, entry.Name())
+		if files, err := filepath.Glob(filepath.Join(escapeGlob(path), "*"+scriptSuffix)); err == nil && len(files) > 0 {
+			found = append(found, path)
+		}
+	}
+	return found
+}
+
+// escapeGlob escapes the characters of a path that have a meaning in a pattern.
 func escapeGlob(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
-// readScript reads one file and checks what needs no server.
+// suggestion offers a valid name that is close to an invalid one: my-function for
+// my_function.
+func suggestion(name string) string {
+	near := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r - 'A' + 'a'
+		default:
+			return '-'
+		}
+	}, name)
+	near = strings.Trim(strings.TrimLeft(near, "-0123456789"), "-")
+	for strings.Contains(near, "--") {
+		near = strings.ReplaceAll(near, "--", "-")
+	}
+	near = strings.TrimRight(near[:min(len(near), picloud.MaxNameLength)], "-")
+	if !picloud.ValidName(near) {
+		return ", with --name"
+	}
+	return ", for example with --name " + near
+}
+
+// readScript reads one file. It makes the checks that need no server.
 func (c commands) readScript(cmd *cobra.Command, file, name string) (script, error) {
 	s := script{file: file, name: name}
 	if name == "" {
@@ -85,7 +175,7 @@ func (c commands) readScript(cmd *cobra.Command, file, name string) (script, err
 		s.name = strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 	}
 	if !picloud.ValidName(s.name) {
-		return s, failure.Usagef(cmd, "%q cannot name a function: use a lower-case letter, then up to 62 lower-case letters, digits or hyphens, with --name", s.name)
+		return s, failure.Usagef(cmd, "%q cannot name a function: use a lower-case letter, then up to 62 lower-case letters, digits or hyphens%s", s.name, suggestion(s.name))
 	}
 	source, err := c.ReadInput(file, picloud.MaxSourceSize)
 	if err != nil {

@@ -11,6 +11,16 @@ import (
 	"github.com/picloud/picloud/manager/api/client"
 )
 
+// shownWith lists the rows that show a flag beside the row of its name: what is in force
+// of CORS depends on all of its parts, and on the methods.
+var shownWith = map[string][]string{
+	"methods": {"cors-methods"}, "route": {"routes", "cors-methods"},
+	"cors-origins": corsFlags, "cors-methods": corsFlags, "cors-headers": corsFlags, "cors-expose": corsFlags,
+	"cors-credentials": corsFlags, "cors-max-age": corsFlags, "cors": corsFlags,
+}
+
+var corsFlags = []string{"cors", "cors-methods", "cors-headers", "cors-expose", "cors-max-age"}
+
 func (c commands) functionSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set FUNCTION",
@@ -44,7 +54,10 @@ func (c commands) functionSetCommand() *cobra.Command {
 		if err != nil {
 			return failure.NoFunction(err, c.App, names[0])
 		}
-		return c.showFunction(cmd, f)
+		return c.Print(c.shown(f), func() {
+			rows := c.functionRows(f, setting.DefaultsOf(c.Base, cmd, f.App))
+			c.Table("NAME "+f.App+"/"+f.Name, flags.Changed(cmd, rows, shownWith))
+		})
 	}
 	return cmd
 }

@@ -19,10 +19,10 @@ import (
 )
 
 func (c commands) functionCommand() *cobra.Command {
-	ls := c.lsCommand()
-	rm := c.rmCommand()
-	return command.Noun("function", "Show and change functions: limits, methods, CORS, code",
-		ls, c.functionShowCommand(), c.functionSetCommand(), c.functionCodeCommand(), rm)
+	cmd := command.Noun("function", "Show and change functions: limits, methods, CORS, code",
+		c.lsCommand(), c.functionShowCommand(), c.functionSetCommand(), c.functionCodeCommand(), c.rmCommand())
+	cmd.Aliases = []string{"fn"}
+	return cmd
 }
 
 func (c commands) functionShowCommand() *cobra.Command {
@@ -45,18 +45,20 @@ func (c commands) functionShowCommand() *cobra.Command {
 
 // showFunction prints a function, for people with the settings in force.
 func (c commands) showFunction(cmd *cobra.Command, f client.Function) error {
-	return c.Print(f, func() { c.printFunction(f, setting.DefaultsOf(c.Base, cmd, f.App)) })
+	return c.Print(c.shown(f), func() {
+		c.Table("NAME "+f.App+"/"+f.Name, c.functionRows(f, setting.DefaultsOf(c.Base, cmd, f.App)))
+	})
 }
 
-// printFunction writes the settings in force: what is set, and the defaults.
-func (c commands) printFunction(f client.Function, defaults []setting.Source) {
+// functionRows are the settings in force: what is set, and the defaults.
+func (c commands) functionRows(f client.Function, defaults []setting.Source) [][]string {
 	version := "none is live"
 	if f.Version > 0 {
 		version = fmt.Sprintf("v%d", f.Version)
 	}
 	rows := [][]string{
 		{"version", version},
-		{"url", c.FunctionURL("/fn/" + f.App + "/" + f.Name)},
+		{"url", c.urlOf(f)},
 		{"changed", c.Ago(f.UpdatedAt)},
 		{"revision", fmt.Sprint(f.Rev)},
 		{"methods", methodsText(f.Settings.Methods, "all")},
@@ -73,8 +75,7 @@ func (c commands) printFunction(f client.Function, defaults []setting.Source) {
 		{"secrets", secretsText(f.Settings.Secrets)},
 		{"egress", target.FirstOf(strings.Join(f.Settings.Egress, ", "), "nowhere")},
 	}...)
-	rows = append(rows, setting.Rows(append([]setting.Source{{Name: "function", Limits: setting.TextsOf(f.Settings.Limits)}}, defaults...)...)...)
-	c.Table("NAME "+f.App+"/"+f.Name, rows)
+	return append(rows, setting.Rows(append([]setting.Source{{Name: "function", Limits: setting.TextsOf(f.Settings.Limits)}}, defaults...)...)...)
 }
 
 func secretsText(names []string) string {

@@ -27,7 +27,9 @@ func TestTheWayToARuntimeErrorCanBeClicked(t *testing.T) {
 	all, one := follower{}, follower{functions: []string{"hello"}}
 	require.Contains(t, all.line(r), " error hello v3 #0000ij boom at hello.risor:21:38")
 	require.Contains(t, one.line(r), " error v3 #0000ij boom at hello.risor:21:38")
-	r.Fields["line"] = "21" // a field of the script's own
+	r.Fields["trace"] = []any{"f (1:2)", "f (1:2)", "f (1:2)", "f (1:2)", "handle (9:9)"}
+	require.Contains(t, logLine(r), "called at hello.risor:1:2 in f, called at hello.risor:1:2 in f, and 2 more other=")
+	r.Fields["line"], r.Fields["trace"] = "21", []any{"x"} // a field of the script's own
 	require.Contains(t, logLine(r), ` boom column=38 line="21" other="x" trace=`)
 }
 

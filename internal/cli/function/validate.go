@@ -3,10 +3,13 @@ package function
 import (
 	"bytes"
 	"context"
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/manager/api/client"
@@ -21,29 +24,45 @@ func (c commands) validateCommand() *cobra.Command {
 		Example: "  picloud validate hello.risor",
 		Args:    command.Args(1, -1),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			scripts, err := c.scripts(cmd, files, name)
+			found, err := c.scripts(cmd, files, name)
+			if err != nil {
+				return err
+			}
+			node, err := c.Connect()
 			if err != nil {
 				return err
 			}
 			results := []validation{}
-			for _, s := range scripts {
-				compiled, err := command.Call(c.Base, cmd, "validate", c.App+"/"+s.name, func(ctx context.Context, node *command.Node) (client.Compiled, error) {
-					return client.Read[client.Compiled](node.ValidateCodeWithBody(ctx, c.App, s.name, "text/plain; charset=utf-8", bytes.NewReader(s.source)))
-				})
+			failures := slices.Concat(found.misnamed, found.unreadable)
+			for _, s := range found.all {
+				compiled, err := c.compile(cmd.Context(), node, "validate", s)
 				if err != nil {
-					return failure.InFile(err, s.file)
+					failures = append(failures, err)
+					if !errors.Is(err, picloud.ErrScript) {
+						break // the next one would meet the same trouble
+					}
+					continue
 				}
 				results = append(results, validation{failure.StreamName(s.file), compiled.Handlers})
 			}
-			return c.Print(results, func() {
+			err = c.Print(results, func() {
 				for _, r := range results {
 					c.Printf("%s compiles: %s\n", r.File, strings.Join(r.Handlers, ", "))
 				}
 			})
+			return c.Failed(failures, err)
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name of the function (default: that of the file)")
 	return cmd
+}
+
+// compile compiles a script on the node, which keeps nothing of it.
+func (c commands) compile(ctx context.Context, node *command.Node, op string, s script) (client.Compiled, error) {
+	compiled, err := command.Ask(ctx, node, op, c.App+"/"+s.name, func(ctx context.Context, node *command.Node) (client.Compiled, error) {
+		return client.Read[client.Compiled](node.ValidateCodeWithBody(ctx, c.App, s.name, "text/plain; charset=utf-8", bytes.NewReader(s.source)))
+	})
+	return compiled, failure.InFile(err, s.file)
 }
 
 // validation is what `picloud validate` prints for programs.

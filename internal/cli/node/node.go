@@ -19,10 +19,11 @@ func Command(base *command.Base) *cobra.Command {
 	c := commands{base}
 	return command.Noun("node", "Show nodes, and change the limits that they give to functions",
 		&cobra.Command{
-			Use:   "ls",
-			Short: "List the nodes of the cluster",
-			Args:  command.Args(0, 0),
-			RunE:  c.listNodes,
+			Use:     "ls",
+			Aliases: command.ListAliases,
+			Short:   "List the nodes of the cluster",
+			Args:    command.Args(0, 0),
+			RunE:    c.listNodes,
 		},
 		&cobra.Command{
 			Use:               "show NODE",
@@ -36,7 +37,7 @@ func Command(base *command.Base) *cobra.Command {
 				if err != nil {
 					return failure.NoNode(err)
 				}
-				return c.Print(n, func() { c.printNode(n) })
+				return c.Print(n, func() { c.Table("NAME "+n.Name, c.nodeRows(n)) })
 			},
 		},
 		c.nodeSetCommand(),
@@ -73,12 +74,12 @@ func (c commands) nodeSetCommand() *cobra.Command {
 		if err != nil {
 			return failure.NoNode(err)
 		}
-		return c.Print(n, func() { c.printNode(n) })
+		return c.Print(n, func() { c.Table("NAME "+n.Name, flags.Changed(cmd, c.nodeRows(n), nil)) })
 	}
 	return cmd
 }
 
-func (c commands) printNode(n client.Node) {
+func (c commands) nodeRows(n client.Node) [][]string {
 	rows := [][]string{
 		{"id", n.ID},
 		{"version", n.Version},
@@ -86,7 +87,7 @@ func (c commands) printNode(n client.Node) {
 		{"started", c.Ago(n.StartedAt)},
 		{"seen", c.Ago(n.SeenAt)},
 	}
-	c.Table("NAME "+n.Name, append(rows, setting.Rows(setting.Source{Name: "node", Limits: setting.TextsOf(n.Limits)})...))
+	return append(rows, setting.Rows(setting.Source{Name: "node", Limits: setting.TextsOf(n.Limits)})...)
 }
 
 func (c commands) listNodes(cmd *cobra.Command, _ []string) error {

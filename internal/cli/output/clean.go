@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Clean replaces the control characters of text that came from elsewhere: what
-// a script logs or answers must not steer the terminal.
+// Clean replaces the control characters of text from scripts and servers, so that such
+// text cannot control the terminal.
 func Clean(text string) string {
 	text = strings.ToValidUTF8(text, "\ufffd")
 	if strings.IndexFunc(text, Steers) < 0 {

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Outlet is standard output. It remembers that something could not be written,
-// so that no command ends well whose output is cut: on a full disk, say.
+// Outlet is standard output. It remembers the first error of a write. A command whose
+// output was cut, on a full disk for example, then does not exit with 0.
 type Outlet struct {
 	io.Writer
 	err error
@@ -28,8 +28,11 @@ func (o *Outlet) Write(p []byte) (int, error) {
 
 // Terminal reports whether stream is a terminal that a person looks at.
 func Terminal(stream any) bool {
-	if o, ok := stream.(*Outlet); ok {
-		stream = o.Writer
+	switch wrapped := stream.(type) {
+	case *Outlet:
+		stream = wrapped.Writer
+	case *Inlet:
+		stream = wrapped.Reader
 	}
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))

@@ -25,7 +25,8 @@ type Printer struct {
 // ForPeople reports whether results are written for a person, not for a program.
 func (p *Printer) ForPeople() bool { return p.Format == Table }
 
-// Print writes v for a program, or what people writes for a person.
+// Print writes v when a program reads the result. Otherwise it calls people, which writes
+// for a person.
 func (p *Printer) Print(v any, people func()) error {
 	switch p.Format {
 	case JSON:
@@ -45,8 +46,8 @@ func (p *Printer) json(v any) error {
 	return enc.Encode(v)
 }
 
-// YAML writes v as YAML. It goes by way of JSON, so that names and order of the fields are the
-// same in both.
+// YAML writes v as YAML. It converts v to JSON first, so that both have the same fields in
+// the same order.
 func (p *Printer) YAML(v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -67,7 +68,7 @@ func (p *Printer) YAML(v any) error {
 	return err
 }
 
-// block takes the braces and quotes of JSON from a document.
+// block removes the style of JSON from a document, so that it is written without braces.
 func block(n *yaml.Node) {
 	n.Style = 0
 	for _, child := range n.Content {
@@ -78,16 +79,34 @@ func block(n *yaml.Node) {
 // Printf writes a line of the result for people.
 func (p *Printer) Printf(text string, args ...any) { fmt.Fprintf(p.Stdout, text, args...) }
 
-// Warnf writes a warning.
+// Warnf writes a warning. For programs that read JSON it is a line of JSON, as
+// everything on standard error is.
 func (p *Printer) Warnf(text string, args ...any) {
+	if p.Format == JSON {
+		p.line("warning", fmt.Sprintf(text, args...))
+		return
+	}
 	fmt.Fprintf(p.Stderr, "picloud: warning: "+text+"\n", args...)
 }
 
 // Notef writes a remark that is not part of the result.
-func (p *Printer) Notef(text string, args ...any) { fmt.Fprintf(p.Stderr, text+"\n", args...) }
+func (p *Printer) Notef(text string, args ...any) {
+	if p.Format == JSON {
+		p.line("note", strings.TrimPrefix(fmt.Sprintf(text, args...), "picloud: "))
+		return
+	}
+	fmt.Fprintf(p.Stderr, text+"\n", args...)
+}
 
-// Progress shows what is being waited for, on a terminal only. The function
-// that it returns takes it away again.
+// line writes a line of JSON on standard error.
+func (p *Printer) line(kind, text string) {
+	if line, err := Compact(map[string]string{kind: text}); err == nil {
+		fmt.Fprintln(p.Stderr, line)
+	}
+}
+
+// Progress shows on a terminal what the command waits for. The function that it returns
+// removes the text.
 func (p *Printer) Progress(text string, args ...any) func() {
 	if !Terminal(p.Stderr) {
 		return func() {}
@@ -109,7 +128,7 @@ func (p *Printer) Table(header string, rows [][]string) {
 	_ = w.Flush()
 }
 
-// Ago writes a time as its distance from now.
+// Ago says how long ago a time was.
 func (p *Printer) Ago(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -128,6 +147,9 @@ func (p *Printer) Ago(t time.Time) string {
 		return fmt.Sprintf("%dd ago", int(d.Hours()/24))
 	}
 }
+
+// EndLine ends the line of a question when no newline was typed or shown.
+func (p *Printer) EndLine() { fmt.Fprintln(p.Stderr) }
 
 // Question asks a person for a line.
 func (p *Printer) Question(text string, args ...any) { fmt.Fprintf(p.Stderr, text, args...) }

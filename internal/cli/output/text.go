@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Took writes a duration with the precision that people read.
+// Took writes a duration for people: in ms, or in seconds with one decimal.
 func Took(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
@@ -27,7 +27,7 @@ func Plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Compact is a value as JSON on one line, as people write it: "a&b" stays so.
+// Compact returns a value as JSON on one line, without escapes for HTML.
 func Compact(v any) (string, error) {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
@@ -36,4 +36,30 @@ func Compact(v any) (string, error) {
 		return "", err
 	}
 	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
+// Listed joins what people read: "a, b and c".
+func Listed(items []string) string {
+	if len(items) < 2 {
+		return strings.Join(items, "")
+	}
+	return strings.Join(items[:len(items)-1], ", ") + " and " + items[len(items)-1]
+}
+
+// Counts lists counts with their nouns, without those that are zero: "2 functions
+// and 1 key".
+func Counts(counts ...Count) string {
+	var items []string
+	for _, c := range counts {
+		if c.N > 0 {
+			items = append(items, Plural(c.N, c.Noun))
+		}
+	}
+	return Listed(items)
+}
+
+// Count is a number of things.
+type Count struct {
+	N    int
+	Noun string
 }

@@ -2,20 +2,25 @@ package people
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
+	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/cli/output"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
 func (c commands) appCommand() *cobra.Command {
 	return command.Noun("app", "Manage apps: groups of functions that share members and executors",
 		&cobra.Command{
-			Use:   "ls",
-			Short: "List the apps that you are a member of",
-			Args:  command.Args(0, 0),
-			RunE:  func(cmd *cobra.Command, _ []string) error { return c.listApps(cmd) },
+			Use:     "ls",
+			Aliases: command.ListAliases,
+			Short:   "List the apps that you are a member of",
+			Args:    command.Args(0, 0),
+			RunE:    func(cmd *cobra.Command, _ []string) error { return c.listApps(cmd) },
 		},
 		&cobra.Command{
 			Use:   "add APP",
@@ -26,18 +31,36 @@ func (c commands) appCommand() *cobra.Command {
 					return client.Read[client.App](node.CreateApp(ctx, client.NewApp{Name: names[0]}))
 				})
 				if err != nil {
-					return err
+					return failure.Exists(err, "picloud app show "+names[0]+" shows it")
 				}
 				return c.Print(app, func() { c.Printf("app %s created\n", app.Name) })
 			},
 		},
 		c.appShowCommand(),
 		c.appSetCommand(),
-		c.Removal("rm APP", "Delete an app with its functions and members", "app", c.CompleteApps,
-			func(ctx context.Context, node *command.Node, name string) error {
+		c.Removal(command.Removal{
+			Use: "rm APP…", Short: "Delete apps with all that they hold", What: "app", Complete: c.CompleteApps,
+			Long: "Delete apps with all that they hold: functions, members, variables, secrets and keys. The question says how\n" +
+				"many there are of each.",
+			Remove: func(ctx context.Context, node *command.Node, name string) error {
 				_, err := client.Read[client.Nothing](node.DeleteApp(ctx, name))
 				return node.Fail(err, "delete app", name)
-			}),
+			},
+			Contents: func(ctx context.Context, node *command.Node, name string) (command.Contents, error) {
+				held, err := client.Read[client.AppContents](node.GetAppContents(ctx, name))
+				if errors.Is(err, picloud.ErrNotFound) {
+					err = &picloud.Error{Code: picloud.CodeNotFound, Op: "delete app", Resource: name}
+				}
+				if err != nil {
+					return command.Contents{}, failure.NoApp(node.Fail(err, "delete app", name), name)
+				}
+				return command.Contents{Text: output.Counts(
+					output.Count{N: held.Functions, Noun: "function"}, output.Count{N: held.Members, Noun: "member"},
+					output.Count{N: held.Variables, Noun: "variable"}, output.Count{N: held.Secrets, Noun: "secret"},
+					output.Count{N: held.Keys, Noun: "key"},
+				), Value: held}, nil
+			},
+		}),
 	)
 }
 

@@ -27,7 +27,9 @@ func (c commands) appShowCommand() *cobra.Command {
 			if err != nil {
 				return failure.NoApp(err, name)
 			}
-			return c.Print(app, func() { c.printApp(app, setting.NodeDefaults(c.Base, cmd)) })
+			return c.Print(app, func() {
+				c.Table("NAME "+app.Name, c.appRows(app, setting.NodeDefaults(c.Base, cmd)))
+			})
 		},
 	}
 }
@@ -62,13 +64,15 @@ func (c commands) appSetCommand() *cobra.Command {
 		if err != nil {
 			return failure.NoApp(err, name)
 		}
-		return c.Print(app, func() { c.printApp(app, setting.NodeDefaults(c.Base, cmd)) })
+		return c.Print(app, func() {
+			c.Table("NAME "+app.Name, flags.Changed(cmd, c.appRows(app, setting.NodeDefaults(c.Base, cmd)), nil))
+		})
 	}
 	return cmd
 }
 
-// printApp writes the settings in force: what is set, and the defaults.
-func (c commands) printApp(app client.AppDetail, nodes setting.Source) {
+// appRows are the settings in force: what is set, and the defaults.
+func (c commands) appRows(app client.AppDetail, nodes setting.Source) [][]string {
 	kv, set := app.Settings.KV.WithDefaults(), app.Settings.KV
 	rows := [][]string{
 		{"role", string(app.Role)},
@@ -77,7 +81,7 @@ func (c commands) printApp(app client.AppDetail, nodes setting.Source) {
 		{"kv-bytes", kv.Bytes.String() + origin(set.Bytes != 0)},
 		{"kv-keys", fmt.Sprint(kv.Keys) + origin(set.Keys != 0)},
 	}
-	c.Table("NAME "+app.Name, append(rows, setting.Rows(setting.Source{Name: "app", Limits: setting.TextsOf(app.Settings.Limits)}, nodes)...))
+	return append(rows, setting.Rows(setting.Source{Name: "app", Limits: setting.TextsOf(app.Settings.Limits)}, nodes)...)
 }
 
 func origin(set bool) string {

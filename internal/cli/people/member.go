@@ -31,27 +31,29 @@ func (c commands) memberCommand() *cobra.Command {
 			return client.Read[client.Member](node.SetMemberRole(ctx, c.App, user, client.MemberPatch{Role: role}))
 		}),
 	}
-	for _, cmd := range []*cobra.Command{add, change} {
-		cmd.Args = command.Args(2, 2)
-		cmd.ValidArgsFunction = completeRole
-	}
+	add.Args, change.Args = command.Args(2, 2), command.Args(2, 2)
+	add.ValidArgsFunction = completeMember(c.CompleteUsers)
+	change.ValidArgsFunction = completeMember(c.CompleteMembers)
 	return command.Noun("member", "Manage who may do what in an app",
 		&cobra.Command{
-			Use:   "ls",
-			Short: "List the members of the app",
-			Args:  command.Args(0, 0),
-			RunE:  func(cmd *cobra.Command, _ []string) error { return c.listMembers(cmd) },
+			Use:     "ls",
+			Aliases: command.ListAliases,
+			Short:   "List the members of the app",
+			Args:    command.Args(0, 0),
+			RunE:    func(cmd *cobra.Command, _ []string) error { return c.listMembers(cmd) },
 		},
 		add, change,
-		c.Removal("rm USER", "Remove a member from the app", "member", nil,
-			func(ctx context.Context, node *command.Node, user string) error {
+		c.Removal(command.Removal{
+			Use: "rm USER…", Short: "Remove members from the app", What: "member", Complete: c.CompleteMembers,
+			Remove: func(ctx context.Context, node *command.Node, user string) error {
 				_, err := client.Read[client.Nothing](node.RemoveMember(ctx, c.App, user))
-				return node.Fail(err, "remove member", c.App+"/"+user)
-			}),
+				return failure.NotFound(node.Fail(err, "remove member", c.App+"/"+user), failure.InApp("picloud member ls", c.App)+" lists those that are there")
+			},
+		}),
 	)
 }
 
-// memberChange makes the RunE of a command that takes USER ROLE.
+// memberChange returns the RunE of a command that takes USER ROLE.
 func (c commands) memberChange(op string, send func(context.Context, *command.Node, string, picloud.Role) (client.Member, error)) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, given []string) error {
 		role := picloud.Role(given[1])
@@ -62,7 +64,8 @@ func (c commands) memberChange(op string, send func(context.Context, *command.No
 			return send(ctx, node, given[0], role)
 		})
 		if err != nil {
-			return err
+			err = failure.Exists(err, "change the role with: "+failure.InApp("picloud member role "+given[0]+" "+string(role), c.App))
+			return failure.NotFound(err, "users are made by: picloud user add; members by: "+failure.InApp("picloud member add", c.App))
 		}
 		return c.Print(m, func() { c.Printf("%s is %s of app %s\n", m.User, m.Role, m.App) })
 	}
@@ -92,6 +95,16 @@ func roleList() string {
 		names = append(names, string(r))
 	}
 	return strings.Join(names, ", ")
+}
+
+// completeMember completes USER ROLE: first with complete, then with the roles.
+func completeMember(complete cobra.CompletionFunc) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(given) == 0 {
+			return complete(cmd, given, typed)
+		}
+		return completeRole(cmd, given, typed)
+	}
 }
 
 func completeRole(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {

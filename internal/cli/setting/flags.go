@@ -18,9 +18,11 @@ type Flags struct {
 	reset    []string
 }
 
-// AddFlags gives cmd a flag per setting, and --reset.
+// AddFlags gives cmd a flag per setting, and --reset. Such a command prints what Changed
+// returns, and says so in its help.
 func AddFlags(cmd *cobra.Command, settings []Setting, groups ...string) *Flags {
 	s := &Flags{settings: settings, groups: groups, values: make([]string, len(settings))}
+	cmd.Long += "\nIt prints what it changed; show prints all settings."
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	for i, one := range settings {
@@ -81,6 +83,41 @@ func (s *Flags) Patch(cmd *cobra.Command) (map[string]any, error) {
 	return patch, nil
 }
 
+// Changed returns those rows of all that show what the flags changed. A row is named as
+// its flag. The map rows lists the other rows that show a flag. When Changed finds no
+// row, it returns all.
+func (s *Flags) Changed(cmd *cobra.Command, all [][]string, rows map[string][]string) [][]string {
+	var names []string
+	add := func(name string) { names = append(append(names, name), rows[name]...) }
+	for _, one := range s.settings {
+		if cmd.Flags().Changed(one.name) {
+			add(one.name)
+		}
+	}
+	for _, name := range s.reset {
+		add(name)
+		for _, one := range s.settings {
+			if one.path[0] == name { // a group
+				add(one.name)
+			}
+		}
+	}
+	var kept [][]string
+	keep := false
+	for _, row := range all {
+		if row[0] != "" { // else the row goes on with the one before
+			keep = slices.Contains(names, row[0])
+		}
+		if keep {
+			kept = append(kept, row)
+		}
+	}
+	if kept == nil {
+		return all
+	}
+	return kept
+}
+
 // resetPath finds what --reset NAME stands for.
 func (s *Flags) resetPath(name string) []string {
 	if slices.Contains(s.groups, name) {
@@ -115,7 +152,8 @@ func put(patch map[string]any, path []string, v any) {
 	inner[path[1]] = v
 }
 
-// IfRevision adds --if-revision, and returns what reads it as If-Match.
+// IfRevision adds the flag --if-revision. It returns a function that makes If-Match of
+// the flag's value.
 func IfRevision(cmd *cobra.Command, what string) func() *string {
 	var rev int64
 	cmd.Flags().Int64Var(&rev, "if-revision", 0, "change only if the "+what+" still has this revision")
@@ -128,7 +166,8 @@ func IfRevision(cmd *cobra.Command, what string) func() *string {
 	}
 }
 
-// InSettings is a patch of what has its settings in a member of that name.
+// InSettings returns a patch of settings inside the member "settings", where functions
+// and apps have theirs.
 func InSettings(patch map[string]any) (json.RawMessage, error) {
 	return json.Marshal(map[string]any{"settings": patch})
 }

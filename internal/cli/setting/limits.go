@@ -49,8 +49,8 @@ func TextsOf(l picloud.Limits) map[string]string {
 	return texts
 }
 
-// DefaultsOf asks for what stands below a function's own limits: those of its
-// app, and those of the nodes. It leaves out what it cannot find out.
+// DefaultsOf asks the node for the limits of an app and of the nodes, which apply where a
+// function has none of its own. It leaves out those that the user may not see.
 func DefaultsOf(c *command.Base, cmd *cobra.Command, app string) []Source {
 	var found []Source
 	a, err := command.Call(c, cmd, "show app", app, func(ctx context.Context, node *command.Node) (client.AppDetail, error) {

@@ -29,7 +29,7 @@ func Limits() []Setting {
 	return all
 }
 
-// inShort is the documentation of a limit as a line of help.
+// inShort shortens the documentation of a limit to a line of help.
 func inShort(doc string) string {
 	doc, _, _ = strings.Cut(doc, ";")
 	return strings.ReplaceAll(doc, "`", "") // pflag would take the first quoted word for the kind of value

@@ -5,88 +5,172 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/internal/credentials"
 )
 
-// place is a file that may hold credentials, and what reading it gave.
+// place may hold credentials: a file of a node, or a context of `picloud login`.
 type place struct {
-	path string
-	err  error // nil: it was read
+	path    string
+	context string // the context's name; empty: it is no context
+	err     error  // nil: it was read
 	credentials.File
 	open bool // others may read it
 }
 
-// ConfigPath is the file that `picloud login` writes.
-func (f *Finder) ConfigPath() string {
-	if dir := f.Getenv("XDG_CONFIG_HOME"); dir != "" {
-		return filepath.Join(dir, "picloud", "config.json")
+// name returns the place for messages.
+func (p place) name() string {
+	if p.context == "" {
+		return p.path
 	}
-	return filepath.Join(f.Getenv("HOME"), ".config", "picloud", "config.json")
+	return p.path + " (context " + p.context + ")"
 }
 
-// credentialPaths lists where credentials may be, in the order they count: the
-// file of `picloud login`, then those that a node on this machine writes.
-func (f *Finder) credentialPaths() []string {
-	paths := []string{f.ConfigPath()}
-	if dir := f.Getenv("PICLOUD_DATA"); dir != "" {
-		paths = append(paths, credentials.Path(dir))
-	}
-	paths = append(paths, credentials.Path("data"))
-	if dir := f.Getenv("XDG_DATA_HOME"); dir != "" {
-		paths = append(paths, credentials.Path(filepath.Join(dir, "picloud")))
-	} else if home := f.Getenv("HOME"); home != "" {
-		paths = append(paths, credentials.Path(filepath.Join(home, ".local", "share", "picloud")))
-	}
-	return append(paths, credentials.Path(f.Service))
-}
-
-// places reads every file of credentialPaths.
+// places reads every place that may hold credentials, in the order they count: the
+// data folder that the environment names, the logins, then the data folders that
+// nodes of this machine use when nothing names one.
 func (f *Finder) places() []place {
 	var found []place
-	for _, path := range f.credentialPaths() {
-		p := place{path: path}
-		p.File, p.open, p.err = credentials.Read(path)
-		found = append(found, p)
+	seen := map[string]bool{}
+	addData := func(dir string) {
+		path := credentials.Path(dir)
+		if file := realPath(path); !seen[file] {
+			seen[file] = true
+			found = append(found, readPlace(path))
+		}
+	}
+	if dir := f.Getenv("PICLOUD_DATA"); dir != "" {
+		addData(dir)
+	}
+	found = append(found, f.loginPlaces()...)
+	for _, dir := range f.dataFolders() {
+		addData(dir)
 	}
 	return found
 }
 
-// ReadToken reads a token that stands alone, or in a credentials file.
+// realPath returns the absolute path of a file without symbolic links. Where it cannot
+// resolve them, it returns the path as it is.
+func realPath(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	return path
+}
+
+func readPlace(path string) place {
+	p := place{path: path}
+	p.File, p.open, p.err = credentials.Read(path)
+	return p
+}
+
+// Why the file of `picloud login` gives no credentials.
+var (
+	errNoContext = errors.New("no context is in use; choose one with: picloud context use NAME")
+	errNoLogin   = errors.New("no login is saved in it")
+)
+
+// loginPlaces are the contexts of `picloud login`, the current one first. The others
+// count only for the server that a command names.
+func (f *Finder) loginPlaces() []place {
+	logins, open, err := f.Logins()
+	if err != nil {
+		return []place{{path: f.ConfigPath(), err: err}}
+	}
+	var found []place
+	for _, c := range logins.ordered() {
+		if c.Name == logins.Current || f.serverIsNamed() {
+			found = append(found, place{path: f.ConfigPath(), context: c.Name, File: c.File, open: open})
+		}
+	}
+	switch {
+	case len(found) > 0:
+		return found
+	case len(logins.Contexts) > 0:
+		return []place{{path: f.ConfigPath(), err: errNoContext}}
+	}
+	if _, err := os.Lstat(f.ConfigPath()); err == nil {
+		return []place{{path: f.ConfigPath(), err: errNoLogin}}
+	}
+	return []place{{path: f.ConfigPath(), err: fs.ErrNotExist}}
+}
+
+// dataFolders lists the folders that nodes of this machine use for their data when no
+// setting names one.
+func (f *Finder) dataFolders() []string {
+	folders := []string{"data"}
+	if dir := f.Getenv("XDG_DATA_HOME"); dir != "" {
+		folders = append(folders, filepath.Join(dir, "picloud"))
+	} else if home := f.Getenv("HOME"); home != "" {
+		folders = append(folders, filepath.Join(home, ".local", "share", "picloud"))
+	}
+	return append(folders, f.Service)
+}
+
+// DataFolders lists the folders that may be the data folder of a node on this machine:
+// only the one that PICLOUD_DATA names or, without it, the default ones.
+func (f *Finder) DataFolders() []string {
+	if dir := f.Getenv("PICLOUD_DATA"); dir != "" {
+		return []string{dir}
+	}
+	return f.dataFolders()
+}
+
+// tokenFile is the content of a file that --token-file names.
+type tokenFile struct {
+	credentials.File
+	alone bool // the file holds a token and nothing else
+}
+
+// ReadToken reads a token that stands alone, in a credentials file, or in the
+// current context of a file of logins.
 func (f *Finder) ReadToken(path string) (string, error) {
+	file, err := f.readTokenFile(path)
+	return file.Token, err
+}
+
+func (f *Finder) readTokenFile(path string) (file tokenFile, err error) {
 	var data []byte
 	var open bool
-	var err error
 	if path == "-" {
 		data, err = credentials.ReadSmall(f.Stdin)
 	} else {
 		data, open, err = credentials.ReadSecret(path)
 	}
 	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
+		return file, fmt.Errorf("read token: %w", err)
 	}
 	if open {
 		f.warnOpen(path)
 	}
 	text := strings.TrimSpace(string(data))
-	var file credentials.File
-	if strings.HasPrefix(text, "{") && json.Unmarshal(data, &file) == nil {
-		text = file.Token
+	if strings.HasPrefix(text, "{") {
+		logins, err := parseLogins([]byte(text))
+		if c := logins.Find(logins.Current); err == nil && c != nil {
+			file.File = c.File
+		}
+	} else {
+		file.alone, file.Token = true, text
 	}
-	if text == "" || strings.ContainsAny(text, " \t\r\n") {
-		return "", fmt.Errorf("read token: %s does not hold a token", failure.StreamName(path))
+	if file.Token == "" || strings.ContainsAny(file.Token, " \t\r\n") {
+		return tokenFile{}, fmt.Errorf("read token: %s does not hold a token", failure.StreamName(path))
 	}
-	return text, nil
+	return file, nil
 }
 
 func (f *Finder) warnOpen(path string) {
 	f.Warnf("others can read the token in %s; mend it with: chmod 600 %s", path, path)
 }
 
-// reason says in a few words why a place gave no credentials.
+// reason says why a place gave no credentials.
 func (p place) reason() string {
 	switch {
 	case errors.Is(p.err, fs.ErrNotExist):
@@ -96,4 +180,66 @@ func (p place) reason() string {
 	default:
 		return p.err.Error()
 	}
+}
+
+// Renew writes a new token into every file that holds the old one, which has ended:
+// the file that the command took it from, and the others of places. It returns the
+// files that it wrote.
+func (f *Finder) Renew(old, token string) (written []string, err error) {
+	var problems []error
+	note := func(path string, err error) {
+		switch {
+		case err != nil:
+			problems = append(problems, fmt.Errorf("save token in %s: %w", path, err))
+		case !slices.Contains(written, path):
+			written = append(written, path)
+		}
+	}
+	if path := f.TokenFile; path != "" && path != "-" {
+		file, err := f.readTokenFile(path)
+		switch {
+		case err != nil || file.Token != old:
+		case file.alone:
+			note(path, credentials.WriteToken(path, token))
+		case realPath(path) != realPath(f.ConfigPath()): // that is renewed below
+			note(path, renewFile(path, old, token))
+		}
+	}
+	if logins, _, err := f.Logins(); err == nil {
+		changed := false
+		for i := range logins.Contexts {
+			if logins.Contexts[i].Token == old {
+				logins.Contexts[i].Token, changed = token, true
+			}
+		}
+		if changed {
+			note(f.ConfigPath(), f.SaveLogins(logins))
+		}
+	}
+	for _, p := range f.places() {
+		if p.err == nil && p.context == "" && p.Token == old {
+			note(p.path, renewFile(p.path, old, token))
+		}
+	}
+	return written, errors.Join(problems...)
+}
+
+// renewFile replaces the token in a JSON file, and keeps all else that it holds.
+func renewFile(path, old, token string) error {
+	data, _, err := credentials.ReadSecret(path)
+	if err != nil {
+		return err
+	}
+	var file map[string]json.RawMessage
+	var held string
+	if json.Unmarshal(data, &file) != nil || json.Unmarshal(file["token"], &held) != nil || held != old {
+		return errors.New("it does not hold the old token")
+	}
+	if file["token"], err = json.Marshal(token); err != nil {
+		return err
+	}
+	if data, err = json.MarshalIndent(file, "", "  "); err != nil {
+		return err
+	}
+	return credentials.Replace(path, append(data, '\n'))
 }

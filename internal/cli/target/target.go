@@ -11,11 +11,13 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/credentials"
 )
 
 // Where a node with default settings listens.
 var (
-	defaultServer = "http://127.0.0.1:" + strconv.Itoa(picloud.DefaultAdminPort)
+	adminPort     = strconv.Itoa(picloud.DefaultAdminPort)
+	defaultServer = "http://127.0.0.1:" + adminPort
 	functionsPort = strconv.Itoa(picloud.DefaultHTTPPort)
 )
 
@@ -24,15 +26,18 @@ type Target struct {
 	Server    string // of the control API, without a trailing slash
 	Token     string
 	TokenFrom string   // what the token was read from; empty: it was typed
+	Context   string   // of the logins that the token was read from; empty: none
+	User      string   // whose token it is, as its file says; empty: no file says it
 	Functions *url.URL // where functions are served
 }
 
-// Finder finds the target. The environment and the files of nodes fill what no
-// flag says.
+// Finder finds the target. The environment, the logins and the files of nodes fill
+// what no flag says.
 type Finder struct {
 	Server    string // --server
 	Functions string // --functions-url
 	TokenFile string // --token-file
+	Context   string // --context
 
 	Getenv func(string) string
 	Stdin  io.Reader // for a token file named -
@@ -42,55 +47,121 @@ type Finder struct {
 	Service string
 }
 
-// Find resolves the node: flags, then the environment, then the file of
-// `picloud login`, then the files of nodes on this machine. A token from a file
-// is only ever sent to the server that the same file names.
+// Find resolves the node. What is more explicit counts first: flags; then
+// PICLOUD_SERVER and PICLOUD_TOKEN, PICLOUD_CONTEXT, PICLOUD_DATA; then the login;
+// then the files of nodes on this machine. A token from a file is only ever sent to
+// the server that the same file names, unless --token-file and --server name both.
 func (f *Finder) Find() (Target, error) {
-	server := f.server()
-	token, from := f.Getenv("PICLOUD_TOKEN"), "PICLOUD_TOKEN"
-	if f.TokenFile != "" {
-		var err error
-		if token, err = f.ReadToken(f.TokenFile); err != nil {
-			return Target{}, err
-		}
-		from = failure.StreamName(f.TokenFile)
+	server, err := f.server()
+	if err != nil {
+		return Target{}, err
 	}
-	functions := f.FunctionsURL()
+	known, from, err := f.explicit()
+	if err != nil {
+		return Target{}, err
+	}
+	if c := known.context; c != "" && server != "" && !sameServer(server, known.Server) {
+		return Target{}, fmt.Errorf("context %s is for %s, and not for %s", c, known.Server, server)
+	}
+	server = FirstOf(server, known.Server)
+	functions := FirstOf(f.FunctionsURL(), known.Functions)
 
 	var places []place
-	if token == "" || server == "" || functions == "" {
+	if known.Token == "" || server == "" || functions == "" {
 		places = f.places()
 	}
-	for _, p := range places {
+	for i, p := range places {
 		if p.err != nil || server != "" && !sameServer(server, p.Server) {
 			continue
 		}
-		if server == "" {
-			server = strings.TrimRight(FirstOf(p.Server, defaultServer), "/")
-		}
-		if token == "" {
-			token, from = p.Token, p.path
+		server = FirstOf(server, strings.TrimRight(p.Server, "/"), defaultServer)
+		if known.Token == "" {
+			known, from = p, p.name()
 			if p.open {
 				f.warnOpen(p.path)
 			}
+			f.warnPassedOver(places[:i], p)
 		}
 		functions = FirstOf(functions, p.Functions)
 		break
 	}
-	if token == "" {
+	if known.Token == "" {
 		return Target{}, noToken(server, places)
 	}
-	server = FirstOf(server, defaultServer)
-	t, err := f.New(server, token, functions)
-	t.TokenFrom = from
+	t, err := f.New(FirstOf(server, defaultServer), known.Token, functions)
+	t.TokenFrom, t.Context, t.User = from, known.context, known.User
 	return t, err
+}
+
+// explicit returns the token that a flag or the environment names, and the server that
+// comes with it.
+func (f *Finder) explicit() (known place, from string, err error) {
+	switch token := f.Getenv("PICLOUD_TOKEN"); {
+	case f.TokenFile != "":
+		file, err := f.readTokenFile(f.TokenFile)
+		return place{File: file.File}, failure.StreamName(f.TokenFile), err
+	case f.Context != "":
+		known, err = f.context(f.Context, "--context")
+	case token != "":
+		known.Token = token
+		return known, "PICLOUD_TOKEN", nil
+	case f.Getenv("PICLOUD_CONTEXT") != "":
+		known, err = f.context(f.Getenv("PICLOUD_CONTEXT"), "PICLOUD_CONTEXT")
+	}
+	return known, known.name(), err
+}
+
+// context is the context that a flag or variable names.
+func (f *Finder) context(name, namedBy string) (place, error) {
+	logins, open, err := f.Logins()
+	if err != nil {
+		return place{}, fmt.Errorf("read contexts of %s: %w", f.ConfigPath(), err)
+	}
+	c := logins.Find(name)
+	if c == nil {
+		return place{}, NoContext(logins, name, "which "+namedBy+" names")
+	}
+	if open {
+		f.warnOpen(f.ConfigPath())
+	}
+	return place{path: f.ConfigPath(), context: name, File: c.File}, nil
+}
+
+// NoContext returns the error of a context that does not exist. It lists those that do.
+func NoContext(logins Logins, name, why string) error {
+	e := &picloud.Error{Code: picloud.CodeNotFound, Detail: "there is no context " + picloud.Shorten(name, 80), Hint: "picloud login saves one"}
+	if why != "" {
+		e.Detail += ", " + why
+	}
+	if names := logins.Names(); len(names) > 0 {
+		e.Hint = "there are: " + strings.Join(names, ", ")
+	}
+	return e
+}
+
+// warnPassedOver warns when PICLOUD_DATA names a folder without credentials and the
+// command uses those of another place.
+func (f *Finder) warnPassedOver(before []place, used place) {
+	dir := f.Getenv("PICLOUD_DATA")
+	if dir == "" {
+		return
+	}
+	for _, p := range before {
+		if p.path == credentials.Path(dir) && p.context == "" && p.err != nil {
+			f.Warnf("PICLOUD_DATA is set, but %s: %s; using %s", p.path, p.reason(), used.name())
+		}
+	}
 }
 
 // New checks the URLs, and warns when the token would travel in the open.
 func (f *Finder) New(server, token, functions string) (Target, error) {
+	server, err := completeServer(server)
+	if err != nil {
+		return Target{}, err
+	}
 	u, err := parseBase(server)
 	if err != nil {
-		return Target{}, fmt.Errorf("server %q: %w", picloud.Shorten(server, 200), err)
+		return Target{}, err
 	}
 	if u.Scheme == "http" && !loopback(u.Hostname()) {
 		f.Warnf("the token travels unencrypted to %s; use https, or an SSH tunnel", u.Host)
@@ -100,14 +171,16 @@ func (f *Finder) New(server, token, functions string) (Target, error) {
 		t.Functions = f.guessFunctions(u)
 		return t, nil
 	}
-	if t.Functions, err = parseBase(functions); err != nil {
-		return Target{}, fmt.Errorf("functions URL %q: %w", picloud.Shorten(functions, 200), err)
+	if functions, err = complete("functions URL", functions, functionsPort); err != nil {
+		return Target{}, err
 	}
-	return t, nil
+	t.Functions, err = parseBase(functions)
+	return t, err
 }
 
-// guessFunctions returns where the node serves functions if nothing says so:
-// on the default port, or for a node on this machine on the one of its setting.
+// guessFunctions returns the URL of the functions when no flag and no file names it: the
+// default port of the server or, for a node on this machine, the port in
+// PICLOUD_HTTP_PORT.
 func (f *Finder) guessFunctions(server *url.URL) *url.URL {
 	host, port := server.Hostname(), functionsPort
 	if loopback(host) {
@@ -117,7 +190,7 @@ func (f *Finder) guessFunctions(server *url.URL) *url.URL {
 	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}
 }
 
-// noToken says where a token was looked for.
+// noToken returns the error of a command that found no token. It lists the places.
 func noToken(server string, places []place) error {
 	var b strings.Builder
 	for _, p := range places {
@@ -125,7 +198,7 @@ func noToken(server string, places []place) error {
 		if p.err != nil {
 			why = p.reason()
 		}
-		fmt.Fprintf(&b, "\n    %s: %s", p.path, why)
+		fmt.Fprintf(&b, "\n    %s: %s", p.name(), why)
 	}
 	e := &picloud.Error{Code: picloud.CodeUnauthenticated, Op: "find a token"}
 	login := "picloud login"
@@ -133,30 +206,56 @@ func noToken(server string, places []place) error {
 		e.Resource, login = "for "+server, "picloud login --server "+server
 	}
 	e.Detail = "none in PICLOUD_TOKEN, and none in" + b.String()
-	e.Hint = "sign in with: " + login + "; or start a node on this machine with: picloud run"
+	e.Hint = "sign in with: " + login + "; or start a node on this machine with: " + failure.StartNode() +
+		"; whoever owns the node's machine makes a token with: picloud user token admin --local"
 	return e
 }
 
-// server is the one that a flag or the environment names.
-func (f *Finder) server() string {
-	return strings.TrimRight(FirstOf(f.Server, f.Getenv("PICLOUD_SERVER")), "/")
+// serverIsNamed reports whether a flag or the environment names a server.
+func (f *Finder) serverIsNamed() bool { return f.Server != "" || f.Getenv("PICLOUD_SERVER") != "" }
+
+// server is the one that a flag or the environment names. A context that a flag
+// names comes before the environment.
+func (f *Finder) server() (string, error) {
+	server := f.Server
+	if server == "" && f.Context == "" {
+		server = f.Getenv("PICLOUD_SERVER")
+	}
+	if server == "" {
+		return "", nil
+	}
+	return completeServer(server)
 }
 
-// ServerOrDefault is the server of a flag, of the environment, or of this machine.
-func (f *Finder) ServerOrDefault() string { return FirstOf(f.server(), defaultServer) }
+// ServerOrDefault is the server of a flag, that of the context which a flag names, that
+// of the environment, or this machine's.
+func (f *Finder) ServerOrDefault() (string, error) {
+	server := f.Server
+	if logins, _, err := f.Logins(); server == "" && f.Context != "" && err == nil {
+		if c := logins.Find(f.Context); c != nil {
+			server = c.Server
+		}
+	}
+	return completeServer(FirstOf(server, f.Getenv("PICLOUD_SERVER"), defaultServer))
+}
 
-// FunctionsURL is where a flag or the environment says that functions are served.
+// FunctionsURL is the URL of the functions that a flag or the environment names.
 func (f *Finder) FunctionsURL() string {
 	return FirstOf(f.Functions, f.Getenv("PICLOUD_FUNCTIONS_URL"))
 }
 
-// FunctionsBase returns where functions are served. It needs no token, as
-// functions do not.
+// FunctionsBase returns the URL of the functions. It works without a token, because
+// calls of functions need none.
 func (f *Finder) FunctionsBase() (*url.URL, error) {
 	t, err := f.Find()
-	if errors.Is(err, picloud.ErrUnauthenticated) {
-		t, err = f.New(f.ServerOrDefault(), "", f.FunctionsURL())
+	if !errors.Is(err, picloud.ErrUnauthenticated) {
+		return t.Functions, err
 	}
+	server, err := f.ServerOrDefault()
+	if err != nil {
+		return nil, err
+	}
+	t, err = f.New(server, "", f.FunctionsURL())
 	return t.Functions, err
 }
 

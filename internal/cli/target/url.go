@@ -2,12 +2,17 @@ package target
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
+
+	"github.com/picloud/picloud"
 )
 
-// parseBase reads the URL of a server: scheme and host, nothing else.
+// parseBase parses the URL of a server. A URL with more than a scheme, a host and a
+// port is an error.
 func parseBase(text string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimRight(text, "/"))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
@@ -16,8 +21,35 @@ func parseBase(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// sameServer reports whether two URLs name the same control API. The names of
-// the loopback interface are one.
+// completeServer checks the URL of a server that a person wrote. HOST:PORT stands
+// for http://HOST:PORT.
+func completeServer(text string) (string, error) { return complete("server", text, adminPort) }
+
+// complete is completeServer for what listens on a port by default.
+func complete(what, text, port string) (string, error) {
+	server := strings.TrimRight(text, "/")
+	wrong := &picloud.Error{
+		Code:   picloud.CodeInvalid,
+		Detail: fmt.Sprintf("%s %q: is not like http://127.0.0.1:%s", what, picloud.Shorten(text, 200), port),
+	}
+	if !strings.Contains(server, "://") {
+		host, number, err := net.SplitHostPort(server)
+		if err != nil && server != "" && !strings.ContainsAny(server, ":/@?# ") {
+			wrong.Hint = "name the port too: " + server + ":" + port
+		}
+		if _, notANumber := strconv.ParseUint(number, 10, 16); err != nil || host == "" || notANumber != nil {
+			return "", wrong
+		}
+		server = "http://" + server
+	}
+	if _, err := parseBase(server); err != nil {
+		return "", wrong
+	}
+	return server, nil
+}
+
+// sameServer reports whether two URLs name the same control API. All names and
+// addresses of the loopback interface count as one host.
 func sameServer(a, b string) bool {
 	ua, errA := parseBase(a)
 	ub, errB := parseBase(b)
@@ -37,8 +69,8 @@ func port(u *url.URL) string {
 	return "80"
 }
 
-// loopback reports whether host is this machine. Only names that cannot be
-// pointed elsewhere count.
+// loopback reports whether host is this machine. A name counts only if no resolver can
+// make it another machine.
 func loopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true

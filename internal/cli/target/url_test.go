@@ -25,3 +25,18 @@ func TestServersAreTheSame(t *testing.T) {
 		require.Falsef(t, sameServer(different[0], different[1]), "%v", different)
 	}
 }
+
+func TestServersAreCompleted(t *testing.T) {
+	for text, want := range map[string]string{
+		"localhost:8081": "http://localhost:8081", "127.0.0.1:8081/": "http://127.0.0.1:8081", "[::1]:8081": "http://[::1]:8081",
+		"pi-1.local:8081": "http://pi-1.local:8081", "https://pi": "https://pi", "http://pi/": "http://pi",
+	} {
+		got, err := completeServer(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got)
+	}
+	for _, text := range []string{"", "foo", "localhost", "ftp://pi", "pi:", ":8081", "pi:http", "pi:99999", "http://", "http://pi/path", "http://a@pi", "pi:80/x", "a:b:80", "user@pi:80"} {
+		_, err := completeServer(text)
+		require.Error(t, err, text)
+	}
+}

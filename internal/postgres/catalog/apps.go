@@ -35,6 +35,12 @@ SELECT ` + appColumns + ` FROM created`
 
 	sqlAppGet = `SELECT ` + appColumns + ` FROM app WHERE name = $1`
 
+	sqlAppContents = `
+SELECT (SELECT count(*) FROM function WHERE app = a.name), (SELECT count(*) FROM member WHERE app = a.name),
+       (SELECT count(*) FROM jsonb_object_keys(a.env)), (SELECT count(*) FROM secret WHERE app = a.name),
+       (SELECT coalesce(sum(keys), 0)::bigint FROM kv_usage WHERE app = a.name)
+FROM app a WHERE a.name = $1`
+
 	sqlAppList = `
 SELECT ` + appColumns + ` FROM app
 WHERE name > $3 AND (EXISTS (SELECT 1 FROM usr WHERE ` + postgres.IsAdmin + `)
@@ -120,6 +126,20 @@ func (a Apps) Get(ctx context.Context, actor picloud.Actor, name string) (piclou
 		return picloud.App{}, "", s.NotFound()
 	}
 	return postgres.OneAndRole(ctx, a.db, s, actor, name, appRow, sqlAppGet, name)
+}
+
+// Contents counts what an app holds. Viewers may.
+func (a Apps) Contents(ctx context.Context, actor picloud.Actor, name string) (picloud.AppContents, error) {
+	s := postgres.About("count contents of app", name)
+	if !picloud.ValidName(name) {
+		return picloud.AppContents{}, s.NotFound()
+	}
+	return postgres.One(ctx, a.db, s, actor, name, appContentsRow, sqlAppContents, name)
+}
+
+func appContentsRow(row pgx.CollectableRow) (c picloud.AppContents, err error) {
+	err = row.Scan(&c.Functions, &c.Members, &c.Variables, &c.Secrets, &c.Keys)
+	return c, err
 }
 
 // List returns the apps that the actor is a member of; all of them to cluster

@@ -100,3 +100,22 @@ func TestDeletingAnApp(t *testing.T) {
 	require.NoError(t, testdb.ErrorOf(db.Apps().Delete(t.Context(), root, "empty")))
 	require.Equal(t, at+2, testdb.Head(t, db))
 }
+
+func TestContentsOfAnApp(t *testing.T) {
+	db := testdb.NewWithRoot(t)
+	testdb.Publish(t, db, "shop", "a", "1")
+	testdb.Publish(t, db, "shop", "b", "2")
+	testdb.Publish(t, db, "other", "c", "3")
+	testdb.Member(t, db, "shop", "ada", picloud.RoleViewer)
+	_, err := db.Env().Replace(t.Context(), root, "shop", picloud.Env{"A": "1", "B": "2", "C": "3"}, 0)
+	require.NoError(t, err)
+	contents, err := db.Apps().Contents(t.Context(), root, "shop")
+	require.NoError(t, err)
+	require.Equal(t, picloud.AppContents{Functions: 2, Members: 2, Variables: 3}, contents)
+	for _, name := range []string{"none", "No Name"} {
+		_, err = db.Apps().Contents(t.Context(), root, name)
+		testdb.RequireCode(t, picloud.CodeNotFound, err)
+	}
+	_, err = db.Apps().Contents(t.Context(), testdb.User(t, db, "stranger"), "shop")
+	testdb.RequireCode(t, picloud.CodeNotFound, err)
+}

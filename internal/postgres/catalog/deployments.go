@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -14,17 +15,17 @@ import (
 type Deployments struct{ area }
 
 const (
-	deploymentColumns = `id, app, function, version, rev, rollback, created_by, created_at`
+	deploymentColumns = `id, app, function, version, rev, rollback, created_by, created_at, coalesce((
+    SELECT p.version FROM deployment p
+    WHERE p.app = deployment.app AND p.function = deployment.function AND p.id < deployment.id ORDER BY p.id DESC LIMIT 1), 0)`
 
-	// sqlDeployState is what making version $3 live finds: no row when there is
-	// no such function, else the live version, version $3 itself, and the one
-	// that was live before the live one; each is 0 when there is none.
-	sqlDeployState = `
-SELECT coalesce(f.live, 0), coalesce(v.number, 0), coalesce((
-    SELECT d.version FROM deployment d
-    WHERE d.app = f.app AND d.function = f.name AND d.version <> coalesce(f.live, 0) ORDER BY d.id DESC LIMIT 1), 0)
-FROM function f LEFT JOIN version v ON v.app = f.app AND v.function = f.name AND v.number = $3::bigint
-WHERE f.app = $1 AND f.name = $2`
+	// sqlDeployState is what making a version live finds: no row when there is no
+	// such function, else the live version and the newest one; each is 0 when there
+	// is none.
+	sqlDeployState = `SELECT coalesce(live, 0), versions FROM function WHERE app = $1 AND name = $2`
+
+	// sqlDeploymentHistory is which versions became live, the oldest first.
+	sqlDeploymentHistory = `SELECT version, rollback FROM deployment WHERE app = $1 AND function = $2 ORDER BY id`
 
 	sqlDeploymentGet = `
 SELECT ` + deploymentColumns + ` FROM deployment WHERE app = $1 AND function = $2 AND id = $3`
@@ -54,79 +55,131 @@ DELETE FROM deployment WHERE app = $1 AND function = $2 AND id <= (
 )
 
 func deploymentRow(row pgx.CollectableRow) (d picloud.Deployment, err error) {
-	err = row.Scan(&d.ID, &d.App, &d.Function, &d.Version, &d.Rev, &d.Rollback, &d.CreatedBy, &d.CreatedAt)
+	err = row.Scan(&d.ID, &d.App, &d.Function, &d.Version, &d.Rev, &d.Rollback, &d.CreatedBy, &d.CreatedAt, &d.Previous)
 	return d, err
 }
 
 // Deploy makes a version the live one. When it is live already, nothing
 // changes and the present deployment is returned. Developers may.
-func (s Deployments) Deploy(ctx context.Context, actor picloud.Actor, app, function string, version int) (out picloud.Deployment, err error) {
-	sub := postgres.About("deploy function", postgres.Resource(app, function, "v", version))
+func (s Deployments) Deploy(ctx context.Context, actor picloud.Actor, app, function string, version int) (out picloud.Rollout, err error) {
+	sub := postgres.About("deploy function", postgres.Resource(app, function))
 	if !picloud.ValidName(function) {
 		return out, sub.NotFound()
 	}
 	_, err = s.db.Change(ctx, sub, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *postgres.Change) error {
-		if version == 0 {
-			return sub.NotFound() // versions count from 1
-		}
-		out, err = s.deploy(ctx, c, app, function, version, false)
+		out, err = s.deploy(ctx, c, app, function, version)
 		return err
 	})
 	return out, err
 }
 
-// Rollback makes an earlier version the live one: the given one, or when it is
-// 0 the one that was live before the present one. Developers may.
-func (s Deployments) Rollback(ctx context.Context, actor picloud.Actor, app, function string, to int) (out picloud.Deployment, err error) {
+// Rollback makes an earlier version the live one: the given one, or the one
+// below the live version on the trail when it is 0. Each rollback therefore goes
+// one further back, and never to a version that was rolled back from. Developers may.
+func (s Deployments) Rollback(ctx context.Context, actor picloud.Actor, app, function string, to int) (out picloud.Rollout, err error) {
 	sub := postgres.About("roll back function", postgres.Resource(app, function))
 	if !picloud.ValidName(function) {
 		return out, sub.NotFound()
 	}
 	_, err = s.db.Change(ctx, sub, actor, app, picloud.RoleDeveloper, func(ctx context.Context, c *postgres.Change) error {
-		out, err = s.deploy(ctx, c, app, function, to, true)
+		out, err = s.rollBack(ctx, c, app, function, to)
 		return err
 	})
 	return out, err
 }
 
-// deployable is what making a version live finds: the live version, the wanted
-// one, and the one that was live before; each is 0 when there is none.
-type deployable struct{ live, wanted, before int }
+// deployable is what making a version live finds: the live version and the newest
+// one; each is 0 when there is none.
+type deployable struct{ live, newest int }
 
 func deployableRow(row pgx.CollectableRow) (d deployable, err error) {
-	err = row.Scan(&d.live, &d.wanted, &d.before)
+	err = row.Scan(&d.live, &d.newest)
 	return d, err
 }
 
-// deploy makes a version live within a change; version 0 is the one that was
-// live before the present one. It takes two round trips: one looks at the
-// function, and one writes.
-func (a area) deploy(ctx context.Context, c *postgres.Change, app, function string, version int, rollback bool) (out picloud.Deployment, err error) {
+// listed names the versions that exist, for the end of a sentence.
+func (d deployable) listed() string {
+	if d.newest < 2 {
+		return ""
+	}
+	return fmt.Sprintf("; the versions are v1 to v%d", d.newest)
+}
+
+// has says that a version exists, or returns the error that names those that do.
+// Versions count from 1, and are kept as long as their function.
+func (d deployable) has(c *postgres.Change, version int) error {
+	switch {
+	case version >= 1 && version <= d.newest:
+		return nil
+	case d.newest == 0:
+		return c.Fail(picloud.CodeNotFound, fmt.Sprintf("there is no version v%d", version), "it has no version yet; deploy one first")
+	case d.newest == 1:
+		return c.Fail(picloud.CodeNotFound, fmt.Sprintf("there is no version v%d", version), "the only version is v1")
+	default:
+		return c.Fail(picloud.CodeNotFound, fmt.Sprintf("there is no version v%d", version), fmt.Sprintf("the versions are v1 to v%d", d.newest))
+	}
+}
+
+// deploy makes a version live within a change. It takes two round trips: one
+// looks at the function, and one writes.
+func (a area) deploy(ctx context.Context, c *postgres.Change, app, function string, version int) (out picloud.Rollout, err error) {
 	var found deployable
 	var newest []picloud.Deployment
 	err = c.Pipeline(ctx, func(b *pgx.Batch) {
-		postgres.Into(b.Queue(sqlDeployState, app, function, int64(version)), deployableRow, &found)
+		postgres.Into(b.Queue(sqlDeployState, app, function), deployableRow, &found)
 		postgres.AllInto(b.Queue(sqlDeploymentNewest, app, function), deploymentRow, &newest)
 	})
-	switch {
-	case err != nil:
-		return out, err
-	case version == 0 && found.before == 0:
-		return out, c.Fail(picloud.CodeConflict, "no other version was live before", "name the version to go to")
-	case version == 0:
-		version = found.before
-	case found.wanted == 0:
-		return out, c.NotFound()
+	if err == nil {
+		err = found.has(c, version)
 	}
-	if found.live == version {
+	if err != nil {
+		return out, err
+	}
+	return a.makeLive(ctx, c, app, function, version, false, found.live, newest)
+}
+
+// rollBack makes an earlier version live within a change, in two round trips as
+// deploy does.
+func (a area) rollBack(ctx context.Context, c *postgres.Change, app, function string, to int) (out picloud.Rollout, err error) {
+	var found deployable
+	var newest []picloud.Deployment
+	var history []step
+	err = c.Pipeline(ctx, func(b *pgx.Batch) {
+		postgres.Into(b.Queue(sqlDeployState, app, function), deployableRow, &found)
+		postgres.AllInto(b.Queue(sqlDeploymentNewest, app, function), deploymentRow, &newest)
+		postgres.AllInto(b.Queue(sqlDeploymentHistory, app, function), stepRow, &history)
+	})
+	if err != nil {
+		return out, err
+	}
+	path := trailOf(history)
+	if to == 0 {
+		if to = path.below(); to == 0 {
+			return out, c.Fail(picloud.CodeConflict, "no other version was live before", "name the version to go to"+found.listed())
+		}
+	} else if err := found.has(c, to); err != nil {
+		return out, err
+	}
+	out, err = a.makeLive(ctx, c, app, function, to, true, found.live, newest)
+	if !out.Unchanged {
+		path = path.after(step{to, true})
+	}
+	out.RollbackTo = path.below()
+	return out, err
+}
+
+// makeLive makes a version live that exists. When it is live already, nothing
+// changes and the newest deployment is the answer.
+func (a area) makeLive(ctx context.Context, c *postgres.Change, app, function string, version int, rollback bool, live int, newest []picloud.Deployment) (out picloud.Rollout, err error) {
+	if live == version {
 		if len(newest) == 0 {
 			return out, c.NotFound()
 		}
-		return newest[0], nil
+		return picloud.Rollout{Deployment: newest[0], Unchanged: true}, nil
 	}
 	err = c.Pipeline(ctx, func(b *pgx.Batch) {
 		c.QueueBump(b)
-		a.queueDeploy(b, c, app, function, version, rollback, &out)
+		a.queueDeploy(b, c, app, function, version, rollback, &out.Deployment)
 	})
 	return out, err
 }

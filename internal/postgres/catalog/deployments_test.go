@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -30,30 +31,84 @@ func TestDeployAndRollBack(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, back.Version)
 	require.True(t, back.Rollback)
+	require.False(t, back.Unchanged)
+	require.Equal(t, 3, back.Previous, "the one that it left")
+	require.Equal(t, 1, back.RollbackTo, "the one that the next rollback brings")
 	require.Equal(t, "developer", back.CreatedBy)
 	require.Equal(t, testdb.Head(t, db), back.Rev)
 	require.Equal(t, 2, live())
 
-	forth, err := db.Deployments().Rollback(t.Context(), dev, "blog", "hello", 0)
+	further, err := db.Deployments().Rollback(t.Context(), dev, "blog", "hello", 0)
 	require.NoError(t, err)
-	require.Equal(t, 3, forth.Version, "what was live before the rollback")
+	require.Equal(t, 1, further.Version, "one further back, not to the version that was left")
+	require.Zero(t, further.RollbackTo)
+	require.Equal(t, 1, live())
+	_, err = db.Deployments().Rollback(t.Context(), dev, "blog", "hello", 0)
+	testdb.RequireCode(t, picloud.CodeConflict, err)
 
-	to, err := db.Deployments().Rollback(t.Context(), dev, "blog", "hello", 1)
+	to, err := db.Deployments().Rollback(t.Context(), dev, "blog", "hello", 3)
 	require.NoError(t, err)
 	require.True(t, to.Rollback)
-	require.Equal(t, 1, live())
-	same, err := db.Deployments().Deploy(t.Context(), dev, "blog", "hello", 1)
+	require.Equal(t, 1, to.RollbackTo)
+	require.Equal(t, 3, live())
+	same, err := db.Deployments().Deploy(t.Context(), dev, "blog", "hello", 3)
 	require.NoError(t, err)
-	require.Equal(t, to, same, "what is live is not deployed again")
+	require.Equal(t, to.Deployment, same.Deployment, "what is live is not deployed again")
+	require.True(t, same.Unchanged)
+	again, err := db.Deployments().Rollback(t.Context(), dev, "blog", "hello", 3)
+	require.NoError(t, err)
+	require.True(t, again.Unchanged)
+	require.Equal(t, 1, again.RollbackTo)
 	require.Equal(t, to.Rev, testdb.Head(t, db))
 
-	_, err = db.Deployments().Deploy(t.Context(), dev, "blog", "hello", 4)
-	testdb.RequireCode(t, picloud.CodeNotFound, err)
-	_, err = db.Deployments().Rollback(t.Context(), dev, "blog", "hello", 9)
-	testdb.RequireCode(t, picloud.CodeNotFound, err)
+	for _, missing := range []int{4, 999, 1 << 40} {
+		_, err = db.Deployments().Deploy(t.Context(), dev, "blog", "hello", missing)
+		testdb.RequireCode(t, picloud.CodeNotFound, err)
+		_, err = db.Deployments().Rollback(t.Context(), dev, "blog", "hello", missing)
+		testdb.RequireCode(t, picloud.CodeNotFound, err)
+		require.ErrorContains(t, err, fmt.Sprintf("there is no version v%d", missing))
+		e, _ := errors.AsType[*picloud.Error](err)
+		require.Equal(t, "the versions are v1 to v3", e.Hint)
+	}
 	_, err = db.Deployments().Deploy(t.Context(), dev, "blog", "nope", 1)
 	testdb.RequireCode(t, picloud.CodeNotFound, err)
-	require.Equal(t, 1, live())
+	require.Equal(t, 3, live())
+}
+
+// TestOldCodeThatIsDeployedAgainIsLiveAgain: it is no new version, but the
+// function changed, and a rollback takes it back.
+func TestOldCodeThatIsDeployedAgainIsLiveAgain(t *testing.T) {
+	db := testdb.NewWithRoot(t)
+	first := testdb.Publish(t, db, "blog", "flip", "one")
+	require.False(t, first.Unchanged)
+	require.Zero(t, first.Deployment.Previous)
+	testdb.Publish(t, db, "blog", "flip", "two")
+
+	again := testdb.Publish(t, db, "blog", "flip", "one")
+	require.True(t, again.Existing)
+	require.False(t, again.Unchanged)
+	require.Equal(t, 1, again.Version.Number)
+	require.Equal(t, 2, again.Deployment.Previous)
+
+	same := testdb.Publish(t, db, "blog", "flip", "one")
+	require.True(t, same.Unchanged)
+	require.Equal(t, again.Deployment, same.Deployment)
+
+	back, err := db.Deployments().Rollback(t.Context(), root, "blog", "flip", 0)
+	require.NoError(t, err)
+	require.Equal(t, 2, back.Version)
+	require.Equal(t, 1, back.RollbackTo)
+}
+
+func TestADeployThatMakesItsAppSaysSo(t *testing.T) {
+	db := testdb.NewWithRoot(t)
+	publish := func(app, function string) picloud.Published {
+		p, err := db.Versions().Publish(t.Context(), root, picloud.Publication{App: app, Function: function, Source: []byte("1"), Create: true, Deploy: true})
+		require.NoError(t, err)
+		return p
+	}
+	require.True(t, publish("shpo", "a").AppCreated)
+	require.False(t, publish("shpo", "b").AppCreated)
 }
 
 func TestNothingToRollBackTo(t *testing.T) {

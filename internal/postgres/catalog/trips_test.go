@@ -97,7 +97,8 @@ func TestDeploysTakeFewRoundTrips(t *testing.T) {
 		{"a deploy of a new version", 5, func() { publishTo("blog", next()) }},
 		{"a deploy of the live code", 4, func() { publishTo("blog", fmt.Sprintf("v%d", n)) }},
 		{"a roll-back", 5, func() {
-			_, err := db.Deployments().Rollback(t.Context(), root, "blog", "hello", 0)
+			n++
+			_, err := db.Deployments().Rollback(t.Context(), root, "blog", "hello", 1+n%2)
 			require.NoError(t, err)
 		}},
 		{"a deploy of an earlier version", 5, func() {

@@ -76,15 +76,18 @@ func (v Versions) Publish(ctx context.Context, actor picloud.Actor, p picloud.Pu
 	if err := checkPublication(s, p); err != nil {
 		return out, err
 	}
+	var made bool // in the present attempt at the transaction
 	var makeApp func(context.Context, *postgres.Change) error
 	if p.Create {
 		makeApp = func(ctx context.Context, c *postgres.Change) error {
 			_, err := createApp(ctx, c, p.App)
+			made = err == nil
 			return err
 		}
 	}
 	_, err = v.db.ChangeOrMake(ctx, s, actor, p.App, picloud.RoleDeveloper, makeApp, func(ctx context.Context, c *postgres.Change) error {
 		out, err = v.publish(ctx, c, p)
+		out.AppCreated, made = made, false
 		return err
 	})
 	if err != nil {
@@ -156,7 +159,7 @@ func (a area) publish(ctx context.Context, c *postgres.Change, p picloud.Publica
 		if len(newest) == 0 {
 			return out, c.NotFound()
 		}
-		out.Deployment = &newest[0]
+		out.Deployment, out.Unchanged = &newest[0], true
 		return out, nil
 	}
 	err = c.Pipeline(ctx, func(b *pgx.Batch) {

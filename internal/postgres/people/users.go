@@ -28,6 +28,8 @@ WHERE name = $2 AND ($3 = $2 OR EXISTS (SELECT 1 FROM usr WHERE ` + postgres.IsA
 	sqlUserList = `SELECT ` + userColumns + ` FROM usr
 WHERE name > $2 AND EXISTS (SELECT 1 FROM usr WHERE ` + postgres.IsAdmin + `) ORDER BY name LIMIT $3`
 
+	sqlUserAdmins = `SELECT name FROM usr WHERE admin ORDER BY name LIMIT 20`
+
 	sqlUserByToken = `SELECT ` + userColumns + ` FROM usr WHERE token_hash = $1`
 
 	// sqlUserSetToken gives user $2 a token on behalf of actor $4: itself, or a
@@ -137,6 +139,12 @@ func (u Users) List(ctx context.Context, actor picloud.Actor, page picloud.Page)
 	items, err = postgres.Rows(ctx, u.db, u.db.API(), s, userRow, sqlUserList, postgres.ActingAdmin(actor), after, page.Size()+1)
 	items, next = postgres.Cut(page, items, func(u picloud.User) string { return u.Name })
 	return items, next, err
+}
+
+// Admins returns the names of the first cluster admins, at most 20. It is for whoever
+// owns a node's machine, and asks for no actor.
+func (u Users) Admins(ctx context.Context) ([]string, error) {
+	return postgres.Rows(ctx, u.db, u.db.API(), postgres.About("list cluster admins", ""), pgx.RowTo[string], sqlUserAdmins)
 }
 
 // ByToken returns the user whose token has the given hash, or ErrNotFound.

@@ -33,6 +33,9 @@ type Acks = picloud.Acks
 // App defines model for App.
 type App = picloud.App
 
+// AppContents defines model for AppContents.
+type AppContents = picloud.AppContents
+
 // AppDetail defines model for AppDetail.
 type AppDetail struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -71,7 +74,10 @@ type Compiled = picloud.Compiled
 // Deployed defines model for Deployed.
 type Deployed struct {
 	// Acks Which nodes serve the new state.
-	Acks       *Acks       `json:"acks,omitempty"`
+	Acks *Acks `json:"acks,omitempty"`
+
+	// AppCreated There was no such app before.
+	AppCreated bool        `json:"app_created,omitempty"`
 	Deployment *Deployment `json:"deployment,omitempty"`
 
 	// Existing The code is that of a version that existed before.
@@ -84,7 +90,10 @@ type Deployed struct {
 
 	// Timings Where the time of a deploy went.
 	Timings Timings `json:"timings"`
-	Version Version `json:"version"`
+
+	// Unchanged The version was live already. `deployment` is then the one that made it live.
+	Unchanged bool    `json:"unchanged"`
+	Version   Version `json:"version"`
 }
 
 // Deployment defines model for Deployment.
@@ -281,7 +290,7 @@ type NewMember struct {
 
 // NewRollback defines model for NewRollback.
 type NewRollback struct {
-	// To The version to go back to. Default the one that was live before.
+	// To The version to go back to. Default one further back than what is live: a second rollback does not return to the version that the first one left.
 	To int `json:"to,omitempty"`
 }
 
@@ -362,8 +371,14 @@ type Rollout struct {
 	// Example: /fn/default/hello
 	Path string `json:"path"`
 
+	// RollbackTo After a rollback: the version that the next one makes live when it names none; absent when there is none.
+	RollbackTo int `json:"rollback_to,omitempty"`
+
 	// Timings Where the time of a deploy went.
 	Timings Timings `json:"timings"`
+
+	// Unchanged The version was live already. `deployment` is then the one that made it live.
+	Unchanged bool `json:"unchanged"`
 }
 
 // Secret A secret without its value.
@@ -776,7 +791,7 @@ func (c *Client) CreateApp(ctx context.Context, body CreateAppJSONRequestBody, e
 	return c.CreateAppWithBody(ctx, "application/json", bytes.NewReader(content), edit...)
 }
 
-// DeleteApp: Delete an app with its functions, versions and members. Needs the owner role.
+// DeleteApp: Delete an app with its functions, versions, members, secrets and keys. Needs the owner role.
 func (c *Client) DeleteApp(ctx context.Context, app AppName, edit ...RequestEditorFn) (*http.Response, error) {
 	return c.send(ctx, request{method: http.MethodDelete, path: "/api/v1/apps/%s", segments: []any{app}}, edit)
 }
@@ -798,6 +813,11 @@ func (c *Client) UpdateApp(ctx context.Context, app AppName, params *UpdateAppPa
 		return nil, err
 	}
 	return c.UpdateAppWithBody(ctx, app, params, "application/json", bytes.NewReader(content), edit...)
+}
+
+// GetAppContents: Count what an app holds, which is what goes with it when it is deleted.
+func (c *Client) GetAppContents(ctx context.Context, app AppName, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/apps/%s/contents", segments: []any{app}}, edit)
 }
 
 // GetEnv: Show the variables of an app. A function's own come before them.
@@ -896,12 +916,12 @@ func (c *Client) GetLogs(ctx context.Context, app AppName, function FunctionName
 	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/apps/%s/functions/%s/logs", segments: []any{app, function}, params: params}, edit)
 }
 
-// RollbackWithBody: Make the version that was live before live again, or the one that `to` names. Needs the developer role.
+// RollbackWithBody: Make the version one further back live again, or the one that `to` names. Needs the developer role.
 func (c *Client) RollbackWithBody(ctx context.Context, app AppName, function FunctionName, params *RollbackParams, contentType string, body io.Reader, edit ...RequestEditorFn) (*http.Response, error) {
 	return c.send(ctx, request{method: http.MethodPost, path: "/api/v1/apps/%s/functions/%s/rollback", segments: []any{app, function}, params: params, contentType: contentType, body: body}, edit)
 }
 
-// Rollback: Make the version that was live before live again, or the one that `to` names. Needs the developer role.
+// Rollback: Make the version one further back live again, or the one that `to` names. Needs the developer role.
 func (c *Client) Rollback(ctx context.Context, app AppName, function FunctionName, params *RollbackParams, body RollbackJSONRequestBody, edit ...RequestEditorFn) (*http.Response, error) {
 	content, err := json.Marshal(body)
 	if err != nil {

@@ -1,4 +1,4 @@
-package cli_test
+package main
 
 import (
 	"flag"
@@ -10,11 +10,13 @@ import (
 	"github.com/picloud/picloud/internal/cli"
 )
 
-var update = flag.Bool("update", false, "write docs/cli.md and the golden files of the scripts")
+var update = flag.Bool("update", false, "write docs/cli.md")
+
+//go:generate go test -run=^TestReferenceIsFresh$ -count=1 . -update
 
 func TestReferenceIsFresh(t *testing.T) {
 	const path = "../../docs/cli.md"
-	want := cli.Reference(cli.New(cli.Options{Getenv: func(string) string { return "" }}))
+	want := cli.Reference(commands(func(string) string { return "" }))
 	if *update {
 		require.NoError(t, os.WriteFile(path, want, 0o644))
 	}
