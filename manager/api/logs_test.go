@@ -137,7 +137,8 @@ func TestLogsOfAnApp(t *testing.T) {
 	s.deploy("/api/v1/apps/shop/functions/cart", hello)
 	s.agent.records = []picloud.LogRecord{record(1, "one")}
 	s.agent.runs = []picloud.Invocation{
-		{ID: "aaaa3", App: "shop", Function: "cart", Status: 500, Started: record(9, "").Time}, {ID: "aaaa2", App: "shop", Function: "hello", Status: 404},
+		{ID: "aaaa3", App: "shop", Function: "cart", Status: 500, Started: record(9, "").Time},
+		{ID: "aaaa2", App: "shop", Function: "hello", Status: 404},
 		{ID: "aaaa1", App: "shop", Function: "hello", Status: 200},
 	}
 	calls := func(query string) (out []string) {
