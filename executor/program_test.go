@@ -295,7 +295,7 @@ func TestLogs(t *testing.T) {
 	require.Equal(t, "warn", last.Level)
 	require.Equal(t, "log limit of 80B reached, the rest of this call is dropped", last.Message)
 	must(t, f, "/log/1")
-	require.Equal(t, kept+2, len(logs.records), "each call has its own limit")
+	require.Len(t, logs.records, kept+2, "each call has its own limit")
 }
 
 // broker is a host that knows kv.get.

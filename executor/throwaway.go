@@ -20,7 +20,7 @@ const maxThrowaway = 2
 // throwawayShares divide them among those for whom work is done (shares.With), such as
 // the users of the control API: one who has a place leaves the last one to the others,
 // and has a bounded number of places in the queue.
-var throwawayShares = shares.Options{Total: maxThrowaway, Each: []int{maxThrowaway}, Kept: 1, Waiting: 16}
+var throwawayShares = shares.Options{Total: maxThrowaway, Each: []int{maxThrowaway}, Kept: 1, Waiting: 64}
 
 // maxDraftLogs is how many records of a draft run are kept.
 const maxDraftLogs = 1000

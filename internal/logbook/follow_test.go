@@ -67,7 +67,7 @@ func TestFollow(t *testing.T) {
 	l.Log("app", picloud.LogRecord{Function: "f", Message: "mine"})
 	require.Equal(t, "mine", read(t, next, 1)[0].Message)
 	cancel()
-	require.Eventually(t, func() bool { _, err := next(t.Context()); return err == io.EOF }, 10*time.Second, time.Millisecond, "ends with its context")
+	require.Eventually(t, func() bool { _, err := next(t.Context()); return errors.Is(err, io.EOF) }, 10*time.Second, time.Millisecond, "ends with its context")
 
 	next = follow(t, l, picloud.LogQuery{App: "app"})
 	l.EndFollowers()

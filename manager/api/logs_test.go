@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -136,7 +137,8 @@ func TestLogsOfAnApp(t *testing.T) {
 	s.deploy("/api/v1/apps/shop/functions/cart", hello)
 	s.agent.records = []picloud.LogRecord{record(1, "one")}
 	s.agent.runs = []picloud.Invocation{
-		{ID: "aaaa3", App: "shop", Function: "cart", Status: 500, Started: record(9, "").Time}, {ID: "aaaa2", App: "shop", Function: "hello", Status: 404},
+		{ID: "aaaa3", App: "shop", Function: "cart", Status: 500, Started: record(9, "").Time},
+		{ID: "aaaa2", App: "shop", Function: "hello", Status: 404},
 		{ID: "aaaa1", App: "shop", Function: "hello", Status: 200},
 	}
 	calls := func(query string) (out []string) {
@@ -215,3 +217,39 @@ func TestFollowersThatLeaveAreForgotten(t *testing.T) {
 	f.leave()
 	require.Error(t, receive(t, f.ended)) // goleak in TestMain sees that the handler ended too
 }
+
+// stuck is a reader that takes nothing.
+type stuck struct {
+	flushed
+	deadline time.Time
+}
+
+func (s *stuck) SetWriteDeadline(at time.Time) error {
+	if !at.IsZero() {
+		s.deadline = at
+	}
+	return nil
+}
+
+func (s *stuck) Write([]byte) (int, error) {
+	if s.deadline.IsZero() {
+		panic("a write without a deadline")
+	}
+	return 0, os.ErrDeadlineExceeded
+}
+
+// TestAStuckReaderIsCutOff: each write has a deadline, and the stream ends at the first
+// that fails.
+func TestAStuckReaderIsCutOff(t *testing.T) {
+	w := &stuck{flushed: flushed{header: http.Header{}}}
+	st := &stream{ctx: t.Context(), heartbeat: time.Hour, allowed: func() error { return nil }}
+	require.ErrorIs(t, st.send(w), os.ErrDeadlineExceeded)
+	require.WithinDuration(t, time.Now().Add(writeTimeout), w.deadline, 10*time.Second)
+}
+
+// flushed is a ResponseWriter that can be flushed.
+type flushed struct{ header http.Header }
+
+func (f *flushed) Header() http.Header { return f.header }
+func (f *flushed) WriteHeader(int)     {}
+func (f *flushed) Flush()              {}

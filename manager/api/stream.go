@@ -122,7 +122,7 @@ func (s *stream) lines(lines []picloud.LogLine, ripe *int) error {
 		}
 		*ripe = max(*ripe-n, 0)
 		if line.Seq > 0 || line.JSON == nil {
-			s.events.WriteString("id: " + line.LogPosition.String() + "\n")
+			s.events.WriteString("id: " + line.String() + "\n")
 		}
 		if line.JSON == nil { // an event without data only sets the position
 			s.events.WriteString("\n")

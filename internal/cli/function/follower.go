@@ -50,6 +50,9 @@ func (f *follower) resource() string {
 // mended by waiting is tried again; anything else ends it.
 func (f *follower) follow(ctx context.Context) error {
 	wait := firstRetry
+	if f.c.ForPeople() && output.Terminal(f.c.Stdout) && output.Terminal(f.c.Stderr) {
+		f.c.Notef("following %s; Ctrl-C ends", f.resource())
+	}
 	for {
 		printed, err := f.stream(ctx)
 		switch {
