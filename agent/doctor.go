@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -36,6 +37,7 @@ func Doctor(ctx context.Context, opts Options) []Finding {
 	return append([]Finding{
 		dataFinding(opts),
 		memoryFinding(opts),
+		filesFinding(),
 		credentialsFinding(opts),
 		keyFinding(ctx, opts),
 		databaseFinding(ctx, opts),
@@ -72,6 +74,27 @@ func dataFinding(opts Options) Finding {
 		return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", a node runs on it"}
 	}
 	return Finding{Part: part, State: "ok", Detail: opts.DataDir + ", no node runs on it"}
+}
+
+// fewFiles is a limit of open files that a node with connections of many clients
+// meets: each call holds two or three.
+const fewFiles = 1024
+
+// filesFinding looks at how many files and connections a node may have open. Go raises
+// the soft limit to the hard one.
+func filesFinding() Finding {
+	const part = "open files"
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return finding(part, "", err)
+	}
+	if limit.Cur >= fewFiles {
+		return Finding{Part: part, State: "ok", Detail: fmt.Sprintf("%d, connections among them", limit.Cur)}
+	}
+	return Finding{
+		Part: part, State: "warn", Detail: fmt.Sprintf("%d only, connections among them: clients wait, and executors start with a weaker sandbox, when none is left", limit.Cur),
+		Remedy: "raise the hard limit: ulimit -Hn 65536 in the shell that starts the node, or LimitNOFILE=65536 in its service",
+	}
 }
 
 func credentialsFinding(opts Options) Finding {

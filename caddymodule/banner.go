@@ -95,9 +95,13 @@ func (c config) network(lan []netip.Addr) string {
 	h := c.home
 	switch {
 	case h.everywhere():
+		var urls []string
+		for _, address := range lan {
+			urls = append(urls, "http://"+net.JoinHostPort(address.String(), strconv.Itoa(h.HTTPPort)))
+		}
 		text := fmt.Sprintf("network:  functions on every interface, ports %d and %d", h.HTTPPort, h.HTTPSPort)
-		for i, address := range lan {
-			text += []string{", so ", " and "}[min(i, 1)] + "http://" + net.JoinHostPort(address.String(), strconv.Itoa(h.HTTPPort))
+		if len(urls) > 0 {
+			text += ", so " + strings.Join(urls, " and ")
 		}
 		return text + "; PICLOUD_BIND=127.0.0.1 keeps them on this machine\n"
 	case h.Bind == "localhost" || isLoopback(h.Bind):
@@ -201,7 +205,7 @@ func openFiles() uint64 {
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return 0
 	}
-	return uint64(limit.Cur)
+	return limit.Cur
 }
 
 func describeDatabase(d *agent.DatabaseStatus) string {

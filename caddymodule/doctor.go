@@ -83,11 +83,13 @@ func writeFindings(out io.Writer, findings []agent.Finding) error {
 // printFindings writes a line per finding, and a remedy once, after the last of the
 // findings that it mends. An error says that one failed.
 func printFindings(out io.Writer, findings []agent.Finding) error {
+	before := ""
 	for i, f := range findings {
 		detail := f.Detail
-		if i > 0 && f.Remedy != "" && detail == findings[i-1].Detail {
+		if f.Remedy != "" && detail == before {
 			detail = "the same"
 		}
+		before = f.Detail
 		if _, err := fmt.Fprintf(out, "%-5s %-24s %s\n", f.State, f.Part, detail); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -85,11 +86,7 @@ func hasHandler(v any) bool {
 			}
 		}
 	case []any:
-		for _, inner := range v {
-			if hasHandler(inner) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, hasHandler)
 	}
 	return false
 }

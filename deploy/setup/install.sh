@@ -52,33 +52,37 @@ if [ "$(id -u)" -ne 0 ]; then
   as_root="sudo -n"
 fi
 echo "Installing ${missing[*]} from Debian; this takes a minute or two"
-# Debian's package makes and starts a database server of its own. PiCloud runs its
-# own, so the other one is not made: this file says so while the package is
-# installed, and is as it was afterwards.
+# Debian's packages make and start servers of their own, now and at each boot. A node
+# and the tests start theirs themselves, so two files say meanwhile that nothing is made
+# and nothing started. Afterwards the machine has neither.
 conf=/etc/postgresql-common/createcluster.conf
+policy=/usr/sbin/policy-rc.d
+written=()
 restore() {
-  $as_root rm -f "$conf"
-  for theirs in "$conf".ucf-dist "$conf".dpkg-dist; do # the package's own, which stood back
-    [ ! -e "$theirs" ] || $as_root mv "$theirs" "$conf"
+  for file in "${written[@]-}"; do
+    [ -z "$file" ] || $as_root rm -f "$file"
+    for theirs in "$file".ucf-dist "$file".dpkg-dist; do # the package's own, which stood back
+      [ ! -e "$theirs" ] || $as_root mv "$theirs" "$file"
+    done
   done
 }
-if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e "$conf" ]; then
-  $as_root mkdir -p /etc/postgresql-common
-  trap restore EXIT
-  echo "create_main_cluster = false" | $as_root tee "$conf" >/dev/null
+trap restore EXIT
+meanwhile() { # FILE TEXT MODE
+  [ ! -e "$1" ] || return 0
+  written+=("$1")
+  $as_root mkdir -p "${1%/*}"
+  printf "$2" | $as_root tee "$1" >/dev/null
+  $as_root chmod "$3" "$1"
+}
+meanwhile "$policy" '#!/bin/sh\nexit 101\n' 755
+if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+  meanwhile "$conf" 'create_main_cluster = false\n' 644
 fi
 $as_root apt-get update -qq
-# Debian also starts a server that it installs, now and at each boot. The tests start
-# theirs themselves.
-policy=/usr/sbin/policy-rc.d
-[ ! -e "$policy" ] || policy=""
-[ -z "$policy" ] || printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
-[ -z "$policy" ] || $as_root chmod 755 "$policy"
-status=0
 # UCF_FORCE_CONFFOLD: our createcluster.conf stays meanwhile, without a question.
-$as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 $install -o Dpkg::Options::=--force-confold >/dev/null || status=$?
-[ -z "$policy" ] || $as_root rm -f "$policy"
-if [[ " ${missing[*]} " == *" nginx-light "* ]] && command -v systemctl >/dev/null; then
-  $as_root systemctl disable nginx >/dev/null 2>&1 || true
-fi
-exit $status
+$as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 $install -o Dpkg::Options::=--force-confold >/dev/null
+for service in nginx=nginx-light pgbouncer=pgbouncer; do
+  if [[ " ${missing[*]} " == *" ${service#*=} "* ]] && command -v systemctl >/dev/null; then
+    $as_root systemctl disable "${service%=*}" >/dev/null 2>&1 || true
+  fi
+done
