@@ -31,7 +31,7 @@ func (x *Store) Get(ctx context.Context, key string) (e picloud.KVEntry, found b
 	if err != nil {
 		return e, false, err
 	}
-	err = x.forFunction(ctx, k.Subject, func(ctx context.Context, q statements) error {
+	err = x.look(ctx, k.Subject, func(ctx context.Context, q statements) error {
 		_, err := scanEntry(q.QueryRow(ctx, sqlKVGet, x.app, key), &e)
 		found = err == nil
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -122,7 +122,7 @@ func (x *Store) List(ctx context.Context, prefix string, limit int, cursor strin
 			Fields: []picloud.FieldError{{Field: "limit", Message: "must be between 1 and 1000"}},
 		}
 	}
-	err = x.forFunction(ctx, p.Subject, func(ctx context.Context, q statements) error {
+	err = x.look(ctx, p.Subject, func(ctx context.Context, q statements) error {
 		found, _ := q.Query(ctx, sqlKVList, p.args(x.app)...) // the rows carry the error
 		items, err = pgx.CollectRows(found, p.row)
 		return err
@@ -137,4 +137,9 @@ func (x *Store) List(ctx context.Context, prefix string, limit int, cursor strin
 // forFunction runs an operation on one of the connections of functions.
 func (x *Store) forFunction(ctx context.Context, s postgres.Subject, fn func(context.Context, statements) error) error {
 	return x.db.ForFunction(ctx, s, func(ctx context.Context, conn *pgxpool.Conn) error { return fn(ctx, conn) })
+}
+
+// look is forFunction for an operation that only reads.
+func (x *Store) look(ctx context.Context, s postgres.Subject, fn func(context.Context, statements) error) error {
+	return x.db.LookForFunction(ctx, s, func(ctx context.Context, conn *pgxpool.Conn) error { return fn(ctx, conn) })
 }
