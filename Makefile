@@ -41,7 +41,7 @@ setup:
 # race detector needs a C compiler.
 .PHONY: setup-test
 setup-test:
-	@env -u PICLOUD_DATABASE_URL deploy/setup/install.sh gcc=gcc,libc6-dev
+	@env -u PICLOUD_DATABASE_URL deploy/setup/install.sh gcc=gcc,libc6-dev pgbouncer=pgbouncer
 
 ## lint: go vet, and golangci-lint as .golangci.yml says; it checks the formatting too
 .PHONY: lint

@@ -40,6 +40,11 @@ func Command(base *command.Base) *cobra.Command {
 			},
 		},
 		c.nodeSetCommand(),
+		c.Removal("rm NODE", "Remove a node that is dead (cluster admins only)", "node", c.CompleteNodes,
+			func(ctx context.Context, node *command.Node, name string) error {
+				_, err := client.Read[client.Nothing](node.RemoveNode(ctx, name))
+				return failure.NoNode(node.Fail(err, "remove node", name))
+			}),
 	)
 }
 
@@ -102,6 +107,8 @@ func (c commands) listNodes(cmd *cobra.Command, _ []string) error {
 			state := "away"
 			if n.Alive(c.Now()) {
 				state = "alive"
+			} else if n.Stopped {
+				state = "stopped"
 			}
 			rows = append(rows, []string{n.Name, state, n.Version, fmt.Sprint(n.Rev), c.Ago(n.SeenAt)})
 		}
