@@ -67,6 +67,7 @@ nothing.
 	require.NoError(t, err)
 	b.Write(text)
 	b.WriteString("```\n")
+	b.WriteString(databaseDoc)
 	return b.Bytes()
 }
 

@@ -55,8 +55,7 @@ func TestAStopAtAnyMomentEndsWhatWasStarted(t *testing.T) {
 		pause(after * time.Millisecond)
 		n.terminate("in its first start")
 	}
-	n.start().awaitDatabase()
-	n.deploy("hello", hello)
+	n.start().deploy("hello", hello)
 	n.terminate("at work")
 
 	for after := time.Duration(0); after <= 300*time.Millisecond; after += 20 * time.Millisecond {
