@@ -60,5 +60,5 @@ func full(dir string) bool {
 	if err := syscall.Statfs(dir, &fs); err != nil {
 		return false // whoever needs the folder says so
 	}
-	return fs.Bavail*uint64(fs.Bsize) < minDiskSpace //nolint:gosec // a block has a size above 0
+	return fs.Bavail*uint64(fs.Bsize) < minDiskSpace
 }

@@ -27,5 +27,5 @@ func spoken(conn net.Conn) bool {
 		_, _, peek = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		return true
 	})
-	return err != nil || peek != syscall.EAGAIN //nolint:errorlint // an errno of the system call itself
+	return err != nil || peek != syscall.EAGAIN
 }
