@@ -39,10 +39,10 @@ setup:
 	@deploy/setup/install.sh
 
 # The tests start servers of their own, whatever database is configured: nginx stands
-# in front of a node. The race detector needs a C compiler.
+# in front of a node, pgbouncer in front of a database. The race detector needs a C compiler.
 .PHONY: setup-test
 setup-test:
-	@env -u PICLOUD_DATABASE_URL deploy/setup/install.sh gcc=gcc,libc6-dev nginx=nginx-light
+	@env -u PICLOUD_DATABASE_URL deploy/setup/install.sh gcc=gcc,libc6-dev nginx=nginx-light pgbouncer=pgbouncer
 
 ## lint: go vet, and golangci-lint as .golangci.yml says; it checks the formatting too
 .PHONY: lint

@@ -18,8 +18,12 @@ type Node struct {
 	Limits    Limits    `json:"limits,omitzero"` // defaults of its functions, below those of functions and apps
 	StartedAt time.Time `json:"started_at"`
 	SeenAt    time.Time `json:"seen_at"`
+	Stopped   bool      `json:"stopped,omitzero"` // it said that it stops, and was not seen since
 }
 
-// Alive reports whether the node reported within the last three report
-// intervals of a minute.
-func (n Node) Alive(now time.Time) bool { return now.Sub(n.SeenAt) < 3*time.Minute }
+// NodeSilence is how long a node may be silent before it counts as dead: three
+// intervals of its reports.
+const NodeSilence = 3 * time.Minute
+
+// Alive reports whether the node was seen lately and did not say that it stops.
+func (n Node) Alive(now time.Time) bool { return !n.Stopped && now.Sub(n.SeenAt) < NodeSilence }

@@ -96,7 +96,7 @@ func New(opts Options) (*Agent, error) {
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
 	a.broker, err = broker.New(broker.Options{
-		Vault: a.vault, Hidden: &a.secrets, Egress: egress.Options{Reserved: opts.reserved, Memory: a.bodies},
+		Vault: a.vault, Hidden: &a.secrets, Settled: a.settled, Egress: egress.Options{Reserved: opts.reserved, Memory: a.bodies},
 	})
 	return a, err
 }
@@ -226,18 +226,6 @@ func (a *Agent) stop() {
 // ServeFunction answers r if it is for a function, and reports whether it was.
 func (a *Agent) ServeFunction(w http.ResponseWriter, r *http.Request, c *gateway.Caller) bool {
 	return a.gateway.Serve(w, r, c)
-}
-
-// Unready says why the node cannot serve, or nil if it can.
-func (a *Agent) Unready() error {
-	switch state(a.state.Load()) {
-	case stateServing:
-		return nil
-	case stateDraining, stateStopped:
-		return &picloud.Error{Code: picloud.CodeDraining, Op: "serve", Detail: "the node is shutting down", RetryAfter: 5 * time.Second}
-	default:
-		return &picloud.Error{Code: picloud.CodeStarting, Op: "serve", Detail: "the node has not loaded its catalog yet", RetryAfter: time.Second}
-	}
 }
 
 // self is the node as it reports itself.

@@ -65,6 +65,9 @@ func startAgent(t *testing.T, dataDir, dsn string, change ...func(*Options)) *te
 	return ta
 }
 
+// named gives a node a name of its own.
+func named(name string) func(*Options) { return func(o *Options) { o.NodeName = name } }
+
 // ready waits until the node serves and its control API is open.
 func (ta *testAgent) ready() *testAgent {
 	ta.t.Helper()
@@ -264,7 +267,7 @@ func TestRollbackAndDelete(t *testing.T) {
 func TestTwoNodesOnOneDatabase(t *testing.T) {
 	dsn := testdb.DSN(t)
 	a := startAgent(t, testdb.Dir(t), dsn).ready()
-	b := startAgent(t, testdb.Dir(t), dsn)
+	b := startAgent(t, testdb.Dir(t), dsn, named("pi-2"))
 	<-b.Ready()
 	for i := range 5 {
 		want := fmt.Sprintf("version %d", i)
@@ -328,7 +331,7 @@ func TestASecondNodeDoesNotMakeASecondAdmin(t *testing.T) {
 	dsn := testdb.DSN(t)
 	startAgent(t, testdb.Dir(t), dsn).ready()
 	dir := testdb.Dir(t)
-	b := startAgent(t, dir, dsn)
+	b := startAgent(t, dir, dsn, named("pi-2"))
 	<-b.Ready()
 	require.NoFileExists(t, filepath.Join(dir, "credentials"))
 	require.NoFileExists(t, filepath.Join(dir, "credentials.new"))

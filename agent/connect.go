@@ -26,6 +26,8 @@ const (
 	connectTimeout = 2 * time.Minute
 	// stopDatabaseTimeout bounds the clean stop of a managed server.
 	stopDatabaseTimeout = 15 * time.Second
+	// leaveTimeout bounds the attempt to tell the other nodes of a stop.
+	leaveTimeout = time.Second
 )
 
 // database is the node's way to PostgreSQL. The node serves without it.
@@ -47,7 +49,10 @@ type database struct {
 // openDatabase prepares the way to the database; nothing is touched yet.
 func (a *Agent) openDatabase() error {
 	d := &database{settled: sync.OnceFunc(func() { close(a.settled) })}
-	o := postgres.Options{DSN: a.opts.DatabaseURL, Version: a.opts.Version, Logger: a.log}
+	o := postgres.Options{
+		DSN: a.opts.DatabaseURL, Version: a.opts.Version, Logger: a.log,
+		OnTrouble: func() { d.syncer.Interrupted() }, // it goes on asking until the database answers
+	}
 	if o.DSN == "" {
 		var err error
 		d.server, err = managed.New(managed.Options{DataDir: a.opts.DataDir, BinDir: a.opts.PostgresBin, Lock: a.lock, Logger: a.log})
@@ -89,6 +94,7 @@ func (a *Agent) connect(ctx context.Context) {
 	}
 	err := a.connected.Up(
 		service.Service{Name: "connections", Stop: d.Close},
+		service.Service{Name: "place among the nodes", Stop: a.leave},
 		service.Service{Name: "key-value store", Start: a.useKeys},
 		service.Service{Name: "listener", Start: func() error { a.listen(ctx); return nil }, Stop: func() { d.listener.Stop() }},
 		service.Service{Name: "leader's duties", Start: a.lead, Stop: a.leading.Down},
@@ -169,6 +175,9 @@ func (a *Agent) attempt(ctx context.Context) error {
 	if err := d.Migrate(ctx); err != nil {
 		return err
 	}
+	if err := d.Nodes().Report(ctx, a.self()); err != nil {
+		return err // perhaps the name belongs to another node: this one leaves the database alone
+	}
 	urls := credentials.File{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL()}
 	path, created, err := bootstrap(ctx, d.Users(), a.opts.DataDir, urls)
 	if created {
@@ -178,6 +187,15 @@ func (a *Agent) attempt(ctx context.Context) error {
 		return err
 	}
 	return a.vault.Establish(ctx, d.Cluster())
+}
+
+// leave says that this node stops, so that nobody waits for it.
+func (a *Agent) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	if err := a.database.Nodes().Stop(ctx, a.identity.ID); err != nil {
+		a.log.Info("the other nodes do not know that this one stops", slog.Any("error", err))
+	}
 }
 
 // stopServer ends the managed server.

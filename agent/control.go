@@ -4,7 +4,9 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
+	"github.com/picloud/picloud/agent/broker"
 	"github.com/picloud/picloud/internal/problem"
 	"github.com/picloud/picloud/manager"
 	"github.com/picloud/picloud/manager/api"
@@ -31,7 +33,7 @@ func (a *Agent) newControl() (http.Handler, error) {
 		Data:    api.DataStores{Env: d.Env(), Secrets: d.Secrets(), KV: d.KV()},
 		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs},
 		Nodes:   d.Nodes(),
-		Ready:   a.Unready, Node: a.opts.NodeName, Logger: a.log, Memory: a.bodies,
+		Ready:   a.Unready, Missing: a.Missing, Node: a.opts.NodeName, Logger: a.log, Memory: a.bodies,
 		Hosts: append(strings.FieldsFunc(a.opts.ControlHosts, func(c rune) bool { return c == ',' || c == ' ' }),
 			a.opts.NodeName, a.opts.NodeName+".local"),
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,12 +70,28 @@ func (a *Agent) ServeControl(w http.ResponseWriter, r *http.Request, metrics htt
 		return
 	}
 	if strings.HasPrefix(r.URL.Path, "/api/") {
+		a.awaitDatabase(r.Context(), control.database)
 		if err := control.database.closed(); err != nil {
 			problem.Write(w, err, "")
 			return
 		}
 	}
 	control.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), metricsKey{}, metrics)))
+}
+
+// awaitDatabase waits a moment for the first attempt to reach the database: a call right
+// after the start of a node does not fail for that.
+func (a *Agent) awaitDatabase(ctx context.Context, d *database) {
+	if d.open.Load() {
+		return
+	}
+	patience := time.NewTimer(broker.FirstWait)
+	defer patience.Stop()
+	select {
+	case <-a.settled:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
 }
 
 // control is the control API once the node is wired.

@@ -133,7 +133,7 @@ func TestANodeWithoutTheKey(t *testing.T) {
 	require.Equal(t, seal.Path(first), a.Status().ClusterKey, "this start made it")
 	require.NotContains(t, fmt.Sprintf("%+v", a.Status()), "picloud-cluster-key")
 
-	b := startAgent(t, second, dsn)
+	b := startAgent(t, second, dsn, named("pi-2"))
 	<-b.Ready()
 	require.Eventually(t, func() bool { return b.database.closed() == nil }, 10*time.Second, time.Millisecond)
 	require.NoFileExists(t, seal.Path(second), "only the first node of a database makes a key")

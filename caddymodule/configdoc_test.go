@@ -98,6 +98,7 @@ that trusts it trusts ` + "`https://NODE.local:8443`" + `.
 | SIGQUIT | ends at once |
 `)
 	b.WriteString(rulesDoc)
+	b.WriteString(databaseDoc)
 	return b.Bytes()
 }
 

@@ -29,7 +29,7 @@ var table = []setting{
 	},
 	{
 		Name: "node_name", Otherwise: "host name",
-		Doc:   "name of the node, for people",
+		Doc:   "name of the node, for people; no other node of the database has it",
 		field: text(func(s *settings) *string { return &s.NodeName }),
 	},
 	{

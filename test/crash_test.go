@@ -199,6 +199,11 @@ func TestFullDisk(t *testing.T) {
 
 	ballast := filepath.Join(n.data, "ballast")
 	fill(t, ballast)
+	status, body, err := n.get(n.control + "/readyz")
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status, "it serves")
+	require.Contains(t, body, `"degraded"`)
+	require.Contains(t, body, `"disk_space"`)
 	served := "before"
 	for i := range 5 {
 		answer := fmt.Sprintf("full %d", i)
@@ -224,7 +229,7 @@ func TestFullDisk(t *testing.T) {
 		status, _ := n.put("default", "f", `function handle(req) { return "after" }`)
 		return status == http.StatusCreated || status == http.StatusOK
 	})
-	_, body := n.call("f")
+	_, body = n.call("f")
 	require.Equal(t, "after", body)
 }
 

@@ -50,13 +50,12 @@ func (n *node) terminate(when string) {
 // adopted or migrates: nothing of it is left, and the folder starts again.
 func TestAStopAtAnyMomentEndsWhatWasStarted(t *testing.T) {
 	n := newNode(t)
-	for _, after := range []time.Duration{50, 150, 400, 900, 1500} { // initdb, and the first migrations
+	for _, after := range []int{50, 150, 400, 900, 1500} { // initdb, and the first migrations
 		n.launch()
-		pause(after * time.Millisecond)
+		pause(time.Duration(after) * time.Millisecond)
 		n.terminate("in its first start")
 	}
-	n.start().awaitDatabase()
-	n.deploy("hello", hello)
+	n.start().deploy("hello", hello)
 	n.terminate("at work")
 
 	for after := time.Duration(0); after <= 300*time.Millisecond; after += 20 * time.Millisecond {
@@ -70,24 +69,24 @@ func TestAStopAtAnyMomentEndsWhatWasStarted(t *testing.T) {
 		n.terminate(after.String() + " after it was ready")
 	}
 	// PostgreSQL of a node that was killed is there to be adopted, or still starts.
-	for _, alive := range []time.Duration{20, 60, 100, 150} {
+	for _, alive := range []int{20, 60, 100, 150} {
 		n.launch()
-		pause(alive * time.Millisecond)
+		pause(time.Duration(alive) * time.Millisecond)
 		require.NoError(t, n.cmd.Process.Kill())
 		<-n.exited
 		n.launch()
-		pause(alive * time.Millisecond)
+		pause(time.Duration(alive) * time.Millisecond)
 		n.stop() // perhaps before it looked at its data folder
 		n.start()
 		n.terminate("when it was ready, after two nodes that were not")
 	}
-	for _, after := range []time.Duration{0, 10, 30, 60} {
+	for _, after := range []int{0, 10, 30, 60} {
 		n.start()
 		n.awaitDatabase()
 		require.NoError(t, n.cmd.Process.Kill())
 		<-n.exited
 		n.start()
-		pause(after * time.Millisecond)
+		pause(time.Duration(after) * time.Millisecond)
 		n.terminate("when it was ready, with a database to adopt")
 	}
 	n.start()

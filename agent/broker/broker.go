@@ -25,6 +25,10 @@ type Options struct {
 	Vault  *Vault         // required
 	Hidden Hider          // required
 	Egress egress.Options // of requests to other servers
+	// Settled is closed when the database was reached for the first time, or when the
+	// first attempt failed. Until then a call that needs the database waits a moment.
+	// Nil: it never waits.
+	Settled <-chan struct{}
 }
 
 // Broker answers host calls. It implements executor.Host. A script sees only errors
@@ -37,6 +41,8 @@ type Broker struct {
 	memory egress.Memory        // for what trials write
 	keys   atomic.Pointer[Keys] // nil: the database was not reached yet
 	turns  *share.Places        // of calls of the key-value store
+
+	settled <-chan struct{} // see Options.Settled
 
 	calls    *prometheus.CounterVec
 	outbound *prometheus.CounterVec
@@ -53,7 +59,8 @@ func New(o Options) (*Broker, error) {
 		return nil, errors.New("make broker: it needs a vault and somebody who hides secrets")
 	}
 	b := &Broker{
-		vault: o.Vault, hidden: o.Hidden, egress: egress.New(o.Egress), turns: share.New(storeShares), functions: map[string]*function{},
+		vault: o.Vault, hidden: o.Hidden, egress: egress.New(o.Egress), turns: share.New(storeShares), settled: o.Settled,
+		functions: map[string]*function{},
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "picloud_host_calls_total",
 			Help: "What functions asked of the node, by host function and outcome: ok, refused, unavailable or error.",

@@ -48,9 +48,23 @@ type KeyWriter interface {
 // UseKeys gives the broker the store of keys, when the database is reached.
 func (b *Broker) UseKeys(keys Keys) { b.keys.Store(&keys) }
 
-// store returns the app's store.
-func (b *Broker) store(g *Grants) (Store, error) {
+// FirstWait bounds the wait for the first connection to the database.
+const FirstWait = 2 * time.Second
+
+// store returns the app's store. Right after the start of the node it waits for the first
+// attempt to reach the database.
+func (b *Broker) store(ctx context.Context, g *Grants) (Store, error) {
 	keys := b.keys.Load()
+	if keys == nil && b.settled != nil {
+		patience := time.NewTimer(FirstWait)
+		defer patience.Stop()
+		select {
+		case <-b.settled:
+		case <-patience.C:
+		case <-ctx.Done():
+		}
+		keys = b.keys.Load()
+	}
 	if keys == nil {
 		return nil, unavailable()
 	}
@@ -104,7 +118,7 @@ func (b *Broker) get(ctx context.Context, g *Grants, call *executor.HostCall) ([
 	if err := ask.Read(call.Args); err != nil {
 		return nil, err
 	}
-	store, err := b.store(g)
+	store, err := b.store(ctx, g)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +146,7 @@ func (b *Broker) set(ctx context.Context, g *Grants, call *executor.HostCall) ([
 	if err := ask.Read(call.Args); err != nil {
 		return nil, err
 	}
-	store, err := b.store(g)
+	store, err := b.store(ctx, g)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +160,7 @@ func (b *Broker) compareAndSet(ctx context.Context, g *Grants, call *executor.Ho
 	if err := ask.Read(call.Args); err != nil {
 		return nil, err
 	}
-	store, err := b.store(g)
+	store, err := b.store(ctx, g)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +174,7 @@ func (b *Broker) increment(ctx context.Context, g *Grants, call *executor.HostCa
 	if err := ask.Read(call.Args); err != nil {
 		return nil, err
 	}
-	store, err := b.store(g)
+	store, err := b.store(ctx, g)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +196,7 @@ func (b *Broker) delete(ctx context.Context, g *Grants, call *executor.HostCall)
 	if err := ask.Read(call.Args); err != nil {
 		return nil, err
 	}
-	store, err := b.store(g)
+	store, err := b.store(ctx, g)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +213,7 @@ func (b *Broker) list(ctx context.Context, g *Grants, call *executor.HostCall) (
 	if err := ask.Read(call.Args); err != nil {
 		return nil, err
 	}
-	store, err := b.store(g)
+	store, err := b.store(ctx, g)
 	if err != nil {
 		return nil, err
 	}

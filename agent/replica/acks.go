@@ -2,6 +2,8 @@ package replica
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -23,11 +25,15 @@ type Fleet struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when some node reported
+	// suspects are the nodes that let a change wait until its time was over, by id, with
+	// the time at which each was last seen then. Nobody waits for a suspect before it is
+	// heard from again (failure detector).
+	suspects map[string]time.Time
 }
 
 // NewFleet returns the fleet that a syncer's node is one of.
 func NewFleet(s *Syncer) *Fleet {
-	return &Fleet{self: s.self, nodes: s.nodes, replica: s.replica, wake: s.Wake, changed: make(chan struct{})}
+	return &Fleet{self: s.self, nodes: s.nodes, replica: s.replica, wake: s.Wake, changed: make(chan struct{}), suspects: map[string]time.Time{}}
 }
 
 // Reported is called when some node may have reported a new revision.
@@ -45,8 +51,8 @@ func (f *Fleet) watch() <-chan struct{} {
 }
 
 // Await waits until the nodes that mode asks for acknowledged revision rev. It
-// always waits for this node. When ctx ends, or when only absent nodes are left,
-// it answers what is known, with Complete false.
+// always waits for this node. When ctx ends, or when only absent nodes and suspects are
+// left, it answers what is known, with Complete false.
 func (f *Fleet) Await(ctx context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error) {
 	f.wake()
 	acks := picloud.Acks{Rev: rev}
@@ -64,33 +70,67 @@ func (f *Fleet) Await(ctx context.Context, rev int64, mode picloud.Wait) (piclou
 	}
 	for {
 		someone := f.watch() // before the read, so that no report is missed
-		acks, final := f.count(ctx, rev, mode)
-		if final {
+		acks, late := f.count(ctx, rev, mode)
+		if len(late) == 0 || acks.Complete {
 			return acks, nil
 		}
 		select {
 		case <-someone:
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				f.suspect(late)
+			}
 			return acks, nil
 		}
 	}
 }
 
-// count says who acknowledged rev by now. final means that waiting changes nothing:
-// the nodes that did not acknowledge it are absent.
-func (f *Fleet) count(ctx context.Context, rev int64, mode picloud.Wait) (acks picloud.Acks, final bool) {
+// suspect takes note of the nodes that were too late.
+func (f *Fleet) suspect(late []picloud.Node) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, n := range late {
+		f.suspects[n.ID] = n.SeenAt
+	}
+}
+
+// suspected reports whether a node is a suspect that was not heard from since. It also
+// forgets the suspects that were heard from.
+func (f *Fleet) suspected(n picloud.Node) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen, found := f.suspects[n.ID]
+	if found && n.SeenAt.After(seen) {
+		delete(f.suspects, n.ID)
+		return false
+	}
+	return found
+}
+
+// retain forgets the suspects that are no nodes any more.
+func (f *Fleet) retain(nodes []picloud.Node) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.suspects, func(id string, _ time.Time) bool {
+		return !slices.ContainsFunc(nodes, func(n picloud.Node) bool { return n.ID == id })
+	})
+}
+
+// count says who acknowledged rev by now, and for whom it makes sense to wait.
+func (f *Fleet) count(ctx context.Context, rev int64, mode picloud.Wait) (acks picloud.Acks, late []picloud.Node) {
 	self := f.self()
 	acks = picloud.Acks{Rev: rev, Nodes: []string{self.Name}}
 	if mode == picloud.WaitNone {
 		acks.Complete = true
-		return acks, true
+		return acks, nil
 	}
 	nodes, err := f.nodes.List(ctx)
 	if err != nil {
 		// The change is committed and this node serves it: that is the answer,
 		// whatever became of the database since.
-		return acks, true
+		return acks, nil
 	}
+	f.retain(nodes)
 	alive, now := 1, newest(nodes)
 	for _, n := range nodes {
 		switch {
@@ -101,15 +141,17 @@ func (f *Fleet) count(ctx context.Context, rev int64, mode picloud.Wait) (acks p
 			alive++
 			if n.Rev >= rev {
 				acks.Nodes = append(acks.Nodes, n.Name)
-			} else {
-				acks.Missing = append(acks.Missing, n.Name)
+				continue
+			}
+			acks.Missing = append(acks.Missing, n.Name)
+			if !f.suspected(n) {
+				late = append(late, n)
 			}
 		}
 	}
 	slices.Sort(acks.Nodes)
-	everybody := len(acks.Nodes) == alive
 	acks.Complete = len(acks.Missing) == 0 || mode == picloud.WaitQuorum && 2*len(acks.Nodes) > alive
-	return acks, everybody || acks.Complete
+	return acks, late
 }
 
 // newest is when some node was last seen: the database's time, as good as now,

@@ -69,6 +69,12 @@ func (r *Replica) State() *State { return r.state.Load() }
 // revision may be acknowledged: the node serves it after a power cut too.
 func (r *Replica) Durable() int64 { return r.durable.Load() }
 
+// Behind reports whether the node serves what it does not have on disk.
+func (r *Replica) Behind() bool {
+	s := r.state.Load()
+	return s != nil && s.Rev != r.durable.Load()
+}
+
 // have returns what the node holds, to ask the database for what came after.
 func (r *Replica) have() (incarnation string, rev int64) {
 	s := r.state.Load()

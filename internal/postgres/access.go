@@ -117,7 +117,7 @@ func readPart[T any](ctx context.Context, d *DB, s Subject, actor picloud.Actor,
 	if !picloud.ValidName(app) || function != "" && !picloud.ValidName(function) {
 		return nil, "", s.NotFound()
 	}
-	err = d.Batch(ctx, s, func(b *pgx.Batch) {
+	err = d.LookBatch(ctx, s, func(b *pgx.Batch) {
 		b.Queue(sqlAccess, ActingAdmin(actor), actor.User, app)
 		if function != "" {
 			b.Queue(sqlFunctionExists, app, function)

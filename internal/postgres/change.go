@@ -106,7 +106,8 @@ func (d *DB) ChangeAsAdmin(ctx context.Context, s Subject, actor picloud.Actor, 
 // transact runs fn in a transaction and commits it. It returns the revision at
 // which the change stands.
 func (d *DB) transact(ctx context.Context, s Subject, actor picloud.Actor, fn func(context.Context, *Change) error) (rev int64, err error) {
-	err = d.Run(ctx, d.api, s, func(ctx context.Context) error {
+	committing := false // before that the server undoes what it did for a connection that breaks
+	err = d.run(ctx, controlTimeout, d.api, s, func() bool { return !committing }, func(ctx context.Context) error {
 		tx, err := d.api.Begin(ctx)
 		if err != nil {
 			return err
@@ -117,6 +118,7 @@ func (d *DB) transact(ctx context.Context, s Subject, actor picloud.Actor, fn fu
 			return err
 		}
 		rev = c.stands()
+		committing = true
 		return c.unknown(tx.Commit(ctx))
 	})
 	if err != nil {

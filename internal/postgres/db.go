@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +24,9 @@ type DB struct {
 	conf      *pgx.ConnConfig
 	by        string
 	log       *slog.Logger
+
+	trouble   atomic.Bool // the server did not answer the last operation
+	onTrouble func()      // nil: nobody asks
 }
 
 // ErrNewerDatabase says that a newer PiCloud migrated the database past what
@@ -39,51 +43,57 @@ func Open(o Options) (*DB, error) {
 		return nil, err
 	}
 	d := &DB{
-		conf: conf.ConnConfig.Copy(),
-		by:   cmp.Or(o.Version, "unknown"),
-		log:  cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
+		conf:      conf.ConnConfig.Copy(),
+		by:        cmp.Or(o.Version, "unknown"),
+		log:       cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
+		onTrouble: o.OnTrouble,
 	}
-	conf.MaxConns = int32(cmp.Or(o.MaxConns, defaultMaxConns))
-	if d.api, err = pgxpool.NewWithConfig(context.Background(), conf); err != nil {
-		return nil, picloudError("open database", "", err)
-	}
-	conf = conf.Copy()
-	conf.MaxConns = nodeConns
-	if d.node, err = pgxpool.NewWithConfig(context.Background(), conf); err != nil {
-		d.api.Close()
-		return nil, picloudError("open database", "", err)
-	}
-	if err := d.openFunctions(o); err != nil {
-		d.api.Close()
-		d.node.Close()
-		return nil, err
+	for _, one := range []struct {
+		pool       **pgxpool.Pool
+		conns      int
+		statements time.Duration
+		connect    time.Duration
+	}{
+		{&d.api, cmp.Or(o.MaxConns, defaultMaxConns), controlStatements, connectTimeout},
+		{&d.node, nodeConns, defaultStatementTimeout, connectTimeout},
+		{&d.functions, functionConns, functionStatements, functionWait},
+	} {
+		if *one.pool, err = o.pool(one.conns, one.statements, one.connect); err != nil {
+			d.Close()
+			return nil, err
+		}
 	}
 	return d, nil
 }
 
-// openFunctions prepares the pool of functions, whose waits are short.
-func (d *DB) openFunctions(o Options) error {
-	if o.StatementTimeout <= 0 || o.StatementTimeout > functionStatements {
-		o.StatementTimeout = functionStatements
+// pool prepares a pool, which connects at its first use.
+func (o Options) pool(conns int, statements, connect time.Duration) (*pgxpool.Pool, error) {
+	if o.StatementTimeout <= 0 || o.StatementTimeout > statements {
+		o.StatementTimeout = statements
 	}
 	conf, err := o.config()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	conf.MaxConns = functionConns
-	conf.ConnConfig.ConnectTimeout = min(conf.ConnConfig.ConnectTimeout, functionWait)
-	if d.functions, err = pgxpool.NewWithConfig(context.Background(), conf); err != nil {
-		return picloudError("open database", "", err)
+	conf.MaxConns = int32(conns)
+	if conf.ConnConfig.ConnectTimeout > connect {
+		conf.ConnConfig.ConnectTimeout = connect
 	}
-	return nil
+	pool, err := pgxpool.NewWithConfig(context.Background(), conf)
+	if err != nil {
+		return nil, picloudError("open database", "", err)
+	}
+	return pool, nil
 }
 
 // Close closes all connections. It waits for running operations, which have
 // deadlines of their own.
 func (d *DB) Close() {
-	d.api.Close()
-	d.node.Close()
-	d.functions.Close()
+	for _, pool := range []*pgxpool.Pool{d.api, d.node, d.functions} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
 }
 
 // API is the pool of the control API.
@@ -94,7 +104,7 @@ func (d *DB) Duties() *pgxpool.Pool { return d.node }
 
 // Ping asks the server for a sign of life.
 func (d *DB) Ping(ctx context.Context) error {
-	return d.Run(ctx, d.node, About("reach database", ""), d.node.Ping)
+	return d.Look(ctx, d.node, About("reach database", ""), d.node.Ping)
 }
 
 // Migrate brings the schema up to the version that this binary knows.
@@ -102,15 +112,19 @@ func (d *DB) Ping(ctx context.Context) error {
 // changes nothing.
 func (d *DB) Migrate(ctx context.Context) error {
 	s := About("migrate database", "")
-	conf := d.conf.Copy()
-	// Migrations may take their time, and wait for those of another node.
-	conf.RuntimeParams["statement_timeout"] = milliseconds(10 * time.Minute)
-	conf.RuntimeParams["lock_timeout"] = milliseconds(10 * time.Minute)
-	conn, err := pgx.ConnectConfig(ctx, conf)
+	conn, err := pgx.ConnectConfig(ctx, d.conf.Copy())
 	if err != nil {
 		return s.Wrap(err)
 	}
 	defer closeConn(conn)
+	if err := d.checkPooler(ctx, s, conn); err != nil {
+		return s.Wrap(err)
+	}
+	// Migrations may take their time, and wait for those of another node.
+	patience := milliseconds(10 * time.Minute)
+	if _, err := conn.Exec(ctx, sqlSession, patience, patience, nil); err != nil {
+		return s.Wrap(err)
+	}
 	return s.Wrap(migrations.Up(ctx, conn, d.by))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -87,10 +88,16 @@ func picloudError(op, resource string, err error) error {
 	switch {
 	case errors.As(err, &pg):
 		out.Code, out.Detail, out.Hint = explain(pg)
+		if pg.Code == "42704" {
+			out.Err = nil // it names the setting, which may be a part of the password
+		}
 	case errors.Is(err, pgx.ErrNoRows):
 		out.Code, out.Err = picloud.CodeNotFound, nil
 	case unreachable(err):
 		out.Code = picloud.CodeDatabaseDown
+		if text := err.Error(); strings.Contains(text, "read only connection") || strings.Contains(text, "standby mode") { // all hosts
+			out.Detail, out.Hint = standby, standbyHint
+		}
 	}
 	if out.Code == picloud.CodeDatabaseDown {
 		out.RetryAfter = retryAfter
@@ -107,6 +114,11 @@ func unreachable(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
 		pgconn.SafeToRetry(err) || brokenOff(err)
 }
+
+const (
+	standby     = "the server is a read-only standby"
+	standbyHint = "name the primary in PICLOUD_DATABASE_URL, or all hosts with commas between them: the one that accepts writes is used"
+)
 
 // explain says what a server's error means to the caller. The server's own
 // text stays in the cause; it may quote what the caller sent.
@@ -129,7 +141,16 @@ func explain(pg *pgconn.PgError) (code picloud.Code, detail, hint string) {
 	case "42P01", "3F000": // undefined_table, invalid_schema_name
 		return picloud.CodeDatabaseDown, "the database is not migrated yet", ""
 	case "25006": // read_only_sql_transaction
-		return picloud.CodeDatabaseDown, "the server is a read-only standby", "name all hosts in PICLOUD_DATABASE_URL, so that the primary is found"
+		return picloud.CodeDatabaseDown, standby, standbyHint
+	case "42P05", "26000": // duplicate_prepared_statement, invalid_sql_statement_name
+		return picloud.CodeDatabaseDown, "a pooler gave the session another connection", "set pool_mode = session for this database in the pooler"
+	case "08P01": // protocol_violation
+		if strings.Contains(pg.Message, "startup parameter") {
+			return picloud.CodeDatabaseDown, "the pooler refuses a setting of the DSN",
+				"take it out of PICLOUD_DATABASE_URL, or name it in ignore_startup_parameters of the pooler"
+		}
+	case "42704": // undefined_object
+		return picloud.CodeDatabaseDown, "the server does not know a setting of the DSN", "take it out of PICLOUD_DATABASE_URL"
 	case "53100", "53200": // disk_full, out_of_memory
 		return picloud.CodeDatabaseDown, "the server is out of disk space or memory", ""
 	case "53300": // too_many_connections

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/migrations"
 )
 
@@ -28,8 +28,12 @@ type Options struct {
 	// MaxConns is how many connections serve the control API. Default 4.
 	// Functions have four more, the node's own duties two, and a Listener one.
 	MaxConns int
-	// StatementTimeout ends a statement on the server. Default 10 s.
+	// StatementTimeout ends a statement on the server. Default 10 s, and 4 s for the
+	// control API.
 	StatementTimeout time.Duration
+	// OnTrouble is called when an operation finds that the server cannot be reached or
+	// does not answer, and the operation before it did not. It must not block. Optional.
+	OnTrouble func()
 	// Version is the binary's version; migrations record it.
 	Version string
 	// Logger receives what the Listener meets. Default: discard.
@@ -41,8 +45,15 @@ const (
 	nodeConns               = 2
 	defaultStatementTimeout = 10 * time.Second
 	connectTimeout          = 5 * time.Second
-	// opTimeout bounds one operation, waiting for a connection included.
+	// opTimeout bounds one operation of the node's own duties, waiting for a connection
+	// included.
 	opTimeout = 20 * time.Second
+	// controlTimeout bounds one operation of the control API. The node keeps this time
+	// itself, because a server that is frozen ends no statement.
+	controlTimeout = 5 * time.Second
+	// controlStatements ends a statement of the control API on the server, before the
+	// node loses patience: the answer of the server says more.
+	controlStatements = 4 * time.Second
 	// maxIdle is when an unused connection is closed. It is a little longer than
 	// the time between two reports of an idle node. Such a node therefore keeps one
 	// connection, and the server does not fork a process once a minute.
@@ -64,14 +75,9 @@ const (
 
 // config turns the options into the configuration of a pool.
 func (o Options) config() (*pgxpool.Config, error) {
-	conf, err := pgxpool.ParseConfig(o.DSN)
+	conf, err := o.parse()
 	if err != nil {
-		// The cause quotes the DSN, and with it perhaps the password.
-		return nil, &picloud.Error{
-			Code: picloud.CodeInvalid, Op: "read database settings",
-			Detail: "PICLOUD_DATABASE_URL is neither a PostgreSQL URL nor a keyword/value string",
-			Hint:   "use postgres://USER:PASSWORD@HOST:5432/DATABASE, or leave it empty for a managed server",
-		}
+		return nil, err
 	}
 	c := conf.ConnConfig
 	if o.Socket != "" {
@@ -92,15 +98,16 @@ func (o Options) config() (*pgxpool.Config, error) {
 	if timeout <= 0 {
 		timeout = defaultStatementTimeout
 	}
-	for name, value := range map[string]string{
-		"application_name":                    "picloud",
-		"statement_timeout":                   milliseconds(timeout),
-		"lock_timeout":                        milliseconds(timeout * 4 / 5),
-		"idle_in_transaction_session_timeout": milliseconds(timeout),
-	} {
-		if _, set := c.RuntimeParams[name]; !set {
-			c.RuntimeParams[name] = value
-		}
+	if _, set := c.RuntimeParams["application_name"]; !set {
+		c.RuntimeParams["application_name"] = "picloud"
+	}
+	// A pooler takes no such settings from the start of a connection.
+	args := bounds(c.RuntimeParams, timeout)
+	c.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		return conn.ExecParams(ctx, sqlSession, args, nil, nil, nil).Read().Err
+	}
+	if m := c.DefaultQueryExecMode; m == pgx.QueryExecModeExec || m == pgx.QueryExecModeSimpleProtocol {
+		c.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement // those modes guess the types of values
 	}
 	conf.MinConns = 0
 	conf.MinIdleConns = 0
@@ -109,6 +116,9 @@ func (o Options) config() (*pgxpool.Config, error) {
 	conf.MaxConnLifetimeJitter = 5 * time.Minute
 	conf.HealthCheckPeriod = maxIdle / 2
 	conf.PingTimeout = connectTimeout
+	conf.ShouldPing = func(_ context.Context, idle pgxpool.ShouldPingParams) bool {
+		return idle.IdleDuration > time.Second || spoken(idle.Conn.PgConn().Conn())
+	}
 	level := migrations.Level()
 	conf.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		inUTC(conn)
@@ -133,6 +143,24 @@ func severalHosts(c *pgx.ConnConfig) bool {
 		}
 	}
 	return false
+}
+
+// sqlSession bounds what a session does: its statements, its waits for locks, and its
+// idle transactions. Null leaves a bound as it is.
+const sqlSession = `SELECT
+    set_config('statement_timeout', coalesce($1, current_setting('statement_timeout')), false),
+    set_config('lock_timeout', coalesce($2, current_setting('lock_timeout')), false),
+    set_config('idle_in_transaction_session_timeout', coalesce($3, current_setting('idle_in_transaction_session_timeout')), false)`
+
+// bounds returns the arguments of sqlSession, but for what the DSN says itself.
+func bounds(set map[string]string, timeout time.Duration) [][]byte {
+	out := [][]byte{[]byte(milliseconds(timeout)), []byte(milliseconds(timeout * 4 / 5)), []byte(milliseconds(timeout))}
+	for i, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
+		if _, own := set[name]; own || strings.Contains(set["options"], name) {
+			out[i] = nil
+		}
+	}
+	return out
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

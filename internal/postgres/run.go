@@ -16,21 +16,61 @@ import (
 // others of the pool probably are broken too, so Run closes all of them. It performs
 // an operation of which nothing reached the server once more.
 func (d *DB) Run(ctx context.Context, pool *pgxpool.Pool, s Subject, fn func(context.Context) error) error {
-	return d.RunWithin(ctx, opTimeout, pool, s, fn)
+	return d.run(ctx, d.limit(pool), pool, s, nil, fn)
 }
 
-// RunWithin is Run with a time limit of its own.
-func (d *DB) RunWithin(ctx context.Context, limit time.Duration, pool *pgxpool.Pool, s Subject, fn func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// Look is Run for an operation that only reads. It performs the operation once more
+// whenever the connection broke: a server that was restarted has ended them all.
+func (d *DB) Look(ctx context.Context, pool *pgxpool.Pool, s Subject, fn func(context.Context) error) error {
+	return d.run(ctx, d.limit(pool), pool, s, always, fn)
+}
+
+func always() bool { return true }
+
+// limit is how long one operation on a pool may take.
+func (d *DB) limit(pool *pgxpool.Pool) time.Duration {
+	switch pool {
+	case d.api:
+		return controlTimeout
+	case d.functions:
+		return functionTimeout
+	}
+	return opTimeout
+}
+
+// run is Run with a time limit of its own. When the connection broke, harmless says
+// whether the operation may be performed once more; nil: only if nothing of it was sent.
+func (d *DB) run(ctx context.Context, limit time.Duration, pool *pgxpool.Pool, s Subject, harmless func() bool, fn func(context.Context) error) error {
+	own, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := fn(ctx)
+	err := fn(own)
 	if lost(err) {
 		pool.Reset()
-		if pgconn.SafeToRetry(err) && ctx.Err() == nil {
-			err = fn(ctx)
+		if own.Err() == nil && (pgconn.SafeToRetry(err) || harmless != nil && harmless()) {
+			err = fn(own)
 		}
 	}
+	d.note(ctx, err)
 	return s.Wrap(err)
+}
+
+// Trouble reports whether the server could not be reached or did not answer in time when
+// it was last asked.
+func (d *DB) Trouble() bool { return d.trouble.Load() }
+
+// note takes down how an operation within ctx ended.
+func (d *DB) note(ctx context.Context, err error) {
+	if ctx.Err() != nil && err != nil {
+		return // the caller went away, or had less patience
+	}
+	var pg *pgconn.PgError
+	answered := err == nil || !lost(err) && (errors.As(err, &pg) || !unreachable(err))
+	switch {
+	case answered && d.trouble.Load():
+		d.trouble.Store(false)
+	case !answered && d.trouble.CompareAndSwap(false, true) && d.onTrouble != nil:
+		d.onTrouble()
+	}
 }
 
 // lost reports whether err says that the connection is of no further use.
@@ -61,9 +101,9 @@ func brokenOff(err error) bool {
 	return false
 }
 
-// Rows collects what one query finds.
+// Rows collects what one query finds. The query only reads.
 func Rows[T any](ctx context.Context, d *DB, pool *pgxpool.Pool, s Subject, row pgx.RowToFunc[T], sql string, args ...any) (items []T, err error) {
-	err = d.Run(ctx, pool, s, func(ctx context.Context) error {
+	err = d.Look(ctx, pool, s, func(ctx context.Context) error {
 		found, _ := pool.Query(ctx, sql, args...) // the rows carry the error
 		items, err = pgx.CollectRows(found, row)
 		return err
@@ -74,18 +114,37 @@ func Rows[T any](ctx context.Context, d *DB, pool *pgxpool.Pool, s Subject, row 
 // Batch sends several statements in one round trip. Without a begin they are
 // one transaction, each with a snapshot of its own.
 func (d *DB) Batch(ctx context.Context, s Subject, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
-	return d.Run(ctx, d.api, s, func(ctx context.Context) error {
+	return d.Run(ctx, d.api, s, d.batch(queue, read))
+}
+
+// LookBatch is Batch for statements that only read.
+func (d *DB) LookBatch(ctx context.Context, s Subject, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
+	return d.Look(ctx, d.api, s, d.batch(queue, read))
+}
+
+func (d *DB) batch(queue func(*pgx.Batch), read func(pgx.BatchResults) error) func(context.Context) error {
+	return func(ctx context.Context) error {
 		b := &pgx.Batch{}
 		queue(b)
 		results := d.api.SendBatch(ctx, b)
 		return cmp.Or(read(results), results.Close()) // closing commits
-	})
+	}
 }
 
 // ForFunction runs an operation on one of the connections that functions share,
 // with short waits.
 func (d *DB) ForFunction(ctx context.Context, s Subject, fn func(context.Context, *pgxpool.Conn) error) error {
-	return d.RunWithin(ctx, functionTimeout, d.functions, s, func(ctx context.Context) error {
+	return d.Run(ctx, d.functions, s, d.borrowed(fn))
+}
+
+// LookForFunction is ForFunction for an operation that only reads.
+func (d *DB) LookForFunction(ctx context.Context, s Subject, fn func(context.Context, *pgxpool.Conn) error) error {
+	return d.Look(ctx, d.functions, s, d.borrowed(fn))
+}
+
+// borrowed performs an operation on one of the connections that functions share.
+func (d *DB) borrowed(fn func(context.Context, *pgxpool.Conn) error) func(context.Context) error {
+	return func(ctx context.Context) error {
 		wait, cancel := context.WithTimeout(ctx, functionWait)
 		conn, err := d.functions.Acquire(wait)
 		cancel()
@@ -94,5 +153,5 @@ func (d *DB) ForFunction(ctx context.Context, s Subject, fn func(context.Context
 		}
 		defer conn.Release()
 		return fn(ctx, conn)
-	})
+	}
 }

@@ -189,6 +189,7 @@ var waitsElsewhere = map[string]string{
 	"addMember": "nodes know no members", "setMemberRole": "as addMember", "removeMember": "as addMember",
 	"createUser": "nodes know no users", "deleteUser": "as createUser", "rotateToken": "as createUser",
 	"putKV": "nodes keep no copy of keys", "deleteKV": "as putKV",
+	"removeNode": "nodes serve the same without it",
 }
 
 // TestChangesWaitForTheNodes: an operation that changes what nodes serve is

@@ -17,7 +17,11 @@ func TestReadinessLeaksNothing(t *testing.T) {
 	n := newNode(t)
 	r := n.do("GET", "/readyz", "", "")
 	require.Equal(t, 200, r.status)
-	require.JSONEq(t, `{"status":"ready"}`, r.body)
+	require.JSONEq(t, `{"status":"ready","missing":[]}`, r.body)
+	n.agent.missing = []string{"database", "disk_space"}
+	r = n.do("GET", "/readyz", "", "")
+	require.Equal(t, 200, r.status, "it serves")
+	require.JSONEq(t, `{"status":"degraded","missing":["database","disk_space"]}`, r.body)
 	for err, code := range map[error]picloud.Code{
 		errors.New("dial tcp 10.0.0.7"): picloud.CodeStarting,
 		&picloud.Error{Code: picloud.CodeInternal, Detail: "/var/lib/picloud is gone"}:                      picloud.CodeStarting,

@@ -56,7 +56,7 @@ func newNodeOn(t *testing.T, db *store.DB, change ...func(*Options)) *node {
 		People:  PeopleStores{Members: db.Members(), Users: db.Users()},
 		Data:    DataStores{Env: db.Env(), Secrets: db.Secrets(), KV: db.KV()},
 		Runs:    RunStores{Runs: fakeRuns{n.agent}, Logs: n.agent},
-		Nodes:   db.Nodes(), Ready: n.agent.Ready, Node: "pi-1", Logger: logger,
+		Nodes:   db.Nodes(), Ready: n.agent.Ready, Missing: func() []string { return n.agent.missing }, Node: "pi-1", Logger: logger,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "picloud_up 1\n") }),
 	}
 	for _, c := range change {
@@ -194,6 +194,7 @@ type fakeAgent struct {
 	waited   []string
 	revs     []int64 // that were waited for, one for each of waited
 	ready    error
+	missing  []string
 	sealErr  error
 	drafted  picloud.Request
 	source   string

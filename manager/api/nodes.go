@@ -19,12 +19,15 @@ type NodeStore interface {
 	// them, and nobody else's change comes between. It returns the catalog's
 	// revision that has the limits. Only cluster admins may.
 	ChangeLimits(ctx context.Context, actor picloud.Actor, name string, change func(picloud.Limits) (picloud.Limits, error)) (n picloud.Node, rev int64, err error)
+	// Remove removes a node that is dead. Only cluster admins may.
+	Remove(ctx context.Context, actor picloud.Actor, name string) error
 }
 
 // nodes is the area of the cluster's nodes, and of this node itself.
 type nodes struct {
-	store NodeStore
-	ready func() error
+	store   NodeStore
+	ready   func() error
+	missing func() []string
 }
 
 func (a nodes) operations() []operation {
@@ -32,6 +35,7 @@ func (a nodes) operations() []operation {
 		on("GET /api/v1/nodes", successes{200: nil}, a.listNodes),
 		on("GET /api/v1/nodes/{node}", successes{200: nil}, a.getNode),
 		change("PATCH /api/v1/nodes/{node}", successes{200: nil}, a.updateNode),
+		on("DELETE /api/v1/nodes/{node}", successes{204: nil}, a.removeNode),
 
 		on("GET /api/v1/openapi.json", successes{200: nil}, a.getOpenAPI),
 		on("GET /healthz", successes{200: nil}, a.getHealth),
@@ -75,6 +79,11 @@ func (a nodes) updateNode(ctx context.Context, p ofNode, body patch[nodePatch]) 
 	return ok(n), rev, err
 }
 
+// removeNode answers DELETE /nodes/{node}. What nodes serve does not change.
+func (a nodes) removeNode(ctx context.Context, p ofNode, _ none) (out answer[nothing], err error) {
+	return done(), a.store.Remove(ctx, actor(ctx), p.Node)
+}
+
 // contract is openapi.yaml as JSON.
 //
 //go:embed openapi.gen.json
@@ -87,10 +96,17 @@ func (a nodes) getHealth(context.Context, none, none) (out answer[client.Status]
 
 // getReadiness answers GET /readyz. Everybody may ask, so the reason is the
 // code's own title and hides what the node knows beyond it.
-func (a nodes) getReadiness(context.Context, none, none) (out answer[client.Status], err error) {
+func (a nodes) getReadiness(context.Context, none, none) (out answer[client.Readiness], err error) {
 	err = a.ready()
 	if err == nil {
-		return ok(client.Status{Status: "ready"}), nil
+		r := client.Readiness{Status: client.ReadinessStatusReady, Missing: []string{}}
+		if a.missing != nil {
+			r.Missing = list(a.missing())
+		}
+		if len(r.Missing) > 0 {
+			r.Status = client.ReadinessStatusDegraded
+		}
+		return ok(r), nil
 	}
 	reason := &picloud.Error{Code: picloud.CodeStarting}
 	var e *picloud.Error

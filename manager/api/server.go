@@ -39,6 +39,9 @@ type Options struct {
 	Nodes   NodeStore
 	// Ready returns nil when the node can serve, else an error whose code says why not.
 	Ready func() error
+	// Missing lists the parts that a node which serves does without at this moment.
+	// Default: none.
+	Missing func() []string `default:"none"`
 	// Node is the name of this node, for X-PiCloud-Node.
 	Node string
 
@@ -102,7 +105,7 @@ func operations(o Options) []operation {
 		people{o.People, o.Manager, o.Node}.operations(),
 		data{o.Data, o.Apps.Apps, o.Manager}.operations(),
 		runs{o.Runs, o.Apps.Apps, o.Apps.Functions, o.Manager, o.Node, o.Heartbeat, share.New(followerShares)}.operations(),
-		nodes{o.Nodes, o.Ready}.operations(),
+		nodes{o.Nodes, o.Ready, o.Missing}.operations(),
 	} {
 		all = append(all, area...)
 	}

@@ -41,6 +41,13 @@ func Command(base *command.Base) *cobra.Command {
 			},
 		},
 		c.nodeSetCommand(),
+		c.Removal(command.Removal{
+			Use: "rm NODE…", Short: "Remove nodes that are dead (cluster admins only)", What: "node", Complete: c.CompleteNodes,
+			Remove: func(ctx context.Context, node *command.Node, name string) error {
+				_, err := client.Read[client.Nothing](node.RemoveNode(ctx, name))
+				return failure.NoNode(node.Fail(err, "remove node", name))
+			},
+		}),
 	)
 }
 
@@ -103,6 +110,8 @@ func (c commands) listNodes(cmd *cobra.Command, _ []string) error {
 			state := "away"
 			if n.Alive(c.Now()) {
 				state = "alive"
+			} else if n.Stopped {
+				state = "stopped"
 			}
 			rows = append(rows, []string{n.Name, state, n.Version, fmt.Sprint(n.Rev), c.Ago(n.SeenAt)})
 		}

@@ -58,9 +58,14 @@ ORDER BY c.Rev, c.app, c.function`
 // no limits.
 func (c Catalog) Delta(ctx context.Context, node, incarnation string, have int64) (out picloud.Delta, err error) {
 	s := postgres.About("pull catalog", "")
-	_, err = postgres.Rows(ctx, c.db, c.db.Duties(), s, func(row pgx.CollectableRow) (struct{}, error) {
-		return struct{}{}, addToDelta(&out, row)
-	}, sqlCatalogDelta, incarnation, have, node)
+	err = c.db.Look(ctx, c.db.Duties(), s, func(ctx context.Context) error {
+		out = picloud.Delta{}                                                          // it may be the second attempt
+		found, _ := c.db.Duties().Query(ctx, sqlCatalogDelta, incarnation, have, node) // the rows carry the error
+		_, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (struct{}, error) {
+			return struct{}{}, addToDelta(&out, row)
+		})
+		return err
+	})
 	if err != nil {
 		return picloud.Delta{}, err
 	}

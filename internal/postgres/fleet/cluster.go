@@ -23,7 +23,7 @@ var keyID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 // has made one yet.
 func (c Cluster) KeyID(ctx context.Context) (id string, err error) {
 	s := postgres.About("read the cluster key's id", "")
-	err = c.db.Run(ctx, c.db.Duties(), s, func(ctx context.Context) error {
+	err = c.db.Look(ctx, c.db.Duties(), s, func(ctx context.Context) error {
 		return c.db.Duties().QueryRow(ctx, sqlClusterKeyID).Scan(&id)
 	})
 	return id, err

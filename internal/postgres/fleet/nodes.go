@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -16,66 +16,152 @@ import (
 type Nodes struct{ db *postgres.DB }
 
 const (
-	// sqlNodeReport also removes the nodes that were silent for 30 days. Nodes with
-	// limits stay, because an admin set the limits.
+	// nodeAlive is picloud.Node.Alive by the database's clock.
+	nodeAlive = `(seen_at > now() - interval '3 minutes' AND (stopped_at IS NULL OR stopped_at < seen_at))`
+
+	// sqlNodeReport refuses a node whose name belongs to another one that is alive, and
+	// returns that one. A dead one's name, with the limits that an admin gave to the
+	// name, passes to the node. Of two that report the same name at once, the unique
+	// constraint stops one. The statement also removes the nodes that were silent for 30 days. Nodes
+	// with limits stay, because an admin set the limits.
 	sqlNodeReport = `
-WITH before AS (
+WITH holder AS (
+    SELECT id, started_at, seen_at FROM node WHERE name = $2 AND id <> $1::uuid AND ` + nodeAlive + `
+), before AS (
     SELECT rev FROM node WHERE id = $1::uuid
 ), forgotten AS (
-    DELETE FROM node WHERE seen_at < now() - interval '30 days' AND id <> $1::uuid AND limits = '{}'
+    DELETE FROM node WHERE seen_at < now() - interval '30 days' AND id <> $1::uuid AND name <> $2 AND limits = '{}'
+), released AS (
+    DELETE FROM node WHERE name = $2 AND id <> $1::uuid AND NOT ` + nodeAlive + ` RETURNING limits
 ), report AS (
-    INSERT INTO node (id, name, version, rev, started_at) VALUES ($1::uuid, $2, $3, $4, $5)
+    INSERT INTO node (id, name, version, rev, started_at, limits)
+    SELECT $1::uuid, $2, $3, $4, $5, coalesce((SELECT limits FROM released), '{}') WHERE NOT EXISTS (SELECT 1 FROM holder)
     ON CONFLICT (id) DO UPDATE SET
-        name = excluded.name, version = excluded.version, rev = excluded.rev,
-        started_at = excluded.started_at, seen_at = now()
+        name = excluded.name, version = excluded.version, rev = excluded.rev, started_at = excluded.started_at, seen_at = now(),
+        limits = CASE node.limits WHEN '{}' THEN excluded.limits ELSE node.limits END
     RETURNING id, rev
+), told AS (
+    SELECT count(pg_notify('picloud_node', report.id::text)) AS times
+    FROM report LEFT JOIN before ON true WHERE before.rev IS DISTINCT FROM report.rev
 )
-SELECT pg_notify('picloud_node', report.id::text)
-FROM report LEFT JOIN before ON true WHERE before.rev IS DISTINCT FROM report.rev`
+SELECT told.times, holder.id::text, holder.started_at, extract(epoch FROM now() - holder.seen_at)::float8
+FROM told LEFT JOIN holder ON true`
 
-	nodeColumns = `id::text, name, version, rev, limits, started_at, seen_at`
+	sqlNodeStop = `UPDATE node SET stopped_at = now() WHERE id = $1::uuid`
+
+	// sqlNodeRemove removes a node that is dead. It returns whether it did, and how
+	// many seconds ago the node was seen.
+	sqlNodeRemove = `
+WITH gone AS (
+    DELETE FROM node WHERE name = $2 AND NOT ` + nodeAlive + ` AND EXISTS (SELECT 1 FROM usr WHERE usr.name = $1 AND admin) RETURNING id
+)
+SELECT EXISTS (SELECT 1 FROM gone), (SELECT extract(epoch FROM now() - seen_at)::float8 FROM node WHERE name = $2)`
+
+	nodeColumns = `id::text, name, version, rev, limits, started_at, seen_at, coalesce(stopped_at >= seen_at, false)`
 
 	sqlNodeList = `SELECT ` + nodeColumns + ` FROM node ORDER BY name, id`
 
-	// sqlNodeByName sorts the nodes of a name, and puts the one that was seen last at
-	// the end. Several nodes have one name when a node lost its data and came back.
-	sqlNodeByName = `SELECT ` + nodeColumns + ` FROM node WHERE name = $1 ORDER BY seen_at, id`
+	sqlNodeByName = `SELECT ` + nodeColumns + ` FROM node WHERE name = $1`
 
 	sqlNodeLimits = `UPDATE node SET limits = $2 WHERE name = $1`
 )
 
 func nodeRow(row pgx.CollectableRow) (n picloud.Node, err error) {
 	var limits []byte
-	if err := row.Scan(&n.ID, &n.Name, &n.Version, &n.Rev, &limits, &n.StartedAt, &n.SeenAt); err != nil {
+	if err := row.Scan(&n.ID, &n.Name, &n.Version, &n.Rev, &limits, &n.StartedAt, &n.SeenAt, &n.Stopped); err != nil {
 		return n, err
 	}
 	return n, postgres.ReadJSON("limits of a node", limits, &n.Limits)
 }
 
 // Report records what a node says of itself. The time comes from the database's
-// clock, and the limits stay as an admin set them.
+// clock, and the limits stay as an admin set them. It fails with CodeConflict when the
+// node's name belongs to another node that is alive.
 func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	s := postgres.About("report node", node.Name)
 	if err := picloud.CheckName("node", node.Name); err != nil {
 		return err
 	}
-	return n.db.Run(ctx, n.db.Duties(), s, func(ctx context.Context) error {
-		_, err := n.db.Duties().Exec(ctx, sqlNodeReport, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt)
+	report := func() (h holder, err error) {
+		err = n.db.Run(ctx, n.db.Duties(), s, func(ctx context.Context) error {
+			return n.db.Duties().QueryRow(ctx, sqlNodeReport, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt).
+				Scan(&h.told, &h.id, &h.started, &h.silent)
+		})
+		return h, err
+	}
+	h, err := report()
+	if picloud.CodeOf(err) == picloud.CodeExists {
+		h, err = report() // the other one of two that report the name at once was first: now it is seen
+	}
+	if err != nil || h.id == nil {
+		return err
+	}
+	return s.Fail(picloud.CodeConflict,
+		fmt.Sprintf("the name %s belongs to another node that is alive: node %s, started %s, last seen %.0f s ago",
+			node.Name, *h.id, h.started.UTC().Format(time.RFC3339), *h.silent),
+		"give this node a name of its own with PICLOUD_NODE_NAME, or stop the other one; the name of a node that crashed is free after 3 minutes")
+}
+
+// holder is the living node that has the name which another one reports; id is nil if
+// there is none.
+type holder struct {
+	told    int64
+	id      *string
+	started *time.Time
+	silent  *float64 // seconds since it was seen
+}
+
+// Stop records that a node says that it stops. Until it reports again, nobody waits for
+// it, and another node may have its name.
+func (n Nodes) Stop(ctx context.Context, id string) error {
+	return n.db.Run(ctx, n.db.Duties(), postgres.About("report the stop of this node", ""), func(ctx context.Context) error {
+		_, err := n.db.Duties().Exec(ctx, sqlNodeStop, id)
 		return err
 	})
+}
+
+// Remove removes a node that is dead. A node that comes back is a new one. Cluster
+// admins may.
+func (n Nodes) Remove(ctx context.Context, actor picloud.Actor, name string) error {
+	s := postgres.About("remove node", name)
+	if !picloud.ValidName(name) {
+		return s.NotFound()
+	}
+	v, err := postgres.CreateAsAdmin(ctx, n.db, s, actor, verdictRow, sqlNodeRemove, name)
+	switch {
+	case err != nil:
+		return err
+	case v.gone:
+		return nil
+	case v.silent == nil:
+		return s.NotFound()
+	}
+	return s.Fail(picloud.CodeConflict, fmt.Sprintf("it is alive: it was last seen %.0f s ago", *v.silent),
+		"stop it first; a node that crashed counts as dead 3 minutes after it was last seen")
+}
+
+// verdict is the result of sqlNodeRemove.
+type verdict struct {
+	gone   bool
+	silent *float64 // seconds since the node was seen; nil: there is no such node
+}
+
+func verdictRow(row pgx.CollectableRow) (v verdict, err error) {
+	err = row.Scan(&v.gone, &v.silent)
+	return v, err
 }
 
 // List returns the nodes that were seen in the last 30 days or have limits, by
 // name.
 func (n Nodes) List(ctx context.Context) ([]picloud.Node, error) {
-	return postgres.Rows(ctx, n.db, n.db.Duties(), postgres.About("list nodes", ""), nodeRow, sqlNodeList)
+	return postgres.Rows(ctx, n.db, n.db.API(), postgres.About("list nodes", ""), nodeRow, sqlNodeList)
 }
 
-// ChangeLimits changes the default limits of the nodes with a name. Edit makes the
+// ChangeLimits changes the default limits of a node. Edit makes the
 // new limits from the present ones. It runs under the catalog's lock, so no other
 // change comes between, and it must not block. ChangeLimits wakes the nodes if the
-// limits differ. It returns the node that was seen last, and the catalog's revision
-// that has the limits. Cluster admins may.
+// limits differ. It returns the node and the catalog's revision that has the limits.
+// Cluster admins may.
 func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name string, edit func(picloud.Limits) (picloud.Limits, error)) (out picloud.Node, rev int64, err error) {
 	s := postgres.About("change node", name)
 	rev, err = n.db.ChangeAsAdmin(ctx, s, actor, func(ctx context.Context, c *postgres.Change) error {
@@ -87,7 +173,7 @@ func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name strin
 		if len(nodes) == 0 {
 			return s.NotFound()
 		}
-		out = nodes[len(nodes)-1]
+		out = nodes[0]
 		limits, err := edit(out.Limits)
 		if err == nil {
 			err = limits.Check()
@@ -95,7 +181,7 @@ func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name strin
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(nodes, func(n picloud.Node) bool { return n.Limits != limits }) {
+		if out.Limits == limits {
 			return nil
 		}
 		out.Limits = limits

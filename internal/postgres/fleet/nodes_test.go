@@ -1,7 +1,10 @@
 package fleet_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,4 +46,66 @@ func TestNodes(t *testing.T) {
 	nodes, err = db.Nodes().List(t.Context())
 	require.NoError(t, err)
 	require.Len(t, nodes, 1, "a node that is silent for 30 days is forgotten")
+}
+
+// TestANameBelongsToOneNode: of nodes that report one name at once, one gets it. It keeps
+// the name over its own restarts, and loses it when it is dead.
+func TestANameBelongsToOneNode(t *testing.T) {
+	dsn := testdb.DSN(t)
+	db := testdb.OpenWithRoot(t, dsn)
+	boss := testdb.ClusterAdmin(t, db, "boss")
+	node := func(n int) picloud.Node {
+		return picloud.Node{ID: fmt.Sprintf("6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a%02d", n), Name: "pi-1", StartedAt: time.Now()}
+	}
+	errs := make([]error, 8)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = db.Nodes().Report(t.Context(), node(i)) })
+	}
+	wg.Wait()
+	winner := slices.Index(errs, nil)
+	require.GreaterOrEqual(t, winner, 0)
+	for i, err := range errs {
+		if i != winner {
+			testdb.RequireCode(t, picloud.CodeConflict, err)
+			require.ErrorContains(t, err, node(winner).ID)
+			require.ErrorContains(t, err, "started 2")
+			require.ErrorContains(t, err, "last seen 0 s ago")
+		}
+	}
+	require.NoError(t, db.Nodes().Report(t.Context(), node(winner)), "its own restart")
+	_, _, err := db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", testdb.ToLimits(picloud.Limits{Queue: 3}))
+	require.NoError(t, err)
+
+	other := node(20)
+	testdb.RequireCode(t, picloud.CodeConflict, db.Nodes().Remove(t.Context(), boss, "pi-1"))
+	for name, dies := range map[string]func(){
+		"it said that it stops": func() { require.NoError(t, db.Nodes().Stop(t.Context(), node(winner).ID)) },
+		"it is silent": func() {
+			_, err := testdb.Connect(t, dsn).Exec(t.Context(), `UPDATE node SET seen_at = now() - interval '181 s', stopped_at = NULL`)
+			require.NoError(t, err)
+		},
+	} {
+		dies()
+		require.NoError(t, db.Nodes().Report(t.Context(), other), name)
+		nodes, err := db.Nodes().List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, nodes, 1, "the name passed on")
+		require.Equal(t, other.ID, nodes[0].ID)
+		require.Equal(t, 3, nodes[0].Limits.Queue, "with what an admin gave to it")
+		require.False(t, nodes[0].Stopped)
+		testdb.RequireCode(t, picloud.CodeConflict, db.Nodes().Report(t.Context(), node(winner)))
+		require.NoError(t, db.Nodes().Stop(t.Context(), other.ID))
+		require.NoError(t, db.Nodes().Report(t.Context(), node(winner)))
+	}
+
+	testdb.RequireCode(t, picloud.CodeForbidden, db.Nodes().Remove(t.Context(), picloud.Actor{User: "boss"}, "pi-1"))
+	testdb.RequireCode(t, picloud.CodeNotFound, db.Nodes().Remove(t.Context(), boss, "pi-9"))
+	require.NoError(t, db.Nodes().Stop(t.Context(), node(winner).ID))
+	testdb.RequireCode(t, picloud.CodeForbidden, db.Nodes().Remove(t.Context(), picloud.Actor{User: "nobody", Admin: true}, "pi-1"))
+	require.NoError(t, db.Nodes().Remove(t.Context(), boss, "pi-1"))
+	nodes, err := db.Nodes().List(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, nodes)
+	require.NoError(t, db.Nodes().Report(t.Context(), node(winner)), "it comes back")
 }

@@ -52,7 +52,10 @@ func TestKillingTheServerLosesNoCount(t *testing.T) {
 		require.Eventually(t, func() bool { return total.Load() > before+100 }, time.Minute, 5*time.Millisecond)
 		killed := server.PID()
 		testdb.Kill(t, server)
-		require.Eventually(t, func() bool { return server.PID() != killed && db.Ping(t.Context()) == nil }, time.Minute, 10*time.Millisecond)
+		require.Eventually(t, func() bool {
+			pid := server.PID()
+			return pid != 0 && pid != killed && db.Ping(t.Context()) == nil
+		}, time.Minute, 10*time.Millisecond)
 	}
 	before := total.Load()
 	require.Eventually(t, func() bool { return total.Load() > before+100 }, time.Minute, 5*time.Millisecond, "functions have their store back")

@@ -257,7 +257,7 @@ func (p *kvPage) row(row pgx.CollectableRow) (e picloud.KVEntry, err error) {
 // cut ends the page and returns the cursor of the next one, empty at the end.
 func (p *kvPage) cut(items []picloud.KVEntry) ([]picloud.KVEntry, string) {
 	items = items[:min(len(items), p.size)]
-	if len(items) == p.found {
+	if len(items) == 0 || len(items) == p.found {
 		return items, ""
 	}
 	return items, base64.RawURLEncoding.EncodeToString([]byte(items[len(items)-1].Key))

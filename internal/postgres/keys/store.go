@@ -33,7 +33,7 @@ func (x *Store) Get(ctx context.Context, key string, room func(n int64) error) (
 	if err != nil {
 		return e, false, err
 	}
-	err = x.forFunction(ctx, k.Subject, func(ctx context.Context, q statements) error {
+	err = x.look(ctx, k.Subject, func(ctx context.Context, q statements) error {
 		rows, _ := q.Query(ctx, sqlKVGet, x.app, key) // the rows carry the error
 		e, err = pgx.CollectExactlyOneRow(rows, within(room, entryRow))
 		found = err == nil
@@ -125,7 +125,7 @@ func (x *Store) List(ctx context.Context, prefix string, limit int, cursor strin
 			Fields: []picloud.FieldError{{Field: "limit", Message: "must be between 1 and 1000"}},
 		}
 	}
-	err = x.forFunction(ctx, p.Subject, func(ctx context.Context, q statements) error {
+	err = x.look(ctx, p.Subject, func(ctx context.Context, q statements) error {
 		found, _ := q.Query(ctx, sqlKVList, p.args(x.app)...) // the rows carry the error
 		items, err = pgx.CollectRows(found, within(room, p.row))
 		return err
@@ -158,4 +158,9 @@ func within[T any](room func(n int64) error, read pgx.RowToFunc[T]) pgx.RowToFun
 // forFunction runs an operation on one of the connections of functions.
 func (x *Store) forFunction(ctx context.Context, s postgres.Subject, fn func(context.Context, statements) error) error {
 	return x.db.ForFunction(ctx, s, func(ctx context.Context, conn *pgxpool.Conn) error { return fn(ctx, conn) })
+}
+
+// look is forFunction for an operation that only reads.
+func (x *Store) look(ctx context.Context, s postgres.Subject, fn func(context.Context, statements) error) error {
+	return x.db.LookForFunction(ctx, s, func(ctx context.Context, conn *pgxpool.Conn) error { return fn(ctx, conn) })
 }

@@ -20,6 +20,12 @@ const (
 	EncodingText   Encoding = "text"
 )
 
+// Defines values for ReadinessStatus.
+const (
+	ReadinessStatusDegraded ReadinessStatus = "degraded"
+	ReadinessStatusReady    ReadinessStatus = "ready"
+)
+
 // Defines values for Wait.
 const (
 	WaitAll    Wait = "all"
@@ -356,6 +362,17 @@ type Problem struct {
 	// Type "/problems/" and a stable slug.
 	Type string `json:"type"`
 }
+
+// Readiness defines model for Readiness.
+type Readiness struct {
+	// Missing What the node does without: `database` (not reached since the start, or no answer when it was last asked), `disk_copy` (what is
+	// served is not on disk: a power cut loses it here), `disk_space` (the data folder has less than 1 MiB), `secrets` (the node cannot open them).
+	Missing []string        `json:"missing"`
+	Status  ReadinessStatus `json:"status"`
+}
+
+// ReadinessStatus defines model for Readiness.Status.
+type ReadinessStatus string
 
 // Role What a member may do. Each role includes those before it.
 type Role = picloud.Role
@@ -1078,6 +1095,11 @@ func (c *Client) GetInvocation(ctx context.Context, id string, edit ...RequestEd
 // ListNodes: List the nodes of the cluster.
 func (c *Client) ListNodes(ctx context.Context, edit ...RequestEditorFn) (*http.Response, error) {
 	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/nodes"}, edit)
+}
+
+// RemoveNode: Remove a node that is dead. Cluster admins only.
+func (c *Client) RemoveNode(ctx context.Context, node string, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodDelete, path: "/api/v1/nodes/%s", segments: []any{node}}, edit)
 }
 
 // GetNode: Show one node.

@@ -1,0 +1,60 @@
+package test
+
+import (
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestADeadNodeCostsOneDeploy kills one of two nodes: one deploy waits for it, the next
+// ones name it at once, and it can be removed when it said that it stops.
+func TestADeadNodeCostsOneDeploy(t *testing.T) {
+	one := newNode(t).start()
+	one.deploy("hello", hello)
+	two := newNode(t)
+	two.env = append(two.env, "PICLOUD_NODE_NAME=pi-2",
+		"PICLOUD_DATABASE_URL=postgres://picloud@/picloud?sslmode=disable&host="+filepath.Join(one.data, "postgres-run"))
+	two.start()
+	one.deploy("hello", hello+"// both\n")
+	require.NoError(t, two.cmd.Process.Kill())
+	<-two.exited
+	deploy := func(source string) (took time.Duration) {
+		begun := time.Now()
+		status, body := one.put("default", "hello", source)
+		require.Equal(t, http.StatusAccepted, status, body)
+		require.Contains(t, body, `"missing":["pi-2"]`)
+		return time.Since(begun)
+	}
+	require.Greater(t, deploy(hello+"// first\n"), 4*time.Second)
+	require.Less(t, deploy(hello+"// second\n"), 2*time.Second)
+	_, said, code := one.cli("node", "rm", "pi-2", "--yes")
+	require.Equal(t, 4, code, said)
+	require.Contains(t, said, "it is alive")
+
+	two.start().awaitNode(one)
+	one.deploy("hello", hello+"// both again\n")
+	two.stop()
+	require.Less(t, deploy(hello+"// third\n"), 2*time.Second, "it said that it stops")
+	_, said, code = one.cli("node", "rm", "pi-2", "--yes")
+	require.Zero(t, code, said)
+	one.deploy("hello", hello+"// one\n")
+	two.start().awaitNode(one)
+}
+
+// awaitNode waits until another node knows that this one is alive.
+func (n *node) awaitNode(other *node) {
+	n.t.Helper()
+	n.await("the node to be known", 20*time.Second, func() bool {
+		list, _, _ := other.cli("node", "ls")
+		for line := range strings.Lines(list) {
+			if f := strings.Fields(line); f[0] == "pi-2" {
+				return f[1] == "alive"
+			}
+		}
+		return false
+	})
+}
