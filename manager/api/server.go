@@ -57,6 +57,9 @@ type server struct {
 	o   Options
 	log *slog.Logger
 	mux *http.ServeMux
+	// large are the calls whose bodies or answers are large: they have half of
+	// Options.Memory, one after the other. Nil: it is not bounded.
+	large *budget.Queue
 }
 
 // New returns the control API: /api/v1, /healthz, /readyz and /metrics.
@@ -73,6 +76,9 @@ func New(o Options) (http.Handler, error) {
 	}
 	o.Heartbeat = cmp.Or(o.Heartbeat, DefaultHeartbeat)
 	s := &server{o: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), mux: http.NewServeMux()}
+	if o.Memory != nil {
+		s.large = budget.NewQueue(o.Memory.Limit()/2, maxWaitingCalls)
+	}
 	s.handle(operations(o))
 	return s.identify(s.authenticate(http.HandlerFunc(s.route))), nil
 }
