@@ -45,6 +45,10 @@ func reserve(ctx context.Context, n int64) error {
 	if callOf(ctx).memory.Take(n) {
 		return nil
 	}
+	return noRoom()
+}
+
+func noRoom() error {
 	return &picloud.Error{
 		Code: picloud.CodeOverload, RetryAfter: time.Second,
 		Detail: "other calls fill the memory that this node has for bodies and answers", Hint: "try again",

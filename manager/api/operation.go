@@ -87,7 +87,14 @@ func (op operation) serve(s *server, w http.ResponseWriter, r *http.Request) err
 	memory := &budget.Share{Of: s.o.Memory.Part("user " + user), Free: freeMemory}
 	defer memory.GiveAll()
 	callOf(ctx).memory = memory
-	if err := reserve(ctx, op.answers+perByte*op.announced(r)); err != nil {
+	need := op.answers + perByte*op.announced(r)
+	if s.large != nil && need > freeMemory {
+		if !s.large.Take(ctx.Done(), user, need, largePatience) {
+			return noRoom()
+		}
+		defer s.large.Give(user, need)
+	}
+	if err := reserve(ctx, need); err != nil {
 		return err
 	}
 	if !op.lasts {
@@ -120,7 +127,11 @@ func (op operation) serve(s *server, w http.ResponseWriter, r *http.Request) err
 // What calls take of the node's memory.
 const (
 	freeMemory = 64 << 10 // bytes of each that are not counted
-	perByte    = 4        // for each byte of a body: as it came, converted, and on its way to the store
+	// A large call waits largePatience for its turn, and maxWaitingCalls wait at most.
+	largePatience   = 5 * time.Second
+	maxWaitingCalls = 256
+
+	perByte = 4 // for each byte of a body: as it came, converted, and on its way to the store
 )
 
 // announced is how long the body of a request can be. It is 0 where the contract has none.

@@ -67,6 +67,9 @@ type server struct {
 
 	calls   *share.Places // of operations, by user; followed logs have their own
 	signIns *share.Places // of tokens that are being looked up, by address
+	// large are the calls whose bodies or answers are large: they have half of
+	// Options.Memory, one after the other. Nil: it is not bounded.
+	large *budget.Queue
 }
 
 // Nobody shuts out the others: neither a user with many calls, nor an address that
@@ -92,6 +95,9 @@ func New(o Options) (http.Handler, error) {
 	s := &server{
 		o: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), mux: http.NewServeMux(),
 		own: origin.NewGuard(o.Hosts...), calls: share.New(callShares), signIns: share.New(signInShares),
+	}
+	if o.Memory != nil {
+		s.large = budget.NewQueue(o.Memory.Limit()/2, maxWaitingCalls)
 	}
 	s.handle(operations(o))
 	return s.identify(s.guard(s.authenticate(http.HandlerFunc(s.route)))), nil
