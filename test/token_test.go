@@ -74,7 +74,8 @@ func TestTheMachinesOwnerIsNeverLockedOut(t *testing.T) {
 
 	// Credentials of somebody who is gone are of no use, and are replaced.
 	for _, args := range [][]string{
-		{"user", "add", "eve", "--admin", "--save", "eve.token"}, {"user", "rm", "admin", "--yes", "--token-file", "eve.token"},
+		{"user", "add", "eve", "--admin", "--save", "eve.token"},
+		{"user", "rm", "admin", "--yes", "--token-file", "eve.token"},
 		{"user", "token", "eve", "--local"},
 	} {
 		_, stderr, err = n.picloud(args...)

@@ -33,6 +33,7 @@ func (f *fake) Reload() error  { return f.reload }
 func (f *fake) NewToken(context.Context, string) (token, saved string, err error) {
 	return "", "", errors.New("the fake has no users")
 }
+
 func (f *fake) Stop() {
 	f.stops.Add(1)
 	if f.onStop != nil {

@@ -44,7 +44,7 @@ func TestAndBeforeOr(t *testing.T) {
 
 // TestAndBeforeOrAtRandom compares random chains with Go's own operators.
 func TestAndBeforeOrAtRandom(t *testing.T) {
-	r := rand.New(rand.NewPCG(8, 1)) //nolint:gosec // the same chains each time
+	r := rand.New(rand.NewPCG(8, 1)) // the same chains each time
 	for range 30 {
 		var texts []string
 		var want []bool

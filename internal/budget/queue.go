@@ -28,7 +28,8 @@ type turn struct {
 	granted chan struct{} // closed when the bytes are taken
 }
 
-// NewQueue returns a queue for limit bytes, in which at most most wait at once.
+// NewQueue returns a queue for limit bytes. Of those that want bytes, most wait at once,
+// and further ones are refused.
 func NewQueue(limit int64, most int) *Queue {
 	return &Queue{limit: limit, most: most, held: map[string]int64{}, queued: map[string]int{}}
 }

@@ -134,5 +134,5 @@ func TestValuesOfManySmallThings(t *testing.T) {
 func TestValuesOfEarlierVersions(t *testing.T) {
 	_, out, err := decodeValue([]byte("\xa2\x62bb\x81\xf9\x7e\x00\x61a\xfb\x40\x00\x00\x00\x00\x00\x00\x00"))
 	require.NoError(t, err)
-	require.Equal(t, []byte(`{"a":2.0,"bb":[null]}`), out)
+	require.Equal(t, `{"a":2.0,"bb":[null]}`, string(out)) //nolint:testifylint // the spelling counts: 2.0 stays a float
 }

@@ -97,7 +97,7 @@ func (m *Machine) powerOrShift(kind op.BinaryOpType, a, b object.Object) (done b
 	if !ok {
 		return false, nil
 	}
-	result := int64(0)
+	var result int64
 	switch {
 	case kind == op.Power && y < 0 && x != 0:
 		return false, nil // a fraction

@@ -1,7 +1,6 @@
 package vm
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -92,7 +91,7 @@ func FuzzVerify(f *testing.F) {
 		defer m.Put()
 		if err := m.Top(); err != nil {
 			var e *Error
-			require.True(t, errors.As(err, &e))
+			require.ErrorAs(t, err, &e)
 			require.NotContains(t, e.Message, "index out of range [-")
 			require.NotContains(t, e.Message, "slice bounds out of range [-")
 		}
