@@ -63,7 +63,7 @@ func TestNoAnswerWaitsForABodyThatNobodyReads(t *testing.T) {
 			if !strings.Contains(request, "HTTP/1.1") {
 				request += " HTTP/1.1"
 			}
-			_, err := io.WriteString(conn, request+"\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n")
+			_, err := io.WriteString(conn, request+"\r\nHost: localhost\r\nContent-Length: 20000000\r\n\r\n")
 			require.NoError(t, err)
 			_, err = conn.Write(make([]byte, 20_000_000))
 			require.NoError(t, err, "the connection is not reset under the client")
