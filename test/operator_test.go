@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -115,6 +116,10 @@ func TestStopIsBounded(t *testing.T) {
 
 // TestHangup: what the end of a terminal means depends on how the node was started.
 func TestHangup(t *testing.T) {
+	// Whoever runs the tests under nohup has SIGHUP ignored, and children inherit that.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	defer signal.Stop(heard)
 	closed := func(t *testing.T, before ...string) {
 		n := newNode(t)
 		master, slave := terminal(t)
