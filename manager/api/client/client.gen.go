@@ -365,8 +365,9 @@ type Problem struct {
 
 // Readiness defines model for Readiness.
 type Readiness struct {
-	// Missing What the node does without: `database` (not reached since the start, or no answer when it was last asked), `disk_copy` (what is
-	// served is not on disk: a power cut loses it here), `disk_space` (the data folder has less than 1 MiB), `secrets` (the node cannot open them).
+	// Missing What the node does without. `database`: it was not reached since the start, or did not answer when it was last asked.
+	// `disk_copy`: what is served is not on disk, so a power cut loses it here. `disk_space`: the data folder has less than 1 MiB.
+	// `secrets`: the node cannot open them.
 	Missing []string        `json:"missing"`
 	Status  ReadinessStatus `json:"status"`
 }
