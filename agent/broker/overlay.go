@@ -207,10 +207,8 @@ func (o *overlay) List(ctx context.Context, prefix string, limit int, cursor str
 			return items, "", nil
 		}
 		// Written keys beyond this page come with the store's next one.
+		// A full page looks there, too: it may be that all keys were deleted.
 		under, after = more, end
-		if len(items) == limit {
-			return items, writeCursor(under, after), nil
-		}
 	}
 }
 

@@ -170,6 +170,21 @@ func TestAnOverlayIsLikeTheStore(t *testing.T) {
 	})
 }
 
+// TestAnOverlayKnowsTheEnd: a full page is the last one when the call deleted the rest.
+func TestAnOverlayKnowsTheEnd(t *testing.T) {
+	o := over(&shelf{map[string]picloud.KVEntry{"a": {Key: "a", Version: 1}, "c": {Key: "c", Version: 2}, "d": {Key: "d", Version: 3}}, 1000}, budget.New(1<<20))
+	defer o.end()
+	for _, key := range []string{"c", "d"} {
+		deleted, err := o.Delete(t.Context(), key, 0)
+		require.NoError(t, err)
+		require.True(t, deleted)
+	}
+	items, next, err := o.List(t.Context(), "", 1, "", nil)
+	require.NoError(t, err)
+	require.Len(t, items, 1)
+	require.Empty(t, next)
+}
+
 func TestAnOverlayIsBounded(t *testing.T) {
 	memory := budget.New(5 << 20)
 	o := over(&shelf{items: map[string]picloud.KVEntry{"n": {Key: "n", Value: value.AppendInt(nil, math.MaxInt64), Version: 1}}}, memory)

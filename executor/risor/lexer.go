@@ -24,6 +24,7 @@ type token struct {
 	text   string // of identifiers, brackets and templates
 	line   int    // from 1
 	column int    // from 1, in characters
+	begin  place  // where Risor says that it begins: at the block comment before it, if there is one
 	end    bool   // of kindEnd: a semicolon, not a line end
 }
 
@@ -60,8 +61,8 @@ func (l *lexer) advance(n int) {
 }
 
 func (l *lexer) next() token {
-	l.skip()
-	t := token{line: l.line, column: l.column}
+	begin := l.skip()
+	t := token{line: l.line, column: l.column, begin: begin}
 	start := l.pos
 	c := l.peek(0)
 	switch {
@@ -93,9 +94,17 @@ func (l *lexer) next() token {
 	return t
 }
 
-// skip skips blanks and comments. An unterminated comment ends the source.
-func (l *lexer) skip() {
+// place is where something stands, as in a token.
+type place struct{ line, column int }
+
+// skip skips blanks and comments. An unterminated comment ends the source. Begin is
+// where Risor's lexer sees the beginning of what follows: it takes the place of a token
+// before it skips a block comment.
+func (l *lexer) skip() (begin place) {
 	for {
+		if begin == (place{}) && (l.peek(0) != ' ' && l.peek(0) != '\t' && (l.peek(0) != '/' || l.peek(1) != '/')) {
+			begin = place{l.line, l.column}
+		}
 		c, d := l.peek(0), l.peek(1)
 		switch {
 		case c == ' ' || c == '\t':
@@ -110,7 +119,7 @@ func (l *lexer) skip() {
 			}
 			l.advance(2)
 		default:
-			return
+			return begin
 		}
 	}
 }

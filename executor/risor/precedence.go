@@ -52,13 +52,11 @@ type binder struct {
 	done   map[*ast.Infix]struct{}
 }
 
-type place struct{ line, column int }
-
 func newBinder(text string) *binder {
 	b := &binder{at: map[place]int{}, done: map[*ast.Infix]struct{}{}}
 	l := newLexer(text)
 	for t := l.next(); t.kind != kindEOF; t = l.next() {
-		b.at[place{t.line, t.column}] = len(b.tokens)
+		b.at[t.begin] = len(b.tokens)
 		b.tokens = append(b.tokens, t)
 	}
 	return b

@@ -35,6 +35,12 @@ func TestAndBeforeOr(t *testing.T) {
 		`1 || 2 && 0`:                                            "1",
 		`0 || 2 && 3`:                                            "3",
 		"t ||\n  t &&\n  f":                                      "true",
+		"t /* ( */ || t && f":                                    "true",
+		"t || t /* ) */ && f":                                    "true",
+		"(t /* é\n*/ || t) /* */ && f":                           "false",
+		"t || /* c */ t && /* c */ f":                            "true",
+		"t || // c\n /* c */ t /**/ && // c\n f":                 "true",
+		"`${t /* c */ || t /* c */ && f}`":                       "true",
 	} {
 		call, err := invoke(t, names+`let throwing = () => { throw "called" }`+"\nreturn {body: "+expression+"}")
 		require.NoError(t, err, expression)
