@@ -17,6 +17,10 @@ import (
 // kernel takes paths of 107 bytes.
 const maxSocketDir = 80
 
+// temporary holds the run folders that cannot stand below their data folder. It does not
+// depend on TMPDIR: a node and the commands that look for it can have different ones.
+const temporary = "/tmp"
+
 // RunPath returns the folder for a node's own sockets: run below the data folder,
 // or, where that path is too long for a socket or Caddy would read a part of it as a
 // socket's mode (|), a private folder below the temporary one. It makes nothing.
@@ -24,7 +28,7 @@ func RunPath(dataDir string) string {
 	dir := filepath.Join(dataDir, "run")
 	if len(dir) > maxSocketDir || strings.Contains(dir, "|") {
 		sum := sha256.Sum256([]byte(dataDir))
-		dir = filepath.Join(os.TempDir(), "picloud-"+strconv.Itoa(os.Geteuid())+"-"+hex.EncodeToString(sum[:6]))
+		dir = filepath.Join(temporary, "picloud-"+strconv.Itoa(os.Geteuid())+"-"+hex.EncodeToString(sum[:6]))
 	}
 	return dir
 }
