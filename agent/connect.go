@@ -152,7 +152,7 @@ func (a *Agent) reach(ctx context.Context) bool {
 		d.mu.Unlock()
 		d.settled()
 		if !again {
-			a.log.Warn("the database cannot be reached yet; the node goes on trying", slog.Any("error", err))
+			a.log.Warn("the node does not have the database yet, and goes on trying", slog.Any("error", err))
 		}
 		select {
 		case <-time.After(pause.NextBackOff()):

@@ -164,6 +164,7 @@ func TestCookieHelper(t *testing.T) {
 		`http.cookie("a", "1", {same_site: "none"})`: "a=1; Path=/fn/shop/cart; HttpOnly; Secure; SameSite=None",
 		`http.cookie("__Host-a", "1")`:               "__Host-a=1; Path=/; HttpOnly; Secure; SameSite=Lax",
 		`http.cookie("__Secure-a", "1")`:             "__Secure-a=1; Path=/fn/shop/cart; HttpOnly; Secure; SameSite=Lax",
+		`http.cookie("a", "1", {max_age: "500ms"})`:  "a=1; Path=/fn/shop/cart; Max-Age=1; HttpOnly; SameSite=Lax",
 		`http.cookie("a", "", {max_age: 0})`:         "a=; Path=/fn/shop/cart; Max-Age=0; HttpOnly; SameSite=Lax",
 	} {
 		call, err := invoke(t, "return {headers: {\"set-cookie\": ["+script+", \"z=1\"]}, body: \"\"}", base)
@@ -176,7 +177,7 @@ func TestCookieHelper(t *testing.T) {
 	for _, bad := range []string{
 		`"a b", "1"`, `"", "1"`, `"a=b", "1"`, `"a;b", "1"`, `"ä", "1"`, `"a\r\nb", "1"`, `"picloud_session", "1"`,
 		`"a", "1; Path=/"`, `"a", "1\r\nx: y"`, `"a", "ü"`, `"a", "1 2"`, `"a", "\"1\""`, `"a", "1,2"`, `"a", "1\\2"`, `"a", "x".repeat(5000)`,
-		`"a", "1", {path: "x"}`, `"a", "1", {path: "/; Domain=evil"}`, `"a", "1", {path: "/\r\n"}`, `"a", "1", {domain: "a; Secure"}`, `"a", "1", {domain: "ü.de"}`,
+		`"a", "1", {path: "x"}`, `"a", "1", {path: "/; Domain=evil"}`, `"a", "1", {path: "/\r\n"}`, `"a", "1", {domain: "a; Secure"}`, `"a", "1", {domain: "ü.de"}`, `"a", "1", {domain: "."}`, `"a", "1", {domain: "a..de"}`,
 		`"a", "1", {same_site: "any"}`, `"a", "1", {same_site: "none", secure: false}`, `"__Host-a", "1", {path: "/x"}`, `"__Host-a", "1", {domain: "x.de"}`, `"__Secure-a", "1", {secure: false}`,
 	} {
 		call, err := invoke(t, "return try { http.cookie("+bad+") } catch (e) { {code: e.code} }", base)

@@ -43,6 +43,12 @@ func ReadForm(contentType string, body []byte, file func(File) object.Object) (*
 		if n := bytes.Count(body, []byte("&")); n >= MaxFormFields {
 			return nil, tooManyFields()
 		}
+		for pair := range bytes.SplitSeq(body, []byte("&")) {
+			name, value, _ := bytes.Cut(pair, []byte("="))
+			if len(value)-2*bytes.Count(value, []byte("%")) > maxFormFieldLen { // three bytes stand for one
+				return nil, longField(Shorten(string(name), 80))
+			}
+		}
 		return NewQuery(body), nil
 	case media != "multipart/form-data":
 		return nil, hostcall.Errorf(CodeFormInvalid, "the request is not a form: its content type is %s", quotedOrNone(contentType))
@@ -65,6 +71,10 @@ func quotedOrNone(contentType string) string {
 
 func tooManyFields() error {
 	return hostcall.Errorf(CodeFormTooLarge, "the form has more than %d fields", MaxFormFields)
+}
+
+func longField(name string) error {
+	return hostcall.Errorf(CodeFormTooLarge, "the field %q of the form has more than %d bytes, and is not a file", name, maxFormFieldLen)
 }
 
 // formReader reads the parts of a body of type multipart/form-data. Parts are not
@@ -183,7 +193,7 @@ func (r *formReader) part(disposition, contentType string, content []byte) error
 	filename, isFile := parameters["filename"]
 	switch {
 	case !isFile && len(content) > maxFormFieldLen:
-		return hostcall.Errorf(CodeFormTooLarge, "the field %q of the form has more than %d bytes, and is no file", Shorten(name, 80), maxFormFieldLen)
+		return longField(Shorten(name, 80))
 	case !isFile:
 		r.parts = append(r.parts, part{raw: []byte(name)}, part{raw: content})
 		return nil

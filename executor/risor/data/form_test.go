@@ -78,6 +78,7 @@ func TestFormsThatCannotBe(t *testing.T) {
 		"no colon":          {multi, crlf("--XX", "Content-Disposition", "", "1", "--XX--"), CodeFormInvalid, "without a colon"},
 		"many fields":       {multi, strings.Repeat(part, MaxFormFields+1) + "--XX--", CodeFormTooLarge, "more than 1000 fields"},
 		"many pairs":        {"application/x-www-form-urlencoded", strings.Repeat("a&", MaxFormFields), CodeFormTooLarge, "more than 1000 fields"},
+		"long value":        {"application/x-www-form-urlencoded", "b=1&a=" + strings.Repeat("%41", maxFormFieldLen+1), CodeFormTooLarge, `the field "a" of the form has more than`},
 		"long header":       {multi, "--XX\r\nX: " + strings.Repeat("x", maxPartHeader) + "\r\n\r\n1\r\n--XX--", CodeFormTooLarge, "bytes of headers"},
 		"long field":        {multi, crlf("--XX", `Content-Disposition: form-data; name="a"`, "", strings.Repeat("x", maxFormFieldLen+1), "--XX--"), CodeFormTooLarge, `the field "a" of the form has more than`},
 	} {

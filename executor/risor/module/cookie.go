@@ -49,7 +49,10 @@ func makeCookie(a *arguments) (object.Object, error) {
 	if path == "" {
 		path = "/"
 	}
-	domain := strings.TrimPrefix(o.text("domain", ""), ".")
+	domain := o.text("domain", "")
+	if len(domain) > 1 {
+		domain = strings.TrimPrefix(domain, ".")
+	}
 	site := strings.ToLower(o.text("same_site", "lax"))
 	needsSecure := site == "none" || locked || strings.HasPrefix(name, "__Secure-")
 	secure, httpOnly := o.bool("secure", needsSecure), o.bool("http_only", true)
@@ -69,7 +72,7 @@ func makeCookie(a *arguments) (object.Object, error) {
 		return nil, badCookie("%s has more than %d bytes of name and value", name, maxCookie)
 	case !strings.HasPrefix(path, "/") || !isAttribute(path):
 		return nil, badCookie("path begins with a slash and holds no semicolon and no control character")
-	case domain != "" && strings.ContainsFunc(domain, func(c rune) bool { return !isDomainChar(c) }):
+	case domain != "" && (strings.Contains("."+domain+".", "..") || strings.ContainsFunc(domain, func(c rune) bool { return !isDomainChar(c) })):
 		return nil, badCookie("domain %q is not the name of a host", data.Shorten(domain, 80))
 	case site != "lax" && site != "strict" && site != "none":
 		return nil, badCookie(`same_site is "strict", "lax" or "none"`)
@@ -147,7 +150,7 @@ func (o options) seconds(name string) (n int64, given bool) {
 	if !ok || d < 0 {
 		o.wrong(name, durationForm+", or 0")
 	}
-	return int64(d / time.Second), true
+	return int64((d + time.Second - 1) / time.Second), true // never down to 0, which would delete the cookie
 }
 
 // moment reads a time.

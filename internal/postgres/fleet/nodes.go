@@ -97,8 +97,9 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 		return err
 	}
 	return s.Fail(picloud.CodeConflict,
-		fmt.Sprintf("the name %s belongs to another node that is alive: node %s, started %s, last seen %.0f s ago",
-			node.Name, *h.id, h.started.UTC().Format(time.RFC3339), *h.silent),
+		// Nothing in the text changes from try to try: the node's log says the same thing once.
+		fmt.Sprintf("the name %s belongs to another node that is alive: node %s, started %s",
+			node.Name, *h.id, h.started.UTC().Format(time.RFC3339)),
 		"give this node a name of its own with PICLOUD_NODE_NAME, or stop the other one; the name of a node that crashed is free after 3 minutes")
 }
 
