@@ -26,7 +26,7 @@ const (
 	// with limits stay, because an admin set the limits.
 	sqlNodeReport = `
 WITH holder AS (
-    SELECT id, started_at, seen_at FROM node WHERE name = $2 AND id <> $1::uuid AND ` + nodeAlive + `
+    SELECT id, started_at FROM node WHERE name = $2 AND id <> $1::uuid AND ` + nodeAlive + `
 ), before AS (
     SELECT rev FROM node WHERE id = $1::uuid
 ), forgotten AS (
@@ -44,7 +44,7 @@ WITH holder AS (
     SELECT count(pg_notify('picloud_node', report.id::text)) AS times
     FROM report LEFT JOIN before ON true WHERE before.rev IS DISTINCT FROM report.rev
 )
-SELECT told.times, holder.id::text, holder.started_at, extract(epoch FROM now() - holder.seen_at)::float8
+SELECT told.times, holder.id::text, holder.started_at
 FROM told LEFT JOIN holder ON true`
 
 	sqlNodeStop = `UPDATE node SET stopped_at = now() WHERE id = $1::uuid`
@@ -85,7 +85,7 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	report := func() (h holder, err error) {
 		err = n.db.Run(ctx, n.db.Duties(), s, func(ctx context.Context) error {
 			return n.db.Duties().QueryRow(ctx, sqlNodeReport, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt).
-				Scan(&h.told, &h.id, &h.started, &h.silent)
+				Scan(&h.told, &h.id, &h.started)
 		})
 		return h, err
 	}
@@ -109,7 +109,6 @@ type holder struct {
 	told    int64
 	id      *string
 	started *time.Time
-	silent  *float64 // seconds since it was seen
 }
 
 // Stop records that a node says that it stops. Until it reports again, nobody waits for
