@@ -19,44 +19,44 @@ type capacity struct {
 }
 
 // changed returns a channel that is closed when there may be more room.
-func (b *capacity) changed() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.change == nil {
-		b.change = make(chan struct{})
+func (c *capacity) changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.change == nil {
+		c.change = make(chan struct{})
 	}
-	return b.change
+	return c.change
 }
 
 // tell wakes the calls that wait for room.
-func (b *capacity) tell() {
-	if b.waiting.Load() == 0 {
+func (c *capacity) tell() {
+	if c.waiting.Load() == 0 {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.change != nil {
-		close(b.change)
-		b.change = nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.change != nil {
+		close(c.change)
+		c.change = nil
 	}
 }
 
 // reserve reserves n bytes. It reports false when they do not fit.
-func (b *capacity) reserve(n int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.used+n > b.limit {
+func (c *capacity) reserve(n int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.used+n > c.limit {
 		return false
 	}
-	b.used += n
+	c.used += n
 	return true
 }
 
-func (b *capacity) release(n int64) {
-	b.mu.Lock()
-	b.used -= n
-	b.mu.Unlock()
-	b.tell()
+func (c *capacity) release(n int64) {
+	c.mu.Lock()
+	c.used -= n
+	c.mu.Unlock()
+	c.tell()
 }
 
 const (
@@ -67,23 +67,23 @@ const (
 	maxWaiting = 512
 )
 
-// reserve reserves n bytes of the budget. To make room it ends idle workers, the
+// reserve reserves n bytes of the node's capacity. To make room it ends idle workers, the
 // least recently used first. When all are busy it waits a while for one to become idle:
 // of many apps that are called at once, those that come last are a little late.
 func (e *Executor) reserve(n int64, wait time.Duration) error {
-	if n > e.budget.limit {
+	if n > e.capacity.limit {
 		return e.noMemory(n)
 	}
-	defer e.budget.waiting.Add(-1)
-	if e.budget.waiting.Add(1) > maxWaiting {
+	defer e.capacity.waiting.Add(-1)
+	if e.capacity.waiting.Add(1) > maxWaiting {
 		wait = 0
 	}
 	late, patience := time.NewTimer(wait), time.NewTimer(wait+evictTimeout)
 	defer late.Stop()
 	defer patience.Stop()
 	for {
-		changed := e.budget.changed()
-		if e.budget.reserve(n) {
+		changed := e.capacity.changed()
+		if e.capacity.reserve(n) {
 			return nil
 		}
 		victim := e.idlest()
@@ -146,7 +146,7 @@ func (e *Executor) idlest() *worker {
 func (e *Executor) noMemory(n int64) error {
 	return &picloud.Error{
 		Code: picloud.CodeNoMemory, RetryAfter: time.Second,
-		Detail: "an executor needs " + picloud.Size(n).String() + " of the " + picloud.Size(e.budget.limit).String() + " that all executors of this node may have",
+		Detail: "an executor needs " + picloud.Size(n).String() + " of the " + picloud.Size(e.capacity.limit).String() + " that all executors of this node may have",
 		Hint:   "lower the memory limits of functions, or give the node more memory",
 	}
 }

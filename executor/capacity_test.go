@@ -71,7 +71,7 @@ func TestAStormOfApps(t *testing.T) {
 	}
 	wg.Wait()
 	require.LessOrEqual(t, e.alive(), 3)
-	require.Zero(t, e.budget.waiting.Load())
+	require.Zero(t, e.capacity.waiting.Load())
 }
 
 // TestManyAppsOverTheCap has more apps call at once than fit: each call is

@@ -188,7 +188,7 @@ func (w *worker) overrun(fl *flight, now int64) {
 	w.clearOverdue()
 	w.culprit = culprit{fl.function, fl.invoke.ID, !fl.overdue}
 	w.overrunEnd = now + int64(w.exec.hooks.OverrunGrace)
-	w.exec.budget.tell()
+	w.exec.capacity.tell()
 }
 
 // retreat gives a worker with a stuck call no more calls, and ends it with the last
@@ -259,7 +259,7 @@ func (w *worker) endDrained() {
 	if w.awaited() > 0 {
 		return
 	}
-	w.exec.budget.tell()
+	w.exec.capacity.tell()
 	if w.drainCause != causeNone || w.overran.Load() || w.pool != nil && w.pool.gone.Load() {
 		w.exec.watch.arm(w.exec.now())
 	}

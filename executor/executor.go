@@ -29,7 +29,7 @@ type Executor struct {
 	metrics  *Metrics
 	epoch    time.Time
 	watch    *watch
-	budget   capacity
+	capacity capacity
 	hosts    atomic.Int64   // host calls under way
 	spawner  *spawn.Spawner // nil before Start
 	places   *shares.Places // throw-away workers that may run at once
@@ -69,7 +69,7 @@ func NewHooked(opts Options, hooks hook.Executor) (*Executor, error) {
 		places: shares.New(throwawayShares), drained: make(chan struct{}, 1),
 		pools: map[string]*pool{}, workers: map[*worker]struct{}{}, mayRaise: os.Geteuid() == 0,
 	}
-	e.budget.limit = opts.MemoryCap
+	e.capacity.limit = opts.MemoryCap
 	e.watch = newWatch(e.now, e.scan)
 	return e, nil
 }

@@ -52,7 +52,7 @@ func launch(t *testing.T, change func(*testOptions)) *Executor {
 	t.Cleanup(func() {
 		e.Stop()
 		require.Empty(t, e.workers)
-		require.Zero(t, e.budget.used)
+		require.Zero(t, e.capacity.used)
 		require.Zero(t, value(e.metrics.workers))
 		require.Zero(t, value(e.metrics.memory))
 		require.Empty(t, children(t), "processes left")

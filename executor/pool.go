@@ -169,15 +169,15 @@ func (p *pool) slotOf(f *Function) (uint32, bool) {
 	return p.slots.assign(f, p.live())
 }
 
-// choose returns the worker for the next call: the oldest that is not busy, so
-// that frames share writes and spare workers become idle; else the one with the
-// fewest calls. Nil: there is none. A worker with an abandoned call is the last choice; with a
-// stuck one it is replaced. A worker with an
-// overdue call may be killed soon, and gets no other calls until that is known; it is
-// returned as overdue, for the case that there is no other worker.
+// choose returns the worker for the next call: the oldest that is not busy, so that
+// frames share writes and spare workers become idle; else the one with the fewest calls.
+// Nil: there is none. A worker with an abandoned call is chosen only when there is no
+// other; if the call is stuck, another worker is started then. A worker with an overdue
+// call may be killed soon, and gets no calls until that is known. It is returned as
+// overdue, for the case that there is no other worker.
 func (p *pool) choose(now int64) (best, overdue *worker) {
 	fewest := int32(0)
-	var stuck *worker // with an abandoned call; of these the one with the fewest calls
+	var last *worker // of those with an abandoned call the one with the fewest calls
 	live := p.live()
 	for _, w := range live {
 		if !w.open.Load() {
@@ -188,8 +188,8 @@ func (p *pool) choose(now int64) (best, overdue *worker) {
 			continue
 		}
 		if w.abandoned.Load() > 0 { // stuck, or soon so if it does not heed its cancel
-			if stuck == nil || w.busy.Load() < stuck.busy.Load() {
-				stuck = w
+			if last == nil || w.busy.Load() < last.busy.Load() {
+				last = w
 			}
 			continue
 		}
@@ -204,11 +204,11 @@ func (p *pool) choose(now int64) (best, overdue *worker) {
 			best, fewest = w, n
 		}
 	}
-	if best == nil && stuck != nil {
-		if stuck.stuck.Load() > 0 {
+	if best == nil && last != nil {
+		if last.stuck.Load() > 0 {
 			p.replace(now)
 		}
-		return stuck, nil
+		return last, nil
 	}
 	if best != nil && len(live) < p.exec.opts.MaxWorkers && p.crowded.CompareAndSwap(0, now) {
 		p.exec.watch.arm(now + scalePatience)
@@ -336,14 +336,14 @@ func (p *pool) start(patience time.Duration) error {
 		uid, ok = e.spawner.AcquireUID()
 	}
 	if !ok {
-		e.budget.release(memory)
+		e.capacity.release(memory)
 		return e.noMemory(memory)
 	}
 	p.uid, w.uid = uid, uid
 	if err := w.start(); err != nil {
 		p.breaker.crash(e.now())
 		p.releaseUID()
-		e.budget.release(memory)
+		e.capacity.release(memory)
 		return err
 	}
 	w.startLow(e.now())

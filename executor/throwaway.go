@@ -134,14 +134,14 @@ func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work
 	}
 	uid, ok := e.spawner.AcquireUID()
 	if !ok {
-		e.budget.release(memory)
+		e.capacity.release(memory)
 		return e.noMemory(memory)
 	}
 	defer e.spawner.ReleaseUID(uid)
 	w := newWorker(e, p.App, memory)
 	w.uid, w.sink, w.loads = uid, sink, make(chan wire.Loaded, 1)
 	if err := w.start(); err != nil {
-		e.budget.release(memory)
+		e.capacity.release(memory)
 		return err
 	}
 	defer func() {

@@ -30,7 +30,7 @@ func (n *node) postgres() (pids []int) {
 	return pids
 }
 
-// signal sends a signal to every process of the node's server.
+// signalPostgres sends a signal to every process of the node's server.
 func (n *node) signalPostgres(sig syscall.Signal) {
 	n.t.Helper()
 	pids := n.postgres()
@@ -114,7 +114,8 @@ func TestAFrozenDatabaseCostsSeconds(t *testing.T) {
 	})
 }
 
-// TestCallsRightAfterAStartWait for the first connection to the database.
+// TestCallsRightAfterAStartWait: a call that needs the database waits for the first
+// connection to it.
 func TestCallsRightAfterAStartWait(t *testing.T) {
 	n := newNode(t).start()
 	n.deploy("count", `function handle(req) { return kv.incr("n") }`) // at once, too

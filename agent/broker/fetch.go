@@ -47,9 +47,9 @@ func (b *Broker) fetch(ctx context.Context, g *Grants, call *executor.HostCall) 
 		return nil, err
 	}
 	defer resp.Release()
-	size := int64(len(resp.Body)) + answerHead
+	size := int64(len(resp.Body)+len(resp.URL)) + answerHead
 	for _, f := range resp.Header {
-		size += 3 * int64(len(f.Name)+len(f.Value)+fieldHead) // some bytes become U+FFFD, which has three
+		size += int64(len(f.Name) + len(f.Value) + fieldHead)
 	}
 	if call.Take(size) != nil {
 		b.outbound.WithLabelValues(egress.CodeBusy).Inc()

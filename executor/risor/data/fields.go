@@ -78,51 +78,75 @@ func (f *Fields) values(name string) (found []object.Object) {
 
 // lookup returns what the script sees under a name.
 func (f *Fields) lookup(name string) (object.Object, bool) {
-	var first part
-	var more []string
-	n := 0
-	f.scan(func(k, v part) bool {
+	var v found
+	f.scan(func(k, value part) bool {
 		if !k.is(name, f.header()) {
 			return true
 		}
-		if n++; n == 1 {
-			first = v
-			return f.header() // the first value of a parameter, all of a header
-		}
-		more = append(more, v.decode())
-		return true
+		v.add(value)
+		return f.header() // the first value of a parameter, all of a header
 	})
+	return v.object(name), v.count > 0
+}
+
+// found is what a look-up found under one name.
+type found struct {
+	count int
+	first part
+	more  []string
+}
+
+func (v *found) add(value part) {
+	if v.count++; v.count == 1 {
+		v.first = value
+		return
+	}
+	v.more = append(v.more, value.decode())
+}
+
+// object is what the script sees under the name.
+func (v *found) object(name string) object.Object {
 	switch {
-	case n == 0:
-		return object.Nil, false
-	case n == 1:
-		return first.object(), true
+	case v.count == 0:
+		return object.Nil
+	case v.count == 1:
+		return v.first.object()
 	case strings.EqualFold(name, "set-cookie"): // its lines must not be joined (RFC 6265, 3)
-		return object.NewStringList(append([]string{first.decode()}, more...)), true
+		return object.NewStringList(append([]string{v.first.decode()}, v.more...))
 	}
 	separator := ", "
 	if strings.EqualFold(name, "cookie") {
 		separator = "; "
 	}
-	return object.NewString(first.decode() + separator + strings.Join(more, separator)), true
+	return object.NewString(v.first.decode() + separator + strings.Join(v.more, separator))
 }
 
 // names lists the names once each, sorted.
 func (f *Fields) names() []string {
 	var names []string
 	f.scan(func(n, _ part) bool {
-		name := n.decode()
-		if f.header() {
-			name = strings.ToLower(name)
-		}
-		names = append(names, name)
+		names = append(names, f.listed(n))
 		return true
 	})
-	if f.kind == kindAnswer {
-		names = slices.DeleteFunc(names, f.stays())
-	}
+	names = slices.DeleteFunc(names, f.hidden())
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// listed is a name as it is listed.
+func (f *Fields) listed(name part) string {
+	if f.header() {
+		return strings.ToLower(name.decode())
+	}
+	return name.decode()
+}
+
+// hidden returns what tells whether a name has a value and is not listed.
+func (f *Fields) hidden() func(name string) bool {
+	if f.kind == kindAnswer {
+		return f.stays()
+	}
+	return func(string) bool { return false }
 }
 
 // part is an encoded name or value.
@@ -263,11 +287,26 @@ var fieldsMethods = func() *object.AttrRegistry[*Fields] {
 	return methods
 }()
 
-// AsMap implements Mapped: it decodes everything.
+// AsMap implements Mapped: it decodes everything. It takes one pass, because a query or
+// a Cookie header can hold many thousand names, and a deadline does not end AsMap.
 func (f *Fields) AsMap() *object.Map {
-	m := map[string]object.Object{}
-	for _, name := range f.names() {
-		m[name], _ = f.lookup(name)
+	byName := map[string]*found{}
+	f.scan(func(n, value part) bool {
+		name := f.listed(n)
+		switch v := byName[name]; {
+		case v == nil:
+			byName[name] = &found{count: 1, first: value}
+		case f.header():
+			v.add(value)
+		}
+		return true
+	})
+	stays := f.hidden()
+	m := make(map[string]object.Object, len(byName))
+	for name, v := range byName {
+		if !stays(name) {
+			m[name] = v.object(name)
+		}
 	}
 	return object.NewMap(m)
 }

@@ -87,7 +87,7 @@ type formReader struct {
 }
 
 func (r *formReader) read() error {
-	if _, found := r.upTo(true); !found {
+	if _, found := r.upTo(); !found {
 		return hostcall.Errorf(CodeFormInvalid, "the body of the form does not hold the boundary that its content type names")
 	}
 	for {
@@ -101,7 +101,7 @@ func (r *formReader) read() error {
 		if err != nil {
 			return err
 		}
-		content, found := r.upTo(false)
+		content, found := r.upTo()
 		if !found {
 			return r.fault("ends without the boundary behind it")
 		}
@@ -117,8 +117,9 @@ func (r *formReader) fault(what string) error {
 }
 
 // upTo returns what stands before the next line that begins with the delimiter, and
-// leaves the reader behind the delimiter. First says that the line may be the first.
-func (r *formReader) upTo(first bool) (before []byte, found bool) {
+// leaves the reader behind the delimiter. The rest always begins with a line. It can be
+// the delimiter's own: some senders write no line for a part without content.
+func (r *formReader) upTo() (before []byte, found bool) {
 	for at := 0; ; {
 		i := bytes.Index(r.rest[at:], r.delimiter)
 		if i < 0 {
@@ -126,7 +127,7 @@ func (r *formReader) upTo(first bool) (before []byte, found bool) {
 		}
 		i += at
 		end := i + len(r.delimiter)
-		if (first && i == 0 || i > 0 && r.rest[i-1] == '\n') && endsDelimiter(r.rest[end:]) {
+		if (i == 0 || r.rest[i-1] == '\n') && endsDelimiter(r.rest[end:]) {
 			before = r.rest[:max(0, i-1)]
 			before = bytes.TrimSuffix(before, []byte("\r"))
 			r.rest = r.rest[end:]
@@ -176,6 +177,9 @@ func (r *formReader) partHeader() (disposition, contentType string, err error) {
 		}
 		switch value = strings.TrimSpace(value); strings.ToLower(strings.TrimSpace(name)) {
 		case "content-disposition":
+			if disposition != "" { // readers in front of this one may take the other
+				return "", "", r.fault("has two lines Content-Disposition")
+			}
 			disposition = value
 		case "content-type":
 			contentType = value

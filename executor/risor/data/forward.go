@@ -19,22 +19,25 @@ var perConnection = []string{
 
 // hops are the headers of one message that belong to its connection: those that
 // always do, and those that its Connection lines name.
-type hops struct{ named []string }
+type hops struct{ named map[string]bool }
 
 func hopsOf(block wire.Pairs) (h hops) {
 	for name, value := range block.All() {
 		if !strings.EqualFold(string(name), "connection") {
 			continue
 		}
+		if h.named == nil {
+			h.named = map[string]bool{}
+		}
 		for token := range strings.SplitSeq(string(value), ",") {
-			h.named = append(h.named, strings.ToLower(strings.TrimSpace(token)))
+			h.named[strings.ToLower(strings.TrimSpace(token))] = true
 		}
 	}
 	return h
 }
 
 func (h hops) have(name string) bool {
-	return slices.Contains(perConnection, name) || slices.Contains(h.named, name)
+	return slices.Contains(perConnection, name) || h.named[name]
 }
 
 // notForwarded are the headers of a request, besides those of its connection, that
