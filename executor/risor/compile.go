@@ -91,6 +91,7 @@ func parse(text string) (tree *ast.Program, fault *Error) {
 	tree, err := parser.Parse(context.Background(), masked, &parser.Config{MaxDepth: MaxNesting})
 	if err == nil {
 		bindAnd(masked, tree)
+		placeTemplates(masked, tree)
 		if masked != text {
 			restore(tree)
 		}
@@ -151,7 +152,7 @@ func checkTree(text string, tree *ast.Program) ([]string, *Error) {
 				at(text, at.LineNumber(), at.ColumnNumber())
 		}
 	}
-	if fault := checkCalls(text, tree, nil); fault != nil {
+	if fault := checkCalls(text, tree); fault != nil {
 		return nil, fault
 	}
 	return defined, nil
@@ -159,15 +160,10 @@ func checkTree(text string, tree *ast.Program) ([]string, *Error) {
 
 const noValue = "an assignment has no value; assign first, then use the variable"
 
-// checkCalls refuses arguments and items that the compiler makes no value of. at is the node whose
-// place to report; nil: that of the argument. The expressions of a template are parsed on
-// their own and do not know their places, so the template's is reported.
-func checkCalls(text string, root ast.Node, at ast.Node) (fault *Error) {
+// checkCalls refuses arguments and items that the compiler makes no value of.
+func checkCalls(text string, root ast.Node) (fault *Error) {
 	refuse := func(arg ast.Node, message string) {
 		where := arg.Pos()
-		if at != nil {
-			where = at.Pos()
-		}
 		fault = newError(wire.ReasonScript, message).at(text, where.LineNumber(), where.ColumnNumber())
 	}
 	ast.Inspect(root, func(node ast.Node) bool {
@@ -181,7 +177,7 @@ func checkCalls(text string, root ast.Node, at ast.Node) (fault *Error) {
 		case *ast.String:
 			for _, expr := range n.Exprs {
 				if expr != nil && fault == nil {
-					fault = checkCalls(text, expr, n)
+					fault = checkCalls(text, expr)
 				}
 			}
 			return false

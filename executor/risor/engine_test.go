@@ -107,6 +107,11 @@ func TestRuntimeErrors(t *testing.T) {
 	require.Equal(t, "return x.map(y => y)", e.Excerpt)
 	require.Equal(t, []string{"handle (3:10)"}, e.Trace)
 
+	_, err = invoke(t, "let m = {a: 1}\nlet x = `line 3\nline 4\n${m.b} here`\nreturn x")
+	e = reasonOf(t, err)
+	require.Equal(t, []string{"handle (5:5)"}, e.Trace)
+	require.Equal(t, "${m.b} here`", e.Excerpt)
+
 	_, err = invoke(t, `throw "`+strings.Repeat("x", 5000)+`"`)
 	require.Len(t, reasonOf(t, err).Message, maxMessage)
 }

@@ -1,7 +1,6 @@
 package function
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -95,18 +94,19 @@ const maxFrames = 3
 // frame is how a trace writes a frame: the function and where it was.
 var frame = regexp.MustCompile(`^(.*) \((\d+:\d+)\)$`)
 
+// spot is how the executor writes the place of an error: file, line and column.
+var spot = regexp.MustCompile(`^([a-z][a-z0-9-]*\.risor:)\d+:\d+$`)
+
 // place reads where a runtime error happened, and returns the fields without that.
 func place(r client.LogRecord) (at string, rest map[string]any) {
-	line, isLine := whole(r.Fields["line"])
-	column, isColumn := whole(r.Fields["column"])
-	if r.Level != "error" || !isLine || !isColumn {
+	at, _ = r.Fields["at"].(string)
+	words := spot.FindStringSubmatch(at)
+	if r.Level != "error" || words == nil {
 		return "", nil
 	}
-	file := cmp.Or(r.Function, "script") + ".risor:"
-	at = fmt.Sprintf("%s%d:%d", file, line, column)
+	file := words[1]
 	rest = maps.Clone(r.Fields)
-	delete(rest, "line")
-	delete(rest, "column")
+	delete(rest, "at")
 	trace, _ := rest["trace"].([]any)
 	delete(rest, "trace")
 	for i, entry := range trace {
@@ -124,12 +124,6 @@ func place(r client.LogRecord) (at string, rest map[string]any) {
 		}
 	}
 	return at, rest
-}
-
-// whole reads a whole number of JSON.
-func whole(v any) (n int64, ok bool) {
-	f, ok := v.(float64)
-	return int64(f), ok && f > 0 && f < 1<<31
 }
 
 func oneLine(s string) string { return output.Clean(strings.ReplaceAll(s, "\n", `\n`)) }

@@ -21,7 +21,7 @@ func TestLogLineIsAsPeopleWrite(t *testing.T) {
 // TestTheWayToARuntimeErrorCanBeClicked: file:line:column is what terminals know.
 func TestTheWayToARuntimeErrorCanBeClicked(t *testing.T) {
 	r := picloud.LogRecord{Level: "error", Message: "boom", Function: "hello", Version: 3, Invocation: "abcdefgh00000000ij", Fields: map[string]any{
-		"line": 21.0, "column": 38.0, "trace": []any{"inner (21:38)", "handle (4:2)"}, "other": "x",
+		"at": "hello.risor:21:38", "trace": []any{"inner (21:38)", "handle (4:2)"}, "other": "x",
 	}}
 	require.True(t, strings.HasSuffix(logLine(r), ` error v3 boom at hello.risor:21:38 in inner, called at hello.risor:4:2 in handle other="x"`), logLine(r))
 	all, one := follower{}, follower{functions: []string{"hello"}}
@@ -29,8 +29,10 @@ func TestTheWayToARuntimeErrorCanBeClicked(t *testing.T) {
 	require.Contains(t, one.line(r), " error v3 #0000ij boom at hello.risor:21:38")
 	r.Fields["trace"] = []any{"f (1:2)", "f (1:2)", "f (1:2)", "f (1:2)", "handle (9:9)"}
 	require.Contains(t, logLine(r), "called at hello.risor:1:2 in f, called at hello.risor:1:2 in f, and 2 more other=")
-	r.Fields["line"], r.Fields["trace"] = "21", []any{"x"} // a field of the script's own
-	require.Contains(t, logLine(r), ` boom column=38 line="21" other="x" trace=`)
+	delete(r.Fields, "trace") // of an error in the handler itself
+	require.Contains(t, logLine(r), ` boom at hello.risor:21:38 other="x"`)
+	r.Fields["at"], r.Fields["trace"] = "noon", []any{"x"} // fields of the script's own
+	require.Contains(t, logLine(r), ` boom at="noon" other="x" trace=`)
 }
 
 func FuzzNothingSteersTheTerminal(f *testing.F) {
@@ -42,7 +44,7 @@ func FuzzNothingSteersTheTerminal(f *testing.F) {
 		failure.Print(&out, nil, &picloud.Error{Detail: text, Hint: text, Fields: []picloud.FieldError{{Field: text, Message: text}}})
 		out.WriteString(logLine(picloud.LogRecord{Message: text, Level: text, Fields: map[string]any{text: text}}))
 		out.WriteString((&follower{}).line(picloud.LogRecord{Level: "error", Message: text, Function: text, Invocation: text, Fields: map[string]any{
-			"line": 1.0, "column": 1.0, "trace": []any{text, text + " (1:1)"},
+			"at": "f.risor:1:1", "trace": []any{text, text + " (1:1)"},
 		}}))
 		out.WriteString((&follower{}).callLine(picloud.Invocation{Method: text, Path: text, ID: text, Function: text, Code: "PC1203", Error: text}))
 		require.Truef(t, utf8.ValidString(out.String()), "%q", out.String())
