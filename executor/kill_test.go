@@ -155,7 +155,7 @@ func (f *Function) runs() bool {
 // taken, and the log says whose deadline it was.
 func TestClientGone(t *testing.T) {
 	logs := &sink{}
-	e := launch(t, func(o *testOptions) { o.Logs, o.MaxWorkers = logs, 2 })
+	e := launch(t, func(o *testOptions) { o.Logs, o.MaxWorkers = logs, 1 })
 	f := function(e, "shop", "f", func(l *picloud.Limits) {
 		l.Timeout, l.Concurrency, l.Queue = picloud.Duration(1500*time.Millisecond), 2, 1
 	})
@@ -171,8 +171,10 @@ func TestClientGone(t *testing.T) {
 	wg.Go(func() { require.Equal(t, "done", must(t, patient, "/slow/400")) })
 	eventually(t, "the other runs", func() bool { return w.busy.Load() == 1 })
 	begun := time.Now()
-	leave(t, f, "/never")
-	leave(t, f, "/never")
+	var both sync.WaitGroup // at once: none comes when the other is stuck already
+	both.Go(func() { leave(t, f, "/never") })
+	both.Go(func() { leave(t, f, "/never") })
+	both.Wait()
 	require.False(t, f.gate.idle())
 	_, err := f.Invoke(expired(t), &Call{Path: "/echo"})
 	require.Equal(t, picloud.CodeCancelled, picloud.CodeOf(err), "no place is free: %v", err)
