@@ -155,7 +155,7 @@ func (f *Function) runs() bool {
 // taken, and the log says whose deadline it was.
 func TestClientGone(t *testing.T) {
 	logs := &sink{}
-	e := launch(t, func(o *testOptions) { o.Logs, o.MaxWorkers = logs, 2 })
+	e := launch(t, func(o *testOptions) { o.Logs, o.MaxWorkers = logs, 1 })
 	f := function(e, "shop", "f", func(l *picloud.Limits) {
 		l.Timeout, l.Concurrency, l.Queue = picloud.Duration(1500*time.Millisecond), 2, 1
 	})
@@ -171,8 +171,10 @@ func TestClientGone(t *testing.T) {
 	wg.Go(func() { require.Equal(t, "done", must(t, patient, "/slow/400")) })
 	eventually(t, "the other runs", func() bool { return w.busy.Load() == 1 })
 	begun := time.Now()
-	leave(t, f, "/never")
-	leave(t, f, "/never")
+	var both sync.WaitGroup // at once: none comes when the other is stuck already
+	both.Go(func() { leave(t, f, "/never") })
+	both.Go(func() { leave(t, f, "/never") })
+	both.Wait()
 	require.False(t, f.gate.idle())
 	_, err := f.Invoke(expired(t), &Call{Path: "/echo"})
 	require.Equal(t, picloud.CodeCancelled, picloud.CodeOf(err), "no place is free: %v", err)
@@ -284,9 +286,12 @@ func TestClientGoneDuringLoad(t *testing.T) {
 func TestRealClientsGone(t *testing.T) {
 	path := testworker.Path(t)
 	e := launch(t, func(o *testOptions) { o.WorkerPath, o.WorkerArgs, o.Layers, o.MaxWorkers = path, nil, nil, 2 })
+	// As many abandoned calls as a function may have at once do not fill a worker.
+	few := func(l *picloud.Limits) { l.Memory, l.Concurrency = 128<<20, 4 }
+	one := func(l *picloud.Limits) { l.Memory, l.Concurrency = 128<<20, 1 }
 	strangers := []*Function{
-		version(e, "dis", "json", `function handle(req) { return {body: {n: len(req.json())}} }`, 1, nil),
-		version(e, "dis", "regexp", `function handle(req) { return string(regexp.match("(a?){200}b", "a".repeat(4000000))) }`, 1, nil),
+		version(e, "dis", "json", `function handle(req) { return {body: {n: len(req.json())}} }`, 1, one),
+		version(e, "dis", "regexp", `function handle(req) { return string(regexp.match("(a?){200}b", "a".repeat(4000000))) }`, 1, few),
 	}
 	sleepy := version(e, "dis", "sleepy", `function handle(req) { time.sleep("200ms"); return "slept" }`, 1, nil)
 	large := []byte(`["` + strings.Repeat(strings.Repeat("x", 60)+`","`, 1<<17-100) + `"]`) // 8 MiB
@@ -295,7 +300,7 @@ func TestRealClientsGone(t *testing.T) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range 4 {
-		f := strangers[min(i, 1)] // one call of the json takes most of the memory
+		f := strangers[min(i, 1)]
 		wg.Go(func() {
 			for n := 0; ; n++ {
 				select {

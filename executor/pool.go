@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -274,28 +275,30 @@ func (p *pool) first(ctx context.Context) error {
 // grow starts one more worker in the background, if the app may have one. It reports
 // whether a start is under way.
 func (p *pool) grow(now int64) bool {
-	if len(p.live()) >= p.exec.opts.MaxWorkers {
-		return false
-	}
-	return p.startAnother(now)
+	return p.startAnother(now, func() bool { return len(p.live()) < p.exec.opts.MaxWorkers })
 }
 
 // replace starts a worker when each of the app's has a stuck call.
 func (p *pool) replace(now int64) {
 	if len(p.live()) < 2*p.exec.opts.MaxWorkers {
-		p.startAnother(now)
+		p.startAnother(now, p.lacksWorker)
 	}
 }
 
-// startAnother starts a worker in the background. It reports whether a start is under
-// way.
-func (p *pool) startAnother(now int64) bool {
+// lacksWorker reports whether each worker that takes calls has an abandoned one.
+func (p *pool) lacksWorker() bool {
+	return !slices.ContainsFunc(p.live(), func(w *worker) bool { return w.open.Load() && w.abandoned.Load() == 0 })
+}
+
+// startAnother starts a worker in the background, if it is still needed: the caller may
+// have waited for mu while a start ended. It reports whether a start is under way.
+func (p *pool) startAnother(now int64, needed func() bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.growing {
 		return true
 	}
-	if now < p.growAfter {
+	if now < p.growAfter || !needed() {
 		return false
 	}
 	p.growing = p.exec.runInBackground(func() {
