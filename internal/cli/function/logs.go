@@ -72,13 +72,15 @@ func (f *logFlags) add(cmd *cobra.Command) {
 }
 
 func (f *logFlags) check(cmd *cobra.Command) error {
-	if f.tail < 0 || f.tail > 1000 {
-		return failure.Usagef(cmd, "--tail is 0 to 1000")
+	if f.tail < 0 || f.tail > maxTail {
+		return failure.Usagef(cmd, "--tail is 0 to %d", maxTail)
 	}
 	if f.since != "" {
-		if err := checkSince(f.since); err != nil {
+		since, err := parseSince(f.since)
+		if err != nil {
 			return failure.Usagef(cmd, "--since %q %v", f.since, err)
 		}
+		f.since = since
 	}
 	f.call = strings.TrimPrefix(f.call, "#")
 	if f.call != "" && len(f.call) < 4 {
