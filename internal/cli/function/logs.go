@@ -92,14 +92,21 @@ func (f *logFlags) check(cmd *cobra.Command) error {
 	return nil
 }
 
-func checkSince(text string) error {
+// parseSince writes --since as the control API takes it. Times without a zone are those
+// of this machine, which lines of the log begin with.
+func parseSince(text string) (string, error) {
 	if d, err := picloud.ParseDuration(text); err == nil && d >= 0 {
-		return nil
+		return text, nil
 	}
 	if _, err := time.Parse(time.RFC3339, text); err == nil {
-		return nil
+		return text, nil
 	}
-	return errors.New("is neither a duration such as 15m or 1d nor a time such as 2026-01-02T15:04:05Z")
+	for _, layout := range []string{time.DateOnly, "2006-01-02 15:04", time.DateTime} {
+		if at, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return at.Format(time.RFC3339Nano), nil
+		}
+	}
+	return "", errors.New("is neither a duration such as 15m or 1d nor a time such as 2026-01-02T15:04:05Z or 2026-01-02 15:04")
 }
 
 func (c commands) logs(cmd *cobra.Command, names []string, f *logFlags) error {
