@@ -69,7 +69,7 @@ func awaitDatabase(ctx context.Context, node *agent.Agent) {
 func banner(s agent.Status, took time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "PiCloud node %s ready in %.1f s    functions %s/fn/…    control %s\n", s.NodeName, took.Seconds(), s.FunctionsURL, s.ControlURL)
-	fmt.Fprintf(&b, "database: %s", describeDatabase(s.Database))
+	fmt.Fprintf(&b, "database: %s", describeDatabase(s.Database, datadir.Shorten))
 	if s.Credentials != "" {
 		fmt.Fprintf(&b, "          first-run admin token saved to %s (0600)", datadir.Shorten(s.Credentials))
 	}
@@ -208,14 +208,14 @@ func openFiles() uint64 {
 	return limit.Cur
 }
 
-func describeDatabase(d *agent.DatabaseStatus) string {
+func describeDatabase(d *agent.DatabaseStatus, path func(string) string) string {
 	switch {
 	case d == nil:
 		return "none"
 	case d.Err != nil:
 		return "not reached yet; serving the copy on disk"
 	case d.Folder != "":
-		return fmt.Sprintf("managed PostgreSQL %s in %s", d.Version, datadir.Shorten(d.Folder))
+		return fmt.Sprintf("managed PostgreSQL %s in %s", d.Version, path(d.Folder))
 	default:
 		return "PostgreSQL at the configured DSN"
 	}

@@ -174,7 +174,8 @@ func (p *process) Status() local.Status {
 		now := node.Status()
 		s.FunctionsURL, s.ControlURL = p.config.home.functionsURL(), now.ControlURL
 		s.Revision, s.Functions = now.Revision, now.Functions
-		s.Database = describeDatabase(now.Database)
+		// Whoever asks may do so in another folder, so the path is whole.
+		s.Database = describeDatabase(now.Database, func(path string) string { return path })
 		switch {
 		case now.Unready != nil:
 			s.Reason = waiting(now)

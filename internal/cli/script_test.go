@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "write the golden files of the scripts")
 //	exits CODE picloud ARG…   runs picloud and expects that exit code
 //	away NODE…                nodes that deploys do not hear from
 //	logged LEVEL MESSAGE      the function hello logs something
-//	logged-by CALL LEVEL MESSAGE  the same, in a call
+//	logged-by CALL LEVEL MESSAGE [TIMES]  the same, in a call
 //	sealed NAME VALUE         the secret NAME of app default has that value
 //	followed N                waits until N readers follow logs
 //	called                    waits until the function "slow" runs
@@ -59,7 +59,15 @@ func TestScripts(t *testing.T) {
 			"away":   func(ts *testscript.TestScript, _ bool, args []string) { nodeOf(ts).away(args) },
 			"logged": logged,
 			"logged-by": func(ts *testscript.TestScript, _ bool, args []string) {
-				nodeOf(ts).logs.addOf(args[0], args[1], args[2])
+				times := 1
+				if len(args) > 3 {
+					var err error
+					times, err = strconv.Atoi(args[3])
+					ts.Check(err)
+				}
+				for range times {
+					nodeOf(ts).logs.addOf(args[0], args[1], args[2])
+				}
 			},
 			"sealed":   sealed,
 			"drain":    func(ts *testscript.TestScript, _ bool, _ []string) { nodeOf(ts).logs.end() },

@@ -86,7 +86,7 @@ func (f *Failure) text() string {
 	switch {
 	case f.Err.Err != nil:
 	case f.Err.Detail == "", // no reason but the kind of the error
-		f.Resource != "" && strings.HasSuffix(text, f.Resource), app != "" && strings.HasSuffix(text, " app "+app),
+		f.Resource != "" && strings.HasSuffix(text, f.Resource) && !strings.Contains(f.Err.Detail, ": "), app != "" && strings.HasSuffix(text, " app "+app),
 		f.Err.Code == picloud.CodeDatabaseDown && !strings.HasSuffix(text, title): // the node keeps the reason to itself
 		text += ": " + title
 	}

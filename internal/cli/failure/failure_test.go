@@ -31,6 +31,17 @@ func TestCaretStandsBelowTheColumn(t *testing.T) {
 	}
 }
 
+// TestTheKindIsTheReasonWhenThereIsNone: a node says what it did, and on what.
+func TestTheKindIsTheReasonWhenThereIsNone(t *testing.T) {
+	for _, tt := range []struct{ detail, resource, want string }{
+		{"get function default/nope", "default/nope", "get function default/nope: not found"},
+		{"delete user admin: it is the last cluster admin", "admin", "delete user admin: it is the last cluster admin"},
+	} {
+		f := Failure{Resource: tt.resource, Err: &picloud.Error{Code: picloud.CodeNotFound, Detail: tt.detail}}
+		require.Equal(t, tt.want, f.text())
+	}
+}
+
 func TestNothingIsSaidTwice(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err  picloud.Error

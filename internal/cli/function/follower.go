@@ -151,7 +151,16 @@ func (f *follower) missing(err error) error {
 	if len(f.functions) == 0 {
 		return failure.NoApp(err, f.app)
 	}
-	return failure.NoFunction(err, f.app, f.functions[0])
+	name := f.functions[0]
+	if missed, ok := errors.AsType[*failure.Failure](err); ok && len(f.functions) > 1 {
+		for _, function := range f.functions { // the node says which of them
+			if strings.HasSuffix(missed.Err.Detail, " "+f.app+"/"+function) {
+				name = function
+				missed.Err.Op, missed.Err.Resource, missed.Err.Detail = readLogs, f.app+"/"+function, ""
+			}
+		}
+	}
+	return failure.NoFunction(err, f.app, name)
 }
 
 // temporary reports whether following again may help: the server could not be

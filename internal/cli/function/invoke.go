@@ -136,12 +136,15 @@ func (c commands) showLog(ctx context.Context, resp *http.Response) (shown bool)
 			return false
 		}
 	}
-	tail := 1000
+	tail := maxTail
 	logs, err := client.Read[client.LogList](node.GetAppLogs(ctx, c.App, &client.GetAppLogsParams{Call: &id, Tail: &tail}))
 	if err != nil {
 		return false
 	}
 	said := false
+	if len(logs.Items) == maxTail {
+		c.Notef("picloud: the newest %d lines that the call logged; it may have logged more before them", maxTail)
+	}
 	for _, line := range logs.Items {
 		c.Notef("%s", logLine(line))
 		said = said || line.Level == "error"
@@ -153,6 +156,8 @@ func (c commands) showLog(ctx context.Context, resp *http.Response) (shown bool)
 }
 
 const (
+	// maxTail is how many lines of a log the control API gives at once.
+	maxTail = 1000
 	// logPatience bounds the wait for what a call logged.
 	logPatience = 5 * time.Second
 	// recordPause is between two looks for the record of a call, which comes right after

@@ -72,13 +72,15 @@ func (f *logFlags) add(cmd *cobra.Command) {
 }
 
 func (f *logFlags) check(cmd *cobra.Command) error {
-	if f.tail < 0 || f.tail > 1000 {
-		return failure.Usagef(cmd, "--tail is 0 to 1000")
+	if f.tail < 0 || f.tail > maxTail {
+		return failure.Usagef(cmd, "--tail is 0 to %d", maxTail)
 	}
 	if f.since != "" {
-		if err := checkSince(f.since); err != nil {
+		since, err := parseSince(f.since)
+		if err != nil {
 			return failure.Usagef(cmd, "--since %q %v", f.since, err)
 		}
+		f.since = since
 	}
 	f.call = strings.TrimPrefix(f.call, "#")
 	if f.call != "" && len(f.call) < 4 {
@@ -90,14 +92,21 @@ func (f *logFlags) check(cmd *cobra.Command) error {
 	return nil
 }
 
-func checkSince(text string) error {
+// parseSince writes --since as the control API takes it. Times without a zone are those
+// of this machine, which lines of the log begin with.
+func parseSince(text string) (string, error) {
 	if d, err := picloud.ParseDuration(text); err == nil && d >= 0 {
-		return nil
+		return text, nil
 	}
 	if _, err := time.Parse(time.RFC3339, text); err == nil {
-		return nil
+		return text, nil
 	}
-	return errors.New("is neither a duration such as 15m or 1d nor a time such as 2026-01-02T15:04:05Z")
+	for _, layout := range []string{time.DateOnly, "2006-01-02 15:04", time.DateTime} {
+		if at, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return at.Format(time.RFC3339Nano), nil
+		}
+	}
+	return "", errors.New("is neither a duration such as 15m or 1d nor a time such as 2026-01-02T15:04:05Z or 2026-01-02 15:04")
 }
 
 func (c commands) logs(cmd *cobra.Command, names []string, f *logFlags) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -33,6 +34,27 @@ func TestTheWayToARuntimeErrorCanBeClicked(t *testing.T) {
 	require.Contains(t, logLine(r), ` boom at hello.risor:21:38 other="x"`)
 	r.Fields["at"], r.Fields["trace"] = "noon", []any{"x"} // fields of the script's own
 	require.Contains(t, logLine(r), ` boom at="noon" other="x" trace=`)
+}
+
+// TestSinceTakesWhatLinesBeginWith: people copy it from there.
+func TestSinceTakesWhatLinesBeginWith(t *testing.T) {
+	for text, want := range map[string]time.Time{
+		"2026-01-02":              time.Date(2026, 1, 2, 0, 0, 0, 0, time.Local),
+		"2026-01-02 15:04":        time.Date(2026, 1, 2, 15, 4, 0, 0, time.Local),
+		"2026-01-02 15:04:05":     time.Date(2026, 1, 2, 15, 4, 5, 0, time.Local),
+		"2026-01-02 15:04:05.120": time.Date(2026, 1, 2, 15, 4, 5, 120e6, time.Local),
+		"2026-01-02T15:04:05Z":    time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC),
+	} {
+		since, err := parseSince(text)
+		require.NoError(t, err, text)
+		got, err := time.Parse(time.RFC3339, since)
+		require.NoError(t, err, text)
+		require.True(t, got.Equal(want), "%s: %s", text, since)
+	}
+	for _, text := range []string{"yesterday", "5", "-1h", "15:04"} {
+		_, err := parseSince(text)
+		require.Error(t, err, text)
+	}
 }
 
 func FuzzNothingSteersTheTerminal(f *testing.F) {

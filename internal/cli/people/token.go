@@ -84,7 +84,7 @@ func (c commands) handOver(t token, save string) error {
 			c.warnOfOpenFile()
 		}
 		if len(t.Renewed) > 0 {
-			c.Notef("saved in %s, where the old one was", strings.Join(t.Renewed, " and "))
+			c.Notef("saved in %s", strings.Join(t.Renewed, " and "))
 		}
 	})
 }
