@@ -38,7 +38,7 @@ func (ta *testAgent) settings(function string, s picloud.Settings) {
 // serves waits until the node serves a revision.
 func (ta *testAgent) serves(rev int64) {
 	ta.t.Helper()
-	require.Eventually(ta.t, func() bool { s := ta.replica.State(); return s != nil && s.Rev >= rev }, 5*time.Second, time.Millisecond)
+	require.Eventually(ta.t, func() bool { return ta.replica.Durable() >= rev }, 5*time.Second, time.Millisecond)
 }
 
 // answers calls the function until it answers so, for 2 s.
