@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent"
 	"github.com/picloud/picloud/caddymodule/local"
 	"github.com/picloud/picloud/internal/service"
 )
@@ -158,7 +160,7 @@ func (p *process) Stop() { p.stop("picloud stop") }
 func (p *process) NewToken(ctx context.Context, user string) (token, saved string, err error) {
 	node := activeNode()
 	if node == nil {
-		return "", "", &picloud.Error{Code: picloud.CodeDatabaseDown, Op: "replace token of", Resource: user, Detail: "the node is starting"}
+		return "", "", &picloud.Error{Code: picloud.CodeStarting, Op: "replace token of", Resource: user, Detail: "the node is starting", RetryAfter: time.Second}
 	}
 	return node.NewLocalToken(ctx, user)
 }
@@ -175,19 +177,25 @@ func (p *process) Status() local.Status {
 		s.FunctionsURL, s.ControlURL = p.config.home.functionsURL(), now.ControlURL
 		s.Revision, s.Functions = now.Revision, now.Functions
 		s.Database = describeDatabase(now.Database)
-		switch {
-		case now.Unready != nil:
-			s.Reason = waiting(now)
-		case now.Database != nil && now.Database.Err != nil:
-			s.State, s.Reason = local.Degraded, now.Database.Err.Error()
-		default:
-			s.State = local.Ready
-		}
+		s.State, s.Reason = stateOf(now)
 	}
 	if p.stopping.Load() != 0 {
 		s.State, s.Reason = local.Stopping, ""
 	}
 	return s
+}
+
+// stateOf says whether a node serves, and why it is not ready. It agrees with GET /readyz.
+func stateOf(now agent.Status) (state, reason string) {
+	switch {
+	case now.Unready != nil:
+		return local.Starting, waiting(now)
+	case now.Database != nil && now.Database.Err != nil:
+		return local.Degraded, now.Database.Err.Error()
+	case len(now.Missing) > 0:
+		return local.Degraded, "it serves without " + strings.Join(now.Missing, ", ")
+	}
+	return local.Ready, ""
 }
 
 // open lets signals and the commands of this machine reach the process.
