@@ -60,7 +60,8 @@ func whatHangupMeans() (hangup, *os.File) {
 
 // watchTerminal stops the process when its terminal is closed. The kernel sends SIGHUP
 // to the first process of the terminal only; if that is a `make` which waits for us, no
-// signal comes. It returns when the other end of wake is closed.
+// signal comes. It returns when the other end of wake is closed, and at once where the
+// kernel cannot watch a terminal (POLLNVAL on macOS).
 func (p *process) watchTerminal(terminal, wake *os.File) {
 	defer terminal.Close()
 	defer wake.Close()
@@ -68,7 +69,7 @@ func (p *process) watchTerminal(terminal, wake *os.File) {
 		descriptors := []unix.PollFd{{Fd: int32(terminal.Fd())}, {Fd: int32(wake.Fd())}} // no events: the end of either
 		switch _, err := unix.Poll(descriptors, -1); {
 		case errors.Is(err, syscall.EINTR):
-		case err == nil && descriptors[0].Revents != 0 && descriptors[1].Revents == 0:
+		case err == nil && descriptors[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0 && descriptors[1].Revents == 0:
 			p.stop("its terminal was closed")
 			return
 		default:
