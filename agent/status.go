@@ -18,6 +18,8 @@ type Status struct {
 	Started time.Time
 	// Unready says why the node does not serve, or is nil.
 	Unready error
+	// Missing lists what a node that serves does without, as GET /readyz does.
+	Missing []string
 	// Revision is that of the catalog that the node serves, and Functions how many
 	// functions it has.
 	Revision  int64
@@ -51,7 +53,7 @@ type DatabaseStatus struct {
 func (a *Agent) Status() Status {
 	s := Status{
 		NodeName: a.opts.NodeName, Version: a.opts.Version, FunctionsURL: a.opts.FunctionsURL(), ControlURL: a.opts.ControlURL(),
-		DataDir: a.opts.DataDir, Started: a.started, Unready: a.Unready(), Memory: a.opts.Memory(),
+		DataDir: a.opts.DataDir, Started: a.started, Unready: a.Unready(), Missing: a.Missing(), Memory: a.opts.Memory(),
 	}
 	if serves := a.replica.State(); serves != nil {
 		s.Revision, s.Functions = serves.Rev, len(serves.Routes)

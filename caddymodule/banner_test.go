@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud/agent"
+	"github.com/picloud/picloud/caddymodule/local"
 )
 
 // TestBanner pins the first screen of a node.
@@ -36,6 +37,24 @@ func TestBanner(t *testing.T) {
 	require.Contains(t, banner(s, 0), "memory:   agent 1GiB (GOMEMLIMIT) with 80MiB for bodies and values on their way, executors 2GiB, of 4GiB\n")
 	s.Secrets = nil
 	require.NotContains(t, banner(s, 0), "secrets:")
+}
+
+// TestStateAgreesWithReadiness: `picloud status` calls a node ready only if GET /readyz does.
+func TestStateAgreesWithReadiness(t *testing.T) {
+	down := &agent.DatabaseStatus{Err: errors.New("nobody listens")}
+	for _, tt := range []struct {
+		now           agent.Status
+		state, reason string
+	}{
+		{agent.Status{}, local.Ready, ""},
+		{agent.Status{Unready: errors.New("no catalog")}, local.Starting, "loading the catalog"},
+		{agent.Status{Database: down, Missing: []string{"database"}}, local.Degraded, "nobody listens"},
+		{agent.Status{Database: &agent.DatabaseStatus{}, Missing: []string{"database", "disk_space"}}, local.Degraded, "it serves without database, disk_space"},
+	} {
+		state, reason := stateOf(tt.now)
+		require.Equal(t, tt.state, state)
+		require.Contains(t, reason, tt.reason)
+	}
 }
 
 // TestTheFirstScreenSaysWhatListensWhere: whoever starts a node in a café sees that

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent"
 	"github.com/picloud/picloud/caddymodule/local"
 	"github.com/picloud/picloud/internal/service"
 )
@@ -58,7 +60,8 @@ func whatHangupMeans() (hangup, *os.File) {
 
 // watchTerminal stops the process when its terminal is closed. The kernel sends SIGHUP
 // to the first process of the terminal only; if that is a `make` which waits for us, no
-// signal comes. It returns when the other end of wake is closed.
+// signal comes. It returns when the other end of wake is closed, and at once where the
+// kernel cannot watch a terminal (POLLNVAL on macOS).
 func (p *process) watchTerminal(terminal, wake *os.File) {
 	defer terminal.Close()
 	defer wake.Close()
@@ -66,7 +69,7 @@ func (p *process) watchTerminal(terminal, wake *os.File) {
 		descriptors := []unix.PollFd{{Fd: int32(terminal.Fd())}, {Fd: int32(wake.Fd())}} // no events: the end of either
 		switch _, err := unix.Poll(descriptors, -1); {
 		case errors.Is(err, syscall.EINTR):
-		case err == nil && descriptors[0].Revents != 0 && descriptors[1].Revents == 0:
+		case err == nil && descriptors[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0 && descriptors[1].Revents == 0:
 			p.stop("its terminal was closed")
 			return
 		default:
@@ -158,7 +161,7 @@ func (p *process) Stop() { p.stop("picloud stop") }
 func (p *process) NewToken(ctx context.Context, user string) (token, saved string, err error) {
 	node := activeNode()
 	if node == nil {
-		return "", "", &picloud.Error{Code: picloud.CodeDatabaseDown, Op: "replace token of", Resource: user, Detail: "the node is starting"}
+		return "", "", &picloud.Error{Code: picloud.CodeStarting, Op: "replace token of", Resource: user, Detail: "the node is starting", RetryAfter: time.Second}
 	}
 	return node.NewLocalToken(ctx, user)
 }
@@ -176,19 +179,25 @@ func (p *process) Status() local.Status {
 		s.Revision, s.Functions = now.Revision, now.Functions
 		// Whoever asks may do so in another folder, so the path is whole.
 		s.Database = describeDatabase(now.Database, func(path string) string { return path })
-		switch {
-		case now.Unready != nil:
-			s.Reason = waiting(now)
-		case now.Database != nil && now.Database.Err != nil:
-			s.State, s.Reason = local.Degraded, now.Database.Err.Error()
-		default:
-			s.State = local.Ready
-		}
+		s.State, s.Reason = stateOf(now)
 	}
 	if p.stopping.Load() != 0 {
 		s.State, s.Reason = local.Stopping, ""
 	}
 	return s
+}
+
+// stateOf says whether a node serves, and why it is not ready. It agrees with GET /readyz.
+func stateOf(now agent.Status) (state, reason string) {
+	switch {
+	case now.Unready != nil:
+		return local.Starting, waiting(now)
+	case now.Database != nil && now.Database.Err != nil:
+		return local.Degraded, now.Database.Err.Error()
+	case len(now.Missing) > 0:
+		return local.Degraded, "it serves without " + strings.Join(now.Missing, ", ")
+	}
+	return local.Ready, ""
 }
 
 // open lets signals and the commands of this machine reach the process.

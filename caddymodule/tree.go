@@ -58,9 +58,12 @@ func (t tree) settings() (texts, error) {
 	out := texts{}
 	object, _ := t.at("apps", "picloud").(map[string]any)
 	for name, value := range object {
+		if _, err := settingNamed(name); err != nil {
+			return nil, err
+		}
 		text, ok := value.(string)
-		if _, err := settingNamed(name); err != nil || !ok {
-			return nil, errors.Join(err, fmt.Errorf("picloud: %s is not a text", name))
+		if !ok {
+			return nil, fmt.Errorf("picloud: %s is not a text", name)
 		}
 		if text != "" {
 			out[name] = text

@@ -156,7 +156,7 @@ func denied(op, dataDir string) error {
 func ask(ctx context.Context, dataDir, method, path string, into any) error {
 	client := &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", Socket(dataDir))
+			return new(net.Dialer).DialContext(ctx, "unix", datadir.NodeSocket(dataDir))
 		},
 		DisableKeepAlives: true,
 	}}

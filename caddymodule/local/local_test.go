@@ -50,7 +50,7 @@ func TestANodeThatRuns(t *testing.T) {
 	s, err := Listen(dir, f)
 	require.NoError(t, err)
 	defer s.Close()
-	info, err := os.Stat(Socket(dir))
+	info, err := os.Stat(datadir.NodeSocket(dir))
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 
@@ -91,7 +91,7 @@ func TestAStaleSocketIsReplaced(t *testing.T) {
 	dir := t.TempDir()
 	_, err := datadir.RunDir(dir)
 	require.NoError(t, err)
-	l, err := net.Listen("unix", Socket(dir))
+	l, err := net.Listen("unix", datadir.NodeSocket(dir))
 	require.NoError(t, err)
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	require.NoError(t, l.Close())

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -32,9 +31,6 @@ type Node interface {
 	NewToken(ctx context.Context, user string) (token, saved string, err error)
 }
 
-// Socket is the path of the socket of the node of a data folder.
-func Socket(dataDir string) string { return filepath.Join(datadir.RunPath(dataDir), "node.sock") }
-
 // Server answers on the socket of a data folder.
 type Server struct {
 	http *http.Server
@@ -47,7 +43,7 @@ func Listen(dataDir string, node Node) (*Server, error) {
 	if _, err := datadir.RunDir(dataDir); err != nil {
 		return nil, err
 	}
-	path := Socket(dataDir)
+	path := datadir.NodeSocket(dataDir)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("replace socket: %w", err)
 	}

@@ -33,6 +33,9 @@ func RunPath(dataDir string) string {
 	return dir
 }
 
+// NodeSocket is the path of the socket on which a node answers the commands of its machine.
+func NodeSocket(dataDir string) string { return filepath.Join(RunPath(dataDir), "node.sock") }
+
 // RunDir makes and returns the folder of RunPath, and proves that it is ours.
 func RunDir(dataDir string) (string, error) {
 	dir := RunPath(dataDir)

@@ -55,8 +55,8 @@ func (a runs) logs(ctx context.Context, app string, p client.GetAppLogsParams) (
 	if err := a.mayReadLogs(ctx, actor(ctx), q); err != nil {
 		return out, err
 	}
-	calls := p.Calls != nil && *p.Calls
-	if p.Follow != nil && *p.Follow {
+	calls := isTrue(p.Calls)
+	if isTrue(p.Follow) {
 		s, err := a.follow(ctx, q, calls)
 		return ok(logAnswer{stream: s}), err
 	}
@@ -76,6 +76,9 @@ func (a runs) logs(ctx context.Context, app string, p client.GetAppLogsParams) (
 	}
 	return ok(list), nil
 }
+
+// isTrue reports whether a parameter that may be left out is true.
+func isTrue(p *bool) bool { return p != nil && *p }
 
 // logQuery reads the parameters of a log.
 func logQuery(app string, p client.GetAppLogsParams, now time.Time) (q picloud.LogQuery, err error) {
@@ -133,8 +136,6 @@ func (a runs) tail(ctx context.Context, q picloud.LogQuery) ([]picloud.LogLine, 
 	if q.Limit == 0 {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	return a.Logs.Tail(ctx, q)
 }
 
@@ -181,7 +182,11 @@ func (a runs) follow(ctx context.Context, q picloud.LogQuery, calls bool) (*stre
 		allowed: func() error { return a.mayReadOn(ctx, c, q) },
 	}
 	if calls {
-		s.held, s.calls = a.newestCalls(q), a.Runs.Follow(q.App, q.Functions)
+		s.calls, s.held = a.Runs.Follow(q.App, q.Functions), a.newestCalls(q)
+		s.known = map[string]bool{} // calls that ended between the two are in both
+		for _, call := range s.held {
+			s.known[call.ID] = true
+		}
 	}
 	var err error
 	if s.next, err = a.Logs.Follow(ctx, q); err != nil {

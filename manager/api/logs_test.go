@@ -132,6 +132,45 @@ func TestAStreamShowsCallsAfterTheirRecords(t *testing.T) {
 	until(`"id":"late"`)
 }
 
+// TestAStreamMissesNoCall that ends right before the stream follows calls, and shows no
+// call twice.
+func TestAStreamMissesNoCall(t *testing.T) {
+	s := newLogShop(t)
+	s.agent.onFollow = func() {
+		s.agent.runs = []picloud.Invocation{{ID: "meanwhile", App: "shop", Function: "hello", Status: 200, Started: record(2, "").Time}}
+	}
+	s.events(t, "/api/v1/apps/shop/logs?follow=true&calls=true")(`"id":"meanwhile"`)
+
+	sent := stream{known: map[string]bool{"old": true}, calls: func() ([]picloud.Invocation, int64) {
+		return []picloud.Invocation{{ID: "old"}, {ID: "new"}}, 0
+	}}
+	ripe := 0
+	require.NoError(t, sent.look(&ripe))
+	require.Len(t, sent.held, 1)
+	require.Equal(t, "new", sent.held[0].ID)
+	require.Nil(t, sent.known, "what comes later is new")
+}
+
+// TestPlainLogsAreCallsOfTheirUser: only a followed log has no deadline and no place
+// among the calls of its user.
+func TestPlainLogsAreCallsOfTheirUser(t *testing.T) {
+	ops := operations(Options{})
+	yes, no := true, false
+	for _, lasts := range []*bool{nil, &no, &yes} {
+		of := map[string]any{
+			"/api/v1/apps/{app}/logs":                      &getAppLogsParams{GetAppLogsParams: client.GetAppLogsParams{Follow: lasts}},
+			"/api/v1/apps/{app}/functions/{function}/logs": &getLogsParams{GetLogsParams: client.GetLogsParams{Follow: lasts}},
+		}
+		for _, op := range ops {
+			if params := of[op.path]; params != nil {
+				require.Equal(t, lasts == &yes, op.lasts(params), op.path)
+			} else {
+				require.Nil(t, op.lasts, op.path)
+			}
+		}
+	}
+}
+
 func TestLogsOfAnApp(t *testing.T) {
 	s := newLogShop(t)
 	s.deploy("/api/v1/apps/shop/functions/cart", hello)

@@ -204,6 +204,7 @@ type fakeAgent struct {
 	feeds    []chan picloud.LogRecord
 	query    picloud.LogQuery        // the last one
 	ended    chan picloud.Invocation // calls that end while they are followed
+	onFollow func()                  // called when somebody begins to follow calls; nil: nothing is
 	followed chan struct{}           // gets a value per follower, if not nil
 	slow     func()                  // what compiling SLOW takes
 }
@@ -270,6 +271,9 @@ func (f *fakeAgent) Invocations(app string, functions []string, limit int, keep 
 
 // Follow is that of the records of calls.
 func (f fakeRuns) Follow(string, []string) func() ([]picloud.Invocation, int64) {
+	if f.onFollow != nil {
+		f.onFollow()
+	}
 	return func() (out []picloud.Invocation, missed int64) {
 		select {
 		case call := <-f.ended:

@@ -53,18 +53,17 @@ func (a nodes) listNodes(ctx context.Context, _, _ none) (out answer[client.Node
 	return ok(client.NodeList{Items: list(nodes)}), nil
 }
 
-// getNode answers GET /nodes/{node}: of several that had the name, the one that
-// was seen last.
+// getNode answers GET /nodes/{node}.
 func (a nodes) getNode(ctx context.Context, p ofNode, _ none) (out answer[picloud.Node], err error) {
 	nodes, err := a.store.List(ctx)
 	if err != nil {
 		return out, err
 	}
-	nodes = slices.DeleteFunc(nodes, func(n picloud.Node) bool { return n.Name != p.Node })
-	if len(nodes) == 0 {
+	i := slices.IndexFunc(nodes, func(n picloud.Node) bool { return n.Name == p.Node })
+	if i < 0 {
 		return out, &picloud.Error{Code: picloud.CodeNotFound, Op: "get node", Resource: p.Node, Hint: "GET /api/v1/nodes lists the nodes"}
 	}
-	return ok(slices.MaxFunc(nodes, func(a, b picloud.Node) int { return a.SeenAt.Compare(b.SeenAt) })), nil
+	return ok(nodes[i]), nil
 }
 
 // updateNode answers PATCH /nodes/{node}.

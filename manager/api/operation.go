@@ -24,7 +24,8 @@ type operation struct {
 	settles      bool  // it waits until the nodes serve the change
 	limit        int64 // of the request's body, in bytes
 	answers      int64 // memory that an answer takes, if it can be large, in bytes
-	lasts        bool  // no deadline ends it
+	// lasts reports whether no deadline ends a call with these parameters. Nil: one does.
+	lasts func(params any) bool
 
 	// call also returns the catalog's revision that has the change, of an
 	// operation that settles.
@@ -97,7 +98,7 @@ func (op operation) serve(s *server, w http.ResponseWriter, r *http.Request) err
 	if err := reserve(ctx, need); err != nil {
 		return err
 	}
-	if !op.lasts {
+	if op.lasts == nil || !op.lasts(params.Interface()) {
 		leave, free := s.calls.Take(user)
 		if !free {
 			return &picloud.Error{
@@ -157,8 +158,9 @@ func (op operation) upTo(bytes int64) operation {
 	return op
 }
 
-// lasting takes the deadline away.
-func (op operation) lasting() operation {
-	op.lasts = true
+// lasting takes the deadline, and the place among the user's calls, from calls with the
+// parameters for which when is true. They are bounded by their handler.
+func (op operation) lasting(when func(params any) bool) operation {
+	op.lasts = when
 	return op
 }

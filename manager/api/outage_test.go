@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -74,7 +75,9 @@ func TestOutageOfTheDatabase(t *testing.T) {
 // events opens an event stream and returns what reads it until a line with a text.
 func (n *node) events(t *testing.T, path string) (until func(text string)) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", n.url+path, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // heartbeats would keep it open for ever
+	t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, "GET", n.url+path, nil)
 	require.NoError(t, err)
 	req.Header.Set("Authorization", "Bearer "+n.admin)
 	resp, err := http.DefaultClient.Do(req)

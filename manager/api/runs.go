@@ -64,8 +64,8 @@ type (
 
 func (a runs) operations() []operation {
 	return []operation{
-		on("GET /api/v1/apps/{app}/functions/{function}/logs", successes{200: nil}, a.getLogs).lasting(),
-		on("GET /api/v1/apps/{app}/logs", successes{200: nil}, a.getAppLogs).lasting(),
+		on("GET /api/v1/apps/{app}/functions/{function}/logs", successes{200: nil}, a.getLogs).lasting(func(p any) bool { return isTrue(p.(*getLogsParams).Follow) }),
+		on("GET /api/v1/apps/{app}/logs", successes{200: nil}, a.getAppLogs).lasting(func(p any) bool { return isTrue(p.(*getAppLogsParams).Follow) }),
 		on("GET /api/v1/invocations", successes{200: nil}, a.listInvocations),
 		on("GET /api/v1/invocations/{id}", successes{200: nil}, a.getInvocation),
 	}

@@ -36,6 +36,7 @@ type stream struct {
 	next      func(context.Context) ([]picloud.LogLine, error)
 	calls     func() (ended []picloud.Invocation, missed int64) // nil: without calls
 	held      []picloud.Invocation                              // to be sent, in the order in which they ended
+	known     map[string]bool                                   // ids of the calls with which the stream began, until the first look
 	requestID string
 	heartbeat time.Duration
 	allowed   func() error // an error: the reader may not read on
@@ -142,10 +143,11 @@ func (s *stream) look(ripe *int) error {
 	}
 	ended, missed := s.calls()
 	for _, call := range ended {
-		if wantsCall(&s.q, &call) {
+		if wantsCall(&s.q, &call) && !s.known[call.ID] {
 			s.held = append(s.held, call)
 		}
 	}
+	s.known = nil
 	slices.SortStableFunc(s.held, byEnd)
 	*ripe = len(s.held)
 	if missed == 0 {

@@ -19,7 +19,7 @@ func (c commands) rollbackCommand() *cobra.Command {
 		Use:   "rollback FUNCTION",
 		Short: "Make an earlier version live again",
 		Long: "Make the version live again that was live before the present one, or the one that --to names.\n" +
-			"A second rollback goes one further back, and never to a version that was rolled back from; the command\n" +
+			"A second rollback goes to what was live before that, and never forward; the command\n" +
 			"prints which version the next one would bring. --to goes forward again. A rollback is a deployment like any\n" +
 			"other, and no code is built.",
 		Example:           "  picloud rollback hello\n  picloud rollback hello --to v3",
@@ -73,7 +73,7 @@ func (c commands) printRollback(d deployment, named bool) {
 	} else {
 		c.Printf("  no version was live before v%d", d.Version)
 	}
-	if d.Previous > 0 {
+	if d.Previous > 0 && d.Previous != d.RollbackTo {
 		c.Printf("; return to v%d: %s --to v%d", d.Previous, again, d.Previous)
 	}
 	c.Printf("\n")

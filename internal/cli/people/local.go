@@ -47,7 +47,7 @@ func (c commands) replaceTokenHere(cmd *cobra.Command, user, save string) error 
 		if absolute, err := filepath.Abs(folder); err == nil {
 			folder = absolute // as the node knows it
 		}
-		made, err := askHere(cmd.Context(), filepath.Join(datadir.RunPath(folder), "node.sock"), user)
+		made, err := askHere(cmd.Context(), datadir.NodeSocket(folder), user)
 		switch {
 		case err == nil:
 			out := token{Token: made.Token, name: user, event: "the old token of " + user + " has ended"}

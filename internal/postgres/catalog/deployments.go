@@ -75,7 +75,7 @@ func (s Deployments) Deploy(ctx context.Context, actor picloud.Actor, app, funct
 
 // Rollback makes an earlier version the live one: the given one, or the one
 // below the live version on the trail when it is 0. Each rollback therefore goes
-// one further back, and never to a version that was rolled back from. Developers may.
+// to what was live before that, and never forward. Developers may.
 func (s Deployments) Rollback(ctx context.Context, actor picloud.Actor, app, function string, to int) (out picloud.Rollout, err error) {
 	sub := postgres.About("roll back function", postgres.Resource(app, function))
 	if !picloud.ValidName(function) {

@@ -118,7 +118,7 @@ func (f Functions) List(ctx context.Context, actor picloud.Actor, app string, pa
 	if err != nil {
 		return nil, "", err
 	}
-	if items = items[:min(len(items), page.Size())]; len(items) < found {
+	if items = items[:min(len(items), page.Size())]; len(items) > 0 && len(items) < found {
 		next = items[len(items)-1].Name
 	}
 	return items, next, nil
