@@ -341,6 +341,7 @@ func TestAPasswordIsAValue(t *testing.T) {
 		t.Fatalf("the test server's DSN names no folder: %s", server.DSN())
 	}
 	dsn := fmt.Sprintf(`host=%s port=5432 user=%s dbname=%s sslmode=disable password='%s'`, host, user, strings.Trim(u.Path, "/"), password)
+	var clusterKey []byte // of the first node: the others have its database, and no key of their own
 	for name, prepare := range map[string]func(n *node, printed string) string{
 		"environment":       func(*node, string) string { return "" },
 		"printed Caddyfile": func(_ *node, printed string) string { return printed },
@@ -356,11 +357,17 @@ func TestAPasswordIsAValue(t *testing.T) {
 		if file := prepare(n, printed); file != "" {
 			require.NoError(t, os.WriteFile(filepath.Join(n.dir, "Caddyfile"), []byte(file), 0o600))
 		}
+		if clusterKey != nil {
+			require.NoError(t, os.MkdirAll(n.data, 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(n.data, "cluster.key"), clusterKey, 0o600))
+		}
 		n.launch()
 		n.await("the node and its database", time.Minute, func() bool {
 			stdout, _, code := n.cli("status", "-o", "json")
 			return code == 0 && strings.Contains(stdout, `"state": "ready"`)
 		})
+		clusterKey, err = os.ReadFile(filepath.Join(n.data, "cluster.key"))
+		require.NoError(t, err)
 		stdout, stderr, _ := n.cli("status")
 		require.Contains(t, stdout, "PostgreSQL at the configured DSN", name)
 		doctor, _, _ := n.cli("doctor")
