@@ -65,11 +65,11 @@ func FuzzPlaces(f *testing.F) {
 	f.Fuzz(func(t *testing.T, sent, rest string) {
 		u, err := url.ParseRequestURI(sent)
 		if err != nil || !strings.HasPrefix(rest, "/") {
-			t.Skip()
+			return // another input
 		}
 		base, raw, ok := behind(u.EscapedPath(), rest)
 		if !ok {
-			t.Skip()
+			return // another input
 		}
 		require.Equal(t, u.EscapedPath(), base+raw)
 		require.False(t, strings.HasPrefix(base+raw, "//") && base != "")
