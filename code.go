@@ -5,7 +5,7 @@ package picloud
 type Code string
 
 // The codes. 10xx: requests to the control API; 11xx: deploys; 12xx: calls of
-// functions; 13xx: the node itself.
+// functions; 13xx: the node itself; 14xx: nodes among one another.
 const (
 	CodeInvalid         Code = "PC1001"
 	CodeUnauthenticated Code = "PC1002"
@@ -52,6 +52,11 @@ const (
 	CodeExecutor     Code = "PC1305"
 	CodeOverload     Code = "PC1306"
 	CodeSecrets      Code = "PC1307"
+
+	CodeNotInvited Code = "PC1401"
+	CodeInvitation Code = "PC1402"
+	CodeNoManager  Code = "PC1403"
+	CodeUnreached  Code = "PC1404"
 )
 
 // Entry is the catalogue's description of a code.
@@ -111,6 +116,11 @@ var Catalogue = []Entry{
 	{CodeExecutor, ErrUnavailable, "executor-unavailable", "Executor could not be started", 503, "The node could not start a sandboxed executor. `picloud doctor` says why."},
 	{CodeOverload, ErrUnavailable, "overload", "Too much under way at once", 503, "Large request and response bodies hold all the memory that this node has for them. Small ones are still served. Try again after `Retry-After`."},
 	{CodeSecrets, ErrUnavailable, "secret-unavailable", "Secrets cannot be opened here", 503, "This node does not have the cluster's key. Functions that need no secret are served."},
+
+	{CodeNotInvited, ErrForbidden, "not-invited", "Node was not invited", 403, "A node becomes a member of a cluster by an invitation. `picloud node invite` on a node of the cluster prints the command that starts the new one."},
+	{CodeInvitation, ErrForbidden, "invitation-refused", "Invitation refused", 403, "The token of the invitation is unknown, used up or past its time; the detail says which. `picloud node invite` makes another one."},
+	{CodeNoManager, ErrUnavailable, "no-manager", "No manager", 503, "The cluster has no manager at this moment, or this node cannot reach it. Functions are served; changes have to wait. Try again after `Retry-After`."},
+	{CodeUnreached, ErrUnavailable, "node-not-reached", "Node not reached", 503, "Another node of the cluster did not answer. Try again after `Retry-After`."},
 }
 
 var byCode = func() map[Code]Entry {

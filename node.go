@@ -1,13 +1,32 @@
 package picloud
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // The default ports of a node. The CLI uses them too.
 const (
 	DefaultHTTPPort  = 8080 // functions over HTTP
 	DefaultHTTPSPort = 8443 // functions over HTTPS
 	DefaultAdminPort = 8081 // the control API
+
+	DefaultGossipPort  = 7946 // nodes hear of one another
+	DefaultClusterPort = 7947 // everything else between nodes
 )
+
+// NodeRole says what a node may do in its cluster.
+type NodeRole string
+
+// The roles of nodes.
+const (
+	RoleManager NodeRole = "manager" // it may become the manager
+	RoleServing NodeRole = "node"    // it serves functions only
+)
+
+// NodeRoles lists every role of nodes.
+var NodeRoles = []NodeRole{RoleManager, RoleServing}
 
 // Node is one member of the cluster as the database knows it.
 type Node struct {
@@ -19,6 +38,45 @@ type Node struct {
 	StartedAt time.Time `json:"started_at"`
 	SeenAt    time.Time `json:"seen_at"`
 	Stopped   bool      `json:"stopped,omitzero"` // it said that it stops, and was not seen since
+	Role      NodeRole  `json:"role,omitempty"`
+	Arch      string    `json:"arch,omitempty"`    // of the processor, as Go names it
+	Address   string    `json:"address,omitempty"` // host:port of its cluster port; empty: not open
+}
+
+// Invitation lets nodes into the cluster that show its token.
+type Invitation struct {
+	ID        string    `json:"id"` // 16 hexadecimal digits
+	Role      NodeRole  `json:"role"`
+	Uses      int       `json:"uses"` // how many nodes it still lets in
+	CreatedBy string    `json:"created_by"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// The bounds of invitations.
+const (
+	DefaultInvitation = time.Hour // how long an invitation is valid
+	MinInvitation     = time.Minute
+	MaxInvitation     = 30 * 24 * time.Hour
+	MaxInvitationUses = 1000
+)
+
+// Check returns an error unless the invitation is within the bounds. Its life is what is
+// left at now.
+func (i Invitation) Check(now time.Time) error {
+	bad := func(field, detail, hint string) error {
+		return &Error{Code: CodeInvalid, Op: "invite node", Resource: field, Detail: detail, Hint: hint}
+	}
+	life := i.ExpiresAt.Sub(now)
+	switch {
+	case !slices.Contains(NodeRoles, i.Role):
+		return bad("role", fmt.Sprintf("%q is no role of a node", Shorten(string(i.Role), 40)), "use manager or node")
+	case i.Uses < 1 || i.Uses > MaxInvitationUses:
+		return bad("uses", fmt.Sprintf("%d is not between 1 and %d", i.Uses, MaxInvitationUses), "one use lets one node in")
+	case life < MinInvitation || life > MaxInvitation:
+		return bad("ttl", "it is not between 1 minute and 30 days", "the default is 1h")
+	}
+	return nil
 }
 
 // NodeSilence is how long a node may be silent before it counts as dead: three

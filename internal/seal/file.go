@@ -79,5 +79,5 @@ func (k *ClusterKey) Save(dataDir string) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("save cluster key: %w", err)
 	}
-	return datadir.WriteFile(path, []byte(prefix+hex.EncodeToString(k.raw[:])+"\n"))
+	return datadir.WriteFile(path, []byte(k.Text()))
 }

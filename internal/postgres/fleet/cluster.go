@@ -2,7 +2,10 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"regexp"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
@@ -13,6 +16,14 @@ type Cluster struct{ db *postgres.DB }
 
 const (
 	sqlClusterKeyID = `SELECT coalesce(key_id, '') FROM cluster`
+
+	sqlClusterFacts = `SELECT id::text, name, coalesce(founder::text, '') FROM cluster`
+
+	sqlClusterAuthority = `SELECT ca_certificate, ca_key, gossip_keys, gossip_rev FROM cluster WHERE ca_certificate IS NOT NULL`
+
+	sqlClusterClaimAuthority = `UPDATE cluster SET ca_certificate = $1, ca_key = $2, gossip_keys = $3, gossip_rev = 1 WHERE ca_certificate IS NULL`
+
+	sqlRemovedNodes = `SELECT id::text FROM removed_node WHERE removed_at > now() - interval '400 days' ORDER BY removed_at DESC LIMIT 10000`
 
 	sqlClusterClaimKeyID = `UPDATE cluster SET key_id = $1 WHERE key_id IS NULL`
 )
@@ -45,4 +56,60 @@ func (c Cluster) ClaimKeyID(ctx context.Context, id string) (inEffect string, er
 		return c.db.Duties().QueryRow(ctx, sqlClusterKeyID).Scan(&inEffect)
 	})
 	return inEffect, err
+}
+
+// Facts are what identifies the cluster.
+type Facts struct {
+	ID      string // UUID
+	Name    string // for people
+	Founder string // the node that took the empty database; empty: none has yet
+}
+
+// Facts returns what identifies the cluster.
+func (c Cluster) Facts(ctx context.Context) (f Facts, err error) {
+	s := postgres.About("read the cluster's name", "")
+	err = c.db.Look(ctx, c.db.Duties(), s, func(ctx context.Context) error {
+		return c.db.Duties().QueryRow(ctx, sqlClusterFacts).Scan(&f.ID, &f.Name, &f.Founder)
+	})
+	return f, err
+}
+
+// Authority is what the cluster signs and encrypts with. Key and GossipKeys are sealed.
+type Authority struct {
+	Certificate []byte // DER
+	Key         []byte
+	GossipKeys  []byte
+	GossipRev   int
+}
+
+// Authority returns the cluster's authority. ErrNotFound says that there is none.
+func (c Cluster) Authority(ctx context.Context) (a Authority, err error) {
+	s := postgres.About("read the cluster's CA", "")
+	err = c.db.Look(ctx, c.db.Duties(), s, func(ctx context.Context) error {
+		err := c.db.Duties().QueryRow(ctx, sqlClusterAuthority).Scan(&a.Certificate, &a.Key, &a.GossipKeys, &a.GossipRev)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return s.NotFound()
+		}
+		return err
+	})
+	return a, err
+}
+
+// ClaimAuthority makes a the cluster's authority if the cluster has none. It returns the
+// one in effect. When several nodes claim at once, one wins and all get its authority.
+func (c Cluster) ClaimAuthority(ctx context.Context, a Authority) (Authority, error) {
+	s := postgres.About("save the cluster's CA", "")
+	err := c.db.Run(ctx, c.db.Duties(), s, func(ctx context.Context) error {
+		_, err := c.db.Duties().Exec(ctx, sqlClusterClaimAuthority, a.Certificate, a.Key, a.GossipKeys)
+		return err
+	})
+	if err != nil {
+		return a, err
+	}
+	return c.Authority(ctx)
+}
+
+// Removed returns the ids of the nodes that were removed, the latest first.
+func (c Cluster) Removed(ctx context.Context) ([]string, error) {
+	return postgres.Rows(ctx, c.db, c.db.Duties(), postgres.About("list removed nodes", ""), pgx.RowTo[string], sqlRemovedNodes)
 }

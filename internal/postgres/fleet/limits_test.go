@@ -52,20 +52,6 @@ func TestNodesHaveLimits(t *testing.T) {
 	nodes, err := db.Nodes().List(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, limits, nodes[0].Limits, "a report leaves them alone")
-	conn := testdb.Connect(t, dsn)
-	silence := func() int {
-		t.Helper()
-		_, err := conn.Exec(t.Context(), `UPDATE node SET seen_at = now() - interval '31 days' WHERE name = 'pi-1'`)
-		require.NoError(t, err)
-		require.NoError(t, db.Nodes().Report(t.Context(), picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a13", Name: "pi-3"}))
-		nodes, err := db.Nodes().List(t.Context())
-		require.NoError(t, err)
-		return len(nodes)
-	}
-	require.Equal(t, 2, silence(), "a node that has limits is kept")
-	_, _, err = db.Nodes().ChangeLimits(t.Context(), boss, "pi-1", testdb.ToLimits(picloud.Limits{}))
-	require.NoError(t, err)
-	require.Equal(t, 1, silence())
 }
 
 func TestClusterKeyID(t *testing.T) {

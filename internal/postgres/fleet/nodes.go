@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,33 +20,45 @@ const (
 	// nodeAlive is picloud.Node.Alive by the database's clock.
 	nodeAlive = `(seen_at > now() - interval '3 minutes' AND (stopped_at IS NULL OR stopped_at < seen_at))`
 
-	// sqlNodeReport refuses a node whose name belongs to another one that is alive, and
-	// returns that one. A dead one's name, with the limits that an admin gave to the
-	// name, passes to the node. Of two that report the same name at once, the unique
-	// constraint stops one. The statement also removes the nodes that were silent for 30 days. Nodes
-	// with limits stay, because an admin set the limits.
+	// sqlNodeReport takes the report of a member: a node that an invitation let in, or the
+	// founder. The first node of an empty database is the founder. So is a node that comes
+	// with the name of a founder that is dead: the same machine with a new data folder.
+	// The statement refuses a name that belongs to another node that is alive. Of two that
+	// report the same name at once, the unique constraint stops one. A dead node's name,
+	// with the limits that an admin gave to the name, passes to the node.
 	sqlNodeReport = `
 WITH holder AS (
     SELECT id, started_at FROM node WHERE name = $2 AND id <> $1::uuid AND ` + nodeAlive + `
 ), before AS (
     SELECT rev FROM node WHERE id = $1::uuid
-), forgotten AS (
-    DELETE FROM node WHERE seen_at < now() - interval '30 days' AND id <> $1::uuid AND name <> $2 AND limits = '{}'
+), founding AS (
+    UPDATE cluster SET founder = $1::uuid
+    WHERE NOT EXISTS (SELECT 1 FROM before) AND NOT EXISTS (SELECT 1 FROM holder)
+        AND NOT EXISTS (SELECT 1 FROM removed_node WHERE id = $1::uuid)
+        AND (founder IS NULL OR founder = $1::uuid
+            OR EXISTS (SELECT 1 FROM node f WHERE f.id = founder AND f.name = $2 AND NOT ` + nodeAlive + `))
+    RETURNING founder
+), member AS (
+    SELECT 1 FROM before UNION ALL SELECT 1 FROM founding
 ), released AS (
-    DELETE FROM node WHERE name = $2 AND id <> $1::uuid AND NOT ` + nodeAlive + ` RETURNING limits
+    DELETE FROM node WHERE name = $2 AND id <> $1::uuid AND NOT ` + nodeAlive + ` AND EXISTS (SELECT 1 FROM member) RETURNING limits
 ), report AS (
-    INSERT INTO node (id, name, version, rev, started_at, limits)
-    SELECT $1::uuid, $2, $3, $4, $5, coalesce((SELECT limits FROM released), '{}') WHERE NOT EXISTS (SELECT 1 FROM holder)
+    INSERT INTO node (id, name, version, rev, started_at, arch, address, limits)
+    SELECT $1::uuid, $2, $3, $4, $5, $6, $7, coalesce((SELECT limits FROM released), '{}')
+    WHERE NOT EXISTS (SELECT 1 FROM holder) AND EXISTS (SELECT 1 FROM member)
     ON CONFLICT (id) DO UPDATE SET
         name = excluded.name, version = excluded.version, rev = excluded.rev, started_at = excluded.started_at, seen_at = now(),
+        arch = excluded.arch, address = excluded.address,
         limits = CASE node.limits WHEN '{}' THEN excluded.limits ELSE node.limits END
     RETURNING id, rev
 ), told AS (
     SELECT count(pg_notify('picloud_node', report.id::text)) AS times
     FROM report LEFT JOIN before ON true WHERE before.rev IS DISTINCT FROM report.rev
 )
-SELECT told.times, holder.id::text, holder.started_at
-FROM told LEFT JOIN holder ON true`
+SELECT told.times, EXISTS (SELECT 1 FROM member), holder.id::text, holder.started_at, cluster.name,
+    (SELECT removed_at FROM removed_node WHERE id = $1::uuid),
+    (SELECT coalesce(array_agg(name), '{}') FROM (SELECT name FROM node ORDER BY seen_at DESC LIMIT 3) AS lately)
+FROM told CROSS JOIN cluster LEFT JOIN holder ON true`
 
 	sqlNodeStop = `UPDATE node SET stopped_at = now() WHERE id = $1::uuid`
 
@@ -53,11 +66,13 @@ FROM told LEFT JOIN holder ON true`
 	// many seconds ago the node was seen.
 	sqlNodeRemove = `
 WITH gone AS (
-    DELETE FROM node WHERE name = $2 AND NOT ` + nodeAlive + ` AND EXISTS (SELECT 1 FROM usr WHERE usr.name = $1 AND admin) RETURNING id
+    DELETE FROM node WHERE name = $2 AND NOT ` + nodeAlive + ` AND EXISTS (SELECT 1 FROM usr WHERE usr.name = $1 AND admin) RETURNING id, name
+), refused AS (
+    INSERT INTO removed_node (id, name, removed_by) SELECT id, name, $1 FROM gone ON CONFLICT (id) DO NOTHING
 )
 SELECT EXISTS (SELECT 1 FROM gone), (SELECT extract(epoch FROM now() - seen_at)::float8 FROM node WHERE name = $2)`
 
-	nodeColumns = `id::text, name, version, rev, limits, started_at, seen_at, coalesce(stopped_at >= seen_at, false)`
+	nodeColumns = `id::text, name, version, rev, limits, started_at, seen_at, coalesce(stopped_at >= seen_at, false), role::text, arch, address`
 
 	sqlNodeList = `SELECT ` + nodeColumns + ` FROM node ORDER BY name, id`
 
@@ -68,7 +83,7 @@ SELECT EXISTS (SELECT 1 FROM gone), (SELECT extract(epoch FROM now() - seen_at):
 
 func nodeRow(row pgx.CollectableRow) (n picloud.Node, err error) {
 	var limits []byte
-	if err := row.Scan(&n.ID, &n.Name, &n.Version, &n.Rev, &limits, &n.StartedAt, &n.SeenAt, &n.Stopped); err != nil {
+	if err := row.Scan(&n.ID, &n.Name, &n.Version, &n.Rev, &limits, &n.StartedAt, &n.SeenAt, &n.Stopped, &n.Role, &n.Arch, &n.Address); err != nil {
 		return n, err
 	}
 	return n, postgres.ReadJSON("limits of a node", limits, &n.Limits)
@@ -76,7 +91,8 @@ func nodeRow(row pgx.CollectableRow) (n picloud.Node, err error) {
 
 // Report records what a node says of itself. The time comes from the database's
 // clock, and the limits stay as an admin set them. It fails with CodeConflict when the
-// node's name belongs to another node that is alive.
+// node's name belongs to another node that is alive, and with CodeNotInvited when the
+// node is no member.
 func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	s := postgres.About("report node", node.Name)
 	if err := picloud.CheckName("node", node.Name); err != nil {
@@ -84,17 +100,27 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	}
 	report := func() (h holder, err error) {
 		err = n.db.Run(ctx, n.db.Duties(), s, func(ctx context.Context) error {
-			return n.db.Duties().QueryRow(ctx, sqlNodeReport, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt).
-				Scan(&h.told, &h.id, &h.started)
+			return n.db.Duties().QueryRow(ctx, sqlNodeReport, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt, node.Arch, node.Address).
+				Scan(&h.told, &h.member, &h.id, &h.started, &h.cluster, &h.removed, &h.nodes)
 		})
 		return h, err
 	}
 	h, err := report()
-	if picloud.CodeOf(err) == picloud.CodeExists {
-		h, err = report() // the other one of two that report the name at once was first: now it is seen
+	if picloud.CodeOf(err) == picloud.CodeExists || err == nil && !h.member {
+		h, err = report() // another one that reported at the same time was first: now it is seen
 	}
-	if err != nil || h.id == nil {
+	switch {
+	case err != nil:
 		return err
+	case h.removed != nil:
+		return s.Fail(picloud.CodeNotInvited, fmt.Sprintf("node %s was removed from the cluster %q on %s", node.ID, h.cluster, h.removed.UTC().Format(time.RFC3339)),
+			"`picloud node reset` empties this node's data folder, so that it can join as a new node")
+	case !h.member && h.id == nil:
+		return s.Fail(picloud.CodeNotInvited,
+			fmt.Sprintf("the database belongs to the cluster %q of %s, which has not invited this node", h.cluster, strings.Join(h.nodes, ", ")),
+			"run `picloud node invite` on one of them, and start this node with the --join and --token that it prints")
+	case h.id == nil:
+		return nil
 	}
 	return s.Fail(picloud.CodeConflict,
 		// Nothing in the text changes from try to try: the node's log says the same thing once.
@@ -107,8 +133,12 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 // there is none.
 type holder struct {
 	told    int64
+	member  bool // the one that reports is one
 	id      *string
 	started *time.Time
+	cluster string
+	removed *time.Time // when the one that reports was removed
+	nodes   []string   // some that are members
 }
 
 // Stop records that a node says that it stops. Until it reports again, nobody waits for
@@ -151,8 +181,7 @@ func verdictRow(row pgx.CollectableRow) (v verdict, err error) {
 	return v, err
 }
 
-// List returns the nodes that were seen in the last 30 days or have limits, by
-// name.
+// List returns the nodes of the cluster, by name.
 func (n Nodes) List(ctx context.Context) ([]picloud.Node, error) {
 	return postgres.Rows(ctx, n.db, n.db.API(), postgres.About("list nodes", ""), nodeRow, sqlNodeList)
 }

@@ -15,8 +15,7 @@ import (
 )
 
 func TestNodes(t *testing.T) {
-	dsn := testdb.DSN(t)
-	db := testdb.OpenWithRoot(t, dsn)
+	db := testdb.NewWithRoot(t)
 	started := time.Now().UTC().Add(-time.Hour).Truncate(time.Microsecond)
 	one := picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-2", Version: strings.Repeat("v", 300), Rev: 1, StartedAt: started}
 	require.NoError(t, db.Nodes().Report(t.Context(), one))
@@ -24,13 +23,14 @@ func TestNodes(t *testing.T) {
 	require.NoError(t, db.Nodes().Report(t.Context(), one))
 	two := one
 	two.ID, two.Name = "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a12", "pi-1"
-	require.NoError(t, db.Nodes().Report(t.Context(), two))
+	testdb.RequireCode(t, picloud.CodeNotInvited, db.Nodes().Report(t.Context(), two))
+	testdb.Join(t, db, two)
 
 	nodes, err := db.Nodes().List(t.Context())
 	require.NoError(t, err)
 	require.Len(t, nodes, 2)
 	require.True(t, nodes[0].Alive(time.Now()))
-	one.SeenAt = nodes[1].SeenAt
+	one.SeenAt, one.Role = nodes[1].SeenAt, picloud.RoleManager
 	require.Equal(t, one, nodes[1])
 
 	bad := one
@@ -39,13 +39,6 @@ func TestNodes(t *testing.T) {
 	bad = one
 	bad.ID = "no uuid"
 	require.Error(t, db.Nodes().Report(t.Context(), bad))
-
-	_, err = testdb.Connect(t, dsn).Exec(t.Context(), `UPDATE node SET seen_at = now() - interval '31 days' WHERE name = 'pi-1'`)
-	require.NoError(t, err)
-	require.NoError(t, db.Nodes().Report(t.Context(), one))
-	nodes, err = db.Nodes().List(t.Context())
-	require.NoError(t, err)
-	require.Len(t, nodes, 1, "a node that is silent for 30 days is forgotten")
 }
 
 // TestANameBelongsToOneNode: of nodes that report one name at once, one gets it. It keeps
@@ -106,5 +99,5 @@ func TestANameBelongsToOneNode(t *testing.T) {
 	nodes, err := db.Nodes().List(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, nodes)
-	require.NoError(t, db.Nodes().Report(t.Context(), node(winner)), "it comes back")
+	testdb.RequireCode(t, picloud.CodeNotInvited, db.Nodes().Report(t.Context(), node(winner)))
 }

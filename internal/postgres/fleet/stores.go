@@ -14,3 +14,6 @@ func (s Stores) Nodes() Nodes { return Nodes(s) }
 
 // Cluster returns what the cluster has once.
 func (s Stores) Cluster() Cluster { return Cluster(s) }
+
+// Invitations returns the invitations to the cluster.
+func (s Stores) Invitations() Invitations { return Invitations(s) }

@@ -1,0 +1,38 @@
+package testdb
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/postgres/fleet"
+	"github.com/picloud/picloud/internal/postgres/store"
+)
+
+// Invite makes an invitation, and returns what shows it: all but the node.
+func Invite(t testing.TB, db *store.DB, role picloud.NodeRole, uses int, life time.Duration) fleet.Admission {
+	t.Helper()
+	id, secret := make([]byte, 8), sha256.Sum256([]byte(rand.Text()))
+	rand.Read(id)
+	_, err := db.Invitations().Create(t.Context(), Root, picloud.Invitation{ID: hex.EncodeToString(id), Role: role, Uses: uses}, life, secret[:])
+	require.NoError(t, err)
+	return fleet.Admission{Invitation: id, Secret: secret[:]}
+}
+
+// Join makes nodes members of the cluster, and reports them.
+func Join(t testing.TB, db *store.DB, nodes ...picloud.Node) {
+	t.Helper()
+	a := Invite(t, db, picloud.RoleManager, len(nodes), time.Hour)
+	for _, n := range nodes {
+		key := sha256.Sum256([]byte(n.ID))
+		a.KeyDigest, a.ID, a.Name, a.Version, a.Arch = key[:], n.ID, n.Name, n.Version, n.Arch
+		_, err := db.Invitations().Admit(t.Context(), a)
+		require.NoError(t, err)
+		require.NoError(t, db.Nodes().Report(t.Context(), n))
+	}
+}
