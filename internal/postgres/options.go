@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -25,6 +26,9 @@ type Options struct {
 	// Socket is the folder of the server's socket. It replaces the hosts of DSN, and is
 	// never parsed: any folder will do.
 	Socket string
+	// Dial opens a connection to the server, instead of the hosts of DSN: the way through
+	// another node. Default: the hosts of DSN, or Socket.
+	Dial func(ctx context.Context) (net.Conn, error)
 	// MaxConns is how many connections serve the control API. Default 4.
 	// Functions have four more, the node's own duties two, and a Listener one.
 	MaxConns int
@@ -80,9 +84,9 @@ func (o Options) config() (*pgxpool.Config, error) {
 		return nil, err
 	}
 	c := conf.ConnConfig
-	if o.Socket != "" {
+	if o.Socket != "" || o.Dial != nil {
 		// What PGOPTIONS and its kin say is meant for other servers.
-		c.Host, c.Fallbacks, c.ValidateConnect, c.RuntimeParams = o.Socket, nil, nil, map[string]string{}
+		c.Host, c.Fallbacks, c.ValidateConnect, c.RuntimeParams = cmp.Or(o.Socket, "/"), nil, nil, map[string]string{}
 	}
 	if c.ConnectTimeout <= 0 || c.ConnectTimeout > time.Minute {
 		c.ConnectTimeout = connectTimeout
@@ -90,6 +94,9 @@ func (o Options) config() (*pgxpool.Config, error) {
 	// With keepalives a vanished server is noticed after a minute instead of hours.
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3}}
 	c.DialFunc = dialer.DialContext
+	if o.Dial != nil {
+		c.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return o.Dial(ctx) }
+	}
 	c.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
 	if c.ValidateConnect == nil && severalHosts(c) {
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite

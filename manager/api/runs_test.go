@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/testdb"
 	"github.com/picloud/picloud/manager/api/client"
 )
 

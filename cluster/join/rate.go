@@ -1,0 +1,35 @@
+package join
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// maxAddresses bounds the addresses that a rate remembers.
+const maxAddresses = 1024
+
+// rate counts the requests of each address within a window.
+type rate struct {
+	mu    sync.Mutex
+	since time.Time
+	count map[netip.Addr]int
+}
+
+func newRate() *rate { return &rate{count: map[netip.Addr]int{}} }
+
+// allow counts a request, and reports whether the address may send it. When more
+// addresses ask than the rate remembers, the new ones share one count.
+func (r *rate) allow(from netip.Addr, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.since) >= attemptsWithin {
+		clear(r.count)
+		r.since = now
+	}
+	if _, known := r.count[from]; !known && len(r.count) >= maxAddresses {
+		from = netip.Addr{}
+	}
+	r.count[from]++
+	return r.count[from] <= maxAttempts
+}
