@@ -68,6 +68,7 @@ type wing struct {
 var wings = []wing{
 	{"agent/broker", nil},
 	{"agent/replica", nil},
+	{"cluster", nil},
 	{"manager", []string{"executor/wire"}}, // the control API writes values of the key-value store in its encoding
 }
 
@@ -103,6 +104,7 @@ var rules = []rule{
 	{"internal/value", []string{"github.com/fxamacker", "net/http", module + "/executor", module + "/agent"}, nil, "a leaf"},
 	{"executor/wire", []string{risor, module + "/executor/worker"}, nil, "frames know nothing of the language"},
 	{"manager", []string{pgx, caddy, risor}, nil, "the manager sees its stores through its own interfaces"},
+	{"cluster", []string{pgx, caddy, risor, module + "/executor", module + "/agent", module + "/manager"}, nil, "the cluster moves bytes between nodes and knows no app"},
 	{"manager/api/client", []string{module + "/internal", module + "/executor"}, []string{module + "/manager/api"}, "the CLI must not link the manager"},
 	{"internal/postgres", []string{caddy, module + "/manager", module + "/executor", module + "/agent"}, nil, "the database is a leaf"},
 	{"internal/cli", []string{caddy, pgx, risor, module + "/agent", module + "/executor", module + "/internal/postgres"}, []string{module + "/manager", module + "/manager/api"}, "the CLI speaks to the API only"},
