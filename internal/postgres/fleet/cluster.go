@@ -23,7 +23,13 @@ const (
 
 	sqlClusterClaimAuthority = `UPDATE cluster SET ca_certificate = $1, ca_key = $2, gossip_keys = $3, gossip_rev = 1 WHERE ca_certificate IS NULL`
 
-	sqlRemovedNodes = `SELECT id::text FROM removed_node WHERE removed_at > now() - interval '400 days' ORDER BY removed_at DESC LIMIT 10000`
+	// sqlMembers lists the members, and the nodes that were removed while their
+	// certificates may still be valid.
+	sqlMembers = `
+SELECT id::text, name, role::text, address, false FROM node
+UNION ALL
+(SELECT id::text, name, '', '', true FROM removed_node WHERE removed_at > now() - interval '200 days' ORDER BY removed_at DESC LIMIT 1000)
+ORDER BY 1`
 
 	sqlClusterClaimKeyID = `UPDATE cluster SET key_id = $1 WHERE key_id IS NULL`
 )
@@ -109,7 +115,18 @@ func (c Cluster) ClaimAuthority(ctx context.Context, a Authority) (Authority, er
 	return c.Authority(ctx)
 }
 
-// Removed returns the ids of the nodes that were removed, the latest first.
-func (c Cluster) Removed(ctx context.Context) ([]string, error) {
-	return postgres.Rows(ctx, c.db, c.db.Duties(), postgres.About("list removed nodes", ""), pgx.RowTo[string], sqlRemovedNodes)
+// Member is a node as others reach it, or one that was removed.
+type Member struct {
+	ID, Name string
+	Role     picloud.NodeRole
+	Address  string // host:port of its cluster port; empty: not known
+	Removed  bool
+}
+
+// Members returns the members, and the nodes that were removed.
+func (c Cluster) Members(ctx context.Context) ([]Member, error) {
+	return postgres.Rows(ctx, c.db, c.db.Duties(), postgres.About("list members", ""), func(row pgx.CollectableRow) (m Member, err error) {
+		err = row.Scan(&m.ID, &m.Name, &m.Role, &m.Address, &m.Removed)
+		return m, err
+	}, sqlMembers)
 }

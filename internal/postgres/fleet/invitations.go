@@ -74,11 +74,13 @@ WITH inv AS (
     ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role, key_digest = excluded.key_digest,
         invitation = excluded.invitation, joined_at = now()
     RETURNING role
+), told AS (
+    SELECT count(pg_notify('picloud_node', $3::uuid::text)) AS times FROM made
 )
 SELECT cluster.name, EXISTS (SELECT 1 FROM inv), (SELECT expires_at FROM inv WHERE late), coalesce((SELECT uses FROM inv), 0),
     (SELECT removed_at FROM gone), coalesce((SELECT alive FROM same), false), coalesce((SELECT alive FROM holder), false),
     coalesce((SELECT role::text FROM made), (SELECT role::text FROM verdict WHERE again), '')
-FROM cluster`
+FROM cluster CROSS JOIN told`
 )
 
 func invitationRow(row pgx.CollectableRow) (i picloud.Invitation, err error) {

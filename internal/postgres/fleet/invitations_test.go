@@ -104,9 +104,13 @@ func TestAdmit(t *testing.T) {
 	testdb.RequireCode(t, picloud.CodeNotInvited, err)
 	require.ErrorContains(t, err, "was removed")
 	testdb.RequireCode(t, picloud.CodeNotInvited, admit(as(testdb.Invite(t, db, picloud.RoleManager, 1, time.Hour), 2)))
-	removed, err := db.Cluster().Removed(t.Context())
+	members, err := db.Cluster().Members(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, []string{node(2).ID}, removed)
+	require.Equal(t, []fleet.Member{
+		{ID: node(1).ID, Name: "pi-1", Role: picloud.RoleManager, Address: node(1).Address},
+		{ID: node(2).ID, Name: "pi-2", Removed: true},
+		{ID: node(3).ID, Name: "pi-2", Role: picloud.RoleManager, Address: node(3).Address},
+	}, members)
 
 	err = admit(as(inv, 4))
 	testdb.RequireCode(t, picloud.CodeInvitation, err)

@@ -1,0 +1,465 @@
+// Package cluster is a node among others: who it is, how it became a member, how it
+// hears of the others and how it reaches them. It moves bytes, and knows no app and no
+// database.
+//
+// A node that nobody has invited and that has invited nobody is alone: it listens on no
+// port of the cluster and sends nothing. Its first invitation, or its joining, makes it a
+// member, and it stays one over restarts. A stop is no leaving.
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/cluster/gossip"
+	"github.com/picloud/picloud/cluster/identity"
+	"github.com/picloud/picloud/cluster/join"
+	"github.com/picloud/picloud/cluster/port"
+)
+
+// Options say what the node is among others.
+type Options struct {
+	// Dir is the folder that the node keeps of its cluster. Required; made when needed.
+	Dir string
+	// Node is the node's UUID, and Name what people call it. Required.
+	Node, Name string
+	// Bind is the address that the node listens on. Default: all.
+	Bind string
+	// Advertise is the host name or address that others use to reach the node. Default:
+	// the one that it was reached by when it joined, else the one of its first network.
+	Advertise string
+	// Port and GossipPort are the ports to listen on. Defaults: picloud.DefaultClusterPort
+	// and picloud.DefaultGossipPort.
+	Port, GossipPort int
+	// Version is the version of the binary.
+	Version string
+	// Now is the clock for certificates. Default: time.Now.
+	Now func() time.Time
+	// Say returns what the node tells the others of itself; address and role are filled in.
+	Say func() gossip.Meta
+	// Changed is called when a member came, went or said something new. It must not block.
+	Changed func()
+	// Logger receives what the node meets. Default: discard.
+	Logger *slog.Logger
+}
+
+// Services answer what other nodes ask. They run in goroutines of the cluster port, and
+// end when their connection is closed.
+type Services struct {
+	// Join answers a node that wants to become a member.
+	Join func(conn net.Conn)
+	// RPC serves a connection of HTTP.
+	RPC func(l net.Listener)
+	// Database carries a session with the node's own database; nil: it has none.
+	Database func(conn net.Conn, peer identity.Peer)
+}
+
+// Cluster is this node's part of the cluster. Make it with Open.
+type Cluster struct {
+	o   Options
+	log *slog.Logger
+
+	mu       sync.Mutex // guards what follows
+	state    State
+	identity *identity.Identity // nil: the node is alone
+	services Services
+	running  bool // between Start and Stop
+	port     *port.Port
+	gossip   *gossip.Gossip
+	removed  map[string]bool
+}
+
+// Open reads what the node keeps of its cluster. It listens on nothing yet.
+func Open(o Options) (*Cluster, error) {
+	o.Port, o.GossipPort = cmp.Or(o.Port, picloud.DefaultClusterPort), cmp.Or(o.GossipPort, picloud.DefaultGossipPort)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Say == nil {
+		o.Say = func() gossip.Meta { return gossip.Meta{} }
+	}
+	if o.Changed == nil {
+		o.Changed = func() {}
+	}
+	c := &Cluster{o: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler))}
+	id, err := identity.Load(o.Dir)
+	if missing(err) {
+		return c, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if got := id.Peer().Node; got != o.Node {
+		return nil, &picloud.Error{
+			Code: picloud.CodeConflict, Op: "open cluster folder", Resource: o.Dir, Detail: "it belongs to node " + got + ", and this is node " + o.Node,
+			Hint: "run `picloud node reset` and join the cluster again with a new token",
+		}
+	}
+	state, err := readState(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	c.become(id, state)
+	return c, nil
+}
+
+// become makes the node a member. The caller holds mu, or nobody else has c yet.
+func (c *Cluster) become(id *identity.Identity, s State) {
+	c.identity, c.state = id, s
+	c.removed = map[string]bool{}
+	for _, node := range s.Removed {
+		c.removed[node] = true
+	}
+}
+
+// Member reports whether the node is a member of a cluster: it has a certificate.
+func (c *Cluster) Member() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.identity != nil
+}
+
+// State returns what the node knows of its cluster; the zero State if it is alone.
+func (c *Cluster) State() State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// Peer returns who the node is, as its certificate says.
+func (c *Cluster) Peer() identity.Peer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.identity == nil {
+		return identity.Peer{}
+	}
+	return c.identity.Peer()
+}
+
+// RootsPEM returns the roots that the node trusts.
+func (c *Cluster) RootsPEM() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.identity == nil {
+		return nil
+	}
+	return c.identity.RootsPEM()
+}
+
+// Request returns the certificate signing request of the node's key, which it makes at
+// first.
+func (c *Cluster) Request() ([]byte, error) {
+	key, err := identity.MakeOrLoadKey(c.o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return key.CSR(), nil
+}
+
+// Enter makes the node a member, on disk first. The certificate is the last of the files:
+// a crash before it leaves a node that is alone and may enter again. A node that runs
+// begins to listen.
+func (c *Cluster) Enter(s State, leafPEM, rootsPEM []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.identity != nil {
+		return nil
+	}
+	if err := s.write(c.o.Dir); err != nil {
+		return err
+	}
+	if err := identity.Save(c.o.Dir, leafPEM, rootsPEM); err != nil {
+		return err
+	}
+	id, err := identity.Load(c.o.Dir)
+	if err != nil {
+		return err
+	}
+	c.become(id, s)
+	if !c.running {
+		return nil
+	}
+	return c.open()
+}
+
+// Start listens and gossips, if the node is a member; else it does so as soon as it is one.
+func (c *Cluster) Start(s Services) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.services, c.running = s, true
+	if c.identity == nil {
+		return nil
+	}
+	return c.open()
+}
+
+// open listens and gossips. The caller holds mu.
+func (c *Cluster) open() error {
+	address := net.JoinHostPort(c.o.Bind, strconv.Itoa(c.o.Port))
+	p, err := port.Listen(address, port.Options{Identity: c.identity, Now: c.o.Now, Refused: c.refused, Logger: c.log})
+	if err != nil {
+		return explainListen("cluster port", "PICLOUD_CLUSTER_PORT", address, err)
+	}
+	if c.services.Join != nil {
+		p.Handle(port.Join, func(conn net.Conn, _ identity.Peer) { c.services.Join(conn) })
+	}
+	if c.services.Database != nil {
+		p.Handle(port.Database, c.services.Database)
+	}
+	if c.services.RPC != nil {
+		c.services.RPC(p.Listener(port.RPC))
+	}
+	g, err := gossip.New(gossip.Options{
+		Node: c.o.Node, Cluster: c.state.Cluster, Bind: c.o.Bind, Advertise: hostOf(c.state.Address), Port: c.o.GossipPort,
+		Keys: c.state.GossipKeys, Known: c.known, Changed: c.heard, Logger: c.log,
+	})
+	if err == nil {
+		err = g.Start()
+	}
+	if err != nil {
+		p.Close()
+		return explainListen("gossip port", "PICLOUD_GOSSIP_PORT", net.JoinHostPort(c.o.Bind, strconv.Itoa(c.o.GossipPort)), err)
+	}
+	c.port, c.gossip = p, g
+	g.Say(c.meta())
+	return nil
+}
+
+// explainListen says which setting chooses another port.
+func explainListen(what, env, address string, err error) error {
+	return &picloud.Error{
+		Code: picloud.CodeConflict, Op: "listen on " + what, Resource: address, Err: err,
+		Hint: "free the port, or choose another one: " + env,
+	}
+}
+
+// Stop ends what Start began. The node stays a member.
+func (c *Cluster) Stop() {
+	c.mu.Lock()
+	p, g := c.port, c.gossip
+	c.port, c.gossip, c.running = nil, nil, false
+	c.mu.Unlock()
+	if g != nil {
+		g.Stop()
+	}
+	if p != nil {
+		p.Close()
+	}
+}
+
+// meta is what the node says of itself. The caller holds mu.
+func (c *Cluster) meta() gossip.Meta {
+	m := c.o.Say()
+	m.Name, m.Version = c.o.Name, c.o.Version
+	m.Address, m.Role, m.KeyRev = c.state.Address, string(c.identity.Peer().Role), c.state.GossipRev
+	return m
+}
+
+// Say tells the others what has changed of this node.
+func (c *Cluster) Say() {
+	c.mu.Lock()
+	g := c.gossip
+	var m gossip.Meta
+	if g != nil {
+		m = c.meta()
+	}
+	c.mu.Unlock()
+	if g != nil {
+		g.Say(m)
+	}
+}
+
+// refused reports whether a node was removed.
+func (c *Cluster) refused(node string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.removed[node]
+}
+
+// known lists the gossip addresses of the other members.
+func (c *Cluster) known() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]string, 0, len(c.state.Members))
+	for _, m := range c.state.Members {
+		if m.Node != c.o.Node && m.Gossip != "" && !c.removed[m.Node] {
+			out = append(out, m.Gossip)
+		}
+	}
+	return out
+}
+
+// heard takes down what the gossip says of the others, so that a restart finds them again.
+func (c *Cluster) heard() {
+	c.mu.Lock()
+	g := c.gossip
+	c.mu.Unlock()
+	if g != nil {
+		c.remember(g.Members())
+	}
+	c.o.Changed()
+}
+
+// Learn takes down what the database says of the members. It is the authority on who is
+// one.
+func (c *Cluster) Learn(members []join.Member, removed []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.identity == nil {
+		return
+	}
+	next := make([]join.Member, 0, len(members))
+	for _, m := range members {
+		if m.Node == c.o.Node {
+			continue
+		}
+		if i := slices.IndexFunc(c.state.Members, func(k join.Member) bool { return k.Node == m.Node }); i >= 0 {
+			known := c.state.Members[i]
+			m.Address, m.Gossip = cmp.Or(m.Address, known.Address), cmp.Or(m.Gossip, known.Gossip)
+		}
+		next = append(next, m)
+	}
+	slices.SortFunc(next, func(a, b join.Member) int { return cmp.Compare(a.Node, b.Node) })
+	if slices.Equal(next, c.state.Members) && slices.Equal(removed, c.state.Removed) {
+		return
+	}
+	c.state.Members, c.state.Removed = next, removed
+	c.become(c.identity, c.state)
+	c.save()
+}
+
+// remember takes down addresses that members have given in the gossip.
+func (c *Cluster) remember(heard []gossip.Member) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	changed := false
+	for _, h := range heard {
+		if h.Node == c.o.Node || !h.Alive || h.Meta.Address == "" {
+			continue
+		}
+		m := join.Member{Node: h.Node, Name: h.Meta.Name, Role: picloud.NodeRole(h.Meta.Role), Address: h.Meta.Address, Gossip: h.Gossip}
+		i := slices.IndexFunc(c.state.Members, func(k join.Member) bool { return k.Node == h.Node })
+		switch {
+		case i < 0 && len(c.state.Members) < maxMembers:
+			c.state.Members, changed = append(c.state.Members, m), true
+		case i >= 0 && c.state.Members[i] != m:
+			c.state.Members = slices.Clone(c.state.Members)
+			c.state.Members[i], changed = m, true
+		}
+	}
+	if changed {
+		c.save()
+	}
+}
+
+// maxMembers bounds what is taken down of the gossip, which is only a hint.
+const maxMembers = 1000
+
+// save writes the state. The caller holds mu. A node whose disk is full goes on.
+func (c *Cluster) save() {
+	if err := c.state.write(c.o.Dir); err != nil {
+		c.log.Warn("the addresses of the other nodes are not saved", slog.Any("error", err))
+	}
+}
+
+// Members returns what the gossip says of the nodes, this one too.
+func (c *Cluster) Members() []gossip.Member {
+	c.mu.Lock()
+	g := c.gossip
+	c.mu.Unlock()
+	if g == nil {
+		return nil
+	}
+	return g.Members()
+}
+
+// Dial opens a connection to another node, at the addresses that are known of it.
+func (c *Cluster) Dial(ctx context.Context, node, proto string) (net.Conn, error) {
+	c.mu.Lock()
+	id, addresses := c.identity, []string{}
+	for _, m := range c.state.Members {
+		if m.Node == node {
+			addresses = append(addresses, m.Address)
+		}
+	}
+	g := c.gossip
+	c.mu.Unlock()
+	if id == nil {
+		return nil, unreached(node, errors.New("this node is alone"))
+	}
+	if g != nil {
+		for _, m := range g.Members() {
+			if m.Node == node && m.Meta.Address != "" && !slices.Contains(addresses, m.Meta.Address) {
+				addresses = append([]string{m.Meta.Address}, addresses...)
+			}
+		}
+	}
+	if len(addresses) == 0 {
+		return nil, unreached(node, errors.New("no address is known"))
+	}
+	var errs []error
+	d := port.Dialer{Identity: id, Now: c.o.Now, Refused: c.refused}
+	for _, address := range addresses {
+		conn, err := d.Dial(ctx, address, proto, node)
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, unreached(node, errors.Join(errs...))
+}
+
+func unreached(node string, cause error) error {
+	return &picloud.Error{
+		Code: picloud.CodeUnreached, Op: "reach node", Resource: node, RetryAfter: 2 * time.Second, Err: cause,
+		Hint: "look whether that node runs and whether its cluster port can be reached: `picloud node ls`",
+	}
+}
+
+// Advertised returns the address by which others reach the cluster port of this node.
+// Reached is a host by which somebody has reached it; empty: none is known.
+func (c *Cluster) Advertised(reached string) string {
+	host := cmp.Or(c.o.Advertise, reached)
+	if bound := net.ParseIP(c.o.Bind); host == "" && bound != nil && !bound.IsUnspecified() {
+		host = c.o.Bind
+	}
+	return net.JoinHostPort(cmp.Or(host, firstAddress()), strconv.Itoa(c.o.Port))
+}
+
+// firstAddress is the machine's address towards its networks, or loopback.
+func firstAddress() string {
+	addresses, err := net.InterfaceAddrs()
+	if err == nil {
+		for _, a := range addresses {
+			if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
+				return ip.IP.String()
+			}
+		}
+		for _, a := range addresses {
+			if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() {
+				return ip.IP.String()
+			}
+		}
+	}
+	return "127.0.0.1"
+}
+
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// String names the node in its cluster.
+func (c *Cluster) String() string { return fmt.Sprintf("node %s", c.o.Name) }
