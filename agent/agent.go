@@ -20,6 +20,7 @@ import (
 	"github.com/picloud/picloud/agent/gateway"
 	"github.com/picloud/picloud/agent/invoke"
 	"github.com/picloud/picloud/agent/replica"
+	"github.com/picloud/picloud/cluster"
 	"github.com/picloud/picloud/executor"
 	"github.com/picloud/picloud/internal/budget"
 	"github.com/picloud/picloud/internal/datadir"
@@ -57,9 +58,14 @@ type Agent struct {
 	identity identity
 	executor *executor.Executor
 	database *database
+	cluster  *cluster.Cluster
 	lock     *datadir.Lock
 	// memoryBefore is the limit of the process's memory before Start.
 	memoryBefore int64
+
+	forwarder *forwarder
+	rpc       *service.Task      // answers other nodes; nil: none has asked yet
+	endNodes  context.CancelFunc // ends what other nodes have under way here
 
 	// The node's services: those that always run, those that run once the database
 	// was reached, and those that run while this node leads. A cluster of one leads as
@@ -93,6 +99,7 @@ func New(opts Options) (*Agent, error) {
 	a.bodies = budget.New(opts.TransitMemory)
 	a.logs = logbook.New(opts.DataDir, opts.NodeName, &a.secrets, opts.Logger)
 	a.invoker = invoke.New(invoke.Options{Logs: a.logs, Secrets: &a.secrets, Grants: a.grants, Node: opts.NodeName, Logger: opts.Logger})
+	a.forwarder = a.newForwarder()
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
 	a.broker, err = broker.New(broker.Options{
@@ -156,7 +163,9 @@ func (a *Agent) start() error {
 		{Name: "outbound requests", Stop: func() { a.broker.Close() }},
 		{Name: "executor", Start: a.startExecutor, Stop: func() { a.executor.Stop() }},
 		{Name: "catalog copy", Start: a.replica.Boot}, // from here on the node serves
+		{Name: "place in the cluster", Start: a.openCluster},
 		{Name: "control API", Start: a.openControl},
+		{Name: "other nodes", Start: a.startCluster, Stop: a.stopCluster},
 		{Name: "database", Start: a.startConnecting, Stop: func() { a.database.connecting.Stop() }},
 	}...)
 }
@@ -232,7 +241,7 @@ func (a *Agent) ServeFunction(w http.ResponseWriter, r *http.Request, c *gateway
 func (a *Agent) self() picloud.Node {
 	return picloud.Node{
 		ID: a.identity.ID, Name: a.opts.NodeName, Version: a.opts.Version,
-		Rev: a.replica.Durable(), StartedAt: a.started, SeenAt: time.Now(),
+		Rev: a.replica.Durable(), StartedAt: a.started, SeenAt: time.Now(), Arch: arch, Address: a.address(),
 	}
 }
 

@@ -50,18 +50,13 @@ type database struct {
 func (a *Agent) openDatabase() error {
 	d := &database{settled: sync.OnceFunc(func() { close(a.settled) })}
 	o := postgres.Options{
-		DSN: a.opts.DatabaseURL, Version: a.opts.Version, Logger: a.log,
+		Version: a.opts.Version, Logger: a.log,
 		OnTrouble: func() { d.syncer.Interrupted() }, // it goes on asking until the database answers
 	}
-	if o.DSN == "" {
-		var err error
-		d.server, err = managed.New(managed.Options{DataDir: a.opts.DataDir, BinDir: a.opts.PostgresBin, Lock: a.lock, Logger: a.log})
-		if err != nil {
-			return err
-		}
-		o.DSN, o.Socket = managed.DSN, d.server.Socket()
-	}
 	var err error
+	if d.server, err = a.reachDatabase(&o); err != nil {
+		return err
+	}
 	if d.DB, err = store.Open(o); err != nil {
 		return err
 	}
@@ -103,6 +98,8 @@ func (a *Agent) connect(ctx context.Context) {
 		a.log.Error("not all services run on this node", slog.Any("error", err))
 	}
 	d.settled()
+	a.learn(ctx)
+	a.cluster.Say()
 	d.syncer.Run(ctx)
 }
 
@@ -177,6 +174,9 @@ func (a *Agent) attempt(ctx context.Context) error {
 	}
 	if err := d.Nodes().Report(ctx, a.self()); err != nil {
 		return err // perhaps the name belongs to another node: this one leaves the database alone
+	}
+	if !a.manages() {
+		return a.vault.Establish(ctx, d.Cluster())
 	}
 	urls := credentials.File{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL()}
 	path, created, err := bootstrap(ctx, d.Users(), a.opts.DataDir, urls)

@@ -32,7 +32,8 @@ func (a *Agent) newControl() (http.Handler, error) {
 		People:  api.PeopleStores{Members: d.Members(), Users: d.Users()},
 		Data:    api.DataStores{Env: d.Env(), Secrets: d.Secrets(), KV: d.KV()},
 		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs},
-		Nodes:   d.Nodes(),
+		Nodes:   api.NodeStores{Nodes: d.Nodes(), Invitations: d.Invitations(), Inviter: a},
+		Forward: a.forward,
 		Ready:   a.Unready, Missing: a.Missing, Node: a.opts.NodeName, Logger: a.log, Memory: a.bodies,
 		Hosts: append(strings.FieldsFunc(a.opts.ControlHosts, func(c rune) bool { return c == ',' || c == ' ' }),
 			a.opts.NodeName, a.opts.NodeName+".local"),
@@ -69,7 +70,7 @@ func (a *Agent) ServeControl(w http.ResponseWriter, r *http.Request, metrics htt
 		problem.Write(w, a.Unready(), "")
 		return
 	}
-	if strings.HasPrefix(r.URL.Path, "/api/") {
+	if strings.HasPrefix(r.URL.Path, "/api/") && a.manages() {
 		a.awaitDatabase(r.Context(), control.database)
 		if err := control.database.closed(); err != nil {
 			problem.Write(w, err, "")

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,6 +37,17 @@ type Options struct {
 	// by commas or blanks. localhost, the machine's name, NodeName, NodeName.local and
 	// the machine's addresses need not be named. Default: none.
 	ControlHosts string
+	// ClusterBind is the address on which the node listens to other nodes. Default: all.
+	ClusterBind string
+	// ClusterPort and GossipPort are the ports on which it does, once there are any.
+	// Defaults: picloud.DefaultClusterPort and picloud.DefaultGossipPort.
+	ClusterPort, GossipPort int
+	// Advertise is the host name or address that other nodes use to reach this one.
+	// Default: found out.
+	Advertise string
+	// Join is a member of the cluster that this node is to join, HOST or HOST:PORT, and
+	// JoinToken the token of its invitation. A member ignores both. Default: none.
+	Join, JoinToken string
 	// Reserved says which other ports are the node's own, so that no function
 	// reaches them on an address of this machine, whatever its egress rules say.
 	// It is asked for each outbound connection. Default: none.
@@ -90,6 +102,12 @@ func (o Options) Complete() (Options, error) {
 	if o.AdminPort == 0 {
 		o.AdminPort = picloud.DefaultAdminPort
 	}
+	if o.ClusterPort == 0 {
+		o.ClusterPort = picloud.DefaultClusterPort
+	}
+	if o.GossipPort == 0 {
+		o.GossipPort = picloud.DefaultGossipPort
+	}
 	if o.TransitMemory == 0 {
 		o.TransitMemory = defaultTransit()
 	}
@@ -104,7 +122,7 @@ func (o Options) Complete() (Options, error) {
 
 // reserved reports whether a port is the node's own.
 func (o Options) reserved(port uint16) bool {
-	return int(port) == o.HTTPPort || int(port) == o.AdminPort || o.Reserved != nil && o.Reserved(port)
+	return slices.Contains([]int{o.HTTPPort, o.AdminPort, o.ClusterPort, o.GossipPort}, int(port)) || o.Reserved != nil && o.Reserved(port)
 }
 
 // FunctionsURL is where this node serves functions, as seen from itself.

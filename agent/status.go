@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/picloud/picloud/cluster"
 	"github.com/picloud/picloud/internal/seal"
 )
 
@@ -26,6 +27,8 @@ type Status struct {
 	Functions int
 	// Database is the node's way to its database; nil before Start.
 	Database *DatabaseStatus
+	// Cluster is the cluster that the node is a member of; nil while it is alone.
+	Cluster *ClusterStatus
 	// Credentials is the path of a token that this start saved; empty: none.
 	Credentials string
 	// ClusterKey is the path of the key for secrets if this process made it;
@@ -44,9 +47,18 @@ type DatabaseStatus struct {
 	Err error
 	// Folder is that of the managed server; empty: a DSN is set.
 	Folder string
+	// Through is the name of the node that runs the database and passes it on; empty: no
+	// other node does.
+	Through string
 	// Version is that of the managed server's binaries; empty before the node
 	// has reached it.
 	Version string
+}
+
+// ClusterStatus says where a node stands among others.
+type ClusterStatus struct {
+	Name    string
+	Address string // host:port of the node's cluster port, as others use it
 }
 
 // Status returns where the node stands at this moment.
@@ -59,10 +71,20 @@ func (a *Agent) Status() Status {
 		s.Revision, s.Functions = serves.Rev, len(serves.Routes)
 	}
 	a.mu.Lock()
-	d := a.database
+	d, c := a.database, a.cluster
 	a.mu.Unlock()
+	var state cluster.State
+	if c != nil && c.Member() {
+		state = c.State()
+		s.Cluster = &ClusterStatus{Name: state.Name, Address: state.Address}
+	}
 	if d != nil {
 		s.Database = &DatabaseStatus{Err: d.closed()}
+		for _, m := range state.Members {
+			if d.server == nil && m.Node == state.Database.Host {
+				s.Database.Through = m.Name
+			}
+		}
 		if d.server != nil {
 			s.Database.Folder = filepath.Join(a.opts.DataDir, "postgres")
 			if s.Database.Err == nil { // the server answers nothing while it starts

@@ -94,6 +94,7 @@ func (a *App) settings() (settings, error) {
 	if s.DataDir == "" {
 		s.DataDir = launched.Load().dataDir()
 	}
+	s.ClusterBind = s.Bind
 	https, own := s.HTTPSPort, &ownport.Ports{Known: sockets.has}
 	s.Reserved = func(port uint16) bool { return int(port) == https || own.Has(port) }
 	return s, nil

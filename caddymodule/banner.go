@@ -29,7 +29,7 @@ const (
 
 // announce tells people that the node is ready, or what it waits for. An error
 // means that waiting will not help. A screen that nobody can read is no error.
-func announce(ctx context.Context, out io.Writer, node *agent.Agent, c config, defaultData string) error {
+func announce(ctx context.Context, out io.Writer, node *agent.Agent, c config, joined agent.Joined, defaultData string) error {
 	wait := time.NewTicker(waitingInterval)
 	defer wait.Stop()
 	begun, said := launched.Load().begun, ""
@@ -40,7 +40,7 @@ func announce(ctx context.Context, out io.Writer, node *agent.Agent, c config, d
 			awaitDatabase(ctx, node)
 			status := node.Status()
 			status.FunctionsURL = c.home.functionsURL()
-			_, _ = io.WriteString(out, banner(status, took)+c.network(lanAddresses())+c.remarks(openFiles())+c.howToStop(defaultData))
+			_, _ = io.WriteString(out, welcome(status, joined)+banner(status, took)+c.network(lanAddresses())+c.remarks(openFiles())+c.howToStop(defaultData))
 			return nil
 		case err := <-node.Fatal():
 			return err
@@ -74,6 +74,9 @@ func banner(s agent.Status, took time.Duration) string {
 		fmt.Fprintf(&b, "          first-run admin token saved to %s (0600)", datadir.Shorten(s.Credentials))
 	}
 	b.WriteByte('\n')
+	if c := s.Cluster; c != nil {
+		fmt.Fprintf(&b, "cluster:  %s; other nodes reach this one at %s\n", c.Name, c.Address)
+	}
 	if s.Memory.Agent > 0 {
 		fmt.Fprintf(&b, "memory:   %s\n", s.Memory)
 	}
@@ -84,6 +87,14 @@ func banner(s agent.Status, took time.Duration) string {
 		fmt.Fprintf(&b, "secrets:  sealed with %s; keep a copy of it elsewhere: without it nobody can read them\n", datadir.Shorten(s.ClusterKey))
 	}
 	return b.String()
+}
+
+// welcome says that the node has become a member, at this start.
+func welcome(s agent.Status, joined agent.Joined) string {
+	if joined.Cluster == "" || joined.Already {
+		return ""
+	}
+	return fmt.Sprintf("PiCloud node %s joined cluster %q in %.1f s; %d functions live\n", s.NodeName, joined.Cluster, joined.Took.Seconds(), s.Functions)
 }
 
 // network says who reaches the node: what listens where.
@@ -216,6 +227,8 @@ func describeDatabase(d *agent.DatabaseStatus, path func(string) string) string 
 		return "not reached yet; serving the copy on disk"
 	case d.Folder != "":
 		return fmt.Sprintf("managed PostgreSQL %s in %s", d.Version, path(d.Folder))
+	case d.Through != "":
+		return "PostgreSQL of " + d.Through + ", through its cluster port"
 	default:
 		return "PostgreSQL at the configured DSN"
 	}

@@ -67,7 +67,9 @@ type home struct {
 }
 
 // homely are the settings that a home reads.
-var homely = []string{"data", "node_name", "bind", "http_port", "https_port", "admin_port"}
+var homely = []string{
+	"data", "node_name", "bind", "http_port", "https_port", "admin_port", "join", "join_token", "advertise", "cluster_port", "gossip_port",
+}
 
 // whereabouts reads and checks the settings of a home. It does no I/O.
 func whereabouts(t texts, defaultData string) (settings, error) {

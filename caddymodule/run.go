@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent"
 	"github.com/picloud/picloud/internal/datadir"
 )
 
@@ -111,8 +112,24 @@ func run(ctx context.Context, out io.Writer, version string, env environment, co
 	select {} // a signal ends the process through Caddy
 }
 
+// joining makes the node a member of the cluster that it is to join.
+func (l *launch) joining(ctx context.Context, out io.Writer, h home) (agent.Joined, error) {
+	if h.Join == "" {
+		return agent.Joined{}, nil
+	}
+	opts := h.Options
+	opts.Lock, opts.Version = l.lock, l.version
+	return agent.Join(ctx, opts, func(why error) {
+		fmt.Fprintf(out, "PiCloud node %s waits for %s: %v\n", opts.NodeName, opts.Join, why)
+	})
+}
+
 // bringUp starts the node and says so.
 func (l *launch) bringUp(ctx context.Context, out io.Writer, conf config) error {
+	joined, err := l.joining(ctx, out, conf.home)
+	if err != nil {
+		return err
+	}
 	if err := caddy.Load(conf.json, true); err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
@@ -120,7 +137,7 @@ func (l *launch) bringUp(ctx context.Context, out io.Writer, conf config) error 
 	if node == nil {
 		return noNode(conf.path)
 	}
-	if err := announce(ctx, out, node, conf, datadir.Default(os.Getenv)); err != nil {
+	if err := announce(ctx, out, node, conf, joined, datadir.Default(os.Getenv)); err != nil {
 		return errors.Join(err, caddy.Stop())
 	}
 	return nil

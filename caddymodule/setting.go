@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,11 +29,13 @@ type setting struct {
 	Live bool
 	// Secret says that no message quotes the value.
 	Secret bool
-	field  field
+	// Word is the name of the flag when it is not that of the setting.
+	Word  string
+	field field
 }
 
 // Flag returns the name of the command line flag, without hyphens in front.
-func (s setting) Flag() string { return strings.ReplaceAll(s.Name, "_", "-") }
+func (s setting) Flag() string { return cmp.Or(s.Word, strings.ReplaceAll(s.Name, "_", "-")) }
 
 // Env returns the name of the environment variable.
 func (s setting) Env() string { return "PICLOUD_" + strings.ToUpper(s.Name) }

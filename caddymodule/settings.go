@@ -58,6 +58,31 @@ var table = []setting{
 		field: text(func(s *settings) *string { return &s.ControlHosts }),
 	},
 	{
+		Name: "join", Otherwise: "the node has a cluster of its own",
+		Doc:   "host, or host:port, of a node whose cluster this node joins; a member ignores it",
+		field: text(func(s *settings) *string { return &s.Join }),
+	},
+	{
+		Name: "join_token", Otherwise: "none", Word: "token",
+		Doc: "token of the invitation that `picloud node invite` printed", Secret: true,
+		field: text(func(s *settings) *string { return &s.JoinToken }),
+	},
+	{
+		Name: "advertise", Otherwise: "the address that this node joined from, or that of its first network",
+		Doc:   "address or host name by which other nodes reach this one",
+		field: address(func(s *settings) *string { return &s.Advertise }),
+	},
+	{
+		Name: "cluster_port", Default: strconv.Itoa(picloud.DefaultClusterPort),
+		Doc:   "port for other nodes, encrypted; it opens with the first invitation",
+		field: port(func(s *settings) *int { return &s.ClusterPort }),
+	},
+	{
+		Name: "gossip_port", Default: strconv.Itoa(picloud.DefaultGossipPort),
+		Doc:   "port on which nodes hear of one another, TCP and UDP, encrypted; it opens with the cluster port",
+		field: port(func(s *settings) *int { return &s.GossipPort }),
+	},
+	{
 		Name: "log_level", Default: "WARN", Live: true,
 		Doc:   "level of the node's own log: DEBUG, INFO, WARN or ERROR",
 		field: text(func(s *settings) *string { return &s.LogLevel }), // Caddy checks it

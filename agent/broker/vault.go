@@ -219,3 +219,7 @@ func withoutPlaces(err error) error {
 		Hint: "tell the owner of the node: `picloud doctor` on it says why and what to do", RetryAfter: time.Second,
 	}
 }
+
+// Key returns the cluster's key, for what the cluster itself keeps sealed. The database
+// must have named the key as the cluster's.
+func (v *Vault) Key() (*seal.ClusterKey, error) { return v.writable() }

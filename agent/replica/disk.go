@@ -214,3 +214,21 @@ func (s *disk) collect(m manifest) {
 		}
 	}
 }
+
+// Kept counts the functions and apps of the copy in a data folder. It reports whether
+// there is a copy.
+func Kept(dataDir string) (functions, apps int, found bool) {
+	s := &disk{dir: filepath.Join(dataDir, "catalog"), log: slog.New(slog.DiscardHandler)}
+	for _, name := range []string{manifestFile, manifestPrevFile} {
+		m, err := s.readManifest(name)
+		if err != nil {
+			continue
+		}
+		of := map[string]bool{}
+		for _, r := range m.Routes {
+			of[r.App] = true
+		}
+		return len(m.Routes), len(of), true
+	}
+	return 0, 0, false
+}

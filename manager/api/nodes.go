@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/manager/api/client"
@@ -23,9 +24,31 @@ type NodeStore interface {
 	Remove(ctx context.Context, actor picloud.Actor, name string) error
 }
 
+// InvitationStore keeps the invitations to the cluster, which are few.
+type InvitationStore interface {
+	// List returns the invitations that can still be used. Only cluster admins may.
+	List(ctx context.Context, actor picloud.Actor) ([]picloud.Invitation, error)
+	// Delete takes an invitation back. Only cluster admins may.
+	Delete(ctx context.Context, actor picloud.Actor, id string) error
+}
+
+// Inviter makes invitations.
+type Inviter interface {
+	// Invite makes an invitation that is valid for life, and returns it with the text of
+	// its token and the address at which a new node finds this one. Only cluster admins may.
+	Invite(ctx context.Context, actor picloud.Actor, i picloud.Invitation, life time.Duration) (made picloud.Invitation, token, address string, err error)
+}
+
+// NodeStores are the stores of the area nodes.
+type NodeStores struct {
+	Nodes       NodeStore
+	Invitations InvitationStore
+	Inviter     Inviter
+}
+
 // nodes is the area of the cluster's nodes, and of this node itself.
 type nodes struct {
-	store   NodeStore
+	NodeStores
 	ready   func() error
 	missing func() []string
 }
@@ -37,6 +60,10 @@ func (a nodes) operations() []operation {
 		change("PATCH /api/v1/nodes/{node}", successes{200: nil}, a.updateNode),
 		on("DELETE /api/v1/nodes/{node}", successes{204: nil}, a.removeNode),
 
+		on("GET /api/v1/cluster/join-tokens", successes{200: nil}, a.listInvitations),
+		on("POST /api/v1/cluster/join-tokens", successes{201: {"Location"}}, a.invite),
+		on("DELETE /api/v1/cluster/join-tokens/{invitation}", successes{204: nil}, a.deleteInvitation),
+
 		on("GET /api/v1/openapi.json", successes{200: nil}, a.getOpenAPI),
 		on("GET /healthz", successes{200: nil}, a.getHealth),
 		on("GET /readyz", successes{200: nil}, a.getReadiness),
@@ -45,7 +72,7 @@ func (a nodes) operations() []operation {
 
 // listNodes answers GET /nodes.
 func (a nodes) listNodes(ctx context.Context, _, _ none) (out answer[client.NodeList], err error) {
-	nodes, err := a.store.List(ctx)
+	nodes, err := a.Nodes.List(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -55,7 +82,7 @@ func (a nodes) listNodes(ctx context.Context, _, _ none) (out answer[client.Node
 
 // getNode answers GET /nodes/{node}.
 func (a nodes) getNode(ctx context.Context, p ofNode, _ none) (out answer[picloud.Node], err error) {
-	nodes, err := a.store.List(ctx)
+	nodes, err := a.Nodes.List(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -68,7 +95,7 @@ func (a nodes) getNode(ctx context.Context, p ofNode, _ none) (out answer[piclou
 
 // updateNode answers PATCH /nodes/{node}.
 func (a nodes) updateNode(ctx context.Context, p ofNode, body patch[nodePatch]) (out answer[picloud.Node], rev int64, err error) {
-	n, rev, err := a.store.ChangeLimits(ctx, actor(ctx), p.Node, func(present picloud.Limits) (picloud.Limits, error) {
+	n, rev, err := a.Nodes.ChangeLimits(ctx, actor(ctx), p.Node, func(present picloud.Limits) (picloud.Limits, error) {
 		limits, err := apply(present, body["limits"])
 		if err == nil {
 			err = within("", limits.Check())
@@ -80,7 +107,47 @@ func (a nodes) updateNode(ctx context.Context, p ofNode, body patch[nodePatch]) 
 
 // removeNode answers DELETE /nodes/{node}. What nodes serve does not change.
 func (a nodes) removeNode(ctx context.Context, p ofNode, _ none) (out answer[nothing], err error) {
-	return done(), a.store.Remove(ctx, actor(ctx), p.Node)
+	return done(), a.Nodes.Remove(ctx, actor(ctx), p.Node)
+}
+
+// ofInvitation names an invitation.
+type ofInvitation struct {
+	Invitation string `path:"invitation"`
+}
+
+// listInvitations answers GET /cluster/join-tokens.
+func (a nodes) listInvitations(ctx context.Context, _, _ none) (out answer[client.InvitationList], err error) {
+	open, err := a.Invitations.List(ctx, actor(ctx))
+	return ok(client.InvitationList{Items: list(open)}), err
+}
+
+// invite answers POST /cluster/join-tokens.
+func (a nodes) invite(ctx context.Context, _ none, body object[client.NewInvitation]) (out answer[client.InvitationToken], err error) {
+	i, life := picloud.Invitation{Role: picloud.RoleManager, Uses: 1}, picloud.DefaultInvitation
+	if body.value.Role != nil {
+		i.Role = *body.value.Role
+	}
+	if body.value.Uses != nil {
+		i.Uses = *body.value.Uses
+	}
+	if body.value.TTL != nil {
+		if life, err = time.ParseDuration(*body.value.TTL); err != nil {
+			return out, &picloud.Error{Code: picloud.CodeInvalid, Op: "invite node", Resource: "ttl", Detail: "it is no duration", Hint: "write 30m, 1h or 24h"}
+		}
+	}
+	made, token, address, err := a.Inviter.Invite(ctx, actor(ctx), i, life)
+	if err != nil {
+		return out, err
+	}
+	return created("/api/v1/cluster/join-tokens/"+made.ID, client.InvitationToken{
+		ID: made.ID, Role: made.Role, Uses: made.Uses, CreatedBy: made.CreatedBy, CreatedAt: made.CreatedAt, ExpiresAt: made.ExpiresAt,
+		Token: token, Address: address,
+	}), nil
+}
+
+// deleteInvitation answers DELETE /cluster/join-tokens/{invitation}.
+func (a nodes) deleteInvitation(ctx context.Context, p ofInvitation, _ none) (out answer[nothing], err error) {
+	return done(), a.Invitations.Delete(ctx, actor(ctx), p.Invitation)
 }
 
 // contract is openapi.yaml as JSON.

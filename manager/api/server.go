@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/picloud/picloud/internal/budget"
@@ -36,12 +37,15 @@ type Options struct {
 	People  PeopleStores
 	Data    DataStores
 	Runs    RunStores
-	Nodes   NodeStore
+	Nodes   NodeStores
 	// Ready returns nil when the node can serve, else an error whose code says why not.
 	Ready func() error
 	// Missing lists the parts that a node which serves does without at this moment.
 	// Default: none.
 	Missing func() []string `default:"none"`
+	// Forward passes a call of /api/v1 on to the manager, unless this node is the manager,
+	// and reports whether it did. Default: this node is.
+	Forward func(w http.ResponseWriter, r *http.Request) bool `default:"this node is the manager"`
 	// Node is the name of this node, for X-PiCloud-Node.
 	Node string
 
@@ -82,7 +86,7 @@ var (
 // New returns the control API: /api/v1, /healthz, /readyz and /metrics.
 //
 // A call passes, from outside in: identify (request id, panics), guard (names of the
-// node, pages of other origins), authenticate, route (404, 405), the operation (parameters, names, size, time, body), the
+// node, pages of other origins), forward (to the manager), authenticate, route (404, 405), the operation (parameters, names, size, time, body), the
 // handler.
 func New(o Options) (http.Handler, error) {
 	if err := wiring.Check("new control API", o); err != nil {
@@ -100,7 +104,24 @@ func New(o Options) (http.Handler, error) {
 		s.large = budget.NewQueue(o.Memory.Limit()/2, maxWaitingCalls)
 	}
 	s.handle(operations(o))
-	return s.identify(s.guard(s.authenticate(http.HandlerFunc(s.route)))), nil
+	return s.identify(s.guard(s.forward(s.authenticate(http.HandlerFunc(s.route))))), nil
+}
+
+// forward lets the manager answer, if it is another node. What a node says of itself it
+// answers itself.
+func (s *server) forward(next http.Handler) http.Handler {
+	if s.o.Forward == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/api/v1/") && r.URL.Path != "/api/v1/openapi.json" {
+			r.Header.Set("X-Request-Id", callOf(r.Context()).id)
+			if s.o.Forward(w, r) {
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // operations lists the operations of openapi.yaml by area.

@@ -2,6 +2,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -41,6 +42,8 @@ func Command(base *command.Base) *cobra.Command {
 			},
 		},
 		c.nodeSetCommand(),
+		c.inviteCommand(),
+		c.invitationsCommand(),
 		c.Removal(command.Removal{
 			Use: "rm NODE…", Short: "Remove nodes that are dead (cluster admins only)", What: "node", Complete: c.CompleteNodes,
 			Remove: func(ctx context.Context, node *command.Node, name string) error {
@@ -113,8 +116,8 @@ func (c commands) listNodes(cmd *cobra.Command, _ []string) error {
 			} else if n.Stopped {
 				state = "stopped"
 			}
-			rows = append(rows, []string{n.Name, state, n.Version, fmt.Sprint(n.Rev), c.Ago(n.SeenAt)})
+			rows = append(rows, []string{n.Name, cmp.Or(n.Address, "-"), state, string(n.Role), n.Version, fmt.Sprint(n.Rev), cmp.Or(n.Arch, "-"), c.Ago(n.SeenAt)})
 		}
-		c.Table("NAME STATE VERSION REVISION SEEN", rows)
+		c.Table("NAME ADDRESS STATE ROLE VERSION REVISION ARCH SEEN", rows)
 	})
 }

@@ -107,9 +107,14 @@ func (v Invitations) Create(ctx context.Context, actor picloud.Actor, i picloud.
 	return made, err
 }
 
-// List returns the invitations that can still be used, the oldest first.
-func (v Invitations) List(ctx context.Context) ([]picloud.Invitation, error) {
-	return postgres.Rows(ctx, v.db, v.db.API(), postgres.About("list invitations", ""), invitationRow, sqlInvitationList)
+// List returns the invitations that can still be used, the oldest first. Cluster admins
+// may.
+func (v Invitations) List(ctx context.Context, actor picloud.Actor) ([]picloud.Invitation, error) {
+	s := postgres.About("list invitations", "")
+	if !actor.Admin {
+		return nil, s.AdminsOnly()
+	}
+	return postgres.Rows(ctx, v.db, v.db.API(), s, invitationRow, sqlInvitationList)
 }
 
 // Delete takes an invitation back. Cluster admins may.

@@ -82,7 +82,7 @@ func TestAdmit(t *testing.T) {
 
 	require.NoError(t, admit(as(inv, 2)))
 	require.NoError(t, admit(as(inv, 2)), "its answer was lost")
-	open, err := db.Invitations().List(t.Context())
+	open, err := db.Invitations().List(t.Context(), testdb.Root)
 	require.NoError(t, err)
 	require.Equal(t, 1, open[0].Uses, "a repetition costs nothing")
 	nodes, err := db.Nodes().List(t.Context())
@@ -156,7 +156,7 @@ func TestInvitations(t *testing.T) {
 	testdb.RequireCode(t, picloud.CodeNotFound, db.Invitations().Delete(t.Context(), boss, "no id"))
 	require.NoError(t, db.Invitations().Delete(t.Context(), boss, "0123456789abcdef"))
 	require.NoError(t, make(boss, good, time.Hour))
-	open, err := db.Invitations().List(t.Context())
+	open, err := db.Invitations().List(t.Context(), testdb.Root)
 	require.NoError(t, err)
 	require.Len(t, open, 100)
 }

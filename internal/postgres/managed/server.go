@@ -63,6 +63,9 @@ type Server struct {
 const (
 	port     = "5432" // only a part of the socket's name
 	role     = "picloud"
+	// Role is the role that owns the database.
+	Role = role
+
 	database = "picloud"
 
 	// DSN says how to reach the database, but for the folder of the server's socket,

@@ -198,6 +198,31 @@ type FunctionPatch = json.RawMessage
 // HTTPMethod defines model for HTTPMethod.
 type HTTPMethod = string
 
+// Invitation defines model for Invitation.
+type Invitation = picloud.Invitation
+
+// InvitationList defines model for InvitationList.
+type InvitationList struct {
+	Items []Invitation `json:"items"`
+}
+
+// InvitationToken defines model for InvitationToken.
+type InvitationToken struct {
+	// Address Host and port at which a new node finds this one.
+	Address   string    `json:"address"`
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// Role manager: it may become the manager. node: it serves functions only.
+	Role NodeRole `json:"role"`
+
+	// Token A secret. It is shown once.
+	Token string `json:"token"`
+	Uses  int    `json:"uses"`
+}
+
 // Invocation defines model for Invocation.
 type Invocation = picloud.Invocation
 
@@ -287,6 +312,18 @@ type NewFunction struct {
 	Settings picloud.Settings `json:"settings,omitempty"`
 }
 
+// NewInvitation defines model for NewInvitation.
+type NewInvitation struct {
+	// Role Of the nodes that it lets in. Default `manager`.
+	Role *NodeRole `json:"role,omitempty"`
+
+	// TTL How long it is valid, 1m to 720h. Default 1h.
+	TTL *string `json:"ttl,omitempty"`
+
+	// Uses How many nodes it lets in, 1 to 1000. Default 1.
+	Uses *int `json:"uses,omitempty"`
+}
+
 // NewMember defines model for NewMember.
 type NewMember struct {
 	// Role What a member may do. Each role includes those before it.
@@ -330,6 +367,9 @@ type NodeList struct {
 
 // NodePatch defines model for NodePatch.
 type NodePatch = json.RawMessage
+
+// NodeRole manager: it may become the manager. node: it serves functions only.
+type NodeRole = picloud.NodeRole
 
 // OutboundRequest defines model for OutboundRequest.
 type OutboundRequest = picloud.OutboundRequest
@@ -784,6 +824,9 @@ type SetMemberRoleJSONRequestBody = MemberPatch
 // PutSecretJSONRequestBody defines body for PutSecret for application/json ContentType.
 type PutSecretJSONRequestBody = NewSecret
 
+// InviteJSONRequestBody defines body for Invite for application/json ContentType.
+type InviteJSONRequestBody = NewInvitation
+
 // UpdateNodeJSONRequestBody defines body for UpdateNode for application/json ContentType.
 type UpdateNodeJSONRequestBody = NodePatch
 
@@ -1081,6 +1124,30 @@ func (c *Client) PutSecret(ctx context.Context, app AppName, secret string, body
 		return nil, err
 	}
 	return c.PutSecretWithBody(ctx, app, secret, "application/json", bytes.NewReader(content), edit...)
+}
+
+// ListInvitations: List the invitations that can still be used. Cluster admins only.
+func (c *Client) ListInvitations(ctx context.Context, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/cluster/join-tokens"}, edit)
+}
+
+// InviteWithBody: Invite new nodes to the cluster. Cluster admins only.
+func (c *Client) InviteWithBody(ctx context.Context, contentType string, body io.Reader, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodPost, path: "/api/v1/cluster/join-tokens", contentType: contentType, body: body}, edit)
+}
+
+// Invite: Invite new nodes to the cluster. Cluster admins only.
+func (c *Client) Invite(ctx context.Context, body InviteJSONRequestBody, edit ...RequestEditorFn) (*http.Response, error) {
+	content, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	return c.InviteWithBody(ctx, "application/json", bytes.NewReader(content), edit...)
+}
+
+// DeleteInvitation: Take an invitation back. Nodes that it let in stay. Cluster admins only.
+func (c *Client) DeleteInvitation(ctx context.Context, invitation string, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodDelete, path: "/api/v1/cluster/join-tokens/%s", segments: []any{invitation}}, edit)
 }
 
 // ListInvocations: List recent calls of an app that this node served, newest first.

@@ -1,0 +1,168 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/cluster"
+	"github.com/picloud/picloud/cluster/gossip"
+	"github.com/picloud/picloud/cluster/identity"
+	"github.com/picloud/picloud/cluster/join"
+	"github.com/picloud/picloud/cluster/port"
+	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/managed"
+	"github.com/picloud/picloud/internal/service"
+)
+
+// relayed is how long a session with the database of another node may take to open.
+const relayed = 5 * time.Second
+
+// clusterDir is the folder that a node keeps of its cluster.
+func clusterDir(dataDir string) string { return filepath.Join(dataDir, "cluster") }
+
+// openCluster reads what the node keeps of its cluster. What is damaged there keeps the
+// node from its database, and from nothing else: without its cluster it must not take a
+// database of its own.
+func (a *Agent) openCluster() (err error) {
+	a.cluster, err = cluster.Open(cluster.Options{
+		Dir: clusterDir(a.opts.DataDir), Node: a.identity.ID, Name: a.opts.NodeName, Version: a.opts.Version,
+		Bind: a.opts.ClusterBind, Advertise: a.opts.Advertise, Port: a.opts.ClusterPort, GossipPort: a.opts.GossipPort,
+		Say: a.gossiped, Changed: a.heard, Logger: a.log,
+	})
+	return err
+}
+
+// startCluster begins to listen to other nodes, if there are any.
+func (a *Agent) startCluster() error {
+	door := join.NewDoor(a.admit, a.log)
+	ctx, cancel := context.WithCancel(context.Background())
+	services := cluster.Services{
+		Join: func(conn net.Conn) { door.Serve(ctx, conn) },
+		RPC:  func(l net.Listener) { a.rpc = service.Go(ctx, func(ctx context.Context) { a.serveNodes(ctx, l) }) },
+	}
+	if server := a.database.server; server != nil {
+		relay := server.Relay()
+		services.Database = func(conn net.Conn, peer identity.Peer) {
+			if err := relay.Serve(ctx, conn, managed.Role); err != nil {
+				a.log.Info("a session of another node was refused", slog.String("node", peer.Name), slog.Any("error", err))
+			}
+		}
+	}
+	a.endNodes = cancel
+	return a.cluster.Start(services)
+}
+
+// stopCluster ends all that other nodes have here.
+func (a *Agent) stopCluster() {
+	a.endNodes()
+	a.cluster.Stop()
+	a.rpc.Stop()
+}
+
+// serveNodes answers the other nodes over HTTP until ctx ends.
+func (a *Agent) serveNodes(ctx context.Context, l net.Listener) {
+	server := &http.Server{
+		Handler: http.HandlerFunc(a.serveForwarded), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+		a.log.Error("the node answers other nodes no more", slog.Any("error", err))
+	}
+}
+
+// gossiped is what the node says of itself in the gossip.
+func (a *Agent) gossiped() gossip.Meta {
+	m := gossip.Meta{Rev: a.replica.Durable()}
+	if d := a.database; d != nil {
+		m.Database, m.Hosts = d.open.Load() && !d.Trouble(), d.server != nil
+	}
+	return m
+}
+
+// heard is called when the gossip has something new.
+func (a *Agent) heard() {
+	if d := a.database; d != nil {
+		d.syncer.Wake()
+	}
+}
+
+// reachDatabase says how this node reaches the database of its cluster. A nil server means
+// that the database is elsewhere.
+func (a *Agent) reachDatabase(o *postgres.Options) (server *managed.Server, err error) {
+	state := a.cluster.State()
+	switch host := state.Database.Host; {
+	case a.opts.DatabaseURL != "":
+		o.DSN = a.opts.DatabaseURL
+	case state.Database.DSN != "":
+		o.DSN = state.Database.DSN
+	case host != "" && host != a.identity.ID:
+		o.DSN = managed.DSN
+		o.Dial = func(ctx context.Context) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, relayed)
+			defer cancel()
+			return a.cluster.Dial(ctx, host, port.Database)
+		}
+	default:
+		server, err = managed.New(managed.Options{DataDir: a.opts.DataDir, BinDir: a.opts.PostgresBin, Lock: a.lock, Logger: a.log})
+		if err != nil {
+			return nil, err
+		}
+		o.DSN, o.Socket = managed.DSN, server.Socket()
+	}
+	return server, nil
+}
+
+// learn takes down who the members are.
+func (a *Agent) learn(ctx context.Context) {
+	if !a.cluster.Member() {
+		return
+	}
+	found, err := a.database.Cluster().Members(ctx)
+	if err != nil {
+		return // the gossip and what the disk has go on; the next comparison asks again
+	}
+	var members []join.Member
+	var removed []string
+	for _, m := range found {
+		if m.Removed {
+			removed = append(removed, m.ID)
+			continue
+		}
+		members = append(members, join.Member{Node: m.ID, Name: m.Name, Role: m.Role, Address: m.Address})
+	}
+	a.cluster.Learn(members, removed)
+}
+
+// manages reports whether this node is the manager of its cluster. A node that is alone
+// is its own.
+func (a *Agent) manages() bool {
+	return !a.cluster.Member() || a.cluster.State().Manager == a.identity.ID
+}
+
+// arch is the processor of this node.
+const arch = runtime.GOARCH
+
+// address is where others reach this node; empty while it is alone.
+func (a *Agent) address() string {
+	if !a.cluster.Member() {
+		return ""
+	}
+	return a.cluster.State().Address
+}
+
+// noManager says that the manager cannot be asked.
+func noManager(detail string, cause error) error {
+	return &picloud.Error{
+		Code: picloud.CodeNoManager, Op: "ask the manager", Detail: detail, Err: cause, RetryAfter: 2 * time.Second,
+		Hint: "functions are served; `picloud node ls` on another node shows which one is missing",
+	}
+}
