@@ -55,7 +55,7 @@ type Agent struct {
 	credentials atomic.Pointer[string]
 
 	mu       sync.Mutex // guards what follows, and Start against Stop
-	identity identity
+	identity nodeID
 	executor *executor.Executor
 	database *database
 	cluster  *cluster.Cluster

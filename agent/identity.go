@@ -14,15 +14,15 @@ import (
 	"github.com/picloud/picloud/internal/datadir"
 )
 
-// identity is who this node is, for ever: data/node.json.
-type identity struct {
+// nodeID is who this node is, for ever: data/node.json.
+type nodeID struct {
 	ID string `json:"id"` // UUID version 4
 }
 
 // loadIdentity reads the node's identity, or makes it on first start.
-func loadIdentity(dataDir string) (identity, error) {
+func loadIdentity(dataDir string) (nodeID, error) {
 	path := filepath.Join(dataDir, "node.json")
-	var id identity
+	var id nodeID
 	raw, err := os.ReadFile(path)
 	switch {
 	case err == nil:
