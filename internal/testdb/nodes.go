@@ -1,6 +1,7 @@
 package testdb
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -35,4 +36,16 @@ func Join(t testing.TB, db *store.DB, nodes ...picloud.Node) {
 		require.NoError(t, err)
 		require.NoError(t, db.Nodes().Report(t.Context(), n))
 	}
+}
+
+// Inviter makes invitations without a cluster, for tests of what asks for them.
+type Inviter struct{ DB *store.DB }
+
+// Invite makes an invitation. Its token says nothing.
+func (i Inviter) Invite(ctx context.Context, actor picloud.Actor, inv picloud.Invitation, life time.Duration) (made picloud.Invitation, token, address string, err error) {
+	id, secret := make([]byte, 8), sha256.Sum256([]byte(rand.Text()))
+	rand.Read(id)
+	inv.ID = hex.EncodeToString(id)
+	made, err = i.DB.Invitations().Create(ctx, actor, inv, life, secret[:])
+	return made, "PCT1.TOKEN", "pi-1.local:7947", err
 }
