@@ -202,8 +202,8 @@ func TestGarbageKeepsNobodyOut(t *testing.T) {
 	p.table.mu.Lock()
 	strangers := len(p.table.strangers)
 	p.table.mu.Unlock()
-	require.LessOrEqual(t, strangers, 4*16)
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() < before+2*4*16 }, 10*time.Second, 10*time.Millisecond, "connections that were put out have no goroutines")
+	require.LessOrEqual(t, strangers, p.table.maxStrangers)
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() < before+2*p.table.maxStrangers }, 10*time.Second, 10*time.Millisecond, "connections that were put out have no goroutines")
 	require.Equal(t, 1, log.lines(), log.String())
 }
 

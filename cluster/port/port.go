@@ -45,7 +45,7 @@ type Options struct {
 	Now           func() time.Time       // default: time.Now
 	Refused       func(node string) bool // whether a node was removed; it must not block. Default: none was
 	MaxConns      int                    // connections of members at once; a quarter of them for each node. Default: 1024
-	MaxPerAddress int                    // connections at once whose other end is not known, from one address; four times as many in all. Default: 16
+	MaxPerAddress int                    // connections at once whose other end is not known, from one address; four times as many in all. Default: 32
 	Logger        *slog.Logger           // default: none
 
 	handshake, closing time.Duration // shorter in tests
@@ -77,7 +77,7 @@ func Listen(addr string, o Options) (*Port, error) {
 		o.MaxConns = 1024
 	}
 	if o.MaxPerAddress == 0 {
-		o.MaxPerAddress = 16
+		o.MaxPerAddress = 32
 	}
 	if o.handshake == 0 {
 		o.handshake = handshakeTime
@@ -165,7 +165,7 @@ func (p *Port) serve(c *conn) {
 	defer p.table.remove(c)
 	defer c.kill()
 	_ = c.raw.SetDeadline(time.Now().Add(p.o.handshake)) // fails when the connection is closed
-	if err := c.Handshake(); err != nil {
+	if err := c.Handshake(); err != nil { //nolint:noctx // the deadline ends it, and so does Close
 		p.refusals.add(c.raw.RemoteAddr().String(), err)
 		return
 	}
@@ -180,7 +180,7 @@ func (p *Port) serve(c *conn) {
 		p.refusals.add(c.raw.RemoteAddr().String(), verdict)
 	}
 	if _, err := c.Write([]byte{greetingOf(verdict)}); err != nil || verdict != nil {
-		c.Close()
+		_ = c.Close() // says goodbye if it can
 		return
 	}
 	_ = c.raw.SetDeadline(time.Time{})
@@ -194,7 +194,7 @@ func (p *Port) serve(c *conn) {
 		}
 	}()
 	handle(c, c.peer)
-	c.Close()
+	_ = c.Close() // says goodbye if it can
 }
 
 // admit decides whether a connection whose handshake is done may use its protocol.
