@@ -165,7 +165,7 @@ func (p *Port) serve(c *conn) {
 	defer p.table.remove(c)
 	defer c.kill()
 	_ = c.raw.SetDeadline(time.Now().Add(p.o.handshake)) // fails when the connection is closed
-	if err := c.Handshake(); err != nil { //nolint:noctx // the deadline ends it, and so does Close
+	if err := c.Handshake(); err != nil {                //nolint:noctx // the deadline ends it, and so does Close
 		p.refusals.add(c.raw.RemoteAddr().String(), err)
 		return
 	}
