@@ -11,8 +11,8 @@ import (
 
 // Why a certificate is not accepted. Test with errors.Is.
 var (
-	ErrStranger = errors.New("it is not signed by a root of this cluster")
-	ErrExpired  = errors.New("its certificate ran out")
+	ErrStranger = errors.New("the certificate is not signed by a root of the cluster")
+	ErrExpired  = errors.New("the certificate ran out")
 )
 
 // Verify checks the certificates that a peer showed, its own first, and returns

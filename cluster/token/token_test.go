@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -22,7 +21,7 @@ import (
 
 func TestATokenIsOneWord(t *testing.T) {
 	token := New(Pin{1, 2, 3})
-	require.Regexp(t, regexp.MustCompile(`^PCT1\.[A-Z2-7]{96}$`), token.Text())
+	require.Regexp(t, `^PCT1\.[A-Z2-7]{96}$`, token.Text())
 	for _, text := range []string{token.Text(), " " + token.Text() + "\n", strings.ToLower(token.Text())} {
 		read, err := Parse(text)
 		require.NoError(t, err)
@@ -101,7 +100,8 @@ func TestATokenNeverPrintsItsSecret(t *testing.T) {
 	require.NotContains(t, out.String(), token.Text())
 	array := token.secret()
 	secret := array[:]
-	for _, form := range []string{hex.EncodeToString(secret), fmt.Sprint(secret), strings.Trim(fmt.Sprint(secret), "[]"), fmt.Sprintf("%#v", secret)} {
+	decimal := strings.Trim(fmt.Sprint(array), "[]")
+	for _, form := range []string{hex.EncodeToString(secret), decimal, strings.ReplaceAll(decimal, " ", ","), fmt.Sprintf("%#v", secret)} {
 		require.NotContains(t, strings.ToLower(out.String()), form)
 	}
 	require.Contains(t, out.String(), hex.EncodeToString(token.ID[:]))
