@@ -8,6 +8,7 @@ const (
 	caddy = "github.com/caddyserver"
 	pgx   = "github.com/jackc/pgx"
 	risor = "github.com/deepnoodle-ai/risor"
+	hashi = "github.com/hashicorp"
 )
 
 // place is a package, and those below it unless it is exact.
@@ -68,6 +69,7 @@ type wing struct {
 var wings = []wing{
 	{"agent/broker", nil},
 	{"agent/replica", nil},
+	{"cluster/gossip", nil},
 	{"manager", []string{"executor/wire"}}, // the control API writes values of the key-value store in its encoding
 }
 
@@ -120,6 +122,7 @@ var only = []struct {
 	{risor, []string{"executor/risor"}},
 	{pgx, []string{"internal/postgres", "internal/testdb", "migrations"}},
 	{caddy, []string{"caddymodule", "cmd/picloud", "bench"}},
+	{hashi, []string{"cluster"}}, // gossip and consensus
 	{"github.com/stretchr/testify", []string{"internal/testdb"}}, // and tests
 	{module + "/internal/hook", []string{"executor"}},            // and tests
 }
