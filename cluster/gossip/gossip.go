@@ -77,6 +77,7 @@ type timing struct {
 	pushPull            time.Duration // everything is compared with one member
 	stream              time.Duration // the deadline of a TCP exchange
 	reclaim             time.Duration // a dead member's id may come from another address after it
+	forget              time.Duration // a dead member is told no news any more
 	rejoin              time.Duration // known peers that are not alive are tried
 	leave               time.Duration // the most that saying goodbye takes
 }
@@ -86,7 +87,7 @@ type timing struct {
 var relaxed = timing{
 	probe: 2 * time.Second, probeTimeout: time.Second, gossip: 500 * time.Millisecond,
 	pushPull: 30 * time.Second, stream: 3 * time.Second, reclaim: 30 * time.Second,
-	rejoin: 10 * time.Second, leave: 2 * time.Second,
+	forget: 30 * time.Second, rejoin: 10 * time.Second, leave: 2 * time.Second,
 }
 
 // Gossip is a node's membership in the gossip of its cluster. It is safe for
@@ -158,7 +159,7 @@ func (g *Gossip) Start() error {
 
 // Stop says goodbye to the others, for two seconds at most, and closes the port.
 // The node stays a member of its cluster: stopping is not removing. Afterwards a
-// probe of memberlist that is under way ends by its timeout, and a Changed that is
+// probe of memberlist that is under way ends by its timeout (16 s at most), and a Changed that is
 // under way when it returns.
 func (g *Gossip) Stop() {
 	g.mu.Lock()
@@ -188,6 +189,7 @@ func (g *Gossip) open(address netip.Addr) error {
 	c.ProbeInterval, c.ProbeTimeout = g.timing.probe, g.timing.probeTimeout
 	c.GossipInterval, c.PushPullInterval = g.timing.gossip, g.timing.pushPull
 	c.TCPTimeout, c.DeadNodeReclaimTime = g.timing.stream, g.timing.reclaim
+	c.GossipToTheDeadTime = g.timing.forget
 	c.UDPBufferSize = packetSize
 	c.EnableCompression = false // a few hundred bytes gain nothing
 	c.Delegate, c.Events, c.Alive, c.Conflict = g.roster, g.roster, g.roster, g.roster

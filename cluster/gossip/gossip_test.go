@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 var brisk = timing{
 	probe: 400 * time.Millisecond, probeTimeout: 200 * time.Millisecond, gossip: 100 * time.Millisecond,
 	pushPull: 6 * time.Second, stream: time.Second, reclaim: 2 * time.Second,
-	rejoin: time.Second, leave: 2 * time.Second,
+	forget: 30 * time.Second, rejoin: time.Second, leave: 2 * time.Second,
 }
 
 const (
@@ -168,6 +168,7 @@ func TestAPartitionHeals(t *testing.T) {
 	var cut atomic.Bool
 	var lonely netip.Addr
 	apart := func(g *Gossip) {
+		g.timing.forget = time.Second
 		g.wrap = func(inner memberlist.NodeAwareTransport) memberlist.NodeAwareTransport {
 			return &breakable{NodeAwareTransport: inner, broken: func(to string) bool {
 				here := netip.MustParseAddr(g.opts.Bind) == lonely
@@ -186,6 +187,7 @@ func TestAPartitionHeals(t *testing.T) {
 	cut.Store(true)
 	require.Eventually(t, func() bool { return !sees(a, b) && !sees(a, c) && !sees(b, a) && !sees(c, a) }, time.Minute, step, "each half forgets the other")
 	require.True(t, sees(b, c) && sees(c, b), "the others stay together")
+	require.Eventually(t, func() bool { return time.Since(find(a, b.opts.Node).Since) > 3*time.Second }, soon, step, "memberlist tells the other half no news any more")
 	cut.Store(false)
 	meet(t, a, b, c)
 }
@@ -229,7 +231,7 @@ func TestANodeComesBackUnderAnotherAddress(t *testing.T) {
 			require.Eventually(t, func() bool {
 				here, there := find(a, old.Node), find(c, old.Node)
 				return here.Alive && there.Alive && here.Gossip == gossipAddress(b) && there.Gossip == here.Gossip && sees(b, a) && sees(b, c)
-			}, 2*soon, step)
+			}, soon, step)
 		})
 	}
 }
