@@ -266,9 +266,9 @@ func TestRollbackAndDelete(t *testing.T) {
 // TestTwoNodesOnOneDatabase: a deploy at one is served by both when it returns.
 func TestTwoNodesOnOneDatabase(t *testing.T) {
 	dsn := testdb.DSN(t)
-	a := startAgent(t, testdb.Dir(t), dsn).ready()
-	b := startAgent(t, testdb.Dir(t), dsn, named("pi-2"))
-	<-b.Ready()
+	a := startAgent(t, testdb.Dir(t), dsn, onPorts(t)).ready()
+	stranger := startAgent(t, testdb.Dir(t), dsn, named("pi-3"))
+	b := a.joined("pi-2", nil)
 	for i := range 5 {
 		want := fmt.Sprintf("version %d", i)
 		status, answer := a.api(http.MethodPut, "/apps/default/functions/f/code?create=true&deploy=true&wait=all",
@@ -286,6 +286,15 @@ func TestTwoNodesOnOneDatabase(t *testing.T) {
 		_, body := b.call("f")
 		require.Equal(t, want, body)
 	}
+	require.Eventually(t, func() bool { return stranger.database.closed() != nil && stranger.waitsFor() == picloud.CodeNotInvited }, 10*time.Second, time.Millisecond)
+	require.ErrorContains(t, stranger.database.closed(), "pi-1")
+}
+
+// waitsFor is the code of what keeps a node from its database.
+func (ta *testAgent) waitsFor() picloud.Code {
+	ta.database.mu.Lock()
+	defer ta.database.mu.Unlock()
+	return picloud.CodeOf(ta.database.waiting)
 }
 
 // TestRestartWithoutDatabase serves from disk what was acknowledged before.

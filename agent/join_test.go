@@ -1,0 +1,176 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/testdb"
+)
+
+// onPorts gives a node ports of its own on loopback.
+func onPorts(t *testing.T) func(*Options) {
+	t.Helper()
+	free := func() int {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close()
+		return l.Addr().(*net.TCPAddr).Port
+	}
+	cluster, gossip := free(), free()
+	return func(o *Options) { o.ClusterBind, o.ClusterPort, o.GossipPort = "127.0.0.1", cluster, gossip }
+}
+
+var boss = picloud.Actor{User: FirstUser, Admin: true}
+
+// invites makes the token of an invitation, and the address to show it at.
+func (ta *testAgent) invites(uses int) (token, address string) {
+	ta.t.Helper()
+	_, token, address, err := ta.Invite(ta.t.Context(), boss, picloud.Invitation{Role: picloud.RoleManager, Uses: uses}, time.Hour)
+	require.NoError(ta.t, err)
+	return token, address
+}
+
+// joined is a node that the present one has invited. It uses the database through the
+// cluster's answer, unless change says otherwise.
+func (ta *testAgent) joined(name string, change func(*Options)) *testAgent {
+	ta.t.Helper()
+	dir := testdb.Dir(ta.t)
+	token, address := ta.invites(1)
+	opts := []func(*Options){named(name), onPorts(ta.t)}
+	if change != nil {
+		opts = append(opts, change)
+	}
+	o := Options{DataDir: dir}
+	for _, c := range opts {
+		c(&o)
+	}
+	o.Join, o.JoinToken = address, token
+	_, err := ta.joins(o)
+	require.NoError(ta.t, err)
+	b := startAgent(ta.t, dir, "", opts...)
+	select {
+	case <-b.Ready():
+	case <-time.After(30 * time.Second):
+		ta.t.Fatalf("%s is not ready: %+v", name, b.Status().Database)
+	}
+	return b
+}
+
+// joins makes a node a member.
+func (ta *testAgent) joins(o Options) (Joined, error) {
+	ta.t.Helper()
+	lock, err := datadir.Acquire(o.DataDir)
+	require.NoError(ta.t, err)
+	defer lock.Release()
+	ctx, cancel := context.WithTimeout(ta.t.Context(), 20*time.Second)
+	defer cancel()
+	return Join(ctx, o, func(why error) { ta.t.Logf("waits: %v", why) })
+}
+
+// TestANodeJoinsThroughTheClusterPort: a node without a database of its own becomes a
+// member, uses the database of the other one, gets the cluster's key, and takes calls of
+// the control API.
+func TestANodeJoinsThroughTheClusterPort(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
+	a.deploy("hello", helloSource)
+	b := a.joined("pi-2", nil)
+	_, body := b.call("hello")
+	require.JSONEq(t, `{"hello":"world"}`, body)
+	b.token = a.token
+	status, body := b.api(http.MethodPut, "/apps/default/functions/f/code?create=true&deploy=true", `function handle(req) { return "made at pi-2" }`)
+	require.Equal(t, http.StatusCreated, status, body)
+	for _, n := range []*testAgent{a, b} {
+		_, body = n.call("f")
+		require.Equal(t, "made at pi-2", body)
+	}
+	resp, body := b.do(http.MethodGet, b.control.URL+"/api/v1/nodes", "")
+	require.Equal(t, "pi-1", resp.Header.Get("X-PiCloud-Leader"), body)
+	require.Equal(t, []string{"pi-1"}, resp.Header.Values("X-PiCloud-Node"), "the node that answered, once")
+	require.Contains(t, body, `"name":"pi-2"`)
+	require.NoFileExists(t, filepath.Join(b.opts.DataDir, "postgres", "PG_VERSION"))
+	require.NoFileExists(t, filepath.Join(b.opts.DataDir, "credentials"))
+
+	status, body = a.api(http.MethodPut, "/apps/default/secrets/WORD", "swordfish")
+	require.Equal(t, http.StatusNoContent, status, body)
+	a.deploy("word", `function handle(req) { return secrets.get("WORD") }`)
+	_, body = b.call("word")
+	require.Equal(t, "swordfish", body)
+
+	// The other one and the database go: the member serves on, and comes back by itself.
+	a.Stop()
+	_, body = b.call("f")
+	require.Equal(t, "made at pi-2", body)
+	resp, body = b.do(http.MethodGet, b.control.URL+"/api/v1/nodes", "")
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	require.Contains(t, body, string(picloud.CodeNoManager))
+	require.NotEmpty(t, resp.Header.Get("Retry-After"))
+}
+
+// TestJoinIsRefused: each refusal says what is wrong, and leaves nothing behind.
+func TestJoinIsRefused(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), testdb.DSN(t), onPorts(t)).ready()
+	token, address := a.invites(1)
+	other := startAgent(t, testdb.Dir(t), testdb.DSN(t), onPorts(t)).ready()
+	foreign, _ := other.invites(1)
+	try := func(change func(*Options)) error {
+		o := Options{DataDir: testdb.Dir(t), NodeName: "pi-2", Join: address, JoinToken: token}
+		onPorts(t)(&o)
+		change(&o)
+		_, err := a.joins(o)
+		if err != nil {
+			require.NoFileExists(t, filepath.Join(o.DataDir, "cluster", "node.crt"))
+		}
+		return err
+	}
+	mistyped := "A"
+	if token[20] == 'A' {
+		mistyped = "B"
+	}
+	for name, c := range map[string]struct {
+		change func(*Options)
+		says   string
+	}{
+		"no token":          {func(o *Options) { o.JoinToken = "" }, "it is empty"},
+		"a cut token":       {func(o *Options) { o.JoinToken = token[:40] }, "cut off"},
+		"a mistyped token":  {func(o *Options) { o.JoinToken = token[:20] + mistyped + token[21:] }, "mistyped"},
+		"another cluster's": {func(o *Options) { o.JoinToken = foreign }, "another cluster"},
+		"a taken name":      {func(o *Options) { o.NodeName = "pi-1" }, "belongs to another node"},
+		"a bad name":        {func(o *Options) { o.NodeName = "No Name" }, "No Name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := try(c.change)
+			require.Error(t, err)
+			require.Contains(t, err.Error(), c.says)
+			require.NotContains(t, err.Error(), token[40:])
+		})
+	}
+	// A node with a cluster of its own says what it holds.
+	other.deploy("mine", helloSource)
+	other.Stop()
+	o := other.opts
+	o.Join, o.JoinToken, o.Lock = address, token, nil
+	_, err := a.joins(o)
+	require.NoError(t, err, "a member ignores --join")
+	alone := startAgent(t, testdb.Dir(t), testdb.DSN(t)).ready()
+	alone.deploy("mine", helloSource)
+	alone.Stop()
+	o = alone.opts
+	o.Join, o.JoinToken, o.Lock = address, token, nil
+	_, err = a.joins(o)
+	testdb.RequireCode(t, picloud.CodeConflict, err)
+	require.ErrorContains(t, err, "1 function in 1 app")
+
+	require.NoError(t, try(func(*Options) {}), "the token is as good as new")
+	err = try(func(o *Options) { o.NodeName = "pi-3" })
+	testdb.RequireCode(t, picloud.CodeInvitation, err)
+	require.True(t, strings.Contains(err.Error(), "used up"), err)
+}
