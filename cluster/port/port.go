@@ -39,6 +39,10 @@ const (
 	acceptPause   = 100 * time.Millisecond
 )
 
+// keepAlive finds out within 30 s that the other end of an idle connection has gone
+// without a word, as a board does whose power is cut.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
+
 // Options make a port. The zero value of all but Identity is its default.
 type Options struct {
 	Identity      *identity.Identity
@@ -88,7 +92,8 @@ func Listen(addr string, o Options) (*Port, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	listener, err := net.Listen("tcp", addr) //nolint:noctx // listening on an address does not wait
+	listen := net.ListenConfig{KeepAliveConfig: keepAlive}
+	listener, err := listen.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("open cluster port %s: %w", addr, err)
 	}

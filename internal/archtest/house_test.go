@@ -46,6 +46,7 @@ var leaves = []place{
 	{"internal/hook", false},
 	{"internal/logbook", false},
 	{"internal/machine", false},
+	{"internal/mdns", false},
 	{"internal/origin", false},
 	{"internal/problem", false},
 	{"internal/redact", false},
@@ -123,7 +124,7 @@ var only = []struct {
 	{risor, []string{"executor/risor"}},
 	{pgx, []string{"internal/postgres", "internal/testdb", "migrations"}},
 	{caddy, []string{"caddymodule", "cmd/picloud", "bench"}},
-	{hashi, []string{"cluster"}}, // gossip and consensus
+	{hashi, []string{"cluster"}},                                 // gossip and consensus
 	{"github.com/stretchr/testify", []string{"internal/testdb"}}, // and tests
 	{module + "/internal/hook", []string{"executor"}},            // and tests
 }
