@@ -268,7 +268,7 @@ func TestTwoNodesOnOneDatabase(t *testing.T) {
 	dsn := testdb.DSN(t)
 	a := startAgent(t, testdb.Dir(t), dsn, onPorts(t)).ready()
 	stranger := startAgent(t, testdb.Dir(t), dsn, named("pi-3"))
-	b := a.joined("pi-2", nil)
+	b := a.joined("pi-2")
 	for i := range 5 {
 		want := fmt.Sprintf("version %d", i)
 		status, answer := a.api(http.MethodPut, "/apps/default/functions/f/code?create=true&deploy=true&wait=all",
@@ -337,13 +337,10 @@ func TestALostDatabaseIsNoticedAtOnce(t *testing.T) {
 
 // TestASecondNodeDoesNotMakeASecondAdmin: the first run's token is one per database.
 func TestASecondNodeDoesNotMakeASecondAdmin(t *testing.T) {
-	dsn := testdb.DSN(t)
-	startAgent(t, testdb.Dir(t), dsn).ready()
-	dir := testdb.Dir(t)
-	b := startAgent(t, dir, dsn, named("pi-2"))
-	<-b.Ready()
-	require.NoFileExists(t, filepath.Join(dir, "credentials"))
-	require.NoFileExists(t, filepath.Join(dir, "credentials.new"))
+	a := startAgent(t, testdb.Dir(t), testdb.DSN(t), onPorts(t)).ready()
+	b := a.joined("pi-2")
+	require.NoFileExists(t, filepath.Join(b.opts.DataDir, "credentials"))
+	require.NoFileExists(t, filepath.Join(b.opts.DataDir, "credentials.new"))
 }
 
 // stop ends a database server.

@@ -39,30 +39,32 @@ func (ta *testAgent) invites(uses int) (token, address string) {
 	return token, address
 }
 
-// joined is a node that the present one has invited. It uses the database through the
-// cluster's answer, unless change says otherwise.
-func (ta *testAgent) joined(name string, change func(*Options)) *testAgent {
+// joined is a node that the present one has invited.
+func (ta *testAgent) joined(name string) *testAgent {
 	ta.t.Helper()
-	dir := testdb.Dir(ta.t)
-	token, address := ta.invites(1)
-	opts := []func(*Options){named(name), onPorts(ta.t)}
-	if change != nil {
-		opts = append(opts, change)
-	}
-	o := Options{DataDir: dir}
-	for _, c := range opts {
-		c(&o)
-	}
-	o.Join, o.JoinToken = address, token
-	_, err := ta.joins(o)
-	require.NoError(ta.t, err)
+	dir, opts := ta.member(name)
 	b := startAgent(ta.t, dir, "", opts...)
 	select {
 	case <-b.Ready():
 	case <-time.After(30 * time.Second):
 		ta.t.Fatalf("%s is not ready: %+v", name, b.Status().Database)
 	}
+	require.Eventually(ta.t, func() bool { return b.database.closed() == nil }, 30*time.Second, time.Millisecond)
 	return b
+}
+
+// member makes a node that was not started yet a member.
+func (ta *testAgent) member(name string) (dir string, opts []func(*Options)) {
+	ta.t.Helper()
+	token, address := ta.invites(1)
+	o := Options{DataDir: testdb.Dir(ta.t), Join: address, JoinToken: token}
+	opts = []func(*Options){named(name), onPorts(ta.t)}
+	for _, change := range opts {
+		change(&o)
+	}
+	_, err := ta.joins(o)
+	require.NoError(ta.t, err)
+	return o.DataDir, opts
 }
 
 // joins makes a node a member.
@@ -82,7 +84,7 @@ func (ta *testAgent) joins(o Options) (Joined, error) {
 func TestANodeJoinsThroughTheClusterPort(t *testing.T) {
 	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
 	a.deploy("hello", helloSource)
-	b := a.joined("pi-2", nil)
+	b := a.joined("pi-2")
 	_, body := b.call("hello")
 	require.JSONEq(t, `{"hello":"world"}`, body)
 	b.token = a.token
@@ -92,7 +94,7 @@ func TestANodeJoinsThroughTheClusterPort(t *testing.T) {
 		_, body = n.call("f")
 		require.Equal(t, "made at pi-2", body)
 	}
-	resp, body := b.do(http.MethodGet, b.control.URL+"/api/v1/nodes", "")
+	resp, body := b.do(http.MethodGet, b.control.URL+"/api/v1/nodes", "", "Authorization", "Bearer "+a.token)
 	require.Equal(t, "pi-1", resp.Header.Get("X-PiCloud-Leader"), body)
 	require.Equal(t, []string{"pi-1"}, resp.Header.Values("X-PiCloud-Node"), "the node that answered, once")
 	require.Contains(t, body, `"name":"pi-2"`)
@@ -142,7 +144,7 @@ func TestJoinIsRefused(t *testing.T) {
 		"no token":          {func(o *Options) { o.JoinToken = "" }, "it is empty"},
 		"a cut token":       {func(o *Options) { o.JoinToken = token[:40] }, "cut off"},
 		"a mistyped token":  {func(o *Options) { o.JoinToken = token[:20] + mistyped + token[21:] }, "mistyped"},
-		"another cluster's": {func(o *Options) { o.JoinToken = foreign }, "another cluster"},
+		"another cluster's": {func(o *Options) { o.JoinToken = foreign }, "not of the cluster that the token is of"},
 		"a taken name":      {func(o *Options) { o.NodeName = "pi-1" }, "belongs to another node"},
 		"a bad name":        {func(o *Options) { o.NodeName = "No Name" }, "No Name"},
 	} {

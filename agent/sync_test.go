@@ -56,6 +56,7 @@ func newSyncer(t *testing.T, dir string) (*replica.Syncer, *Agent, *fakeStore) {
 	a, err := New(Options{DataDir: dir, NodeName: "pi-1", Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	a.identity.ID = "self"
+	require.NoError(t, a.openCluster())
 	a.executor, err = executor.New(executor.Options{})
 	require.NoError(t, err)
 	a.invoker.UseExecutor(a.executor)
