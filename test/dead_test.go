@@ -2,7 +2,6 @@ package test
 
 import (
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,9 +15,8 @@ func TestADeadNodeCostsOneDeploy(t *testing.T) {
 	one := newNode(t).start()
 	one.deploy("hello", hello)
 	two := newNode(t)
-	two.env = append(two.env, "PICLOUD_NODE_NAME=pi-2",
-		"PICLOUD_DATABASE_URL=postgres://picloud@/picloud?sslmode=disable&host="+filepath.Join(one.data, "postgres-run"))
-	two.start()
+	two.env = append(two.env, "PICLOUD_NODE_NAME=pi-2")
+	two.start(one.invitation()...)
 	one.deploy("hello", hello+"// both\n")
 	require.NoError(t, two.cmd.Process.Kill())
 	<-two.exited
@@ -42,7 +40,8 @@ func TestADeadNodeCostsOneDeploy(t *testing.T) {
 	_, said, code = one.cli("node", "rm", "pi-2", "--yes")
 	require.Zero(t, code, said)
 	one.deploy("hello", hello+"// one\n")
-	two.start().awaitNode(one)
+	two.launch()
+	two.await("the removed node to say so", 20*time.Second, func() bool { return strings.Contains(two.output.String(), "removed") })
 }
 
 // awaitNode waits until another node knows that this one is alive.

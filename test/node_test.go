@@ -92,6 +92,7 @@ func newNode(t *testing.T) *node {
 func (n *node) ports() {
 	for env, url := range map[string]*string{
 		"PICLOUD_HTTP_PORT": &n.functions, "PICLOUD_HTTPS_PORT": new(string), "PICLOUD_ADMIN_PORT": &n.control,
+		"PICLOUD_CLUSTER_PORT": new(string), "PICLOUD_GOSSIP_PORT": new(string),
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(n.t, err)
@@ -99,6 +100,16 @@ func (n *node) ports() {
 		n.env = append(n.env, fmt.Sprintf("%s=%d", env, l.Addr().(*net.TCPAddr).Port))
 		*url = "http://" + l.Addr().String()
 	}
+}
+
+// invitation returns the arguments with which another node joins this one's cluster.
+func (n *node) invitation() []string {
+	n.t.Helper()
+	var made struct{ Token, Address string }
+	said, stderr, code := n.cli("node", "invite", "-o", "json")
+	require.Zero(n.t, code, stderr)
+	require.NoError(n.t, json.Unmarshal([]byte(said), &made))
+	return []string{"--join", made.Address, "--token", made.Token}
 }
 
 // launch starts the process and does not wait for it to be ready.

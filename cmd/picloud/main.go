@@ -28,6 +28,10 @@ func main() {
 // commands are those of the client and those of the node.
 func commands(getenv func(string) string) *cobra.Command {
 	root := cli.New(cli.Options{Version: version, Getenv: getenv})
-	root.AddCommand(caddymodule.Commands(caddymodule.Options{Version: version, Getenv: getenv})...)
+	options := caddymodule.Options{Version: version, Getenv: getenv}
+	root.AddCommand(caddymodule.Commands(options)...)
+	if node, _, err := root.Find([]string{"node"}); err == nil {
+		node.AddCommand(caddymodule.NodeCommands(options)...)
+	}
 	return root
 }
