@@ -46,6 +46,7 @@ var leaves = []place{
 	{"internal/hook", false},
 	{"internal/logbook", false},
 	{"internal/machine", false},
+	{"internal/mdns", false},
 	{"internal/origin", false},
 	{"internal/problem", false},
 	{"internal/redact", false},
