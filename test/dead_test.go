@@ -51,7 +51,7 @@ func (n *node) awaitNode(other *node) {
 		list, _, _ := other.cli("node", "ls")
 		for line := range strings.Lines(list) {
 			if f := strings.Fields(line); f[0] == "pi-2" {
-				return f[1] == "alive"
+				return f[2] == "alive"
 			}
 		}
 		return false

@@ -89,6 +89,18 @@ type heardPacket struct {
 	on    *socket
 }
 
+// zone is the name of the interface that the packet came in by, if it is known.
+func (p heardPacket) zone() string {
+	if zone := p.from.Addr().Zone(); zone != "" || p.index == 0 {
+		return zone
+	}
+	i, err := net.InterfaceByIndex(p.index)
+	if err != nil {
+		return ""
+	}
+	return i.Name
+}
+
 // socket is a UDP socket of one family that can multicast.
 type socket struct {
 	conn *net.UDPConn

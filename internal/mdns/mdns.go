@@ -161,7 +161,7 @@ func (l *link) ask(ctx context.Context, question question, more func(*answers) b
 			asked++
 		case p := <-heard:
 			packets++
-			if int(p.from.Port()) != l.port || !neighbour(p.from.Addr()) || !all.add(p.bytes, id, p.from.Addr().Zone()) {
+			if int(p.from.Port()) != l.port || !neighbour(p.from.Addr()) || !all.add(p.bytes, id, p.zone()) {
 				continue
 			}
 			if !more(all) {
@@ -202,6 +202,9 @@ func (a *answers) peers() []Peer {
 // address adds one to those of a host: IPv4 before IPv6, global before link-local.
 func (a *answers) address(host string, address netip.Addr) {
 	list := a.hosts[host]
+	if address.Is6() && address.IsLinkLocalUnicast() && address.Zone() == "" {
+		return // it leads nowhere
+	}
 	if !address.IsValid() || address.IsUnspecified() || address.IsMulticast() || slices.Contains(list, address) || len(list) >= maxAddresses {
 		return
 	}

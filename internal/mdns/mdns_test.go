@@ -214,7 +214,8 @@ func hostile(question []byte) [][]byte {
 		return b
 	}
 	return [][]byte{
-		{}, id, looped, greedy, huge, question,
+		{},
+		id, looped, greedy, huge, question,
 		answer(header.ID+1, host, &dnsmessage.AResource{A: [4]byte{127, 0, 0, 9}}), // another question
 		answer(header.ID, host, &dnsmessage.AResource{}),
 		answer(header.ID, host, &dnsmessage.AResource{A: [4]byte{224, 0, 0, 1}}),

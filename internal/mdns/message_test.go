@@ -54,6 +54,9 @@ func TestGoodbyeForgets(t *testing.T) {
 			require.Equal(t, []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("fe80::1%eth0")}, all.peers()[0].Addresses)
 		}
 		*all = answers{}
+		require.True(t, all.add(b, 99, ""))
+		require.Len(t, all.hosts["pi-1.local."], 1, "a link-local address without its interface leads nowhere")
+		*all = answers{}
 	}
 }
 
