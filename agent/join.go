@@ -19,6 +19,7 @@ import (
 	"github.com/picloud/picloud/cluster/token"
 	"github.com/picloud/picloud/internal/backoff"
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/mdns"
 	"github.com/picloud/picloud/internal/seal"
 )
 
@@ -118,14 +119,14 @@ func resolve(ctx context.Context, host, number string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+	addresses, err := mdns.Resolve(ctx, host)
 	if err != nil || len(addresses) == 0 {
 		return "", &picloud.Error{
 			Code: picloud.CodeUnreached, Op: "find", Resource: host, Detail: "no address is known for this name", Err: err,
-			Hint: "use the address of the node instead: --join 192.168.…",
+			Hint: "`picloud node discover` lists the nodes that this network knows; or use the address of the node: --join 192.168.…",
 		}
 	}
-	return net.JoinHostPort(addresses[0], number), nil
+	return net.JoinHostPort(addresses[0].String(), number), nil
 }
 
 // enter writes what the member answered. The certificate comes last: a crash before it

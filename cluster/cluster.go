@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -24,6 +26,7 @@ import (
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/join"
 	"github.com/picloud/picloud/cluster/port"
+	"github.com/picloud/picloud/internal/mdns"
 )
 
 // Options say what the node is among others.
@@ -42,8 +45,12 @@ type Options struct {
 	Port, GossipPort int
 	// Version is the version of the binary.
 	Version string
-	// Now is the clock for certificates. Default: time.Now.
+	// Now is the clock for certificates. Default: the machine's, but never before the time
+	// that this binary was built or that the node has seen.
 	Now func() time.Time
+	// Resolve finds the addresses of a host name. Default: the machine's resolver, and
+	// multicast DNS for names in .local.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Say returns what the node tells the others of itself; address and role are filled in.
 	Say func() gossip.Meta
 	// Changed is called when a member came, went or said something new. It must not block.
@@ -65,8 +72,9 @@ type Services struct {
 
 // Cluster is this node's part of the cluster. Make it with Open.
 type Cluster struct {
-	o   Options
-	log *slog.Logger
+	o     Options
+	log   *slog.Logger
+	clock *identity.Clock
 
 	mu       sync.Mutex // guards what follows
 	state    State
@@ -75,22 +83,26 @@ type Cluster struct {
 	running  bool // between Start and Stop
 	port     *port.Port
 	gossip   *gossip.Gossip
+	announce *mdns.Announcer // nil: the node listens on this machine only
 	removed  map[string]bool
 }
 
 // Open reads what the node keeps of its cluster. It listens on nothing yet.
 func Open(o Options) (*Cluster, error) {
 	o.Port, o.GossipPort = cmp.Or(o.Port, picloud.DefaultClusterPort), cmp.Or(o.GossipPort, picloud.DefaultGossipPort)
-	if o.Now == nil {
-		o.Now = time.Now
+	if o.Resolve == nil {
+		o.Resolve = mdns.Resolve
 	}
+	log := cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	clock := identity.NewClock(identity.ClockOptions{Path: filepath.Join(o.Dir, clockFile), Wall: o.Now, Logger: log})
+	o.Now = clock.Now
 	if o.Say == nil {
 		o.Say = func() gossip.Meta { return gossip.Meta{} }
 	}
 	if o.Changed == nil {
 		o.Changed = func() {}
 	}
-	c := &Cluster{o: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler))}
+	c := &Cluster{o: o, log: log, clock: clock}
 	id, err := identity.Load(o.Dir)
 	if missing(err) {
 		return c, nil
@@ -220,7 +232,7 @@ func (c *Cluster) open() error {
 	}
 	g, err := gossip.New(gossip.Options{
 		Node: c.o.Node, Cluster: c.state.Cluster, Bind: c.o.Bind, Advertise: hostOf(c.state.Address), Port: c.o.GossipPort,
-		Keys: c.state.GossipKeys, Known: c.known, Changed: c.heard, Logger: c.log,
+		Keys: c.state.GossipKeys, Known: c.known, Resolve: c.o.Resolve, Changed: c.heard, Logger: c.log,
 	})
 	if err == nil {
 		err = g.Start()
@@ -230,8 +242,28 @@ func (c *Cluster) open() error {
 		return explainListen("gossip port", "PICLOUD_GOSSIP_PORT", net.JoinHostPort(c.o.Bind, strconv.Itoa(c.o.GossipPort)), err)
 	}
 	c.port, c.gossip = p, g
+	c.clock.Start(context.Background())
+	c.announceIt()
 	g.Say(c.meta())
 	return nil
+}
+
+// announceIt lets others find the node by its name in .local, unless it listens on this
+// machine only. The caller holds mu. A network without multicast is no error: whoever
+// joins can use an address.
+func (c *Cluster) announceIt() {
+	if bound, err := netip.ParseAddr(c.o.Bind); err == nil && bound.IsLoopback() {
+		return
+	}
+	a, err := mdns.New(mdns.Options{Name: c.o.Name, Cluster: c.state.Name, Port: c.o.Port, Logger: c.log})
+	if err == nil {
+		err = a.Start()
+	}
+	if err != nil {
+		c.log.Info("this node is not found by its name in .local", slog.Any("error", err))
+		return
+	}
+	c.announce = a
 }
 
 // explainListen says which setting chooses another port.
@@ -245,14 +277,18 @@ func explainListen(what, env, address string, err error) error {
 // Stop ends what Start began. The node stays a member.
 func (c *Cluster) Stop() {
 	c.mu.Lock()
-	p, g := c.port, c.gossip
-	c.port, c.gossip, c.running = nil, nil, false
+	p, g, a := c.port, c.gossip, c.announce
+	c.port, c.gossip, c.announce, c.running = nil, nil, nil, false
 	c.mu.Unlock()
+	if a != nil {
+		a.Stop()
+	}
 	if g != nil {
 		g.Stop()
 	}
 	if p != nil {
 		p.Close()
+		c.clock.Stop()
 	}
 }
 
@@ -335,6 +371,11 @@ func (c *Cluster) Learn(members []join.Member, removed []string) {
 	c.state.Members, c.state.Removed = next, removed
 	c.become(c.identity, c.state)
 	c.save()
+	if c.port != nil {
+		for _, node := range removed {
+			c.port.Drop(node)
+		}
+	}
 }
 
 // remember takes down addresses that members have given in the gossip.

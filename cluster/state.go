@@ -17,6 +17,9 @@ import (
 // It holds secrets.
 const stateFile = "cluster.json"
 
+// clockFile holds the latest time that the node has seen.
+const clockFile = "clock"
+
 // maxState bounds the file, in bytes: 1,000 members have a fifth of it.
 const maxState = 1 << 20
 

@@ -43,6 +43,7 @@ func Command(base *command.Base) *cobra.Command {
 		},
 		c.nodeSetCommand(),
 		c.inviteCommand(),
+		c.discoverCommand(),
 		c.invitationsCommand(),
 		c.Removal(command.Removal{
 			Use: "rm NODE…", Short: "Remove nodes that are dead (cluster admins only)", What: "node", Complete: c.CompleteNodes,
