@@ -47,9 +47,8 @@ func (c commands) login(cmd *cobra.Command, fromStdin bool) error {
 			return failure.Usagef(cmd, "--context: %v", err)
 		}
 	}
-	logins, _, err := c.Target.Logins()
-	if err != nil {
-		return fmt.Errorf("read %s: %w", c.Target.ConfigPath(), err)
+	if _, err := c.logins(); err != nil {
+		return err // before a person types a token
 	}
 	server, err := c.Target.ServerOrDefault()
 	if err != nil {
@@ -75,12 +74,15 @@ func (c commands) login(cmd *cobra.Command, fromStdin bool) error {
 		return err
 	}
 	name := c.Target.Context
-	if name == "" {
-		name = logins.NameFor(server)
-	}
-	logins.Put(target.Context{Name: name, File: credentials.File{Server: server, User: session.User.Name, Token: token, Functions: functions}})
-	if err := c.Target.SaveLogins(logins); err != nil {
-		return fmt.Errorf("save credentials: %w", err)
+	err = c.Target.ChangeLogins(func(logins *target.Logins) error {
+		if name == "" {
+			name = logins.NameFor(server)
+		}
+		logins.Put(target.Context{Name: name, File: credentials.File{Server: server, User: session.User.Name, Token: token, Functions: functions}})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("save login: %w", err)
 	}
 	result := signedIn{server, session.User.Name, session.Node, c.Target.ConfigPath(), name}
 	err = c.Print(result, func() {
