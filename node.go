@@ -19,11 +19,18 @@ type Node struct {
 	StartedAt time.Time `json:"started_at"`
 	SeenAt    time.Time `json:"seen_at"`
 	Stopped   bool      `json:"stopped,omitzero"` // it said that it stops, and was not seen since
+	// Place is a digest of the machine and the data folder that the node runs on. Two
+	// places with one id are a node and its copy. Empty: it is not compared.
+	Place string `json:"-"`
 }
 
 // NodeSilence is how long a node may be silent before it counts as dead: three
 // intervals of its reports.
 const NodeSilence = 3 * time.Minute
+
+// PlaceSilence is how long a node must be silent before it may run at another place: longer
+// than one interval of its reports with the time that a report takes.
+const PlaceSilence = 90 * time.Second
 
 // Alive reports whether the node was seen lately and did not say that it stops.
 func (n Node) Alive(now time.Time) bool { return !n.Stopped && now.Sub(n.SeenAt) < NodeSilence }

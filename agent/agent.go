@@ -175,6 +175,9 @@ func (a *Agent) openData() (err error) {
 		a.closeData()
 		return err
 	}
+	if a.opts.DatabaseURL != "" { // a copy of a managed database comes with its node: the two never meet
+		a.identity.place = placeOf(a.opts.DataDir)
+	}
 	a.vault.Look()
 	return nil
 }
@@ -232,7 +235,7 @@ func (a *Agent) ServeFunction(w http.ResponseWriter, r *http.Request, c *gateway
 func (a *Agent) self() picloud.Node {
 	return picloud.Node{
 		ID: a.identity.ID, Name: a.opts.NodeName, Version: a.opts.Version,
-		Rev: a.replica.Durable(), StartedAt: a.started, SeenAt: time.Now(),
+		Rev: a.replica.Durable(), StartedAt: a.started, SeenAt: time.Now(), Place: a.identity.place,
 	}
 }
 

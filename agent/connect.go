@@ -139,11 +139,11 @@ func (a *Agent) reach(ctx context.Context) bool {
 	d := a.database
 	for pause := backoff.New(backoff.First, backoff.Last); ; {
 		err := a.attempt(ctx)
+		if err == nil {
+			return true // also when ctx has ended meanwhile: the node has reported, and says that it stops
+		}
 		if ctx.Err() != nil {
 			return false
-		}
-		if err == nil {
-			return true
 		}
 		a.failed(err)
 		d.mu.Lock()
@@ -162,7 +162,8 @@ func (a *Agent) reach(ctx context.Context) bool {
 	}
 }
 
-// attempt makes one attempt: server, schema, first user, the cluster's key.
+// attempt makes one attempt: server, schema, first user, the cluster's key. The node
+// reports last: the others wait for a node that has reported.
 func (a *Agent) attempt(ctx context.Context) error {
 	d := a.database
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -175,9 +176,6 @@ func (a *Agent) attempt(ctx context.Context) error {
 	if err := d.Migrate(ctx); err != nil {
 		return err
 	}
-	if err := d.Nodes().Report(ctx, a.self()); err != nil {
-		return err // perhaps the name belongs to another node: this one leaves the database alone
-	}
 	urls := credentials.File{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL()}
 	path, created, err := bootstrap(ctx, d.Users(), a.opts.DataDir, urls)
 	if created {
@@ -186,14 +184,21 @@ func (a *Agent) attempt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.vault.Establish(ctx, d.Cluster())
+	if err := a.vault.Establish(ctx, d.Cluster()); err != nil {
+		return err
+	}
+	err = d.Nodes().Report(ctx, a.self())
+	if err != nil && ctx.Err() != nil {
+		a.leave() // the database may have heard it
+	}
+	return err
 }
 
 // leave says that this node stops, so that nobody waits for it.
 func (a *Agent) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	if err := a.database.Nodes().Stop(ctx, a.identity.ID); err != nil {
+	if err := a.database.Nodes().Stop(ctx, a.self()); err != nil {
 		a.log.Info("the other nodes do not know that this one stops", slog.Any("error", err))
 	}
 }

@@ -19,14 +19,20 @@ const (
 	// nodeAlive is picloud.Node.Alive by the database's clock.
 	nodeAlive = `(seen_at > now() - interval '3 minutes' AND (stopped_at IS NULL OR stopped_at < seen_at))`
 
+	// nodeElsewhere is a node that ran at another place than the parameter says less than
+	// picloud.PlaceSilence ago.
+	nodeElsewhere = `(place <> '' AND $6 NOT IN ('', place) AND seen_at > now() - interval '90 seconds' AND ` + nodeAlive + `)`
+
 	// sqlNodeReport refuses a node whose name belongs to another one that is alive, and
-	// returns that one. A dead one's name, with the limits that an admin gave to the
+	// a copy of a node that is alive, and returns the one that was first. A dead one's name, with the limits that an admin gave to the
 	// name, passes to the node. Of two that report the same name at once, the unique
 	// constraint stops one. The statement also removes the nodes that were silent for 30 days. Nodes
 	// with limits stay, because an admin set the limits.
 	sqlNodeReport = `
 WITH holder AS (
-    SELECT id, started_at FROM node WHERE name = $2 AND id <> $1::uuid AND ` + nodeAlive + `
+    SELECT id, started_at FROM node
+    WHERE id = $1::uuid AND ` + nodeElsewhere + ` OR name = $2 AND id <> $1::uuid AND ` + nodeAlive + `
+    ORDER BY id <> $1::uuid LIMIT 1
 ), before AS (
     SELECT rev FROM node WHERE id = $1::uuid
 ), forgotten AS (
@@ -34,10 +40,10 @@ WITH holder AS (
 ), released AS (
     DELETE FROM node WHERE name = $2 AND id <> $1::uuid AND NOT ` + nodeAlive + ` RETURNING limits
 ), report AS (
-    INSERT INTO node (id, name, version, rev, started_at, limits)
-    SELECT $1::uuid, $2, $3, $4, $5, coalesce((SELECT limits FROM released), '{}') WHERE NOT EXISTS (SELECT 1 FROM holder)
+    INSERT INTO node (id, name, version, rev, started_at, place, limits)
+    SELECT $1::uuid, $2, $3, $4, $5, $6, coalesce((SELECT limits FROM released), '{}') WHERE NOT EXISTS (SELECT 1 FROM holder)
     ON CONFLICT (id) DO UPDATE SET
-        name = excluded.name, version = excluded.version, rev = excluded.rev, started_at = excluded.started_at, seen_at = now(),
+        name = excluded.name, version = excluded.version, rev = excluded.rev, started_at = excluded.started_at, seen_at = now(), place = excluded.place,
         limits = CASE node.limits WHEN '{}' THEN excluded.limits ELSE node.limits END
     RETURNING id, rev
 ), told AS (
@@ -47,7 +53,8 @@ WITH holder AS (
 SELECT told.times, holder.id::text, holder.started_at
 FROM told LEFT JOIN holder ON true`
 
-	sqlNodeStop = `UPDATE node SET stopped_at = now() WHERE id = $1::uuid`
+	// sqlNodeStop does nothing for a node that runs at another place meanwhile.
+	sqlNodeStop = `UPDATE node SET stopped_at = now() WHERE id = $1::uuid AND (place = '' OR $2 IN ('', place))`
 
 	// sqlNodeRemove removes a node that is dead. It returns whether it did, and how
 	// many seconds ago the node was seen.
@@ -76,7 +83,8 @@ func nodeRow(row pgx.CollectableRow) (n picloud.Node, err error) {
 
 // Report records what a node says of itself. The time comes from the database's
 // clock, and the limits stay as an admin set them. It fails with CodeConflict when the
-// node's name belongs to another node that is alive.
+// node's name belongs to another node that is alive, and when the node itself runs at
+// another place, because somebody has copied its data folder.
 func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	s := postgres.About("report node", node.Name)
 	if err := picloud.CheckName("node", node.Name); err != nil {
@@ -84,7 +92,7 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	}
 	report := func() (h holder, err error) {
 		err = n.db.Run(ctx, n.db.Duties(), s, func(ctx context.Context) error {
-			return n.db.Duties().QueryRow(ctx, sqlNodeReport, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt).
+			return n.db.Duties().QueryRow(ctx, sqlNodeReport, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt, node.Place).
 				Scan(&h.told, &h.id, &h.started)
 		})
 		return h, err
@@ -95,6 +103,13 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	}
 	if err != nil || h.id == nil {
 		return err
+	}
+	if *h.id == node.ID {
+		return s.Fail(picloud.CodeConflict,
+			fmt.Sprintf("node %s runs on another machine or data folder too, started %s: one of the two data folders is a copy",
+				node.ID, h.started.UTC().Format(time.RFC3339)),
+			"if this is the copy, remove node.json from its data folder, and it becomes a node of its own; "+
+				"if the data folder was moved here, stop the node at the old place, or wait for 90 seconds")
 	}
 	return s.Fail(picloud.CodeConflict,
 		// Nothing in the text changes from try to try: the node's log says the same thing once.
@@ -112,10 +127,10 @@ type holder struct {
 }
 
 // Stop records that a node says that it stops. Until it reports again, nobody waits for
-// it, and another node may have its name.
-func (n Nodes) Stop(ctx context.Context, id string) error {
+// it, and another node may have its name. A copy of a node stops nothing.
+func (n Nodes) Stop(ctx context.Context, node picloud.Node) error {
 	return n.db.Run(ctx, n.db.Duties(), postgres.About("report the stop of this node", ""), func(ctx context.Context) error {
-		_, err := n.db.Duties().Exec(ctx, sqlNodeStop, id)
+		_, err := n.db.Duties().Exec(ctx, sqlNodeStop, node.ID, node.Place)
 		return err
 	})
 }
