@@ -2,11 +2,13 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/internal/cli/output"
@@ -71,7 +73,7 @@ func (c commands) login(cmd *cobra.Command, fromStdin bool) error {
 		return client.Read[client.Session](node.GetSession(ctx))
 	})
 	if err != nil {
-		return err
+		return badToken(err)
 	}
 	name := c.Target.Context
 	err = c.Target.ChangeLogins(func(logins *target.Logins) error {
@@ -89,6 +91,16 @@ func (c commands) login(cmd *cobra.Command, fromStdin bool) error {
 		c.Printf("signed in at %s as %s (node %s)\nsaved to %s as context %s\n", server, output.Clean(result.User), output.Clean(result.Node), result.Saved, name)
 	})
 	c.warnIfPassedOver(name)
+	return err
+}
+
+// badToken replaces the hint of a token that the node does not know: nothing is saved yet,
+// and a person may have pasted only a part of it.
+func badToken(err error) error {
+	if f, ok := errors.AsType[*failure.Failure](err); ok && f.Err.Code == picloud.CodeUnauthenticated {
+		f.Err.Hint = "a token is pct_ and what follows, as picloud user add printed it; nothing was saved. " +
+			"An admin makes a new one with: picloud user token USER; whoever owns the node's machine with: picloud user token USER --local"
+	}
 	return err
 }
 
