@@ -27,7 +27,7 @@ func (c commands) logoutCommand() *cobra.Command {
 			}
 			name := target.FirstOf(append(names, c.Target.Context, logins.Current)...)
 			switch {
-			case all && name != logins.Current:
+			case all && (len(names) > 0 || c.Target.Context != ""):
 				return failure.Usagef(cmd, "--all takes no name")
 			case all:
 				return c.forget(logins.Names())

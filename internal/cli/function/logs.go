@@ -38,7 +38,7 @@ func (c commands) logsCommand() *cobra.Command {
 		Example: "  picloud logs hello --since 1d\n  picloud logs -f --calls\n  picloud logs --level warn\n" +
 			"  picloud logs --call 00003f --calls",
 		Args:              command.Args(0, 50),
-		ValidArgsFunction: c.CompleteFunctions,
+		ValidArgsFunction: c.CompleteMoreFunctions,
 		RunE:              func(cmd *cobra.Command, names []string) error { return c.logs(cmd, names, &f) },
 	}
 	cmd.Flags().SortFlags = false
@@ -57,7 +57,7 @@ func (c commands) tailCommand() *cobra.Command {
 			"Short for: picloud logs -f --calls --tail 10",
 		Example:           "  picloud tail\n  picloud tail hello --level warn",
 		Args:              command.Args(0, 50),
-		ValidArgsFunction: c.CompleteFunctions,
+		ValidArgsFunction: c.CompleteMoreFunctions,
 		RunE:              func(cmd *cobra.Command, names []string) error { return c.logs(cmd, names, &f) },
 	}
 	cmd.Flags().SortFlags = false
