@@ -22,7 +22,7 @@ func TestNumbersThatDoNotFit(t *testing.T) {
 		`bytes([1, 300])`:            "bytes(): 300 at index 1 is not between 0 and 255",
 		`bytes([-1])`:                "bytes(): -1 at index 0 is not between 0 and 255",
 		`bytes([math.nan])`:          "bytes(): NaN at index 0 is not between 0 and 255",
-		`bytes([float("1e300")])`:             "at index 0 is not between 0 and 255",
+		`bytes([float("1e300")])`:    "at index 0 is not between 0 and 255",
 		`9 ** 30`:                    "9 ** 30 does not fit into 64 bits; use float(9)",
 		`2 ** 63`:                    "does not fit into 64 bits",
 		`2 ** 64.0`:                  "2 ** 64 does not fit into 64 bits; use float(2)",
