@@ -21,7 +21,7 @@ func TestLargeCallsAreReserved(t *testing.T) {
 	require.Equal(t, large, n.do("GET", key, n.admin, "").body)
 	require.Zero(t, memory.Used())
 	require.True(t, memory.Take(10<<20))
-	for _, call := range [][3]string{{"PUT", key, large}, {"GET", key, ""}, {"GET", "/api/v1/apps/shop/kv", ""}} {
+	for _, call := range [][3]string{{"PUT", key, large}, {"GET", key, ""}, {"GET", "/api/v1/apps/shop/kv", ""}, {"GET", "/api/v1/apps/shop/logs?calls=true&tail=1000", ""}, {"GET", "/api/v1/apps/shop/logs?follow=true&calls=true&tail=1000", ""}} {
 		r := n.do(call[0], call[1], n.admin, call[2])
 		require.Equal(t, 503, r.status, call)
 		require.Contains(t, r.body, "PC1306")
