@@ -129,7 +129,7 @@ func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work
 	}
 	defer leave()
 	memory := int64(p.Limits.Memory)
-	if err := e.reserve(memory, e.hooks.MemoryWait); err != nil {
+	if err := e.reserve(ctx, memory, e.hooks.MemoryWait); err != nil {
 		return err
 	}
 	uid, ok := e.spawner.AcquireUID()
