@@ -17,6 +17,8 @@ type Budget struct {
 	used  atomic.Int64
 	whole *Budget // of a part
 
+	taking sync.Mutex // of a part: its holder takes one after the other
+
 	mu    sync.Mutex
 	parts map[string]*Budget
 }
@@ -24,22 +26,39 @@ type Budget struct {
 // New returns a budget of limit bytes.
 func New(limit int64) *Budget { return &Budget{limit: limit} }
 
-// Take reserves n bytes, or reports that they do not fit.
+// Take reserves n bytes, or reports that they do not fit. What does not fit takes nothing,
+// at no moment: it makes no other request fail.
 func (b *Budget) Take(n int64) bool {
 	if b == nil || n <= 0 {
 		return true
 	}
-	mine, whole := b.used.Add(n), b
-	total := mine
-	if b.whole != nil {
-		whole = b.whole
-		total = whole.used.Add(n)
+	if b.whole == nil {
+		return b.add(n, b.limit)
 	}
-	if total <= whole.limit && (whole == b || mine <= whole.limit/8 || total <= whole.limit-whole.limit/4) {
-		return true
+	b.taking.Lock()
+	defer b.taking.Unlock()
+	all := b.whole.limit
+	if b.used.Load()+n > all/8 {
+		all -= all / 4
 	}
-	b.Give(n)
-	return false
+	if !b.whole.add(n, all) {
+		return false
+	}
+	b.used.Add(n)
+	return true
+}
+
+// add adds n bytes to what is used, unless that is more than most then.
+func (b *Budget) add(n, most int64) bool {
+	for {
+		used := b.used.Load()
+		if n > most-used {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
+	}
 }
 
 // Part returns the part of a budget that one holder has, such as an app: always the
