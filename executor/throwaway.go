@@ -168,7 +168,7 @@ func (w *worker) causeOf(err error) error {
 		}
 	case loading && (why == causeMemory || why == causeCrash):
 		return &picloud.Error{
-			Code: picloud.CodeCompileBudget, Detail: "compiling and loading ended the executor (" + why.String() + ")",
+			Code: picloud.CodeCompileBudget, Detail: "compiling and loading ended the executor: " + workerFailure{cause: why, limit: picloud.Size(w.memory)}.reason(),
 			Hint: "make the script smaller, or move work from the top level into the handler",
 		}
 	case errors.Is(err, errEnded):

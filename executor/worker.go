@@ -268,6 +268,8 @@ func (w *worker) conclude(fl *flight) (*Result, error) {
 		}
 		if l := fl.function.failure.Load(); reason.Reason == wire.ReasonNotLoaded && l != nil {
 			reason = l.Failure
+		} else if reason.Reason == wire.ReasonTimeout { // the worker noticed it first
+			return nil, timedOut(fl)
 		}
 		return nil, failed(reason, codes)
 	}
