@@ -72,27 +72,6 @@ func TestWhatDoesNotFitDisturbsNobody(t *testing.T) {
 	}
 }
 
-// TestAHolderHasOneShare, however many of its requests come at once: of what is kept for
-// the others it gets nothing beyond an eighth.
-func TestAHolderHasOneShare(t *testing.T) {
-	for range 500 {
-		b := New(800)
-		require.True(t, b.Take(600)) // the last quarter is left
-		holder := b.Part("a")
-		var wg sync.WaitGroup
-		var got atomic.Int64
-		for range 8 {
-			wg.Go(func() {
-				if holder.Take(60) {
-					got.Add(1)
-				}
-			})
-		}
-		wg.Wait()
-		require.EqualValues(t, 1, got.Load())
-	}
-}
-
 // TestBudgetAgainstAModel: each request is granted exactly when the rule says so.
 func TestBudgetAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

@@ -31,3 +31,14 @@ func TestLargeCallsAreReserved(t *testing.T) {
 	require.Equal(t, 200, n.do("GET", "/api/v1/apps", n.admin, "").status)
 	require.EqualValues(t, 10<<20, memory.Used())
 }
+
+// TestNetworks: one machine has one share of the sign-ins, whichever of its addresses it
+// calls from.
+func TestNetworks(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.7:1234": "192.0.2.7", "[::ffff:192.0.2.7]:1": "192.0.2.7", "[2001:db8:1:2:3::4]:99": "2001:db8:1:2::/64",
+		"[2001:db8:1:2:ffff::]:99": "2001:db8:1:2::/64", "[fe80::1%eth0]:1": "fe80::/64", "@": "unknown", "": "unknown",
+	} {
+		require.Equal(t, want, networkOf(remote), remote)
+	}
+}
