@@ -1,4 +1,15 @@
 // Package budget bounds memory that is shared by many who do not know each other.
+//
+// What divides things on a node, and when to take which:
+//
+//   - Budget and its Parts: bytes of what is on its way. What does not fit is refused.
+//   - Queue: bytes of large work, which waits for its turn. A large call of the control
+//     API waits here first, and then takes its bytes from the budget.
+//   - share.Places: pieces, such as calls or followers, with a bound for each holder.
+//   - executor.capacity: the memory of processes, which idle ones can be ended for. It is
+//     first in, first out, and knows no holders: an app waits for one process at a time.
+//
+// The first three have one rule: the last part is for holders who have little or nothing.
 package budget
 
 import (
