@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -53,6 +52,19 @@ func open(r *http.Request) bool {
 	return false
 }
 
+// networkOf is from where a request comes: an IPv4 address, or the /64 of an IPv6 one,
+// all of whose addresses one machine can have.
+func networkOf(remote string) string {
+	from, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return "unknown"
+	}
+	if addr := from.Addr().Unmap(); addr.Is4() {
+		return addr.String()
+	}
+	return netip.PrefixFrom(from.Addr().WithZone(""), 64).Masked().String()
+}
+
 // signIn finds out whose token a request carries.
 func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -64,10 +76,9 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
-	from, _, _ := net.SplitHostPort(r.RemoteAddr)
-	leave, err := s.signIns.Wait(ctx, from)
+	leave, err := s.signIns.Wait(ctx, networkOf(r.RemoteAddr))
 	if err != nil {
-		return &picloud.Error{Code: picloud.CodeQueueFull, Detail: "too many calls from your address wait for their token to be looked up", RetryAfter: time.Second}
+		return &picloud.Error{Code: picloud.CodeQueueFull, Detail: "too many calls, from your address or from all, wait for their token to be looked up", RetryAfter: time.Second}
 	}
 	defer leave()
 	user, err := s.o.Manager.Authenticate(ctx, strings.TrimSpace(token))

@@ -76,7 +76,7 @@ type server struct {
 // tries tokens.
 var (
 	callShares   = share.Options{Total: 256, Each: []int{64}, Kept: 64}
-	signInShares = share.Options{Total: 32, Each: []int{8}, Kept: 8, Waiting: 256}
+	signInShares = share.Options{Total: 32, Each: []int{8}, Kept: 8, Waiting: 256, Queue: 1024}
 )
 
 // New returns the control API: /api/v1, /healthz, /readyz and /metrics.
