@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -65,8 +66,13 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
 	from, _, _ := net.SplitHostPort(r.RemoteAddr)
-	leave, err := s.signIns.Wait(ctx, from)
-	if err != nil {
+	turn, stop := context.WithTimeout(ctx, signInPatience)
+	leave, err := s.signIns.Wait(turn, from)
+	stop()
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return &picloud.Error{Code: picloud.CodeDatabaseDown, Detail: "look up token: the lookups of other calls do not end", RetryAfter: 2 * time.Second}
+	case err != nil:
 		return &picloud.Error{Code: picloud.CodeQueueFull, Detail: "too many calls from your address wait for their token to be looked up", RetryAfter: time.Second}
 	}
 	defer leave()
