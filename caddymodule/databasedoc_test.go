@@ -36,7 +36,7 @@ once. ` + "`picloud node rm NAME`" + ` removes a dead node; one that comes back 
 | 200 | ` + "`{\"status\":\"degraded\",\"missing\":[\"database\"]}`" + ` | the node serves functions, and lacks what is named |
 | 503 | a problem | it serves nothing yet, or shuts down |
 
-A node serves from the copy on its disk when its database is away, so ` + "`degraded`" + ` is no reason for a balancer to turn away; who needs the
+A node serves from the copy on its disk when its database is away, and starts from it on a full disk, so ` + "`degraded`" + ` is no reason for a balancer to turn away; who needs the
 database asks for the word. ` + "`missing`" + ` names ` + "`database`" + ` (not reached since the start, or no answer when it was last asked: at most a
 minute ago), ` + "`disk_copy`" + ` (a power cut would bring back an older state here), ` + "`disk_space`" + ` (less than 1 MiB), ` + "`secrets`" + ` (they cannot be opened here).
 `
