@@ -163,7 +163,7 @@ func (a *Agent) start() error {
 
 // openData makes the data folder this process's own, and finds out who the node is.
 func (a *Agent) openData() (err error) {
-	if err := datadir.Prepare(a.opts.DataDir); err != nil {
+	if err := datadir.Resume(a.opts.DataDir); err != nil {
 		return err
 	}
 	if a.lock = a.opts.Lock; a.lock == nil {

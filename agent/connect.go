@@ -235,11 +235,10 @@ func (d *database) closed() error {
 	defer d.mu.Unlock()
 	e := &picloud.Error{
 		Code: picloud.CodeDatabaseDown, Op: "use database", RetryAfter: 2 * time.Second,
-		Detail: "the node has not reached it since it started",
+		Detail: "the node has not reached it since it started", Err: d.waiting,
 	}
 	if cause, ok := errors.AsType[*picloud.Error](d.waiting); ok {
-		e.Detail, e.Hint = cause.Detail, cause.Hint
+		e.Detail, e.Hint, e.Err = cause.Detail, cause.Hint, cause.Err // Err with the detail would say it twice
 	}
-	e.Err = d.waiting
 	return e
 }

@@ -133,7 +133,7 @@ func (e environment) home() (home, error) {
 
 // prepare makes the home's folders.
 func (h home) prepare() error {
-	if err := datadir.Prepare(h.DataDir); err != nil {
+	if err := datadir.Resume(h.DataDir); err != nil {
 		return err
 	}
 	_, err := datadir.RunDir(h.DataDir)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -76,8 +77,13 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
-	leave, err := s.signIns.Wait(ctx, networkOf(r.RemoteAddr))
-	if err != nil {
+	turn, stop := context.WithTimeout(ctx, signInPatience)
+	leave, err := s.signIns.Wait(turn, networkOf(r.RemoteAddr))
+	stop()
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return &picloud.Error{Code: picloud.CodeDatabaseDown, Detail: "look up token: the lookups of other calls do not end", RetryAfter: 2 * time.Second}
+	case err != nil:
 		return &picloud.Error{Code: picloud.CodeQueueFull, Detail: "too many calls, from your address or from all, wait for their token to be looked up", RetryAfter: time.Second}
 	}
 	defer leave()
