@@ -297,7 +297,13 @@ func TestOneOfTwoCallersLeaves(t *testing.T) {
 	first, second := make(chan error, 1), make(chan error, 1)
 	go func() { _, err := f.Invoke(ctx, &Call{Path: "/pid"}); first <- err }()
 	eventually(t, "one waits", func() bool { return e.capacity.waiting.Load() == 1 })
-	go func() { _, err := invoke(t, f, "/pid"); second <- err }()
+	go func() {
+		r, err := f.Invoke(t.Context(), &Call{Path: "/pid"})
+		if err == nil {
+			r.Release()
+		}
+		second <- err
+	}()
 	eventually(t, "two wait", func() bool {
 		f.pool.mu.Lock()
 		defer f.pool.mu.Unlock()

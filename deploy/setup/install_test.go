@@ -38,7 +38,7 @@ func newMachine(t *testing.T) *machine {
 func (m *machine) write(path, text string) {
 	m.t.Helper()
 	require.NoError(m.t, os.MkdirAll(filepath.Dir(path), 0o700))
-	require.NoError(m.t, os.WriteFile(path, []byte(text), 0o700)) //nolint:gosec // a program
+	require.NoError(m.t, os.WriteFile(path, []byte(text), 0o700))
 }
 
 // setup starts the script; what names a command that the machine lacks, with its package.

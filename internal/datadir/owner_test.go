@@ -1,7 +1,6 @@
 package datadir
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -45,7 +44,7 @@ func TestALinkOfSomebodyElse(t *testing.T) {
 	require.NoError(t, os.Symlink(t.TempDir(), link))
 	require.NoError(t, os.Lchown(link, 65534, 65534))
 	var foreign *Foreign
-	require.True(t, errors.As(Owners{0}.Check(link), &foreign))
+	require.ErrorAs(t, Owners{0}.Check(link), &foreign)
 	require.Contains(t, foreign.Owner, "65534")
 }
 
