@@ -293,3 +293,37 @@ func TestTheFolderOfARunningNode(t *testing.T) {
 	dir, _ = folder(whichNode{}, "/variable")
 	require.Equal(t, "/variable", dir, "a broken file hides no node")
 }
+
+// TestAStrangersFolderIsNotBelieved: somebody leaves a data folder and a Caddyfile in a
+// folder that everybody can write, such as /tmp.
+func TestAStrangersFolderIsNotBelieved(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.MkdirAll("data", 0o700))
+	require.NoError(t, os.WriteFile("data/node.json", nil, 0o600))
+	none := func(string) string { return "" }
+	e := readEnvironment(none)
+	_, _, err := whichNode{}.folder(e)
+	require.NoError(t, err)
+
+	e.owners = datadir.Owners{os.Geteuid() + 1}
+	_, _, err = whichNode{}.folder(e)
+	var foreign *datadir.Foreign
+	require.ErrorAs(t, err, &foreign)
+	require.Equal(t, e.data, foreign.Path)
+	require.Contains(t, foreign.Hint, "--data ./data")
+	dir, _, err := whichNode{data: "data"}.folder(e)
+	require.NoError(t, err, "the user has named it")
+	require.Equal(t, e.data, dir)
+
+	require.NoError(t, os.WriteFile("Caddyfile", []byte("{\n\tpicloud {\n\t\tdata /in/file\n\t}\n}\n"), 0o600))
+	e = readEnvironment(none)
+	dir, _, err = whichNode{}.folder(e)
+	require.NoError(t, err)
+	require.Equal(t, "/in/file", dir)
+	e.owners = datadir.Owners{os.Geteuid() + 1}
+	_, err = e.configure("")
+	require.ErrorAs(t, err, &foreign)
+	require.Contains(t, foreign.Hint, "--config Caddyfile")
+	_, err = e.configure("Caddyfile")
+	require.NoError(t, err)
+}

@@ -2,6 +2,7 @@ package invoke
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -64,19 +65,27 @@ func (c *Call) End(trigger picloud.Trigger, method, path string, status int, err
 	}
 	if err != nil {
 		record.Code, record.Error = picloud.CodeOf(err), hidden.Text(err.Error())
-		f.invoker.logFailure(&record)
+		f.invoker.logFailure(&record, hintOf(err))
 	}
 	f.ring.add(record)
+}
+
+// hintOf is what an error says to do next, as the end of a sentence.
+func hintOf(err error) string {
+	if known := (*picloud.Error)(nil); errors.As(err, &known) && known.Hint != "" {
+		return ": " + known.Hint
+	}
+	return ""
 }
 
 // logFailure tells the function's log what ended the call from outside: limits
 // and crashes. What the script itself did wrong its executor has logged, with
 // line and trace. What the node did wrong is for the node's log.
-func (i *Invoker) logFailure(inv *picloud.Invocation) {
+func (i *Invoker) logFailure(inv *picloud.Invocation, hint string) {
 	switch inv.Code {
 	case picloud.CodeFunctionTimeout, picloud.CodeFunctionMemory, picloud.CodeFunctionCrash, picloud.CodeInterrupted, picloud.CodeResponseTooLarge:
 		i.opts.Logs.Log(inv.App, picloud.LogRecord{
-			Time: time.Now().UTC(), Level: "error", Message: inv.Error, Fields: map[string]any{"code": inv.Code, "status": inv.Status},
+			Time: time.Now().UTC(), Level: "error", Message: inv.Error + hint, Fields: map[string]any{"code": inv.Code, "status": inv.Status},
 			Function: inv.Function, Version: inv.Version, Invocation: inv.ID,
 		})
 	case picloud.CodeInternal, picloud.CodeExecutor, picloud.CodeNoMemory, picloud.CodeOverload:

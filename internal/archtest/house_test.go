@@ -44,6 +44,7 @@ var leaves = []place{
 	{"internal/datadir", false},
 	{"internal/egress", false},
 	{"internal/hook", false},
+	{"internal/local", false},
 	{"internal/logbook", false},
 	{"internal/machine", false},
 	{"internal/mdns", false},

@@ -96,7 +96,7 @@ func TestAdmit(t *testing.T) {
 	require.ErrorContains(t, err, "copies of one data folder")
 
 	// A board that was flashed again comes back under its name, as another node.
-	require.NoError(t, db.Nodes().Stop(t.Context(), node(2).ID))
+	require.NoError(t, db.Nodes().Stop(t.Context(), node(2)))
 	flashed := as(inv, 3)
 	flashed.Name = "pi-2"
 	require.NoError(t, admit(flashed))

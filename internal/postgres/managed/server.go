@@ -190,7 +190,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 // enter makes the data folder and takes its lock.
 func (s *Server) enter() error {
-	if err := datadir.Prepare(s.o.DataDir); err != nil {
+	if err := datadir.Resume(s.o.DataDir); err != nil {
 		return err
 	}
 	s.lock = s.o.Lock
