@@ -133,7 +133,9 @@ func TestBasesBehindRules(t *testing.T) {
 		"handle_path /api/":          "/api / /",
 		"root /":                     " / /",
 		"root /a%20b?x=/":            " /a b /a%20b",
-		"root //evil.example/x":      " //evil.example/x //evil.example/x",
+		"root //evil.example/x":      "/fn/default/f //evil.example/x //evil.example/x",
+		"root /%2Fevil.example":      "/fn/default/f //evil.example /%2Fevil.example",
+		"root /%5cevil.example":      "/fn/default/f /\\evil.example /%5cevil.example",
 		"proxy /shop/fn/default/f/x": "/fn/default/f /x /x", // nobody is trusted
 	} {
 		site, target, _ := strings.Cut(request, " ")
