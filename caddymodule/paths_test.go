@@ -192,11 +192,11 @@ func startNginx(t *testing.T, node string) map[string]string {
 	ports := freePorts(t, 3)
 	// The password is "lovelace".
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "users"), []byte("ada:{PLAIN}lovelace\n"), 0o644))
-	closed := "auth_basic closed; auth_basic_user_file " + dir + "/users;"
+	closed := "auth_basic closed; auth_basic_user_file \"" + dir + "/users\";"
 	pass := "proxy_pass http://" + node + ";"
-	config := "pid " + dir + "/pid; error_log stderr; worker_processes 1; daemon off; master_process off;\nevents {}\nhttp {\naccess_log off;\n"
+	config := "pid \"" + dir + "/pid\"; error_log stderr; worker_processes 1; daemon off; master_process off;\nevents {}\nhttp {\naccess_log off;\n"
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		config += kind + "_temp_path " + dir + "/" + kind + ";\n"
+		config += kind + "_temp_path \"" + dir + "/" + kind + "\";\n"
 	}
 	for i, locations := range []string{
 		"location /fn/default/secret { " + closed + pass + " }\nlocation /fn/default/shop/admin/ { " + closed + pass + " }\nlocation / { " + pass + " }",
