@@ -2,7 +2,12 @@ package invoke
 
 import (
 	"context"
+<<<<<<< HEAD
 	"errors"
+=======
+	"net/url"
+	"strings"
+>>>>>>> 080da43ae46b11434ab3718de34fb8ba0290837d
 	"time"
 
 	"github.com/picloud/picloud"
@@ -51,7 +56,9 @@ type Call struct {
 }
 
 // End counts the call, records it, and tells the right log why it failed. The
-// status is what its caller was sent, err what took the answer's place.
+// status is what its caller was sent, err what took the answer's place. The path is as
+// it was sent, percent-encoded: in a record that becomes a line of text, nothing of it
+// is a blank or begins another line.
 func (c *Call) End(trigger picloud.Trigger, method, path string, status int, err error) {
 	f := c.function
 	f.series.inFlight.Dec()
@@ -60,7 +67,7 @@ func (c *Call) End(trigger picloud.Trigger, method, path string, status int, err
 	hidden := f.Redact()
 	record := picloud.Invocation{
 		ID: c.ID, App: f.Route.App, Function: f.Route.Function, Version: f.Route.Version,
-		Trigger: trigger, Method: method, Path: hidden.Text(path),
+		Trigger: trigger, Method: method, Path: hiddenPath(hidden, path),
 		Status: status, Started: c.start, Duration: picloud.Duration(took), Node: f.invoker.opts.Node,
 	}
 	if err != nil {
@@ -70,12 +77,28 @@ func (c *Call) End(trigger picloud.Trigger, method, path string, status int, err
 	f.ring.add(record)
 }
 
+<<<<<<< HEAD
 // hintOf is what an error says to do next, as the end of a sentence.
 func hintOf(err error) string {
 	if known := (*picloud.Error)(nil); errors.As(err, &known) && known.Hint != "" {
 		return ": " + known.Hint
 	}
 	return ""
+=======
+// hiddenPath hides secrets in an encoded path, also those that a client encoded in a way
+// of its own.
+func hiddenPath(hidden *redact.Redactor, escaped string) string {
+	out := hidden.Text(escaped)
+	if hidden == nil || strings.IndexByte(out, '%') < 0 {
+		return out
+	}
+	if plain, err := url.PathUnescape(out); err == nil {
+		if text := hidden.Text(plain); text != plain {
+			return (&url.URL{Path: text}).EscapedPath()
+		}
+	}
+	return out
+>>>>>>> 080da43ae46b11434ab3718de34fb8ba0290837d
 }
 
 // logFailure tells the function's log what ended the call from outside: limits
