@@ -2,12 +2,9 @@ package invoke
 
 import (
 	"context"
-<<<<<<< HEAD
 	"errors"
-=======
 	"net/url"
 	"strings"
->>>>>>> 080da43ae46b11434ab3718de34fb8ba0290837d
 	"time"
 
 	"github.com/picloud/picloud"
@@ -77,14 +74,14 @@ func (c *Call) End(trigger picloud.Trigger, method, path string, status int, err
 	f.ring.add(record)
 }
 
-<<<<<<< HEAD
 // hintOf is what an error says to do next, as the end of a sentence.
 func hintOf(err error) string {
 	if known := (*picloud.Error)(nil); errors.As(err, &known) && known.Hint != "" {
 		return ": " + known.Hint
 	}
 	return ""
-=======
+}
+
 // hiddenPath hides secrets in an encoded path, also those that a client encoded in a way
 // of its own.
 func hiddenPath(hidden *redact.Redactor, escaped string) string {
@@ -98,7 +95,6 @@ func hiddenPath(hidden *redact.Redactor, escaped string) string {
 		}
 	}
 	return out
->>>>>>> 080da43ae46b11434ab3718de34fb8ba0290837d
 }
 
 // logFailure tells the function's log what ended the call from outside: limits
