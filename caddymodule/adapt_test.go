@@ -163,7 +163,7 @@ func TestCaddyfileErrorsNameTheWayOut(t *testing.T) {
 func TestSettingsAloneAreEnough(t *testing.T) {
 	data := t.TempDir()
 	path := filepath.Join(t.TempDir(), "Caddyfile")
-	text := "{\n\tpicloud {\n\t\tdata " + data + "\n\t\tnode_name pi-9\n\t\tbind 127.0.0.1\n\t\thttp_port 1080\n\t\thttps_port 1443\n" +
+	text := "{\n\tpicloud {\n\t\tdata \"" + data + "\"\n\t\tnode_name pi-9\n\t\tbind 127.0.0.1\n\t\thttp_port 1080\n\t\thttps_port 1443\n" +
 		"\t\tadmin_port 1081\n\t\tlog_level ERROR\n\t\tdatabase_url postgres://db/x\n\t}\n}\n"
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	env := environment{values: map[string]string{"data": t.TempDir(), "node_name": "pi-10", "executor_workers": "3"}, socket: "/somewhere/else.sock"}
@@ -208,7 +208,7 @@ func TestHTTP2IsSpokenOverTLS(t *testing.T) {
 func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
 	data := t.TempDir()
 	env := environment{values: map[string]string{"data": "/not/used", "sandbox": "best_effort", "log_level": "ERROR"}, data: "/not/used/either"}
-	c, err := env.ofCaddyfile([]byte("{\n\tpicloud {\n\t\tdata "+data+"\n\t\tnode_name pi-3\n\t}\n}\nhttp://:1080 {\n\trespond \"at {$PICLOUD_DATA},{$PICLOUD_NODE_NAME}\"\n\tpicloud\n}\n"), "Caddyfile")
+	c, err := env.ofCaddyfile([]byte("{\n\tpicloud {\n\t\tdata \""+data+"\"\n\t\tnode_name pi-3\n\t}\n}\nhttp://:1080 {\n\trespond \"at {$PICLOUD_DATA},{$PICLOUD_NODE_NAME}\"\n\tpicloud\n}\n"), "Caddyfile")
 	require.NoError(t, err)
 	require.True(t, c.sites)
 	require.Equal(t, data, c.home.DataDir)
@@ -250,7 +250,7 @@ func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
 	require.ErrorContains(t, err, "no picloud directive")
 
 	// Without sites of its own, what it says beside the settings counts too.
-	c, err = env.ofCaddyfile([]byte("{\n\tdebug\n\temail me@example.org\n\tpicloud {\n\t\tdata "+data+"\n\t}\n}\n"), "Caddyfile")
+	c, err = env.ofCaddyfile([]byte("{\n\tdebug\n\temail me@example.org\n\tpicloud {\n\t\tdata \""+data+"\"\n\t}\n}\n"), "Caddyfile")
 	require.NoError(t, err)
 	require.False(t, c.sites)
 	require.Contains(t, string(c.json), `"level":"DEBUG"`)

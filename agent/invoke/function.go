@@ -3,6 +3,8 @@ package invoke
 import (
 	"context"
 	"errors"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -51,7 +53,9 @@ type Call struct {
 }
 
 // End counts the call, records it, and tells the right log why it failed. The
-// status is what its caller was sent, err what took the answer's place.
+// status is what its caller was sent, err what took the answer's place. The path is as
+// it was sent, percent-encoded: in a record that becomes a line of text, nothing of it
+// is a blank or begins another line.
 func (c *Call) End(trigger picloud.Trigger, method, path string, status int, err error) {
 	f := c.function
 	f.series.inFlight.Dec()
@@ -60,7 +64,7 @@ func (c *Call) End(trigger picloud.Trigger, method, path string, status int, err
 	hidden := f.Redact()
 	record := picloud.Invocation{
 		ID: c.ID, App: f.Route.App, Function: f.Route.Function, Version: f.Route.Version,
-		Trigger: trigger, Method: method, Path: hidden.Text(path),
+		Trigger: trigger, Method: method, Path: hiddenPath(hidden, path),
 		Status: status, Started: c.start, Duration: picloud.Duration(took), Node: f.invoker.opts.Node,
 	}
 	if err != nil {
@@ -76,6 +80,21 @@ func hintOf(err error) string {
 		return ": " + known.Hint
 	}
 	return ""
+}
+
+// hiddenPath hides secrets in an encoded path, also those that a client encoded in a way
+// of its own.
+func hiddenPath(hidden *redact.Redactor, escaped string) string {
+	out := hidden.Text(escaped)
+	if hidden == nil || strings.IndexByte(out, '%') < 0 {
+		return out
+	}
+	if plain, err := url.PathUnescape(out); err == nil {
+		if text := hidden.Text(plain); text != plain {
+			return (&url.URL{Path: text}).EscapedPath()
+		}
+	}
+	return out
 }
 
 // logFailure tells the function's log what ended the call from outside: limits
