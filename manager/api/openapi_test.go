@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,7 +45,10 @@ func TestEveryRouteIsServed(t *testing.T) {
 	s := newShop(t)
 	s.agent.runs = []picloud.Invocation{{ID: "i1", App: "shop", Function: "hello"}}
 	require.NoError(t, s.db.Nodes().Report(t.Context(), picloud.Node{ID: "00000000-0000-0000-0000-000000000001", Name: "pi-1", Version: "test"}))
-	fill := strings.NewReplacer("{app}", "shop", "{function}", "hello", "{user}", "vera", "{version}", "1", "{id}", "i1", "{deployment}", "1", "{node}", "pi-1", "{secret}", "KEY", "{key}", "a/b")
+	invitation := picloud.Invitation{ID: "0123456789abcdef", Role: picloud.RoleServing, Uses: 1}
+	_, err := s.db.Invitations().Create(t.Context(), picloud.Actor{User: "admin", Admin: true}, invitation, time.Hour, make([]byte, 32))
+	require.NoError(t, err)
+	fill := strings.NewReplacer("{invitation}", invitation.ID, "{app}", "shop", "{function}", "hello", "{user}", "vera", "{version}", "1", "{id}", "i1", "{deployment}", "1", "{node}", "pi-1", "{secret}", "KEY", "{key}", "a/b")
 	c := readContract(t)
 	var paths []string
 	for p := range c.Paths {

@@ -24,7 +24,7 @@ func TestNodes(t *testing.T) {
 	two := one
 	two.ID, two.Name = "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a12", "pi-1"
 	testdb.RequireCode(t, picloud.CodeNotInvited, db.Nodes().Report(t.Context(), two))
-	testdb.Join(t, db, two)
+	testdb.Join(t, db, testdb.Root, two)
 
 	nodes, err := db.Nodes().List(t.Context())
 	require.NoError(t, err)

@@ -62,8 +62,8 @@ type Server struct {
 }
 
 const (
-	port     = "5432" // only a part of the socket's name
-	role     = "picloud"
+	port = "5432" // only a part of the socket's name
+	role = "picloud"
 	// Role is the role that owns the database.
 	Role = role
 
