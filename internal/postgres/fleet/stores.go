@@ -14,3 +14,6 @@ func (s Stores) Nodes() Nodes { return Nodes(s) }
 
 // Cluster returns what the cluster has once.
 func (s Stores) Cluster() Cluster { return Cluster(s) }
+
+// Leadership returns the row that decides which node manages the cluster.
+func (s Stores) Leadership() Leadership { return Leadership(s) }
