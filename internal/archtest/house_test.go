@@ -68,6 +68,7 @@ type wing struct {
 var wings = []wing{
 	{"agent/broker", nil},
 	{"agent/replica", nil},
+	{"cluster/elect", nil},
 	{"manager", []string{"executor/wire"}}, // the control API writes values of the key-value store in its encoding
 }
 
@@ -120,6 +121,7 @@ var only = []struct {
 	{risor, []string{"executor/risor"}},
 	{pgx, []string{"internal/postgres", "internal/testdb", "migrations"}},
 	{caddy, []string{"caddymodule", "cmd/picloud", "bench"}},
+	{"github.com/hashicorp/raft", []string{"cluster/elect"}},
 	{"github.com/stretchr/testify", []string{"internal/testdb"}}, // and tests
 	{module + "/internal/hook", []string{"executor"}},            // and tests
 }
@@ -131,11 +133,14 @@ var notShipped = []string{"bench", "internal/testdb", "internal/testworker", "te
 // ends it. All others use service.Go or sync.WaitGroup.Go. A function is named
 // by its package and its name, without the receiver.
 var bareGo = map[string]string{
-	"internal/service.Go":    "Task.Stop ends it and waits for it",
-	"executor/spawn.fork":    "one thread for one fork; fork waits for it",
-	"executor/worker.add":    "the loader: it ends with its queue, and busy counts it",
-	"executor/worker.invoke": "a runner of calls: it ends when it has no call, and busy counts it",
-	"internal/egress.race":   "one attempt to connect, bounded by the context of the dial",
+	"internal/service.Go":     "Task.Stop ends it and waits for it",
+	"cluster/elect.within":    "one wait for what has no deadline of its own; the Raft's end ends it",
+	"cluster/elect.openStore": "the worker of a store: close ends it, and gone says when",
+	"cluster/elect.stop":      "it waits for the task that serve gave up waiting for",
+	"executor/spawn.fork":     "one thread for one fork; fork waits for it",
+	"executor/worker.add":     "the loader: it ends with its queue, and busy counts it",
+	"executor/worker.invoke":  "a runner of calls: it ends when it has no call, and busy counts it",
+	"internal/egress.race":    "one attempt to connect, bounded by the context of the dial",
 }
 
 // crowded packages have more files than maxFiles, each with what will change it.

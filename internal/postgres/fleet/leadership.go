@@ -99,12 +99,19 @@ func (l Leadership) Acquire(ctx context.Context, cluster string, term uint64, no
 	return epoch, err
 }
 
+// Holder returns the node that holds the leadership; "": nobody.
+func (l Leadership) Holder(ctx context.Context) (node string, err error) {
+	h, err := l.Show(ctx)
+	return h.Node, err
+}
+
 // Lease takes, renews or contends for the leadership by a lease of the given length.
 // epoch is the one that the node holds; 0: none, so that it begins a leadership of its
-// own when it gets the lease. Held says what came of it: the node leads when Held.Node
-// is the node. Lease fails with picloud.CodeDeposed when the row belongs to another cluster.
-func (l Leadership) Lease(ctx context.Context, cluster, node string, epoch int64, length time.Duration) (h Held, err error) {
+// own when it gets the lease. It returns the holder, its epoch, and what is left of its
+// lease. It fails with picloud.CodeDeposed when the row belongs to another cluster.
+func (l Leadership) Lease(ctx context.Context, cluster, node string, epoch int64, length time.Duration) (holder string, now int64, left time.Duration, err error) {
 	s := postgres.About("take the leadership by a lease", "")
+	var h Held
 	err = l.db.Run(ctx, l.db.Duties(), s, func(ctx context.Context) error {
 		b := &pgx.Batch{}
 		b.Queue(sqlLeadershipLease, cluster, node, length.Microseconds(), epoch)
@@ -117,27 +124,25 @@ func (l Leadership) Lease(ctx context.Context, cluster, node string, epoch int64
 		}
 		return nil
 	})
-	return h, err
+	return h.Node, h.Epoch, h.Left, err
 }
 
-// Renew prolongs the lease of the holder when another node contends for the leadership.
-// It fails with picloud.CodeDeposed when the epoch is over.
+// Renew prolongs the lease of the holder when it has to renew. A length of 0 ends the need
+// to: the nodes see each other. It fails with picloud.CodeDeposed when the epoch is over.
 func (l Leadership) Renew(ctx context.Context, epoch int64, node string, length time.Duration) error {
-	return l.keep(ctx, epoch, node, postgres.About("renew the leadership", ""), sqlLeadershipRenew, epoch, node, length.Microseconds())
-}
-
-// Rest makes the holder's leadership one that needs no renewal. It fails with
-// picloud.CodeDeposed when the epoch is over.
-func (l Leadership) Rest(ctx context.Context, epoch int64, node string) error {
-	return l.keep(ctx, epoch, node, postgres.About("rest the leadership", ""), sqlLeadershipRest, epoch, node)
+	if length <= 0 {
+		return l.keep(ctx, postgres.About("rest the leadership", ""), epoch, node, sqlLeadershipRest, epoch, node)
+	}
+	return l.keep(ctx, postgres.About("renew the leadership", ""), epoch, node, sqlLeadershipRenew, epoch, node, length.Microseconds())
 }
 
 // Release gives the leadership away: another node may take it at once.
 func (l Leadership) Release(ctx context.Context, epoch int64, node string) error {
-	return l.keep(ctx, epoch, node, postgres.About("release the leadership", ""), sqlLeadershipRelease, epoch, node)
+	return l.keep(ctx, postgres.About("release the leadership", ""), epoch, node, sqlLeadershipRelease, epoch, node)
 }
 
-func (l Leadership) keep(ctx context.Context, epoch int64, node string, s postgres.Subject, sql string, args ...any) error {
+// keep sends a statement of the holder.
+func (l Leadership) keep(ctx context.Context, s postgres.Subject, epoch int64, node, sql string, args ...any) error {
 	return l.db.Run(ctx, l.db.Duties(), s, func(ctx context.Context) error {
 		var h Held
 		b := &pgx.Batch{}

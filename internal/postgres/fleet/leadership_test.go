@@ -148,12 +148,11 @@ func TestALeaseGoesToAnotherNodeWhenItIsOver(t *testing.T) {
 	}
 	lease := func(node string, epoch int64, wantNode string, wantEpoch int64) {
 		t.Helper()
-		h, err := l.Lease(t.Context(), id, node, epoch, 15*time.Second)
+		holder, now, left, err := l.Lease(t.Context(), id, node, epoch, 15*time.Second)
 		require.NoError(t, err)
-		require.Equal(t, wantNode, h.Node)
-		require.Equal(t, wantEpoch, h.Epoch)
-		require.True(t, h.Leased)
-		require.Positive(t, h.Left)
+		require.Equal(t, wantNode, holder)
+		require.Equal(t, wantEpoch, now)
+		require.Positive(t, left)
 	}
 	lease(nodeA, 0, nodeA, 1)
 	lease(nodeA, 1, nodeA, 1) // it renews
@@ -163,11 +162,11 @@ func TestALeaseGoesToAnotherNodeWhenItIsOver(t *testing.T) {
 	over()
 	lease(nodeB, 0, nodeB, 2)
 	testdb.RequireCode(t, picloud.CodeDeposed, l.Renew(t.Context(), 1, nodeA, 15*time.Second))
-	testdb.RequireCode(t, picloud.CodeDeposed, l.Rest(t.Context(), 1, nodeA))
+	testdb.RequireCode(t, picloud.CodeDeposed, l.Renew(t.Context(), 1, nodeA, 0))
 	lease(nodeB, 0, nodeB, 3) // a process that was started again has its own epoch
 
 	// A holder at rest is told to renew before it can lose the leadership.
-	require.NoError(t, l.Rest(t.Context(), 3, nodeB))
+	require.NoError(t, l.Renew(t.Context(), 3, nodeB, 0))
 	require.NoError(t, l.Renew(t.Context(), 3, nodeB, 15*time.Second))
 	h, err := l.Show(t.Context())
 	require.NoError(t, err)
@@ -189,7 +188,7 @@ func TestALeaseGoesToAnotherNodeWhenItIsOver(t *testing.T) {
 	require.NoError(t, l.Release(t.Context(), 6, nodeA))
 	require.Eventually(t, func() bool { epoch, err = l.Acquire(t.Context(), id, 1, nodeB); return err == nil }, 5*time.Second, time.Millisecond)
 	require.EqualValues(t, 7, epoch)
-	_, err = l.Lease(t.Context(), other, nodeB, 0, time.Second)
+	_, _, _, err = l.Lease(t.Context(), other, nodeB, 0, time.Second)
 	testdb.RequireCode(t, picloud.CodeDeposed, err)
 }
 
