@@ -32,13 +32,12 @@ var errFound = errors.New("the database does not say whether this node begins th
 // votes in the folder stay good.
 func damaged(err error) bool {
 	var errno syscall.Errno
-	for _, other := range []error{errFound, errSick, errRemoved} {
+	for _, other := range []error{errFound, errSick, errRemoved, errTime, context.Canceled, fs.ErrPermission, fs.ErrClosed} {
 		if errors.Is(err, other) {
 			return false
 		}
 	}
-	return err != nil && !errors.Is(err, errTime) && !errors.As(err, &errno) && !errors.Is(err, fs.ErrPermission) &&
-		!errors.Is(err, context.Canceled) && (!errors.Is(err, errBroken) || errors.Is(err, errDamaged))
+	return err != nil && !errors.As(err, &errno)
 }
 
 // quarantine puts a damaged folder aside, and removes the oldest of those before it.

@@ -18,7 +18,7 @@ import (
 func (f *fence) Holder(context.Context) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.asked++
+	f.asked.Add(1)
 	if f.down {
 		return "", errDown
 	}
@@ -28,7 +28,7 @@ func (f *fence) Holder(context.Context) (string, error) {
 func (f *fence) Lease(_ context.Context, _, node string, epoch int64, length time.Duration) (string, int64, time.Duration, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.asked++
+	f.asked.Add(1)
 	now := time.Now()
 	leased := !f.until.IsZero()
 	takes := f.node == "" || f.node == node || leased && now.After(f.until)
@@ -47,7 +47,7 @@ func (f *fence) Lease(_ context.Context, _, node string, epoch int64, length tim
 func (f *fence) Renew(_ context.Context, epoch int64, node string, length time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.asked++
+	f.asked.Add(1)
 	switch {
 	case f.down:
 		return errDown
@@ -120,9 +120,9 @@ func TestALeaseMovesWhenItsHolderIsGone(t *testing.T) {
 		lead, ok := two.Leader()
 		require.True(t, ok)
 		require.Equal(t, Lead{Node: first.id}, lead)
-		asked := f.asked
+		asked := f.asked.Load()
 		time.Sleep(time.Hour)
-		require.Equal(t, asked, f.asked, "at rest nobody asks the database")
+		require.Equal(t, asked, f.asked.Load(), "at rest nobody asks the database")
 
 		// They do not see each other, and both reach the database: the holder keeps it.
 		contestedA.Store(true)
@@ -144,9 +144,9 @@ func TestALeaseMovesWhenItsHolderIsGone(t *testing.T) {
 		lead, ok = one.Leader()
 		require.True(t, ok)
 		require.Equal(t, second.id, lead.Node)
-		asked = f.asked
+		asked = f.asked.Load()
 		time.Sleep(time.Hour)
-		require.Equal(t, asked, f.asked)
+		require.Equal(t, asked, f.asked.Load())
 
 		// The one at rest is gone: the other contends, and takes it after 15 s.
 		two.task.Stop() // kill -9 releases nothing

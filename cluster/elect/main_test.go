@@ -43,7 +43,7 @@ type fence struct {
 	node  string
 	until time.Time // zero: no lease
 	down  bool
-	asked int
+	asked atomic.Int64
 }
 
 var errDown = errors.New("the database does not answer")
@@ -51,7 +51,7 @@ var errDown = errors.New("the database does not answer")
 func (f *fence) Acquire(_ context.Context, cluster string, term uint64, node string) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.asked++
+	f.asked.Add(1)
 	switch {
 	case f.down:
 		return 0, errDown

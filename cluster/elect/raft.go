@@ -304,8 +304,8 @@ func (r *Raft) build(ctx context.Context) (*generation, error) {
 	})
 	if err != nil {
 		g.close()
-		if cause := s.trouble(); cause != nil && !damaged(err) {
-			err = cause
+		if cause := s.trouble(); cause != nil {
+			err = cause // Raft keeps the text of an error only
 		}
 		return g, fmt.Errorf("start the election: %w", err)
 	}

@@ -153,7 +153,7 @@ func TestADeposedNodeGivesTheLeadershipAway(t *testing.T) {
 	// The fence refuses: somebody else has a later term.
 	g.fence.set(func() { g.fence.term += 100; g.fence.epoch++ })
 	second.quit <- nil
-	g.eventually(func() bool { return g.fence.asked > 6 }, "they try")
+	g.eventually(func() bool { return g.fence.asked.Load() > 6 }, "they try")
 	require.Nil(t, g.leader())
 	g.fence.set(func() { g.fence.term = 0 })
 	g.newLeader(nil)
