@@ -100,6 +100,9 @@ func (l *Lease) Leader() (Lead, bool) {
 
 // Step implements Elector.
 func (l *Lease) Step() {
+	if l.task == nil {
+		return
+	}
 	done := make(chan struct{})
 	select {
 	case l.steps <- done:

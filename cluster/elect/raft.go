@@ -73,6 +73,9 @@ type timers struct {
 const (
 	storeTime     = 10 * time.Second
 	keptSnapshots = 2
+	// foundPause is the longest wait of a new node for the database, which says whether it
+	// begins the elections.
+	foundPause = 5 * time.Second
 )
 
 // relaxed are the timers of a node: what is lost with a late manager is little, and what
@@ -190,6 +193,9 @@ func (r *Raft) Leader() (Lead, bool) {
 
 // Step implements Elector.
 func (r *Raft) Step() {
+	if r.task == nil {
+		return
+	}
 	done := make(chan struct{})
 	limit := time.NewTimer(r.t.apply + r.t.apply/2)
 	defer limit.Stop()
@@ -253,8 +259,16 @@ func (r *Raft) own(ctx context.Context) {
 		s := *r.last.Load()
 		s.State = "rebuilding"
 		s.Rebuilt++
+		again := s.Trouble == err.Error()
 		s.Trouble = err.Error()
+		next := wait.NextBackOff()
 		switch {
+		case errors.Is(err, errFound):
+			next = min(next, foundPause)
+			if !again {
+				r.log.Info("the election waits for the database", "cause", err)
+			}
+			err = nil
 		case errors.Is(err, errRemoved):
 			r.log.Info("this node votes no more in the cluster's elections")
 			err = Wipe(r.o.Dir)
@@ -270,7 +284,7 @@ func (r *Raft) own(ctx context.Context) {
 		}
 		r.last.Store(&s)
 		// The old store may still hang. Nobody opens the folder before it is closed.
-		if g != nil && !g.gone(ctx) || !pause(ctx, wait.NextBackOff()) {
+		if g != nil && !g.gone(ctx) || !pause(ctx, next) {
 			return
 		}
 	}
@@ -282,6 +296,8 @@ type generation struct {
 	raft  *raft.Raft
 	store *store
 	gate  *gate
+	mu    sync.Mutex
+	given bool        // up: what is being started is to be ended
 	leads <-chan bool // of the Raft
 	fsm   *ledger
 	obs   *raft.Observer
@@ -303,6 +319,9 @@ func (r *Raft) build(ctx context.Context) (*generation, error) {
 		return struct{}{}, g.start(ctx)
 	})
 	if err != nil {
+		g.mu.Lock()
+		g.given = true
+		g.mu.Unlock()
 		g.close()
 		if cause := s.trouble(); cause != nil {
 			err = cause // Raft keeps the text of an error only
@@ -318,30 +337,49 @@ func (r *Raft) build(ctx context.Context) (*generation, error) {
 	return g, nil
 }
 
+// start builds the Raft. When that lasted so long that the generation was given up, it ends
+// the Raft again.
 func (g *generation) start(ctx context.Context) error {
-	_, err := recovered(func() (struct{}, error) { return struct{}{}, g.startRaft(ctx) })
-	return err
-}
-
-func (g *generation) startRaft(ctx context.Context) error {
-	r := g.r
-	snaps, err := raft.NewFileSnapshotStoreWithLogger(r.o.Dir, keptSnapshots, silent)
+	type running struct {
+		raft *raft.Raft
+		gate *gate
+	}
+	run, err := recovered(func() (running, error) {
+		raft, gate, err := g.startRaft(ctx)
+		return running{raft, gate}, err
+	})
 	if err != nil {
 		return err
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.given {
+		_ = run.gate.Close()
+		return run.raft.Shutdown().Error()
+	}
+	g.raft, g.gate = run.raft, run.gate
+	return nil
+}
+
+func (g *generation) startRaft(ctx context.Context) (*raft.Raft, *gate, error) {
+	r := g.r
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(r.o.Dir, keptSnapshots, silent)
+	if err != nil {
+		return nil, nil, err
+	}
 	empty, err := blank(g.store, snaps)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if empty && r.o.Found != nil {
 		floor, yes, err := r.o.Found(ctx)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%w: %w", errFound, err)
+			return nil, nil, fmt.Errorf("%w: %w", errFound, err)
 		case yes:
 			self := raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(r.o.Node), Address: raft.ServerAddress(r.o.Address)}
 			if err := found(g.store, self, floor); err != nil {
-				return err
+				return nil, nil, err
 			}
 			empty = false
 		}
@@ -349,23 +387,22 @@ func (g *generation) startRaft(ctx context.Context) error {
 	var mute atomic.Bool
 	var live atomic.Pointer[raft.Raft]
 	mute.Store(empty)
-	g.gate = newGate(r.transport(), func() bool {
+	through := newGate(r.transport(), func() bool {
 		if mute.Load() && live.Load() != nil && live.Load().LastIndex() > 0 {
 			mute.Store(false)
 		}
 		return mute.Load()
 	})
-	started, err := raft.NewRaft(config(r.t, r.o.Node, r.log), g.fsm, g.store, g.store, snaps, g.gate)
+	started, err := raft.NewRaft(config(r.t, r.o.Node, r.log), g.fsm, g.store, g.store, snaps, through)
 	if err != nil {
-		_ = g.gate.Close()
-		return err
+		_ = through.Close()
+		return nil, nil, err
 	}
-	g.raft = started
 	live.Store(started)
-	if servers := g.members(); len(servers) == 1 && servers[0].Node == r.o.Node && servers[0].Voter {
-		g.gate.stand(ctx, r.o.Node)
+	if servers := members(started); len(servers) == 1 && servers[0].Node == r.o.Node && servers[0].Voter {
+		through.stand(ctx, r.o.Node)
 	}
-	return nil
+	return started, through, nil
 }
 
 // transport opens what carries the messages of one Raft.
@@ -412,8 +449,10 @@ func (g *generation) leader() (Lead, bool) {
 }
 
 // members returns the servers of the newest configuration that this node knows.
-func (g *generation) members() []Server {
-	f := g.raft.GetConfiguration() // it does not wait
+func (g *generation) members() []Server { return members(g.raft) }
+
+func members(r *raft.Raft) []Server {
+	f := r.GetConfiguration() // it does not wait
 	if f.Error() != nil {
 		return nil
 	}

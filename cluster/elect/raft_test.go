@@ -197,6 +197,31 @@ func TestALeaderWithAHungDiskIsReplaced(t *testing.T) {
 	require.Empty(t, first.Status().Bad, "nothing in its folder is damaged")
 }
 
+// At rest nothing is written, and heartbeats go on: only the probe sees the disk.
+func TestAHungDiskIsSeenAtRest(t *testing.T) {
+	g := newGroup(t, 1)
+	n := g.nodes[0]
+	time.Sleep(2 * quick.tick) // what the beginning writes is written
+	n.disk.block()
+	require.Eventually(t, func() bool { return n.Status().Rebuilt > 0 && n.epoch.Load() == 0 }, 8*time.Second, time.Millisecond)
+	n.disk.mend()
+	g.newLeader(nil)
+}
+
+func TestANewNodeWaitsForTheDatabase(t *testing.T) {
+	var asked atomic.Int64
+	g := newGroup(t, 1, func(o *Options) {
+		o.Found = func(context.Context) (uint64, bool, error) {
+			if asked.Add(1) < 4 {
+				return 0, false, errDown
+			}
+			return 41, true, nil
+		}
+	})
+	require.Greater(t, g.nodes[0].lead.Load().Term, uint64(41), "its terms go on behind those in the database")
+	require.Empty(t, g.nodes[0].Status().Bad)
+}
+
 // Where a store fails, hashicorp/raft panics in a goroutine of its own. That would end the
 // process, and with it this test.
 func TestAFailingDiskEndsNoProcess(t *testing.T) {
