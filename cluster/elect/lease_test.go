@@ -80,7 +80,7 @@ func tenantOf(t *testing.T, f Leases, i int, contested *atomic.Bool) (*Lease, *n
 	return l, n
 }
 
-// silent is a fence that one node cannot reach.
+// unreachable is a fence that one node cannot reach.
 type unreachable struct {
 	*fence
 	down atomic.Bool

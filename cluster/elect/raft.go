@@ -1,7 +1,6 @@
 package elect
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -412,6 +411,9 @@ func (r *Raft) transport() rpcs {
 	}
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider: addresses(r.addressOf), Logger: raftLog(r.log), Stream: r.wire.layer(), MaxPool: 2, Timeout: r.t.rpc,
+		// One at a time turns pipelines off. They bring nothing to a log of a few entries a
+		// day, and hashicorp/raft v1.8.0 reads a peer there without its lock.
+		MaxRPCsInFlight: 1,
 	})
 }
 
@@ -490,5 +492,5 @@ func (g *generation) gone(ctx context.Context) bool {
 	}
 }
 
-// describe returns the term's text for logs.
-func (l Lead) describe() []any { return []any{"node", l.Node, "term", cmp.Or(l.Term, 0)} }
+// describe returns the leadership for logs.
+func (l Lead) describe() []any { return []any{"node", l.Node, "term", l.Term} }

@@ -31,6 +31,11 @@ func (s stuck) TimeoutNow(id raft.ServerID, at raft.ServerAddress, req *raft.Tim
 	return s.InmemTransport.TimeoutNow(id, at, req, resp)
 }
 
+// AppendEntriesPipeline is off, as in a node.
+func (stuck) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
+	return nil, raft.ErrPipelineReplicationNotSupported
+}
+
 func (s stuck) Close() error {
 	s.memory.mu.Lock()
 	defer s.memory.mu.Unlock()
