@@ -47,7 +47,7 @@ func (l *ledger) Snapshot() (raft.FSMSnapshot, error) {
 
 // Restore implements raft.FSM.
 func (l *ledger) Restore(from io.ReadCloser) error {
-	defer from.Close() //nolint:errcheck // it was only read
+	defer from.Close()
 	var s snapshot
 	if err := json.NewDecoder(io.LimitReader(from, maxEntry)).Decode(&s); err != nil {
 		return fmt.Errorf("read a snapshot of the election: %w", err)

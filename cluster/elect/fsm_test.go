@@ -60,14 +60,14 @@ func TestTheWireBoundsItsConnections(t *testing.T) {
 	for range maxConns {
 		out, err := net.Dial("tcp", s.Addr().String())
 		require.NoError(t, err)
-		defer out.Close() //nolint:errcheck // the test is over
+		defer out.Close()
 		in, err := l.Accept()
 		require.NoError(t, err)
 		kept = append(kept, in)
 	}
 	over, err := net.Dial("tcp", s.Addr().String())
 	require.NoError(t, err)
-	defer over.Close() //nolint:errcheck // the test is over
+	defer over.Close()
 	accepted := make(chan net.Conn, 1)
 	go func() {
 		if c, err := l.Accept(); err == nil {
@@ -81,7 +81,7 @@ func TestTheWireBoundsItsConnections(t *testing.T) {
 	require.NoError(t, kept[0].Close())
 	again, err := net.Dial("tcp", s.Addr().String())
 	require.NoError(t, err)
-	defer again.Close() //nolint:errcheck // the test is over
+	defer again.Close()
 	require.NotNil(t, <-accepted)
 
 	// The end of a Raft ends its connections, and not the listener.
@@ -92,7 +92,7 @@ func TestTheWireBoundsItsConnections(t *testing.T) {
 	next := w.layer()
 	more, err := net.Dial("tcp", s.Addr().String())
 	require.NoError(t, err)
-	defer more.Close() //nolint:errcheck // the test is over
+	defer more.Close()
 	in, err := next.Accept()
 	require.NoError(t, err)
 	_ = in

@@ -150,7 +150,7 @@ func (l *Lease) own(ctx context.Context) {
 			t.look(ctx)
 		case <-over:
 			err := t.mine.err
-			l.log.Info("this node gives the leadership away", "cause", err)
+			l.log.Info("this node gives the leadership away", slog.Any("cause", err))
 			t.lose(!deposed(err))
 			if !deposed(err) {
 				t.shy = time.Now().Add(l.o.length)
@@ -201,7 +201,7 @@ func (t *tenant) take(ctx context.Context) {
 	if holder == t.o.Node {
 		mine := &tenure{epoch: epoch, until: asked.Add(t.o.length)}
 		lead := Lead{Node: t.o.Node}
-		t.log.Info("this node manages the cluster", append(lead.describe(), "epoch", epoch)...)
+		t.log.Info("this node manages the cluster", append(lead.describe(), slog.Int64("epoch", epoch))...)
 		mine.task = service.Go(context.Background(), func(ctx context.Context) {
 			if mine.err = t.o.Duty(ctx, lead, epoch); mine.err == nil {
 				mine.err = errAbdicate
@@ -242,7 +242,7 @@ func (t *tenant) hold(ctx context.Context) {
 	case deposed(err):
 		t.lose(false)
 	case !t.mine.until.IsZero() && time.Now().Add(t.o.length/renewals).After(t.mine.until):
-		t.log.Warn("this node could not renew its leadership in time", "err", err)
+		t.log.Warn("this node could not renew its leadership in time", slog.Any("err", err))
 		t.lose(false)
 	}
 }
@@ -259,7 +259,7 @@ func (t *tenant) lose(release bool) {
 		ctx, cancel := context.WithTimeout(context.Background(), t.o.length/renewals)
 		defer cancel()
 		if err := t.o.Leases.Release(ctx, mine.epoch, t.o.Node); err != nil && !deposed(err) {
-			t.log.Info("the leadership was not released; it runs out by itself", "err", err)
+			t.log.Info("the leadership was not released; it runs out by itself", slog.Any("err", err))
 		}
 	}
 	t.see("")
@@ -275,7 +275,7 @@ func (t *tenant) see(holder string) {
 // tell logs the first of several failures.
 func (t *tenant) tell(err error) {
 	if err != nil && !t.told {
-		t.log.Warn("ask the database who leads", "err", err)
+		t.log.Warn("ask the database who leads", slog.Any("err", err))
 	}
 	t.told = err != nil
 }

@@ -31,4 +31,6 @@ func (s sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 }
 
 // StandardLogger is for libraries that take one.
-func (s sink) StandardLogger() *log.Logger { return slog.NewLogLogger(s.to.Handler(), slog.LevelDebug) }
+func (s sink) StandardLogger() *log.Logger { //nolint:forbidigo // the interface has it
+	return slog.NewLogLogger(s.to.Handler(), slog.LevelDebug)
+}

@@ -218,7 +218,7 @@ func (g *group) add(i int, change ...func(*Options)) *node {
 		Found: func(context.Context) (uint64, bool, error) { return 0, i == 0, nil },
 	}
 	if testing.Verbose() {
-		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("on", i)
+		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With(slog.Int("on", i))
 	}
 	for _, c := range change {
 		c(&o)
@@ -271,7 +271,7 @@ func (g *group) again(n *node) {
 	}
 	g.mu.Unlock()
 	require.NoError(g.t, n.Start())
-	g.t.Cleanup(n.Raft.Stop)
+	g.t.Cleanup(n.Stop)
 }
 
 // leader returns the node that does the duty of the present epoch, or nil.

@@ -265,7 +265,7 @@ func (r *Raft) own(ctx context.Context) {
 		case errors.Is(err, errFound):
 			next = min(next, foundPause)
 			if !again {
-				r.log.Info("the election waits for the database", "cause", err)
+				r.log.Info("the election waits for the database", slog.Any("cause", err))
 			}
 			err = nil
 		case errors.Is(err, errRemoved):
@@ -273,9 +273,9 @@ func (r *Raft) own(ctx context.Context) {
 			err = Wipe(r.o.Dir)
 		case damaged(err):
 			s.Bad, err = quarantine(r.o.Dir, time.Now())
-			r.log.Error("the folder of the election is damaged; this node waits until the leader adds it again", "put_aside", s.Bad, "cause", s.Trouble, "err", err)
+			r.log.Error("the folder of the election is damaged; this node waits until the leader adds it again", slog.String("put_aside", s.Bad), slog.String("cause", s.Trouble), slog.Any("err", err))
 		default:
-			r.log.Warn("the election on this node is built anew", "cause", err)
+			r.log.Warn("the election on this node is built anew", slog.Any("cause", err))
 			err = nil
 		}
 		if err != nil {
@@ -493,4 +493,6 @@ func (g *generation) gone(ctx context.Context) bool {
 }
 
 // describe returns the leadership for logs.
-func (l Lead) describe() []any { return []any{"node", l.Node, "term", l.Term} }
+func (l Lead) describe() []any {
+	return []any{slog.String("node", l.Node), slog.Uint64("term", l.Term)}
+}

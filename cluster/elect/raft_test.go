@@ -201,7 +201,7 @@ func TestALeaderWithAHungDiskIsReplaced(t *testing.T) {
 func TestAHungDiskIsSeenAtRest(t *testing.T) {
 	g := newGroup(t, 1)
 	n := g.nodes[0]
-	time.Sleep(2 * quick.tick) // what the beginning writes is written
+	sleep(2 * quick.tick) // what the beginning writes is written
 	n.disk.block()
 	require.Eventually(t, func() bool { return n.Status().Rebuilt > 0 && n.epoch.Load() == 0 }, 8*time.Second, time.Millisecond)
 	n.disk.mend()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -155,7 +156,7 @@ func (s *server) ended() error {
 	if errors.Is(err, errSick) {
 		return err
 	}
-	s.r.log.Info("this node gives the leadership away", "cause", err)
+	s.r.log.Info("this node gives the leadership away", slog.Any("cause", err))
 	s.handOn(to)
 	return nil
 }
@@ -191,7 +192,7 @@ func (s *server) handOn(to string) {
 	})
 }
 
-// handed goes on after a handover. A node that still leads leads again after a pause, so
+// handed goes on after a handover. A node that is still the leader begins again after a pause, so
 // that a fence that refuses it is not asked all the time.
 func (s *server) handed() {
 	s.handing.Stop()
@@ -263,7 +264,7 @@ func (r *Raft) rule(ctx context.Context, g *generation, reign *reign) error {
 		cancel(err)
 		return err
 	}
-	r.log.Info("this node manages the cluster", append(lead.describe(), "epoch", epoch)...)
+	r.log.Info("this node manages the cluster", append(lead.describe(), slog.Int64("epoch", epoch))...)
 	wg.Go(func() {
 		if err := r.defend(ctx, epoch); err != nil {
 			cancel(err)
@@ -323,7 +324,7 @@ func (r *Raft) acquire(ctx context.Context, lead Lead, reign *reign) (int64, err
 			return epoch, err
 		case !told:
 			told = true
-			r.log.Warn("this node leads, but the database does not answer", append(lead.describe(), "err", err)...)
+			r.log.Warn("this node leads, but the database does not answer", append(lead.describe(), slog.Any("err", err))...)
 		}
 		if better := r.better(since); better != "" {
 			reign.to = better
@@ -364,7 +365,7 @@ func (r *Raft) tend(ctx context.Context, g *generation) {
 			_ = g.store.probe() // a failure breaks the store, which serve hears of
 		case <-members.C:
 			if c, err := r.reconcile(ctx, g); err != nil && ctx.Err() == nil {
-				r.log.Warn("change the members of the election", "change", c.Action, "node", c.Node, "err", err)
+				r.log.Warn("change the members of the election", slog.Any("change", c.Action), slog.String("node", c.Node), slog.Any("err", err))
 			}
 		}
 	}
@@ -404,7 +405,7 @@ func (r *Raft) reconcile(ctx context.Context, g *generation) (c Change, err erro
 			}
 			continue
 		}
-		r.log.Info("the members of the election change", "change", c.Action, "node", c.Node, "address", c.Address)
+		r.log.Info("the members of the election change", slog.Any("change", c.Action), slog.String("node", c.Node), slog.String("address", c.Address))
 		if err := r.change(ctx, g, c); err != nil {
 			return c, err
 		}

@@ -114,7 +114,7 @@ func (s *store) work(open func() (disk, error), opened chan<- error) {
 	if err != nil {
 		return
 	}
-	defer d.Close() //nolint:errcheck // what matters was synced
+	defer d.Close() // what matters was synced
 	for {
 		select {
 		case op := <-s.ops:

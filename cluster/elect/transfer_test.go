@@ -92,9 +92,9 @@ func TestANodeWithoutMemoryDoesNotVote(t *testing.T) {
 	var mute atomic.Bool
 	mute.Store(true)
 	g := newGate(m.open("b", &held), mute.Load)
-	defer g.Close() //nolint:errcheck // it holds nothing
+	defer g.Close()
 	a := m.open("a", &held)
-	defer a.Close() //nolint:errcheck // it holds nothing
+	defer a.Close()
 	var vote raft.RequestVoteResponse
 	var pre raft.RequestPreVoteResponse
 	require.ErrorIs(t, a.RequestVote("b", "b", &raft.RequestVoteRequest{Term: 7}, &vote), errMute)

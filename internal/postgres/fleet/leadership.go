@@ -90,7 +90,7 @@ UPDATE leadership SET cluster_id = $1::uuid, raft_term = 0, epoch = epoch + 1, n
 func (l Leadership) Acquire(ctx context.Context, cluster string, term uint64, node string) (epoch int64, err error) {
 	s := postgres.About("take the leadership", "")
 	err = l.db.Run(ctx, l.db.Duties(), s, func(ctx context.Context) error {
-		err := l.db.Duties().QueryRow(ctx, sqlLeadershipAcquire, cluster, int64(term), node).Scan(&epoch) //nolint:gosec // terms count elections
+		err := l.db.Duties().QueryRow(ctx, sqlLeadershipAcquire, cluster, int64(term), node).Scan(&epoch)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return l.refused(ctx, s, cluster)
 		}
@@ -115,7 +115,7 @@ func (l Leadership) Lease(ctx context.Context, cluster, node string, epoch int64
 	err = l.db.Run(ctx, l.db.Duties(), s, func(ctx context.Context) error {
 		b := &pgx.Batch{}
 		b.Queue(sqlLeadershipLease, cluster, node, length.Microseconds(), epoch)
-		b.Queue(sqlLeadershipShow).QueryRow(func(row pgx.Row) error { return h.scan(row) })
+		b.Queue(sqlLeadershipShow).QueryRow(h.scan)
 		if err := l.db.Duties().SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
@@ -147,7 +147,7 @@ func (l Leadership) keep(ctx context.Context, s postgres.Subject, epoch int64, n
 		var h Held
 		b := &pgx.Batch{}
 		b.Queue(sql, args...)
-		b.Queue(sqlLeadershipShow).QueryRow(func(row pgx.Row) error { return h.scan(row) })
+		b.Queue(sqlLeadershipShow).QueryRow(h.scan)
 		if err := l.db.Duties().SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (h *Held) scan(row pgx.Row) error {
 	if err := row.Scan(&h.Cluster, &term, &h.Epoch, &h.Node, &h.Leased, &left, &acquired); err != nil {
 		return err
 	}
-	h.Term, h.Left, h.Acquired = uint64(term), time.Duration(left)*time.Microsecond, time.Time{} //nolint:gosec // the column is not negative
+	h.Term, h.Left, h.Acquired = uint64(term), time.Duration(left)*time.Microsecond, time.Time{}
 	if acquired != nil {
 		h.Acquired = *acquired
 	}
