@@ -64,6 +64,7 @@ type Agent struct {
 	memoryBefore int64
 
 	forwarder *forwarder
+	election  *election
 	rpc       *service.Task      // answers other nodes; nil: none has asked yet
 	endNodes  context.CancelFunc // ends what other nodes have under way here
 
@@ -99,7 +100,7 @@ func New(opts Options) (*Agent, error) {
 	a.bodies = budget.New(opts.TransitMemory)
 	a.logs = logbook.New(opts.DataDir, opts.NodeName, &a.secrets, opts.Logger)
 	a.invoker = invoke.New(invoke.Options{Logs: a.logs, Secrets: &a.secrets, Grants: a.grants, Node: opts.NodeName, Logger: opts.Logger})
-	a.forwarder = a.newForwarder()
+	a.forwarder, a.election = a.newForwarder(), &election{a: a}
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
 	a.broker, err = broker.New(broker.Options{
