@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/cluster"
 	"github.com/picloud/picloud/cluster/gossip"
@@ -146,6 +148,34 @@ func (a *Agent) learn(ctx context.Context) {
 // is its own.
 func (a *Agent) manages() bool {
 	return !a.cluster.Member() || a.cluster.State().Manager == a.identity.ID
+}
+
+// newClusterStats returns the metrics of the gossip. A node that is alone hears nobody.
+func (a *Agent) newClusterStats() []prometheus.Collector {
+	count := func(alive bool) func() float64 {
+		return func() (n float64) {
+			a.mu.Lock()
+			c := a.cluster
+			a.mu.Unlock()
+			if c == nil {
+				return 0
+			}
+			for _, m := range c.Members() {
+				if m.Alive == alive {
+					n++
+				}
+			}
+			return n
+		}
+	}
+	stats := make([]prometheus.Collector, 0, 2)
+	for state, alive := range map[string]bool{"alive": true, "away": false} {
+		stats = append(stats, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "picloud_cluster_members", Help: "Nodes that this node hears of in the gossip, itself included, by state; none while it is alone.",
+			ConstLabels: prometheus.Labels{"state": state},
+		}, count(alive)))
+	}
+	return stats
 }
 
 // arch is the processor of this node.

@@ -104,8 +104,8 @@ func (n *node) part(others ...*node) (heal func()) {
 // move gives the node's machine another address.
 func (n *node) move(address string) {
 	n.t.Helper()
-	require.NoError(n.t, ip("-n", n.space, "addr", "add", address+"/24", "dev", "eth0"))
 	require.NoError(n.t, ip("-n", n.space, "addr", "del", n.address+"/24", "dev", "eth0"))
+	require.NoError(n.t, ip("-n", n.space, "addr", "add", address+"/24", "dev", "eth0"))
 	n.address = address
 	n.http.CloseIdleConnections()
 }

@@ -330,3 +330,16 @@ func (b *safeBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
+
+// metric is a figure of the node's metrics; 0: there is none of that name.
+func (n *node) metric(name string) float64 {
+	_, text := n.get(n.control("/metrics"))
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			require.NoError(n.t, err)
+			return f
+		}
+	}
+	return 0
+}
