@@ -241,6 +241,7 @@ func (c *Cluster) open() error {
 		Keys: c.state.GossipKeys, Known: c.known, Resolve: c.o.Resolve, Changed: c.heard, Logger: c.log,
 	})
 	if err == nil {
+		g.Say(c.meta()) // before the start: the others never hear of a node without an address
 		err = g.Start()
 	}
 	if err != nil {
@@ -250,7 +251,6 @@ func (c *Cluster) open() error {
 	c.port, c.gossip = p, g
 	c.clock.Start(context.Background())
 	c.announceIt()
-	g.Say(c.meta())
 	return nil
 }
 
@@ -340,8 +340,13 @@ func (c *Cluster) known() []string {
 func (c *Cluster) publish() {
 	out := make([]string, 0, len(c.state.Members))
 	for _, m := range c.state.Members {
-		if m.Node != c.o.Node && m.Gossip != "" && !c.removed[m.Node] {
-			out = append(out, m.Gossip)
+		address := m.Gossip
+		if host := hostOf(m.Address); address == "" && host != "" {
+			// Only the database has told of it so far: most nodes gossip on the same port.
+			address = net.JoinHostPort(host, strconv.Itoa(c.o.GossipPort))
+		}
+		if m.Node != c.o.Node && address != "" && !c.removed[m.Node] {
+			out = append(out, address)
 		}
 	}
 	c.peers.Store(&out)
