@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/cluster"
 	"github.com/picloud/picloud/cluster/gossip"
@@ -144,6 +146,34 @@ func (a *Agent) learn(ctx context.Context) {
 		members = append(members, join.Member{Node: m.ID, Name: m.Name, Role: m.Role, Address: m.Address})
 	}
 	a.cluster.Learn(members, removed)
+}
+
+// newClusterStats returns the metrics of the gossip. A node that is alone hears nobody.
+func (a *Agent) newClusterStats() []prometheus.Collector {
+	count := func(alive bool) func() float64 {
+		return func() (n float64) {
+			a.mu.Lock()
+			c := a.cluster
+			a.mu.Unlock()
+			if c == nil {
+				return 0
+			}
+			for _, m := range c.Members() {
+				if m.Alive == alive {
+					n++
+				}
+			}
+			return n
+		}
+	}
+	stats := make([]prometheus.Collector, 0, 2)
+	for state, alive := range map[string]bool{"alive": true, "away": false} {
+		stats = append(stats, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "picloud_cluster_members", Help: "Nodes that this node hears of in the gossip, itself included, by state; none while it is alone.",
+			ConstLabels: prometheus.Labels{"state": state},
+		}, count(alive)))
+	}
+	return stats
 }
 
 // arch is the processor of this node.

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -76,6 +77,9 @@ type Cluster struct {
 	log   *slog.Logger
 	clock *identity.Clock
 
+	// peers are the gossip addresses of the other members.
+	peers atomic.Pointer[[]string]
+
 	mu       sync.Mutex // guards what follows
 	state    State
 	identity *identity.Identity // nil: the node is alone
@@ -85,6 +89,7 @@ type Cluster struct {
 	gossip   *gossip.Gossip
 	announce *mdns.Announcer // nil: the node listens on this machine only
 	removed  map[string]bool
+	twin     string // the address of another machine that was named as this node
 }
 
 // Open reads what the node keeps of its cluster. It listens on nothing yet.
@@ -131,6 +136,7 @@ func (c *Cluster) become(id *identity.Identity, s State) {
 	for _, node := range s.Removed {
 		c.removed[node] = true
 	}
+	c.publish()
 }
 
 // Member reports whether the node is a member of a cluster: it has a certificate.
@@ -231,10 +237,11 @@ func (c *Cluster) open() error {
 		c.services.RPC(p.Listener(port.RPC))
 	}
 	g, err := gossip.New(gossip.Options{
-		Node: c.o.Node, Cluster: c.state.Cluster, Bind: c.o.Bind, Advertise: hostOf(c.state.Address), Port: c.o.GossipPort,
+		Node: c.o.Node, Cluster: c.state.Cluster, Bind: c.o.Bind, Advertise: c.o.Advertise, Last: hostOf(c.state.Address), Port: c.o.GossipPort,
 		Keys: c.state.GossipKeys, Known: c.known, Resolve: c.o.Resolve, Changed: c.heard, Logger: c.log,
 	})
 	if err == nil {
+		g.Say(c.meta()) // before the start: the others never hear of a node without an address
 		err = g.Start()
 	}
 	if err != nil {
@@ -244,7 +251,6 @@ func (c *Cluster) open() error {
 	c.port, c.gossip = p, g
 	c.clock.Start(context.Background())
 	c.announceIt()
-	g.Say(c.meta())
 	return nil
 }
 
@@ -321,17 +327,29 @@ func (c *Cluster) refused(node string) bool {
 	return c.removed[node]
 }
 
-// known lists the gossip addresses of the other members.
+// known lists the gossip addresses of the other members. It takes no lock: the gossip asks
+// while it starts, too.
 func (c *Cluster) known() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if peers := c.peers.Load(); peers != nil {
+		return *peers
+	}
+	return nil
+}
+
+// publish makes what known lists. The caller holds mu, or nobody else has c yet.
+func (c *Cluster) publish() {
 	out := make([]string, 0, len(c.state.Members))
 	for _, m := range c.state.Members {
-		if m.Node != c.o.Node && m.Gossip != "" && !c.removed[m.Node] {
-			out = append(out, m.Gossip)
+		address := m.Gossip
+		if host := hostOf(m.Address); address == "" && host != "" {
+			// Only the database has told of it so far: most nodes gossip on the same port.
+			address = net.JoinHostPort(host, strconv.Itoa(c.o.GossipPort))
+		}
+		if m.Node != c.o.Node && address != "" && !c.removed[m.Node] {
+			out = append(out, address)
 		}
 	}
-	return out
+	c.peers.Store(&out)
 }
 
 // heard takes down what the gossip says of the others, so that a restart finds them again.
@@ -340,9 +358,49 @@ func (c *Cluster) heard() {
 	g := c.gossip
 	c.mu.Unlock()
 	if g != nil {
-		c.remember(g.Members())
+		heard := g.Members()
+		c.remember(heard)
+		c.follow(heard)
+		c.nameTwin(g.Twin())
 	}
 	c.o.Changed()
+}
+
+// follow takes over the address under which this node gossips, which it finds anew when
+// the machine gets another one, unless a setting says which one others use.
+func (c *Cluster) follow(heard []gossip.Member) {
+	i := slices.IndexFunc(heard, func(m gossip.Member) bool { return m.Node == c.o.Node && m.Alive })
+	if i < 0 {
+		return
+	}
+	c.mu.Lock()
+	address := net.JoinHostPort(cmp.Or(c.o.Advertise, hostOf(heard[i].Gossip)), strconv.Itoa(c.o.Port))
+	moved := address != c.state.Address
+	if moved {
+		c.log.Info("other nodes reach this one at another address now", slog.String("from", c.state.Address), slog.String("to", address))
+		c.state.Address = address
+		c.save()
+	}
+	c.mu.Unlock()
+	if moved {
+		c.Say()
+	}
+}
+
+// twinPatience is how long another machine must go on saying that it is this node. For
+// half a minute after this one got another address, it may be its own past.
+const twinPatience = 35 * time.Second
+
+// nameTwin says that another machine runs with a copy of this node's data folder.
+func (c *Cluster) nameTwin(address string, since time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if address == "" || time.Since(since) < twinPatience || c.twin == address {
+		return
+	}
+	c.twin = address
+	c.log.Error("another machine says that it is this node: it runs with a copy of this node's data folder; stop one of them, run `picloud node reset` there, and join it again with a new token",
+		slog.String("address", address))
 }
 
 // Learn takes down what the database says of the members. It is the authority on who is
@@ -398,6 +456,7 @@ func (c *Cluster) remember(heard []gossip.Member) {
 		}
 	}
 	if changed {
+		c.publish()
 		c.save()
 	}
 }
