@@ -17,3 +17,6 @@ func (s Stores) Cluster() Cluster { return Cluster(s) }
 
 // Invitations returns the invitations to the cluster.
 func (s Stores) Invitations() Invitations { return Invitations(s) }
+
+// Roles returns the database roles of nodes.
+func (s Stores) Roles() Roles { return Roles(s) }
