@@ -172,7 +172,7 @@ func (a *Agent) start() error {
 
 // openData makes the data folder this process's own, and finds out who the node is.
 func (a *Agent) openData() (err error) {
-	if err := datadir.Prepare(a.opts.DataDir); err != nil {
+	if err := datadir.Resume(a.opts.DataDir); err != nil {
 		return err
 	}
 	if a.lock = a.opts.Lock; a.lock == nil {
@@ -183,6 +183,9 @@ func (a *Agent) openData() (err error) {
 	if a.identity, err = loadIdentity(a.opts.DataDir); err != nil {
 		a.closeData()
 		return err
+	}
+	if a.opts.DatabaseURL != "" { // a copy of a managed database comes with its node: the two never meet
+		a.identity.place = placeOf(a.opts.DataDir)
 	}
 	a.vault.Look()
 	return nil
@@ -241,7 +244,7 @@ func (a *Agent) ServeFunction(w http.ResponseWriter, r *http.Request, c *gateway
 func (a *Agent) self() picloud.Node {
 	return picloud.Node{
 		ID: a.identity.ID, Name: a.opts.NodeName, Version: a.opts.Version,
-		Rev: a.replica.Durable(), StartedAt: a.started, SeenAt: time.Now(), Arch: arch, Address: a.address(),
+		Rev: a.replica.Durable(), StartedAt: a.started, SeenAt: time.Now(), Arch: arch, Address: a.address(), Place: a.identity.place,
 	}
 }
 

@@ -163,7 +163,7 @@ func TestCaddyfileErrorsNameTheWayOut(t *testing.T) {
 func TestSettingsAloneAreEnough(t *testing.T) {
 	data := t.TempDir()
 	path := filepath.Join(t.TempDir(), "Caddyfile")
-	text := "{\n\tpicloud {\n\t\tdata " + data + "\n\t\tnode_name pi-9\n\t\tbind 127.0.0.1\n\t\thttp_port 1080\n\t\thttps_port 1443\n" +
+	text := "{\n\tpicloud {\n\t\tdata \"" + data + "\"\n\t\tnode_name pi-9\n\t\tbind 127.0.0.1\n\t\thttp_port 1080\n\t\thttps_port 1443\n" +
 		"\t\tadmin_port 1081\n\t\tlog_level ERROR\n\t\tdatabase_url postgres://db/x\n\t}\n}\n"
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	env := environment{values: map[string]string{"data": t.TempDir(), "node_name": "pi-10", "executor_workers": "3"}, socket: "/somewhere/else.sock"}
@@ -208,7 +208,7 @@ func TestHTTP2IsSpokenOverTLS(t *testing.T) {
 func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
 	data := t.TempDir()
 	env := environment{values: map[string]string{"data": "/not/used", "sandbox": "best_effort", "log_level": "ERROR"}, data: "/not/used/either"}
-	c, err := env.ofCaddyfile([]byte("{\n\tpicloud {\n\t\tdata "+data+"\n\t\tnode_name pi-3\n\t}\n}\nhttp://:1080 {\n\trespond \"at {$PICLOUD_DATA},{$PICLOUD_NODE_NAME}\"\n\tpicloud\n}\n"), "Caddyfile")
+	c, err := env.ofCaddyfile([]byte("{\n\tpicloud {\n\t\tdata \""+data+"\"\n\t\tnode_name pi-3\n\t}\n}\nhttp://:1080 {\n\trespond \"at {$PICLOUD_DATA},{$PICLOUD_NODE_NAME}\"\n\tpicloud\n}\n"), "Caddyfile")
 	require.NoError(t, err)
 	require.True(t, c.sites)
 	require.Equal(t, data, c.home.DataDir)
@@ -250,7 +250,7 @@ func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
 	require.ErrorContains(t, err, "no picloud directive")
 
 	// Without sites of its own, what it says beside the settings counts too.
-	c, err = env.ofCaddyfile([]byte("{\n\tdebug\n\temail me@example.org\n\tpicloud {\n\t\tdata "+data+"\n\t}\n}\n"), "Caddyfile")
+	c, err = env.ofCaddyfile([]byte("{\n\tdebug\n\temail me@example.org\n\tpicloud {\n\t\tdata \""+data+"\"\n\t}\n}\n"), "Caddyfile")
 	require.NoError(t, err)
 	require.False(t, c.sites)
 	require.Contains(t, string(c.json), `"level":"DEBUG"`)
@@ -292,4 +292,38 @@ func TestTheFolderOfARunningNode(t *testing.T) {
 	require.NoError(t, os.WriteFile("Caddyfile", []byte("{"), 0o600))
 	dir, _ = folder(whichNode{}, "/variable")
 	require.Equal(t, "/variable", dir, "a broken file hides no node")
+}
+
+// TestAStrangersFolderIsNotBelieved: somebody leaves a data folder and a Caddyfile in a
+// folder that everybody can write, such as /tmp.
+func TestAStrangersFolderIsNotBelieved(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.MkdirAll("data", 0o700))
+	require.NoError(t, os.WriteFile("data/node.json", nil, 0o600))
+	none := func(string) string { return "" }
+	e := readEnvironment(none)
+	_, _, err := whichNode{}.folder(e)
+	require.NoError(t, err)
+
+	e.owners = datadir.Owners{os.Geteuid() + 1}
+	_, _, err = whichNode{}.folder(e)
+	var foreign *datadir.Foreign
+	require.ErrorAs(t, err, &foreign)
+	require.Equal(t, e.data, foreign.Path)
+	require.Contains(t, foreign.Hint, "--data ./data")
+	dir, _, err := whichNode{data: "data"}.folder(e)
+	require.NoError(t, err, "the user has named it")
+	require.Equal(t, e.data, dir)
+
+	require.NoError(t, os.WriteFile("Caddyfile", []byte("{\n\tpicloud {\n\t\tdata /in/file\n\t}\n}\n"), 0o600))
+	e = readEnvironment(none)
+	dir, _, err = whichNode{}.folder(e)
+	require.NoError(t, err)
+	require.Equal(t, "/in/file", dir)
+	e.owners = datadir.Owners{os.Geteuid() + 1}
+	_, err = e.configure("")
+	require.ErrorAs(t, err, &foreign)
+	require.Contains(t, foreign.Hint, "--config Caddyfile")
+	_, err = e.configure("Caddyfile")
+	require.NoError(t, err)
 }

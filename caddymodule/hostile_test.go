@@ -76,7 +76,7 @@ func TestPlaceholdersOfOwners(t *testing.T) {
 	require.NoError(t, os.WriteFile(secret, []byte("postgres://me:{env.HOME}@db/x\n"), 0o600))
 	t.Setenv("SOME_PORT", "1080")
 	path := filepath.Join(t.TempDir(), "Caddyfile")
-	require.NoError(t, os.WriteFile(path, []byte("{\n\tpicloud {\n\t\thttp_port {env.SOME_PORT}\n\t\tdatabase_url {file."+secret+"}\n\t\texecutor {$SOME_PORT}\n\t}\n}\n"), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte("{\n\tpicloud {\n\t\thttp_port {env.SOME_PORT}\n\t\tdatabase_url \"{file."+secret+"}\"\n\t\texecutor {$SOME_PORT}\n\t}\n}\n"), 0o600))
 	config, err := environment{values: map[string]string{"data": t.TempDir()}}.configure(path)
 	require.NoError(t, err)
 	require.Contains(t, string(config.json), `"database_url":"{file.`+secret+`}"`)

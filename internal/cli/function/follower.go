@@ -34,6 +34,7 @@ type follower struct {
 	app       string
 	functions []string // none: all
 	params    client.GetAppLogsParams
+	cut       bool // the user may not expect that list leaves out earlier lines
 
 	printed recent // calls, to print none twice after the log broke off
 }

@@ -1,13 +1,13 @@
 package managed
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // maxRunDir is how long the socket's folder may be: the socket's path has to
@@ -15,13 +15,15 @@ import (
 const maxRunDir = 88
 
 // defaultRunDir returns the folder of the socket: in the data folder, so that
-// one goes with the other, or in the temp folder when that is too long.
+// one goes with the other, or in /tmp when that is too long. It does not depend on TMPDIR:
+// the agent that adopts a running server may have another one than the agent that
+// started it.
 func defaultRunDir(data string) string {
-	if dir := filepath.Join(data, "postgres-run"); len(dir) <= maxRunDir {
+	dir := filepath.Join(data, "postgres-run")
+	if len(dir) <= maxRunDir {
 		return dir
 	}
-	sum := sha256.Sum256([]byte(data))
-	return filepath.Join(os.TempDir(), "picloud-"+hex.EncodeToString(sum[:6]))
+	return datadir.Temporary(dir, os.Geteuid())
 }
 
 // makeRunDir makes the folder of the socket. Only the server's account may use it,
