@@ -70,6 +70,10 @@ FROM told CROSS JOIN cluster LEFT JOIN holder ON true`
 	// sqlNodeStop does nothing for a node that runs at another place meanwhile.
 	sqlNodeStop = `UPDATE node SET stopped_at = now() WHERE id = $1::uuid AND (place = '' OR $2 IN ('', place))`
 
+	// What a node does whose database role may not write the table.
+	sqlNodeReportOwn = `SELECT node_report($1, $2, $3, $4, $5, $6, $7), (SELECT removed_at FROM removed_node WHERE id = $1::uuid), (SELECT name FROM cluster)`
+	sqlNodeStopOwn   = `SELECT node_stop($1)`
+
 	// sqlNodeRemove removes a node that is dead. It returns whether it did, and how
 	// many seconds ago the node was seen.
 	sqlNodeRemove = `
@@ -122,8 +126,7 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	case err != nil:
 		return err
 	case h.removed != nil:
-		return s.Fail(picloud.CodeNotInvited, fmt.Sprintf("node %s was removed from the cluster %q on %s", node.ID, h.cluster, h.removed.UTC().Format(time.RFC3339)),
-			"`picloud node reset` empties this node's data folder, so that it can join as a new node")
+		return wasRemoved(s, node.ID, h.cluster, *h.removed)
 	case !h.member && h.id == nil:
 		return s.Fail(picloud.CodeNotInvited,
 			fmt.Sprintf("the database belongs to the cluster %q of %s, which has not invited this node", h.cluster, strings.Join(h.nodes, ", ")),
@@ -195,6 +198,45 @@ type verdict struct {
 func verdictRow(row pgx.CollectableRow) (v verdict, err error) {
 	err = row.Scan(&v.gone, &v.silent)
 	return v, err
+}
+
+// ReportOwn is Report for a node whose database role has the rights of serving only.
+func (n Nodes) ReportOwn(ctx context.Context, node picloud.Node) error {
+	s := postgres.About("report node", node.Name)
+	if err := picloud.CheckName("node", node.Name); err != nil {
+		return err
+	}
+	var members int
+	var removed *time.Time
+	var cluster string
+	err := n.db.Run(ctx, n.db.Duties(), s, func(ctx context.Context) error {
+		return n.db.Duties().QueryRow(ctx, sqlNodeReportOwn, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt, node.Arch, node.Address).
+			Scan(&members, &removed, &cluster)
+	})
+	switch {
+	case picloud.CodeOf(err) == picloud.CodeExists:
+		return s.Fail(picloud.CodeConflict, "the name "+node.Name+" belongs to another node", "give this node a name of its own with PICLOUD_NODE_NAME")
+	case err != nil || members > 0:
+		return err
+	case removed != nil:
+		return wasRemoved(s, node.ID, cluster, *removed)
+	}
+	return s.Fail(picloud.CodeNotInvited, fmt.Sprintf("the cluster %q does not know this node", cluster),
+		"run `picloud node invite` on a node of the cluster, and start this node with the --join and --token that it prints")
+}
+
+// StopOwn is Stop for a node whose database role has the rights of serving only.
+func (n Nodes) StopOwn(ctx context.Context, id string) error {
+	return n.db.Run(ctx, n.db.Duties(), postgres.About("report the stop of this node", ""), func(ctx context.Context) error {
+		_, err := n.db.Duties().Exec(ctx, sqlNodeStopOwn, id)
+		return err
+	})
+}
+
+// wasRemoved tells a node that an admin removed it.
+func wasRemoved(s postgres.Subject, node, cluster string, at time.Time) error {
+	return s.Fail(picloud.CodeNotInvited, fmt.Sprintf("node %s was removed from the cluster %q on %s", node, cluster, at.UTC().Format(time.RFC3339)),
+		"`picloud node reset` empties this node's data folder, so that it can join as a new node")
 }
 
 // List returns the nodes of the cluster, by name.

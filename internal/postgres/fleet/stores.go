@@ -20,3 +20,6 @@ func (s Stores) Invitations() Invitations { return Invitations(s) }
 
 // Leadership returns the row that decides which node manages the cluster.
 func (s Stores) Leadership() Leadership { return Leadership(s) }
+
+// Roles returns the database roles of nodes.
+func (s Stores) Roles() Roles { return Roles(s) }
