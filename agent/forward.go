@@ -55,10 +55,6 @@ func (a *Agent) newForwarder() *forwarder {
 			r.Out.Header.Set(hopsHeader, strconv.Itoa(hops+1))
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			var e *picloud.Error
-			if !errors.As(err, &e) {
-				e = &picloud.Error{}
-			}
 			problem.Write(w, noManager("the manager does not answer", err), "")
 		},
 	}}
