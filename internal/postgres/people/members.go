@@ -175,7 +175,9 @@ func scanChange(row pgx.Row) (m picloud.Member, word string, err error) {
 // refuse turns a statement's verdict into an error.
 func refuse(s postgres.Subject, word string) error {
 	switch word {
-	case "no app", "no member":
+	case "no app":
+		return s.NoApp()
+	case "no member":
 		return s.NotFound()
 	case "needs admin":
 		return s.Forbidden(picloud.RoleAdmin)
