@@ -34,7 +34,9 @@ func WrongFlag(cmd *cobra.Command, err error) error {
 }
 
 // isDigits reports whether what was read as flags begins as a number does.
-func isDigits(name string) bool { return name != "" && (name[0] >= '0' && name[0] <= '9' || name[0] == '.') }
+func isDigits(name string) bool {
+	return name != "" && (name[0] >= '0' && name[0] <= '9' || name[0] == '.')
+}
 
 // alike reports whether a name may be a mistyped other one.
 func alike(typed, name string) bool {
