@@ -235,6 +235,7 @@ func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
 	require.Equal(t, "unix/"+data+"/run/caddy.sock|0600", tree.Admin.Listen)
 	require.Equal(t, "ERROR", tree.Logging.Logs.Default.Level)
 	require.Equal(t, voiceName, tree.Logging.Logs.Default.Encoder.Format)
+	require.Contains(t, string(c.json), `"exclude":["admin","http.auto_https"]`, "what is meant to be so is not warned of here either")
 	require.Equal(t, int64(gracePeriod), tree.Apps.HTTP.GracePeriod)
 	require.Equal(t, "best_effort", tree.Apps.PiCloud.texts["sandbox"])
 	require.Equal(t, data, tree.Apps.PiCloud.texts["data"])
@@ -257,6 +258,29 @@ func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
 	require.False(t, c.sites)
 	require.Contains(t, string(c.json), `"level":"DEBUG"`)
 	require.Contains(t, string(c.json), `"handler":"picloud_manager"`)
+}
+
+// TestAnIPv6AddressIsOneInEveryConfiguration: with brackets and without.
+func TestAnIPv6AddressIsOneInEveryConfiguration(t *testing.T) {
+	printed, err := DefaultCaddyfile()
+	require.NoError(t, err)
+	for _, bind := range []string{"::1", "[::1]"} {
+		env := environment{values: map[string]string{"data": t.TempDir(), "bind": bind, "http_port": "1080", "https_port": "1443", "admin_port": "1081"}}
+		embedded, err := env.configure("")
+		require.NoError(t, err)
+		owners, err := env.ofCaddyfile(printed, "Caddyfile")
+		require.NoError(t, err)
+		for _, c := range []config{embedded, owners} {
+			addresses, err := c.addresses()
+			require.NoError(t, err)
+			require.Equal(t, []string{"127.0.0.1:1081", "[::1]:1080", "[::1]:1443"}, addresses)
+			require.Contains(t, string(c.json), `"protocols":["h1","h2"]`)
+			require.Equal(t, "http://[::1]:1080", c.home.functionsURL(), "localhost is 127.0.0.1 on many machines")
+			tree, err := parseTree(c.json)
+			require.NoError(t, err)
+			require.Len(t, tree.at("apps", "http", "servers"), 3, "a socket has one server")
+		}
+	}
 }
 
 // TestTheFolderOfARunningNode: which one the commands mean.
