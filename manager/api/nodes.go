@@ -44,6 +44,13 @@ type NodeStores struct {
 	Nodes       NodeStore
 	Invitations InvitationStore
 	Inviter     Inviter
+	State       ClusterStater
+}
+
+// ClusterStater knows the state of the cluster.
+type ClusterStater interface {
+	// ClusterState returns the state as this node, which manages the cluster, sees it.
+	ClusterState(ctx context.Context) (picloud.ClusterState, error)
 }
 
 // nodes is the area of the cluster's nodes, and of this node itself.
@@ -60,6 +67,7 @@ func (a nodes) operations() []operation {
 		change("PATCH /api/v1/nodes/{node}", successes{200: nil}, a.updateNode),
 		on("DELETE /api/v1/nodes/{node}", successes{204: nil}, a.removeNode),
 
+		on("GET /api/v1/cluster", successes{200: nil}, a.getCluster),
 		on("GET /api/v1/cluster/join-tokens", successes{200: nil}, a.listInvitations),
 		on("POST /api/v1/cluster/join-tokens", successes{201: {"Location"}}, a.invite),
 		on("DELETE /api/v1/cluster/join-tokens/{invitation}", successes{204: nil}, a.deleteInvitation),
@@ -108,6 +116,12 @@ func (a nodes) updateNode(ctx context.Context, p ofNode, body patch[nodePatch]) 
 // removeNode answers DELETE /nodes/{node}. What nodes serve does not change.
 func (a nodes) removeNode(ctx context.Context, p ofNode, _ none) (out answer[nothing], err error) {
 	return done(), a.Nodes.Remove(ctx, actor(ctx), p.Node)
+}
+
+// getCluster answers GET /cluster.
+func (a nodes) getCluster(ctx context.Context, _, _ none) (out answer[picloud.ClusterState], err error) {
+	state, err := a.State.ClusterState(ctx)
+	return ok(state), err
 }
 
 // ofInvitation names an invitation.
