@@ -83,23 +83,24 @@ done
 cat >"$dir/pi" <<PI
 #!/usr/bin/env bash
 # picloud as on the machine of a node: $shown/pi 2 node ls
-export PICLOUD_SERVER=http://localhost:\$((9179 + \$1)) PICLOUD_TOKEN
+export PICLOUD_SERVER=http://localhost:\$((9179 + \$1)) PICLOUD_HTTP_PORT=\$((9079 + \$1)) PICLOUD_TOKEN
 PICLOUD_TOKEN=\$(sed -n 's/.*"token": *"\([^"]*\)".*/\1/p' "$dir/pi-1/credentials")
 shift
 exec "$bin" "\$@"
 PI
 chmod 755 "$dir/pi"
 
+hint() { printf '  %-62s %s\n' "$1" "$2"; }
 cat <<TRY
 
 Three nodes run. In another terminal, in $PWD:
 
-  $shown/pi 1 node ls                                     who is there
-  $shown/pi 2 deploy $shown/hello.risor --wait all  deploy through pi-2
-  curl http://$(host 3):$(http 3)/fn/default/hello                  call it on pi-3
-  kill ${pids[2]}; $shown/pi 1 node ls                        stop pi-3
-  kill -9 ${pids[0]}                                           pi-1 dies, which has the database
-  curl http://$(host 2):$(http 2)/fn/default/hello                  pi-2 answers on
+$(hint "$shown/pi 1 node ls" "who is there")
+$(hint "$shown/pi 2 deploy $shown/hello.risor --wait all" "deploy through pi-2")
+$(hint "curl http://$(host 3):$(http 3)/fn/default/hello" "call it on pi-3")
+$(hint "kill ${pids[2]}; $shown/pi 1 node ls" "stop pi-3")
+$(hint "kill -9 ${pids[0]}" "pi-1 dies, which has the database")
+$(hint "curl http://$(host 2):$(http 2)/fn/default/hello" "pi-2 answers on")
 
 What the nodes say is in $shown/pi-N.log. Ctrl-C here stops all three.
 TRY
