@@ -109,7 +109,7 @@ while :; do
   alive=
   for pid in "${pids[@]}"; do if kill -0 "$pid" 2>/dev/null; then alive=$pid; fi; done
   [ -n "$alive" ] || break
-  sleep 1
+  sleep 1 || true # Ctrl-C ends it too
 done
 echo "No node runs any more."
 stop 0

@@ -84,7 +84,7 @@ func TestTokens(t *testing.T) {
 	late := one.invite()
 	one.sql("UPDATE invitation SET expires_at = now()")
 	err := l.asks("late", late[1], late[3])
-	require.ErrorContains(t, err, "expired")
+	require.ErrorContains(t, err, "the invitation was valid until")
 }
 
 // sql changes the node's own database, as its administrator could.
