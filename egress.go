@@ -18,7 +18,8 @@ const maxEgress = 100
 type EgressRule struct {
 	// Host is a name such as "api.example.org", or "*.example.org" for every
 	// name below. It allows public addresses only. "*" is every host,
-	// public addresses without a name included.
+	// public addresses without a name included. "localhost" is 127.0.0.1
+	// and ::1, whatever they are called.
 	Host string
 	// Prefix is a range of addresses. Private addresses, such as those of a
 	// home network, are allowed only by a range that is private as a whole.
@@ -26,6 +27,9 @@ type EgressRule struct {
 	// Port is the only port allowed; 0: any.
 	Port int
 }
+
+// Localhost is the one name in a rule that allows addresses of this machine.
+const Localhost = "localhost"
 
 var hostName = regexp.MustCompile(`^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
@@ -81,6 +85,9 @@ func ParseEgress(s string) (EgressRule, error) {
 	last := r.Host[strings.LastIndexByte(r.Host, '.')+1:]
 	if strings.Trim(last, "0123456789") == "" {
 		return bad("is neither an address nor a host name")
+	}
+	if last == Localhost && r.Host != Localhost {
+		return bad("can only be this machine, and a name allows public addresses only; write " + EgressRule{Host: Localhost, Port: r.Port}.String())
 	}
 	return r, nil
 }

@@ -11,6 +11,7 @@ func TestEgressRules(t *testing.T) {
 		"api.example.org": "", "*.Example.org": "*.example.org", "*": "", "api.example.org:8443": "", "example.org.": "example.org",
 		"192.168.1.0/24": "", "192.168.1.7/24": "192.168.1.0/24", "192.168.1.0/24:8123": "", "127.0.0.1:8123": "", "10.1.2.3": "",
 		"[fd00::1]:80": "", "fd00::1": "", "fd00::/8": "", "[fd00::/8]:443": "", "::ffff:10.0.0.1": "10.0.0.1", "localhost": "", "*:443": "", "homeassistant.local:8123": "",
+		"localhost:8123": "", "LocalHost.:8123": "localhost:8123", "localhost.example": "", "mylocalhost": "",
 	} {
 		r, err := ParseEgress(text)
 		require.NoError(t, err, text)
@@ -24,11 +25,13 @@ func TestEgressRules(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "https://example.org", "example.org/path", "a b", "*.*.example.org", "ex*mple.org", "-a.org", "10.0.0.0/33", "300.1.2.3", "1.2.3",
-		"example.org:0", "example.org:65536", "example.org:x", "[::1", "::ffff:10.0.0.0/100", "fe80::1%eth0", "0x7f.1", "user@example.org", "bücher.example", "example.org\xff",
+		"example.org:0", "example.org:65536", "example.org:x", "[::1", "::ffff:10.0.0.0/100", "fe80::1%eth0", "0x7f.1", "user@example.org", "*.localhost", "db.localhost:5432", "A.LOCALHOST.", "bücher.example", "example.org\xff",
 	} {
 		_, err := ParseEgress(text)
 		require.ErrorIs(t, err, ErrInvalid, text)
 	}
+	_, err := ParseEgress("db.localhost:5432")
+	require.ErrorContains(t, err, "write localhost:5432")
 	require.ErrorIs(t, Settings{Egress: []string{"10.0.0.0/8", "http://x"}}.Check(), ErrInvalid)
 	require.NoError(t, Settings{Egress: []string{"10.0.0.0/8"}, Env: Env{"A_1": "x"}, Secrets: []string{"TOKEN"}}.Check())
 	require.ErrorIs(t, Settings{Env: Env{"A-1": "x"}}.Check(), ErrInvalid)

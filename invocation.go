@@ -20,7 +20,7 @@ type Invocation struct {
 	Version  int       `json:"version"`
 	Trigger  Trigger   `json:"trigger"`
 	Method   string    `json:"method,omitempty"`
-	Path     string    `json:"path,omitempty"`
+	Path     string    `json:"path,omitempty"`  // below the function, as it was sent: still encoded
 	Status   int       `json:"status"`          // HTTP status of the answer
 	Code     Code      `json:"code,omitempty"`  // set when the call failed
 	Error    string    `json:"error,omitempty"` // what the function or the executor said, cut to 1 KiB

@@ -41,6 +41,9 @@ type Node struct {
 	Role      NodeRole  `json:"role,omitempty"`
 	Arch      string    `json:"arch,omitempty"`    // of the processor, as Go names it
 	Address   string    `json:"address,omitempty"` // host:port of its cluster port; empty: not open
+	// Place is a digest of the machine and the data folder that the node runs on. Two
+	// places with one id are a node and its copy. Empty: it is not compared.
+	Place string `json:"-"`
 }
 
 // Invitation lets nodes into the cluster that show its token.
@@ -82,6 +85,10 @@ func (i Invitation) Check(now time.Time) error {
 // NodeSilence is how long a node may be silent before it counts as dead: three
 // intervals of its reports.
 const NodeSilence = 3 * time.Minute
+
+// PlaceSilence is how long a node must be silent before it may run at another place: longer
+// than one interval of its reports with the time that a report takes.
+const PlaceSilence = 90 * time.Second
 
 // Alive reports whether the node was seen lately and did not say that it stops.
 func (n Node) Alive(now time.Time) bool { return !n.Stopped && now.Sub(n.SeenAt) < NodeSilence }

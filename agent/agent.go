@@ -66,6 +66,7 @@ type Agent struct {
 	memoryBefore int64
 
 	forwarder *forwarder
+	election  *election
 	rpc       *service.Task      // answers other nodes; nil: none has asked yet
 	endNodes  context.CancelFunc // ends what other nodes have under way here
 
@@ -101,7 +102,7 @@ func New(opts Options) (*Agent, error) {
 	a.bodies = budget.New(opts.TransitMemory)
 	a.logs = logbook.New(opts.DataDir, opts.NodeName, &a.secrets, opts.Logger)
 	a.invoker = invoke.New(invoke.Options{Logs: a.logs, Secrets: &a.secrets, Grants: a.grants, Node: opts.NodeName, Logger: opts.Logger})
-	a.forwarder, a.clusterStats = a.newForwarder(), a.newClusterStats()
+	a.forwarder, a.election, a.clusterStats = a.newForwarder(), &election{a: a}, a.newClusterStats()
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
 	a.broker, err = broker.New(broker.Options{
@@ -174,7 +175,7 @@ func (a *Agent) start() error {
 
 // openData makes the data folder this process's own, and finds out who the node is.
 func (a *Agent) openData() (err error) {
-	if err := datadir.Prepare(a.opts.DataDir); err != nil {
+	if err := datadir.Resume(a.opts.DataDir); err != nil {
 		return err
 	}
 	if a.lock = a.opts.Lock; a.lock == nil {
@@ -185,6 +186,9 @@ func (a *Agent) openData() (err error) {
 	if a.identity, err = loadIdentity(a.opts.DataDir); err != nil {
 		a.closeData()
 		return err
+	}
+	if a.opts.DatabaseURL != "" { // a copy of a managed database comes with its node: the two never meet
+		a.identity.place = placeOf(a.opts.DataDir)
 	}
 	a.vault.Look()
 	return nil
@@ -243,7 +247,7 @@ func (a *Agent) ServeFunction(w http.ResponseWriter, r *http.Request, c *gateway
 func (a *Agent) self() picloud.Node {
 	return picloud.Node{
 		ID: a.identity.ID, Name: a.opts.NodeName, Version: a.opts.Version,
-		Rev: a.replica.Durable(), StartedAt: a.started, SeenAt: time.Now(), Arch: arch, Address: a.address(),
+		Rev: a.replica.Durable(), StartedAt: a.started, SeenAt: time.Now(), Arch: arch, Address: a.address(), Place: a.identity.place,
 	}
 }
 

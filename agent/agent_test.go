@@ -222,7 +222,8 @@ func TestFailuresAreTypedAndLogged(t *testing.T) {
 		"throws":    {`function handle(req) { throw "the secret cause" }`, 500, "PC1203", `"at":"throws.risor:1:30"`},
 		"recursion": {"function f(n) { return f(n + 1) }\nfunction handle(req) { return f(0) }", 500, "PC1203", "trace"},
 		"function":  {`function handle(req) { return handle }`, 500, "PC1207", `"at":"function.risor:1:`},
-		"spin":      {"function handle(req) { range(1000000000).each(x => x)\n return 1 }", 504, "PC1204", "PC1204"},
+		"spin":      {"function handle(req) { range(1000000000).each(x => x)\n return 1 }", 504, "PC1204", "it ran longer than its timeout of 300ms: return earlier, or raise timeout"},
+		"memory":    {`function handle(req) { return "x".repeat(4000000000) }`, 500, "PC1205", "went over its limit of 64MiB: hold less at once, or raise memory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a.deploy(name, c.source)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,11 +137,11 @@ func (a *Agent) reach(ctx context.Context) bool {
 	d := a.database
 	for pause := backoff.New(backoff.First, backoff.Last); ; {
 		err := a.attempt(ctx)
+		if err == nil {
+			return true // also when ctx has ended meanwhile: the node has reported, and says that it stops
+		}
 		if ctx.Err() != nil {
 			return false
-		}
-		if err == nil {
-			return true
 		}
 		a.failed(err)
 		d.mu.Lock()
@@ -159,7 +160,8 @@ func (a *Agent) reach(ctx context.Context) bool {
 	}
 }
 
-// attempt makes one attempt: server, schema, first user, the cluster's key.
+// attempt makes one attempt: server, schema, first user, the cluster's key. The node
+// reports last: the others wait for a node that has reported.
 func (a *Agent) attempt(ctx context.Context) error {
 	d := a.database
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -172,28 +174,43 @@ func (a *Agent) attempt(ctx context.Context) error {
 	if err := d.Migrate(ctx); err != nil {
 		return err
 	}
-	if err := d.Nodes().Report(ctx, a.self()); err != nil {
-		return err // perhaps the name belongs to another node: this one leaves the database alone
+	if a.mayFound() {
+		if err := a.firstUser(ctx); err != nil {
+			return err
+		}
 	}
-	if !a.manages() {
-		return a.vault.Establish(ctx, d.Cluster())
+	if err := a.vault.Establish(ctx, d.Cluster()); err != nil {
+		return err
 	}
+	err := d.Nodes().Report(ctx, a.self())
+	if err != nil && ctx.Err() != nil {
+		a.leave() // the database may have heard it
+	}
+	return err
+}
+
+// mayFound reports whether this node may have made the first user, or is to make it: it
+// did not join a cluster of others.
+func (a *Agent) mayFound() bool {
+	_, err := os.Stat(credentials.Path(a.opts.DataDir))
+	return !a.cluster.Member() || err == nil
+}
+
+// firstUser makes the first user of an empty database.
+func (a *Agent) firstUser(ctx context.Context) error {
 	urls := credentials.File{Server: a.opts.ControlURL(), Functions: a.opts.FunctionsURL()}
-	path, created, err := bootstrap(ctx, d.Users(), a.opts.DataDir, urls)
+	path, created, err := bootstrap(ctx, a.database.Users(), a.opts.DataDir, urls)
 	if created {
 		a.credentials.Store(&path)
 	}
-	if err != nil {
-		return err
-	}
-	return a.vault.Establish(ctx, d.Cluster())
+	return err
 }
 
 // leave says that this node stops, so that nobody waits for it.
 func (a *Agent) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	if err := a.database.Nodes().Stop(ctx, a.identity.ID); err != nil {
+	if err := a.database.Nodes().Stop(ctx, a.self()); err != nil {
 		a.log.Info("the other nodes do not know that this one stops", slog.Any("error", err))
 	}
 }
@@ -230,11 +247,10 @@ func (d *database) closed() error {
 	defer d.mu.Unlock()
 	e := &picloud.Error{
 		Code: picloud.CodeDatabaseDown, Op: "use database", RetryAfter: 2 * time.Second,
-		Detail: "the node has not reached it since it started",
+		Detail: "the node has not reached it since it started", Err: d.waiting,
 	}
 	if cause, ok := errors.AsType[*picloud.Error](d.waiting); ok {
-		e.Detail, e.Hint = cause.Detail, cause.Hint
+		e.Detail, e.Hint, e.Err = cause.Detail, cause.Hint, cause.Err // Err with the detail would say it twice
 	}
-	e.Err = d.waiting
 	return e
 }

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,14 +11,20 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/machine"
 )
 
 // nodeID is who this node is, for ever: data/node.json.
 type nodeID struct {
 	ID string `json:"id"` // UUID version 4
+
+	// place is where the node runs: a digest of the machine and the data folder. A copy
+	// of the folder has another one.
+	place string
 }
 
 // loadIdentity reads the node's identity, or makes it on first start.
@@ -43,6 +51,19 @@ func loadIdentity(dataDir string) (nodeID, error) {
 		return id, err
 	}
 	return id, datadir.WriteFile(path, raw)
+}
+
+// placeOf returns the place of a data folder. It stays the same over restarts, also those
+// of the machine.
+func placeOf(dataDir string) string {
+	where := machine.Hardware() + "\x00" + dataDir
+	if info, err := os.Stat(dataDir); err == nil {
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			where += fmt.Sprintf("\x00%d", stat.Ino)
+		}
+	}
+	sum := sha256.Sum256([]byte(where))
+	return hex.EncodeToString(sum[:16])
 }
 
 // newUUID returns a random UUID, version 4 of RFC 9562.

@@ -18,6 +18,7 @@ import (
 	"github.com/picloud/picloud/cluster"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/join"
+	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/cluster/token"
 	"github.com/picloud/picloud/internal/postgres/fleet"
 	"github.com/picloud/picloud/internal/seal"
@@ -149,6 +150,9 @@ func (a *Agent) found(ctx context.Context, authority *identity.Authority, keys g
 	if err := a.cluster.Enter(state, leaf, authority.Certificate()); err != nil {
 		return err
 	}
+	if err := a.election.begin(); err != nil {
+		return err
+	}
 	a.log.Info("this node invites others now, and listens to them", slog.String("address", state.Address))
 	a.database.syncer.Wake() // the others find its address in its report
 	return nil
@@ -159,6 +163,12 @@ func (a *Agent) admit(ctx context.Context, r join.Request, from netip.Addr) (ans
 	t, err := token.Parse(r.Token)
 	if err != nil {
 		return answer, err
+	}
+	if r.Advertise == "" {
+		r.Advertise = from.WithZone("").String()
+	}
+	if a.cluster.Peer().Role != identity.Manager {
+		return a.passOn(ctx, r)
 	}
 	if err := a.database.closed(); err != nil {
 		return answer, err
@@ -174,11 +184,7 @@ func (a *Agent) admit(ctx context.Context, r join.Request, from netip.Addr) (ans
 	if err != nil {
 		return answer, &picloud.Error{Code: picloud.CodeInvalid, Op: "join", Resource: r.Name, Detail: "the request for a certificate cannot be read", Err: err}
 	}
-	host := r.Advertise
-	if host == "" {
-		host = from.WithZone("").String()
-	}
-	address := net.JoinHostPort(host, strconv.Itoa(r.ClusterPort))
+	address := net.JoinHostPort(r.Advertise, strconv.Itoa(r.ClusterPort))
 	role, err := a.database.Invitations().Admit(ctx, fleet.Admission{
 		Invitation: t.ID[:], Secret: t.SecretHash(), KeyDigest: digest[:],
 		ID: r.Node, Name: r.Name, Version: r.Version, Arch: r.Arch, Address: address,
@@ -205,6 +211,16 @@ func (a *Agent) admit(ctx context.Context, r join.Request, from netip.Addr) (ans
 		Time: time.Now(),
 	}
 	return answer, nil
+}
+
+// passOn asks the manager on behalf of a node that joins: this node serves functions only,
+// and cannot open the CA.
+func (a *Agent) passOn(ctx context.Context, r join.Request) (join.Answer, error) {
+	node, known := a.awaitLeader(ctx)
+	if !known {
+		return join.Answer{}, noManager("the cluster has no manager at this moment", nil)
+	}
+	return join.Ask(ctx, func(ctx context.Context) (net.Conn, error) { return a.cluster.Dial(ctx, node, port.Join) }, node, r)
 }
 
 // keyDigest is the digest of the public key that a certificate is asked for.

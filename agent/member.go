@@ -58,11 +58,15 @@ func (a *Agent) startCluster() error {
 		}
 	}
 	a.endNodes = cancel
-	return a.cluster.Start(services)
+	if err := a.cluster.Start(services); err != nil {
+		return err
+	}
+	return a.election.begin()
 }
 
 // stopCluster ends all that other nodes have here.
 func (a *Agent) stopCluster() {
+	a.election.end()
 	a.endNodes()
 	a.cluster.Stop()
 	a.rpc.Stop()
@@ -83,7 +87,7 @@ func (a *Agent) serveNodes(ctx context.Context, l net.Listener) {
 
 // gossiped is what the node says of itself in the gossip.
 func (a *Agent) gossiped() gossip.Meta {
-	m := gossip.Meta{Rev: a.replica.Durable()}
+	m := gossip.Meta{Rev: a.replica.Durable(), Epoch: a.election.epoch.Load()}
 	if d := a.database; d != nil {
 		m.Database, m.Hosts = d.open.Load() && !d.Trouble(), d.server != nil
 	}
@@ -142,12 +146,6 @@ func (a *Agent) learn(ctx context.Context) {
 		members = append(members, join.Member{Node: m.ID, Name: m.Name, Role: m.Role, Address: m.Address})
 	}
 	a.cluster.Learn(members, removed)
-}
-
-// manages reports whether this node is the manager of its cluster. A node that is alone
-// is its own.
-func (a *Agent) manages() bool {
-	return !a.cluster.Member() || a.cluster.State().Manager == a.identity.ID
 }
 
 // newClusterStats returns the metrics of the gossip. A node that is alone hears nobody.

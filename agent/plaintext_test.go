@@ -48,6 +48,8 @@ func TestNoPlaintextOfSecretsIsKept(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, resp.StatusCode, body)
 	resp, _ = a.do(http.MethodGet, a.functions.URL+"/fn/default/leaky/in/the/path/S3cret%2Fvalue+that%20is%20%22nowhere%22%20&%20%237", "")
 	require.Equal(t, http.StatusOK, resp.StatusCode)
+	resp, _ = a.do(http.MethodGet, a.functions.URL+"/fn/default/leaky/odd/%53%33cret%2Fvalue+that%20is%20%22nowhere%22%20&%20%237", "")
+	require.Equal(t, http.StatusOK, resp.StatusCode)
 
 	_, logged := a.api(http.MethodGet, "/apps/default/functions/leaky/logs", "")
 	require.Contains(t, logged, "info [secret TOKEN]")
@@ -55,6 +57,7 @@ func TestNoPlaintextOfSecretsIsKept(t *testing.T) {
 	_, records := a.api(http.MethodGet, "/invocations?app=default", "")
 	require.Contains(t, records, "PC1203")
 	require.Contains(t, records, "/in/the/path/[secret TOKEN]")
+	require.Contains(t, records, "/odd/%5Bsecret%20TOKEN%5D")
 
 	found, err := managed.Find(t.Context(), "")
 	require.NoError(t, err)

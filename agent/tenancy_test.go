@@ -62,7 +62,7 @@ function handle(req) {
 	entries, _, err := a.database.KV().List(t.Context(), testAdmin, "ten", "", picloud.Page{})
 	require.NoError(t, err)
 	require.Len(t, entries, 2, "who, and left of the second call only")
-	lines, err := a.logs.Tail(t.Context(), picloud.LogQuery{App: "ten", Functions: []string{"f"}})
+	lines, err := a.logs.Tail(t.Context(), picloud.LogQuery{App: "ten", Functions: []string{"f"}}, func(int64) error { return nil })
 	require.NoError(t, err)
 	messages := []string{}
 	for _, line := range lines {

@@ -62,6 +62,7 @@ func TestDefaultCaddyfileIsTheEmbeddedConfiguration(t *testing.T) {
 			"data": filepath.Join(t.TempDir(), "my data"), "node_name": "pi-7", "bind": "127.0.0.1", "http_port": "1080", "https_port": "1443", "admin_port": "1081",
 			"log_level": "ERROR", "database_url": "postgres://db/x?sslmode=require", "postgres_bin": "/opt/pg 17/bin", "executor": "/opt/executor",
 			"sandbox": "best_effort", "executor_idle": "5m", "executor_memory": "1GiB", "executor_workers": "3", "control_hosts": "pi.example.org", "transit_memory": "1GiB",
+			"join": "pi-0.local", "join_token": "PCT1.X", "advertise": "10.0.0.9", "cluster_port": "1947", "gossip_port": "1946",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -118,6 +119,7 @@ func TestEverySettingIsACaddyfileOption(t *testing.T) {
 func TestEverySettingReachesTheNode(t *testing.T) {
 	values := map[string]string{
 		"data": t.TempDir(), "node_name": "pi-8", "log_level": "ERROR", "sandbox": "strict", "executor_idle": "1h", "executor_memory": "1GiB", "executor_workers": "9", "control_hosts": "pi.example.com", "transit_memory": "1GiB",
+		"join": "pi-1.local", "join_token": "PCT1.Y", "advertise": "10.0.0.8", "cluster_port": "2947", "gossip_port": "2946",
 	}
 	for i, s := range table {
 		if values[s.Name] == "" {
@@ -163,7 +165,7 @@ func TestCaddyfileErrorsNameTheWayOut(t *testing.T) {
 func TestSettingsAloneAreEnough(t *testing.T) {
 	data := t.TempDir()
 	path := filepath.Join(t.TempDir(), "Caddyfile")
-	text := "{\n\tpicloud {\n\t\tdata " + data + "\n\t\tnode_name pi-9\n\t\tbind 127.0.0.1\n\t\thttp_port 1080\n\t\thttps_port 1443\n" +
+	text := "{\n\tpicloud {\n\t\tdata \"" + data + "\"\n\t\tnode_name pi-9\n\t\tbind 127.0.0.1\n\t\thttp_port 1080\n\t\thttps_port 1443\n" +
 		"\t\tadmin_port 1081\n\t\tlog_level ERROR\n\t\tdatabase_url postgres://db/x\n\t}\n}\n"
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	env := environment{values: map[string]string{"data": t.TempDir(), "node_name": "pi-10", "executor_workers": "3"}, socket: "/somewhere/else.sock"}
@@ -208,7 +210,7 @@ func TestHTTP2IsSpokenOverTLS(t *testing.T) {
 func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
 	data := t.TempDir()
 	env := environment{values: map[string]string{"data": "/not/used", "sandbox": "best_effort", "log_level": "ERROR"}, data: "/not/used/either"}
-	c, err := env.ofCaddyfile([]byte("{\n\tpicloud {\n\t\tdata "+data+"\n\t\tnode_name pi-3\n\t}\n}\nhttp://:1080 {\n\trespond \"at {$PICLOUD_DATA},{$PICLOUD_NODE_NAME}\"\n\tpicloud\n}\n"), "Caddyfile")
+	c, err := env.ofCaddyfile([]byte("{\n\tpicloud {\n\t\tdata \""+data+"\"\n\t\tnode_name pi-3\n\t}\n}\nhttp://:1080 {\n\trespond \"at {$PICLOUD_DATA},{$PICLOUD_NODE_NAME}\"\n\tpicloud\n}\n"), "Caddyfile")
 	require.NoError(t, err)
 	require.True(t, c.sites)
 	require.Equal(t, data, c.home.DataDir)
@@ -233,6 +235,7 @@ func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
 	require.Equal(t, "unix/"+data+"/run/caddy.sock|0600", tree.Admin.Listen)
 	require.Equal(t, "ERROR", tree.Logging.Logs.Default.Level)
 	require.Equal(t, voiceName, tree.Logging.Logs.Default.Encoder.Format)
+	require.Contains(t, string(c.json), `"exclude":["admin","http.auto_https"]`, "what is meant to be so is not warned of here either")
 	require.Equal(t, int64(gracePeriod), tree.Apps.HTTP.GracePeriod)
 	require.Equal(t, "best_effort", tree.Apps.PiCloud.texts["sandbox"])
 	require.Equal(t, data, tree.Apps.PiCloud.texts["data"])
@@ -250,11 +253,34 @@ func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
 	require.ErrorContains(t, err, "no picloud directive")
 
 	// Without sites of its own, what it says beside the settings counts too.
-	c, err = env.ofCaddyfile([]byte("{\n\tdebug\n\temail me@example.org\n\tpicloud {\n\t\tdata "+data+"\n\t}\n}\n"), "Caddyfile")
+	c, err = env.ofCaddyfile([]byte("{\n\tdebug\n\temail me@example.org\n\tpicloud {\n\t\tdata \""+data+"\"\n\t}\n}\n"), "Caddyfile")
 	require.NoError(t, err)
 	require.False(t, c.sites)
 	require.Contains(t, string(c.json), `"level":"DEBUG"`)
 	require.Contains(t, string(c.json), `"handler":"picloud_manager"`)
+}
+
+// TestAnIPv6AddressIsOneInEveryConfiguration: with brackets and without.
+func TestAnIPv6AddressIsOneInEveryConfiguration(t *testing.T) {
+	printed, err := DefaultCaddyfile()
+	require.NoError(t, err)
+	for _, bind := range []string{"::1", "[::1]"} {
+		env := environment{values: map[string]string{"data": t.TempDir(), "bind": bind, "http_port": "1080", "https_port": "1443", "admin_port": "1081"}}
+		embedded, err := env.configure("")
+		require.NoError(t, err)
+		owners, err := env.ofCaddyfile(printed, "Caddyfile")
+		require.NoError(t, err)
+		for _, c := range []config{embedded, owners} {
+			addresses, err := c.addresses()
+			require.NoError(t, err)
+			require.Equal(t, []string{"127.0.0.1:1081", "[::1]:1080", "[::1]:1443"}, addresses)
+			require.Contains(t, string(c.json), `"protocols":["h1","h2"]`)
+			require.Equal(t, "http://[::1]:1080", c.home.functionsURL(), "localhost is 127.0.0.1 on many machines")
+			tree, err := parseTree(c.json)
+			require.NoError(t, err)
+			require.Len(t, tree.at("apps", "http", "servers"), 3, "a socket has one server")
+		}
+	}
 }
 
 // TestTheFolderOfARunningNode: which one the commands mean.
@@ -292,4 +318,38 @@ func TestTheFolderOfARunningNode(t *testing.T) {
 	require.NoError(t, os.WriteFile("Caddyfile", []byte("{"), 0o600))
 	dir, _ = folder(whichNode{}, "/variable")
 	require.Equal(t, "/variable", dir, "a broken file hides no node")
+}
+
+// TestAStrangersFolderIsNotBelieved: somebody leaves a data folder and a Caddyfile in a
+// folder that everybody can write, such as /tmp.
+func TestAStrangersFolderIsNotBelieved(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.MkdirAll("data", 0o700))
+	require.NoError(t, os.WriteFile("data/node.json", nil, 0o600))
+	none := func(string) string { return "" }
+	e := readEnvironment(none)
+	_, _, err := whichNode{}.folder(e)
+	require.NoError(t, err)
+
+	e.owners = datadir.Owners{os.Geteuid() + 1}
+	_, _, err = whichNode{}.folder(e)
+	var foreign *datadir.Foreign
+	require.ErrorAs(t, err, &foreign)
+	require.Equal(t, e.data, foreign.Path)
+	require.Contains(t, foreign.Hint, "--data ./data")
+	dir, _, err := whichNode{data: "data"}.folder(e)
+	require.NoError(t, err, "the user has named it")
+	require.Equal(t, e.data, dir)
+
+	require.NoError(t, os.WriteFile("Caddyfile", []byte("{\n\tpicloud {\n\t\tdata /in/file\n\t}\n}\n"), 0o600))
+	e = readEnvironment(none)
+	dir, _, err = whichNode{}.folder(e)
+	require.NoError(t, err)
+	require.Equal(t, "/in/file", dir)
+	e.owners = datadir.Owners{os.Geteuid() + 1}
+	_, err = e.configure("")
+	require.ErrorAs(t, err, &foreign)
+	require.Contains(t, foreign.Hint, "--config Caddyfile")
+	_, err = e.configure("Caddyfile")
+	require.NoError(t, err)
 }

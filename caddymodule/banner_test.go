@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud/agent"
-	"github.com/picloud/picloud/caddymodule/local"
+	"github.com/picloud/picloud/internal/local"
 )
 
 // TestBanner pins the first screen of a node.

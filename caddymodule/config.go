@@ -11,10 +11,14 @@ import (
 	_ "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile" // the adapter's base
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
+// configHere is the Caddyfile in the working folder.
+const configHere = "Caddyfile"
+
 // configPaths are where `picloud run` looks for a configuration.
-var configPaths = []string{"Caddyfile", "/etc/picloud/Caddyfile"}
+var configPaths = []string{configHere, "/etc/picloud/Caddyfile"}
 
 // config is a configuration to run.
 type config struct {
@@ -39,6 +43,9 @@ func (e environment) configure(named string) (config, error) {
 		if errors.Is(err, fs.ErrNotExist) && named == "" {
 			continue
 		}
+		if err == nil && named == "" && path == configHere {
+			err = e.believes(path)
+		}
 		if err != nil {
 			return config{}, fmt.Errorf("read configuration: %w", err)
 		}
@@ -50,6 +57,19 @@ func (e environment) configure(named string) (config, error) {
 	}
 	json, err := h.config()
 	return config{json: json, home: h}, err
+}
+
+// believes refuses a Caddyfile of somebody else that nobody has named: it says which
+// folder a node has, and what it serves.
+func (e environment) believes(path string) error {
+	if e.owners == nil {
+		return nil
+	}
+	err := e.owners.Check(path)
+	if foreign := (*datadir.Foreign)(nil); errors.As(err, &foreign) {
+		foreign.Hint = "if you trust them, name it: --config " + path + "; else go to another folder"
+	}
+	return err
 }
 
 // ofCaddyfile makes the configuration of an owner's Caddyfile. Its settings win
@@ -155,6 +175,9 @@ func (e environment) variables(h home) map[string]string {
 		default:
 			// A default of the Caddyfile's own stands where a setting has its default.
 			if v, ok := h.texts.literal(s.Name); ok && (v != s.Default || e.values[s.Name] != "") {
+				if s.Name == "bind" {
+					v = h.Bind // without the brackets of an IPv6 address: the sites write it as one part of an address
+				}
 				known[s.Env()] = v
 			}
 		}

@@ -70,7 +70,9 @@ embedded one: the admin socket, the log's level and form, the grace period, the 
 
 To make the embedded one yours: ` + "`picloud config show > Caddyfile`" + `, change it, start the node, and after further changes
 ` + "`picloud reload`" + `, or SIGUSR1. The commands find the node by ` + "`--data`, else `--config`, else `PICLOUD_DATA`" + `, else by the
-Caddyfile that ` + "`picloud run`" + ` would take in the same folder, else in ` + "`./data`" + `, else in the default folder. The node reads the file itself, with the environment and the flags that it was started with:
+Caddyfile that ` + "`picloud run`" + ` would take in the same folder, else in ` + "`./data`" + `, else in the default folder. A ` + "`./Caddyfile`" + ` or ` + "`./data`" + `
+that nobody named counts only if it belongs to you, to root, or, for root, to the user who called sudo: in a folder such as ` + "`/tmp`" + ` everybody can
+leave one. The commands refuse a stranger's and say whose it is; naming it uses it all the same. The node reads the file itself, with the environment and the flags that it was started with:
 ` + "`{$PICLOUD_DATA}`, `{$PICLOUD_NODE_NAME}` and `{$PICLOUD_ADMIN_SOCKET}`" + ` are always known in it, and the other variables
 above when they, their flags or their options are set. Files that it imports see the environment alone. A
 reload drops no request and restarts neither executors nor the database; a configuration that does not load changes

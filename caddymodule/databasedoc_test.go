@@ -14,8 +14,8 @@ the first form write the characters ` + "`@ / ? # :`" + ` of a user or a passwor
   says so.
 - **Poolers**: pgbouncer works with its defaults, ` + "`pool_mode = session`" + `. The modes ` + "`transaction` and `statement`" + ` are refused, because locks, settings and
   notifications belong to a session. A node takes up to 11 connections. ` + "`default_query_exec_mode`" + ` is not needed.
-- **Time limits**: an operation of the control API ends after 5 s, whatever the server does; a call makes one for the token and
-  one or a few of its own. Operations of functions end after 5 s, the node's own after 20 s. The server ends statements after 4 s, 2.5 s and 10 s;
+- **Time limits**: an operation of the control API ends after 5 s, whatever the server does; a call makes one for the token, waits
+  up to 5 s for its turn to do so when many come at once, and makes one or a few of its own. Operations of functions end after 5 s, the node's own after 20 s. The server ends statements after 4 s, 2.5 s and 10 s;
   the node sets that after it connected, unless the DSN sets ` + "`statement_timeout`, `lock_timeout` or `idle_in_transaction_session_timeout`" + `.
 - **A restart of the database** fails no read, and no change that was not being committed. Calls right after the start of a node wait up to 2 s for its first connection.
 
@@ -36,7 +36,7 @@ once. ` + "`picloud node rm NAME`" + ` removes a dead node; one that comes back 
 | 200 | ` + "`{\"status\":\"degraded\",\"missing\":[\"database\"]}`" + ` | the node serves functions, and lacks what is named |
 | 503 | a problem | it serves nothing yet, or shuts down |
 
-A node serves from the copy on its disk when its database is away, so ` + "`degraded`" + ` is no reason for a balancer to turn away; who needs the
+A node serves from the copy on its disk when its database is away, and starts from it on a full disk, so ` + "`degraded`" + ` is no reason for a balancer to turn away; who needs the
 database asks for the word. ` + "`missing`" + ` names ` + "`database`" + ` (not reached since the start, or no answer when it was last asked: at most a
 minute ago), ` + "`disk_copy`" + ` (a power cut would bring back an older state here), ` + "`disk_space`" + ` (less than 1 MiB), ` + "`secrets`" + ` (they cannot be opened here).
 `

@@ -30,7 +30,9 @@ func doctorCommand(opts Options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 			defer cancel()
-			findings := which.examine(ctx, readEnvironment(opts.Getenv))
+			env := readEnvironment(opts.Getenv)
+			env.own(opts.Getenv)
+			findings := which.examine(ctx, env)
 			if forPrograms(cmd) {
 				return writeFindings(cmd.OutOrStdout(), findings)
 			}

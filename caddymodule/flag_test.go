@@ -1,11 +1,14 @@
 package caddymodule
 
 import (
+	"fmt"
 	"net"
+	"net/url"
 	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/picloud/picloud"
 )
@@ -14,11 +17,19 @@ func TestAPasswordIsRefusedOnTheCommandLine(t *testing.T) {
 	setting, err := settingNamed("database_url")
 	require.NoError(t, err)
 	for dsn, refused := range map[string]bool{
-		"postgres://me:secret@db/picloud":       true,
-		"host=db password=secret user=me":       true,
-		"host=db PASSWORD = 'x'":                true,
-		"postgres://me@db/picloud":              false,
-		"host=/var/run/postgresql user=picloud": false,
+		"postgres://me:secret@db/picloud":        true,
+		"host=db password=secret user=me":        true,
+		"host=db PASSWORD = 'x'":                 true,
+		"postgres://me@db/picloud":               false,
+		"host=/var/run/postgresql user=picloud":  false,
+		"postgres://me:se/secret@db/picloud":     true,
+		"postgres://me:secret":                   true,
+		"me:secret@db/picloud":                   true,
+		"postgres://db/x?pass%77ord=secret":      true,
+		"postgres://[::1]:5432/x":                false,
+		"postgres://me@[::1]:5432,db:1/x":        false,
+		"postgresql://db:5432/x?sslmode=require": false,
+		"host=::1 port=5432":                     false,
 	} {
 		env := environment{values: map[string]string{}}
 		err := env.useFlag(setting, dsn)
@@ -30,6 +41,26 @@ func TestAPasswordIsRefusedOnTheCommandLine(t *testing.T) {
 		require.ErrorIs(t, err, picloud.ErrInvalid, dsn)
 		require.NotContains(t, err.Error(), "secret")
 	}
+}
+
+// TestNoPasswordPassesTheCommandLine, whatever characters it has and whether they are
+// escaped.
+func TestNoPasswordPassesTheCommandLine(t *testing.T) {
+	setting, err := settingNamed("database_url")
+	require.NoError(t, err)
+	rapid.Check(t, func(t *rapid.T) {
+		odd := rapid.StringOfN(rapid.RuneFrom([]rune("a1:/?#@%'\\\" =&,;[]{}$é")), 0, 6, -1)
+		password := odd.Draw(t, "before") + "hunter2" + odd.Draw(t, "after")
+		dsn := fmt.Sprintf(rapid.SampledFrom([]string{
+			"postgres://me:%s@db/x", "postgresql://me:%s@db:5432,other/x?sslmode=require", "postgres://:%s@db", "me:%s@db/x",
+			"postgres://db/x?password=%s", "host=db password=%s user=me", "host=db PASSWORD = '%s'", "sslpassword=%s",
+		}).Draw(t, "form"), rapid.SampledFrom([]func(string) string{
+			url.QueryEscape, url.PathEscape, func(s string) string { return s },
+		}).Draw(t, "escape")(password))
+		err := environment{values: map[string]string{}}.useFlag(setting, dsn)
+		require.ErrorIs(t, err, picloud.ErrInvalid, dsn)
+		require.NotContains(t, fmt.Sprintf("%+v", err), "hunter2")
+	})
 }
 
 func TestATakenPortIsNamedWithTheWayOut(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
@@ -24,11 +23,14 @@ type environment struct {
 	set    map[string]string // those of values that a variable has set
 	socket string            // of Caddy's admin API; empty: below the data folder
 	data   string            // the data folder when nothing names one: a node's below the working folder, else the user's
+	// owners are those of a folder or Caddyfile that nobody names and that is used all the
+	// same, because it lies in the working folder. Nil: everybody.
+	owners datadir.Owners
 }
 
 // readEnvironment reads the settings from environment variables.
 func readEnvironment(getenv func(string) string) environment {
-	e := environment{values: map[string]string{}, set: map[string]string{}, socket: getenv(adminSocketEnv), data: datadir.Default(getenv)}
+	e := environment{values: map[string]string{}, set: map[string]string{}, socket: getenv(adminSocketEnv), data: datadir.Default(getenv), owners: datadir.Believed(getenv)}
 	if found, err := filepath.Abs("data"); err == nil && isNodes(found) {
 		e.data = found // the folder of `make run`
 	}
@@ -41,15 +43,27 @@ func readEnvironment(getenv func(string) string) environment {
 }
 
 // own leaves a folder of somebody else, which lies below the working folder, alone:
-// who starts a node there by chance must not trust what is in it.
+// who starts a node there by chance must not trust what is in it. Root's node does not
+// take the folder of the user who called sudo either: its files would become root's.
 func (e *environment) own(getenv func(string) string) {
-	info, err := os.Stat(e.data)
-	if err != nil {
-		return // there is none, and the node makes it
-	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
+	if (datadir.Owners{os.Geteuid()}).Check(e.data) != nil {
 		e.data = datadir.Default(getenv)
 	}
+}
+
+// found returns the data folder when nothing names one. It refuses one below the working
+// folder that belongs to a stranger: that one would get orders, or signals would go to the
+// process that it names.
+func (e environment) found() (string, error) {
+	dir, err := filepath.Abs(e.data)
+	if err != nil || e.owners == nil || dir == datadir.Service { // only root can have made that one
+		return dir, err
+	}
+	err = e.owners.Check(dir)
+	if foreign := (*datadir.Foreign)(nil); errors.As(err, &foreign) {
+		foreign.Hint = "if you trust them, name it: --data " + datadir.Quote(datadir.Shorten(dir)) + "; else go to another folder"
+	}
+	return dir, err
 }
 
 // isNodes reports whether a node has kept its data in a folder.
@@ -121,7 +135,7 @@ func (e environment) home() (home, error) {
 
 // prepare makes the home's folders.
 func (h home) prepare() error {
-	if err := datadir.Prepare(h.DataDir); err != nil {
+	if err := datadir.Resume(h.DataDir); err != nil {
 		return err
 	}
 	_, err := datadir.RunDir(h.DataDir)

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/caddymodule/local"
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/local"
 )
 
 const (
@@ -35,8 +35,8 @@ func (w *whichNode) addTo(cmd *cobra.Command) {
 
 // folder finds the data folder of the node that the user means: that of --data, else
 // of --config, else of PICLOUD_DATA, else of the Caddyfile that `picloud run` would
-// take here, else the default. other is the folder that
-// the Caddyfile names if that is another one.
+// take here, else the default. other is the folder that the Caddyfile names if that is
+// another one.
 func (w whichNode) folder(e environment) (dir, other string, err error) {
 	if w.data != "" {
 		e.values["data"] = w.data
@@ -57,7 +57,7 @@ func (w whichNode) folder(e environment) (dir, other string, err error) {
 	case inFile != "":
 		dir = inFile
 	default:
-		dir, err = filepath.Abs(e.data)
+		dir, err = e.found()
 	}
 	return dir, other, err
 }

@@ -133,7 +133,9 @@ func TestBasesBehindRules(t *testing.T) {
 		"handle_path /api/":          "/api / /",
 		"root /":                     " / /",
 		"root /a%20b?x=/":            " /a b /a%20b",
-		"root //evil.example/x":      " //evil.example/x //evil.example/x",
+		"root //evil.example/x":      "/fn/default/f //evil.example/x //evil.example/x",
+		"root /%2Fevil.example":      "/fn/default/f //evil.example /%2Fevil.example",
+		"root /%5cevil.example":      "/fn/default/f /\\evil.example /%5cevil.example",
 		"proxy /shop/fn/default/f/x": "/fn/default/f /x /x", // nobody is trusted
 	} {
 		site, target, _ := strings.Cut(request, " ")
@@ -190,11 +192,11 @@ func startNginx(t *testing.T, node string) map[string]string {
 	ports := freePorts(t, 3)
 	// The password is "lovelace".
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "users"), []byte("ada:{PLAIN}lovelace\n"), 0o644))
-	closed := "auth_basic closed; auth_basic_user_file " + dir + "/users;"
+	closed := "auth_basic closed; auth_basic_user_file \"" + dir + "/users\";"
 	pass := "proxy_pass http://" + node + ";"
-	config := "pid " + dir + "/pid; error_log stderr; worker_processes 1; daemon off; master_process off;\nevents {}\nhttp {\naccess_log off;\n"
+	config := "pid \"" + dir + "/pid\"; error_log stderr; worker_processes 1; daemon off; master_process off;\nevents {}\nhttp {\naccess_log off;\n"
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		config += kind + "_temp_path " + dir + "/" + kind + ";\n"
+		config += kind + "_temp_path \"" + dir + "/" + kind + "\";\n"
 	}
 	for i, locations := range []string{
 		"location /fn/default/secret { " + closed + pass + " }\nlocation /fn/default/shop/admin/ { " + closed + pass + " }\nlocation / { " + pass + " }",

@@ -17,7 +17,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent"
-	"github.com/picloud/picloud/caddymodule/local"
+	"github.com/picloud/picloud/internal/local"
 	"github.com/picloud/picloud/internal/service"
 )
 

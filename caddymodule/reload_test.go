@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/picloud/picloud/internal/testenv"
 	"github.com/picloud/picloud/internal/testworker"
 )
 
@@ -102,6 +103,7 @@ func (n *testNode) deploy(t *testing.T, function, source string) {
 }
 
 func TestMain(m *testing.M) {
+	testenv.Clear()
 	goleak.VerifyTestMain(m,
 		// Caddy keeps these for the life of the process.
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).permit"),

@@ -44,6 +44,24 @@ https://shop.example.org {
 }
 ` + "```" + `
 
+All functions of a host are one origin for browsers ([security.md](security.md#what-is-not-protected)). With sites like these each app has a host of its own, and
+nothing but its functions:
+
+` + "```caddyfile" + `
+https://shop.example.org {
+	handle /fn/shop/* {
+		picloud
+	}
+}
+
+https://blog.example.org {
+	header Strict-Transport-Security max-age=31536000
+	handle /fn/blog/* {
+		picloud
+	}
+}
+` + "```" + `
+
 A proxy in front passes the path on as it came (nginx: ` + "`proxy_pass http://192.168.1.3:8080;`" + ` without a path of its own). One that takes a part off its front says so in
 ` + "`X-Forwarded-Prefix`" + `: for requests of ` + "`trusted_proxies`" + ` that part comes before ` + "`req.base`" + `. The address of the client comes from ` + "`X-Forwarded-For`" + ` under the same condition.
 
@@ -53,9 +71,16 @@ Rules by path do not tell keys of the key-value store apart in the control API: 
 // TestTheRulesInTheDocumentLoad: what it shows can be copied.
 func TestTheRulesInTheDocumentLoad(t *testing.T) {
 	_, text, _ := strings.Cut(rulesDoc, "```caddyfile\n")
-	text, _, _ = strings.Cut(text, "```")
+	text, rest, _ := strings.Cut(text, "```")
 	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	require.NoError(t, err)
 	require.Empty(t, warnings, "it is formatted")
 	require.Contains(t, string(config), `"uri":"/fn/default/orders{http.request.uri}"`)
+
+	_, hosts, _ := strings.Cut(rest, "```caddyfile\n")
+	hosts, _, _ = strings.Cut(hosts, "```")
+	config, warnings, err = caddyconfig.GetAdapter("caddyfile").Adapt([]byte(hosts), nil)
+	require.NoError(t, err)
+	require.Empty(t, warnings, "it is formatted")
+	require.Contains(t, string(config), `"path":["/fn/shop/*"]`)
 }

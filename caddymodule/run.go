@@ -57,17 +57,55 @@ func (e environment) useFlag(s setting, value string) error {
 			Hint:   "set PICLOUD_DATABASE_URL instead",
 		}
 	}
+	var invalid *invalidSetting
+	if _, err := literal(map[string]string{s.Name: value}).read(s.Name); errors.As(err, &invalid) {
+		return wrongFlag{invalid.explainAs("--" + s.Flag())}
+	}
 	e.values[s.Name] = value
 	return nil
 }
 
-// hasPassword reports whether a DSN, as URL or as key=value list, holds a password.
+// wrongFlag says that a flag has a value that it cannot have: exit code 2, as for every
+// wrong command line.
+type wrongFlag struct{ error }
+
+// Unwrap returns the error that is printed.
+func (w wrongFlag) Unwrap() error { return w.error }
+
+// ExitCode returns the exit code.
+func (wrongFlag) ExitCode() int { return 2 }
+
+// hasPassword reports whether a DSN, as URL or as key=value list, may hold a password. It
+// does not parse: a character that belongs to a password, and was not escaped, would end
+// the password for a parser. In doubt it says yes.
 func hasPassword(dsn string) bool {
-	if u, err := url.Parse(dsn); err == nil && u.User != nil {
-		_, set := u.User.Password()
-		return set
+	text := strings.ToLower(dsn)
+	if plain, err := url.PathUnescape(text); err == nil {
+		text += " " + plain // ?pass%77ord=
 	}
-	return strings.Contains(strings.ToLower(dsn), "password")
+	if strings.Contains(text, "password") || strings.Contains(text, "secret") {
+		return true
+	}
+	_, rest, isURL := strings.Cut(dsn, "://")
+	if !isURL {
+		rest = dsn
+	}
+	if at := strings.LastIndex(rest, "@"); at >= 0 {
+		return strings.Contains(rest[:at], ":") // user:password@
+	}
+	if !isURL && strings.Contains(rest, "=") {
+		return false
+	}
+	// Without a host behind it, a password stands where a port does.
+	hosts := rest[:strings.IndexAny(rest+"/", "/?#")]
+	for host := range strings.SplitSeq(hosts, ",") {
+		host = host[strings.LastIndex(host, "]")+1:] // an IPv6 address has colons
+		_, port, _ := strings.Cut(host, ":")
+		if strings.Trim(port, "0123456789") != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // run starts a node and stays until a signal or `picloud stop` ends it.

@@ -471,6 +471,14 @@ func (c *Cluster) save() {
 	}
 }
 
+// Listener returns the connections of a protocol that other nodes open to this one. The
+// node must be a member that listens.
+func (c *Cluster) Listener(proto string) net.Listener {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.port.Listener(proto)
+}
+
 // Members returns what the gossip says of the nodes, this one too.
 func (c *Cluster) Members() []gossip.Member {
 	c.mu.Lock()

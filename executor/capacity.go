@@ -1,6 +1,9 @@
 package executor
 
 import (
+	"container/list"
+	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -8,139 +11,199 @@ import (
 	"github.com/picloud/picloud"
 )
 
+const (
+	// evictTimeout bounds the wait for evicted processes to be gone.
+	evictTimeout = 2 * time.Second
+	// maxWaiting bounds the claims that wait for memory. Those beyond are refused at once.
+	maxWaiting = 512
+)
+
+// errNoRoom is the error of a claim that got no memory in time.
+var errNoRoom = errors.New("no memory is free for another executor")
+
 // capacity is a weighted semaphore over the memory limits of all workers of a node.
+// Claims that do not fit wait in a bounded queue, first in, first out: what becomes free
+// is kept for the first claim until that has enough, so that a large one is not overtaken
+// for ever. Nobody's patience is longer than that of those who come later, so a large
+// claim that gets nothing is gone before those behind it give up.
 type capacity struct {
 	limit   int64
-	waiting atomic.Int32 // calls that wait for a change
+	waiting atomic.Int32 // claims in the queue
 
-	mu     sync.Mutex
-	used   int64
-	change chan struct{} // closed when there may be room; nil: nobody asked
+	mu    sync.Mutex
+	used  int64
+	queue list.List // of *claim, the oldest first
 }
 
-// changed returns a channel that is closed when there may be more room.
-func (c *capacity) changed() <-chan struct{} {
+// claim is a wish for n bytes.
+type claim struct {
+	n       int64
+	granted chan struct{} // closed when the bytes are taken
+	look    chan struct{} // has a value when the first claim may make room; has room for one
+	at      *list.Element
+}
+
+// maker makes room for the first claim, which lacks some bytes: it ends workers that
+// nobody needs. It returns how many bytes are becoming free, and when a further look is
+// worth while; 0: only when something changes. When it may try, it makes what room there
+// is, else only if that is enough.
+type maker func(lacks func() int64, try bool) (coming int64, again time.Duration)
+
+// enter takes n bytes, or puts a claim into the queue. The claim is nil when the bytes
+// are taken. An impatient one is refused when others wait already.
+func (c *capacity) enter(n int64, impatient bool) (*claim, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.change == nil {
-		c.change = make(chan struct{})
+	waiting := c.queue.Len()
+	switch {
+	case n > c.limit:
+		return nil, errNoRoom
+	case waiting == 0 && c.used+n <= c.limit:
+		c.used += n
+		return nil, nil
+	case waiting >= maxWaiting, impatient && waiting > 0:
+		return nil, errNoRoom
 	}
-	return c.change
+	cl := &claim{n: n, granted: make(chan struct{}), look: make(chan struct{}, 1)}
+	cl.at = c.queue.PushBack(cl)
+	c.waiting.Add(1)
+	return cl, nil
 }
 
-// tell wakes the calls that wait for room.
+// grant gives the first claims their bytes while these fit, and lets the one that is
+// first then look for room. The caller holds mu.
+func (c *capacity) grant() {
+	for at := c.queue.Front(); at != nil; at = c.queue.Front() {
+		cl := at.Value.(*claim)
+		if c.used+cl.n > c.limit {
+			cl.wake()
+			return
+		}
+		c.used += cl.n
+		c.remove(cl)
+		close(cl.granted)
+	}
+}
+
+func (c *capacity) remove(cl *claim) {
+	c.queue.Remove(cl.at)
+	c.waiting.Add(-1)
+}
+
+// leave takes a claim out of the queue. It reports true when that has its bytes already.
+func (c *capacity) leave(cl *claim) (granted bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-cl.granted:
+		return true
+	default:
+	}
+	c.remove(cl)
+	c.grant() // whoever is next may need less
+	return false
+}
+
+// lacks returns how many bytes a claim lacks that is the first; 0: it has them, or
+// others come first.
+func (c *capacity) lacks(cl *claim) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.queue.Front() != cl.at {
+		return 0
+	}
+	return c.used + cl.n - c.limit
+}
+
+// release returns n bytes.
+func (c *capacity) release(n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.used -= n
+	c.grant()
+}
+
+// tell lets the first claim look for room: a worker became idle. It costs one atomic
+// load when nobody waits. Whoever calls it has made the change visible before.
 func (c *capacity) tell() {
 	if c.waiting.Load() == 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.change != nil {
-		close(c.change)
-		c.change = nil
+	if first := c.queue.Front(); first != nil {
+		first.Value.(*claim).wake()
 	}
 }
 
-// reserve reserves n bytes. It reports false when they do not fit.
-func (c *capacity) reserve(n int64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.used+n > c.limit {
-		return false
+func (cl *claim) wake() {
+	select {
+	case cl.look <- struct{}{}:
+	default:
 	}
-	c.used += n
-	return true
 }
 
-func (c *capacity) release(n int64) {
-	c.mu.Lock()
-	c.used -= n
-	c.mu.Unlock()
-	c.tell()
-}
-
-const (
-	// evictTimeout bounds the wait for an evicted process to be gone.
-	evictTimeout = 2 * time.Second
-	// maxWaiting bounds the apps that wait for the memory of their first worker; those
-	// beyond are refused at once.
-	maxWaiting = 512
-)
-
-// reserve reserves n bytes of the node's capacity. To make room it ends idle workers, the
-// least recently used first. When all are busy it waits a while for one to become idle:
-// of many apps that are called at once, those that come last are a little late.
-func (e *Executor) reserve(n int64, wait time.Duration) error {
-	if n > e.capacity.limit {
-		return e.noMemory(n)
+// reserve takes n bytes, which release returns. It waits for its turn until patience or
+// ctx ends, and evictTimeout longer for what is becoming free by then. Without patience
+// it takes what is free, or what idle workers can give. It returns errNoRoom, or the
+// error of ctx.
+func (c *capacity) reserve(ctx context.Context, n int64, patience time.Duration, room maker) error {
+	cl, err := c.enter(n, patience == 0)
+	if cl == nil {
+		return err
 	}
-	defer e.capacity.waiting.Add(-1)
-	if e.capacity.waiting.Add(1) > maxWaiting {
-		wait = 0
-	}
-	late, patience := time.NewTimer(wait), time.NewTimer(wait+evictTimeout)
+	late, again := time.NewTimer(patience), time.NewTimer(patience)
 	defer late.Stop()
-	defer patience.Stop()
+	defer again.Stop()
+	lacks := func() int64 { return c.lacks(cl) }
+	overtime, over := patience == 0, false
+	if overtime {
+		late.Reset(evictTimeout)
+	}
 	for {
-		changed := e.capacity.changed()
-		if e.capacity.reserve(n) {
-			return nil
-		}
-		victim := e.idlest()
-		if victim == nil {
-			select {
-			case <-changed:
-				continue
-			case <-late.C:
-				return e.noMemory(n)
+		missing, coming := c.lacks(cl), int64(0)
+		if missing > 0 {
+			var pause time.Duration
+			if coming, pause = room(lacks, !overtime); pause > 0 {
+				again.Reset(pause)
 			}
+			missing = c.lacks(cl) // what became free meanwhile is no longer coming
 		}
-		if victim.overran.Load() {
-			victim.kill(causeTimeout)
-		} else {
-			victim.killIfIdle(causeEvicted) // nothing, if it ends already or got a call meanwhile
-		}
-		if !victim.dead.Load() {
-			continue
+		if over || overtime && (missing == 0 || coming < missing) {
+			if c.leave(cl) {
+				return nil
+			}
+			return errNoRoom
 		}
 		select {
-		case <-victim.ended:
-		case <-patience.C:
-			return e.noMemory(n)
+		case <-cl.granted:
+			return nil
+		case <-cl.look:
+		case <-again.C:
+		case <-late.C:
+			over, overtime = overtime, true
+			late.Reset(evictTimeout)
+		case <-ctx.Done():
+			if c.leave(cl) {
+				c.release(n)
+			}
+			return context.Cause(ctx)
 		}
 	}
 }
 
-// freshFor is how long a worker that was started for a call is not evicted before the
-// call has come.
-const freshFor = int64(100 * time.Millisecond)
-
-// idlest returns a worker whose memory is free soon: a worker that is ending, or else
-// the one that was idle the longest, that is, nobody waited for a call in it, or else
-// one that overran. Nil: every worker is busy.
-func (e *Executor) idlest() *worker {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var oldest, overran *worker
-	for w := range e.workers {
-		if w.dead.Load() {
-			return w
-		}
-		if w.overran.Load() {
-			overran = w
-		}
-		fresh := !w.warm.Load() && e.now() < w.last.Load()+freshFor
-		if w.pool == nil || !w.open.Load() || w.awaited() > 0 || fresh {
-			continue
-		}
-		if oldest == nil || w.last.Load() < oldest.last.Load() {
-			oldest = w
-		}
+// reserve reserves n bytes of the node's capacity for a worker. To make room it ends idle
+// workers. When all are busy it waits a while for one to become idle: of many apps that
+// are called at once, those that come last are a little late.
+func (e *Executor) reserve(ctx context.Context, n int64, patience time.Duration) error {
+	err := e.capacity.reserve(ctx, n, patience, e.makeRoom)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return cancelled(ctx)
 	}
-	if oldest == nil {
-		return overran
-	}
-	return oldest
+	return e.noMemory(n)
 }
 
 func (e *Executor) noMemory(n int64) error {

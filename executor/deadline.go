@@ -247,7 +247,7 @@ func (c culprit) record() picloud.LogRecord {
 	p := &c.function.program
 	return picloud.LogRecord{
 		Time: time.Now().UTC(), Level: "error", Fields: map[string]any{"code": picloud.CodeFunctionTimeout},
-		Message:  "the caller had left, and the call went on after its timeout of " + p.Limits.Timeout.String() + ": its executor was ended",
+		Message:  "the caller had left, and the call went on after its timeout of " + p.Limits.Timeout.String() + ": its executor was ended; return earlier, or raise timeout",
 		Function: p.Function, Version: p.Version, Invocation: c.call,
 	}
 }

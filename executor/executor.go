@@ -232,14 +232,8 @@ func (e *Executor) runInBackground(work func()) bool {
 // scan lets every worker look at its deadlines, and every pool at its load. It
 // returns when something is due next.
 func (e *Executor) scan(now int64) (next int64) {
-	e.mu.Lock()
-	workers := make([]*worker, 0, len(e.workers))
-	for w := range e.workers {
-		workers = append(workers, w)
-	}
-	e.mu.Unlock()
 	next = never
-	for _, w := range workers {
+	for _, w := range e.everyWorker() {
 		next = min(next, w.scan(now))
 		if w.pool != nil {
 			next = min(next, w.pool.scan(now))

@@ -190,7 +190,7 @@ func TestClientGone(t *testing.T) {
 	logs.mu.Lock()
 	defer logs.mu.Unlock()
 	require.Len(t, logs.records, 1)
-	require.Equal(t, "the caller had left, and the call went on after its timeout of 1.5s: its executor was ended", logs.records[0].Message)
+	require.Equal(t, "the caller had left, and the call went on after its timeout of 1.5s: its executor was ended; return earlier, or raise timeout", logs.records[0].Message)
 	require.Equal(t, "left", logs.records[0].Invocation)
 }
 

@@ -46,8 +46,10 @@ type pool struct {
 // start is one attempt to get the first worker of a pool, which all waiting calls
 // share.
 type start struct {
-	done chan struct{}
-	err  error // valid when done is closed
+	done    chan struct{}
+	err     error  // valid when done is closed
+	waiting int    // calls that wait for it; guarded by the pool's mu
+	cancel  func() // ends its wait for memory
 }
 
 func newPool(e *Executor, app string) *pool {
@@ -242,34 +244,58 @@ func (p *pool) scan(now int64) (next int64) {
 	return now + scalePatience
 }
 
-// first starts the app's first worker. It is a singleflight: of the calls that find no
-// worker, one starts it and the others wait for the outcome.
+// first starts the app's first worker. It is a singleflight: the calls that find no
+// worker wait for one start. That ends with the last of them which still waits.
 func (p *pool) first(ctx context.Context) error {
-	p.mu.Lock()
-	if s := p.starting; s != nil {
-		p.mu.Unlock()
-		select {
-		case <-s.done:
-			return s.err
-		case <-ctx.Done():
-			return cancelled(ctx)
+	s, err := p.joinStart()
+	if s == nil {
+		return err
+	}
+	select {
+	case <-s.done:
+		if picloud.CodeOf(s.err) == picloud.CodeCancelled {
+			return nil // the others had left, right before this call came: look again
 		}
+		return s.err
+	case <-ctx.Done():
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if s.waiting--; s.waiting == 0 {
+			s.cancel()
+		}
+		return cancelled(ctx)
+	}
+}
+
+// joinStart returns the start that calls wait for. It is nil when there is a worker.
+func (p *pool) joinStart() (*start, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.starting; s != nil {
+		s.waiting++
+		return s, nil
 	}
 	for _, w := range p.live() {
 		if w.open.Load() {
-			p.mu.Unlock()
-			return nil // another call started it meanwhile
+			return nil, nil // another call started it meanwhile
 		}
 	}
-	s := &start{done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &start{done: make(chan struct{}), waiting: 1, cancel: cancel}
+	runs := p.exec.runInBackground(func() {
+		defer cancel()
+		s.err = p.start(ctx, p.exec.hooks.MemoryWait)
+		p.mu.Lock()
+		p.starting = nil
+		p.mu.Unlock()
+		close(s.done)
+	})
+	if !runs {
+		cancel()
+		return nil, &picloud.Error{Code: picloud.CodeDraining, RetryAfter: time.Second}
+	}
 	p.starting = s
-	p.mu.Unlock()
-	s.err = p.start(p.exec.hooks.MemoryWait)
-	p.mu.Lock()
-	p.starting = nil
-	p.mu.Unlock()
-	close(s.done)
-	return s.err
+	return s, nil
 }
 
 // grow starts one more worker in the background, if the app may have one. It reports
@@ -302,7 +328,7 @@ func (p *pool) startAnother(now int64, needed func() bool) bool {
 		return false
 	}
 	p.growing = p.exec.runInBackground(func() {
-		err := p.start(0) // the app has a worker
+		err := p.start(context.Background(), 0) // the app has a worker
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.growing = false
@@ -315,7 +341,7 @@ func (p *pool) startAnother(now int64, needed func() bool) bool {
 }
 
 // start adds a worker to the pool, if the circuit breaker and the memory allow it.
-func (p *pool) start(patience time.Duration) error {
+func (p *pool) start(ctx context.Context, patience time.Duration) error {
 	e := p.exec
 	p.mu.Lock()
 	wait, ok := p.breaker.allow(e.now())
@@ -327,7 +353,7 @@ func (p *pool) start(patience time.Duration) error {
 		}
 	}
 	memory := p.memory.Load()
-	if err := e.reserve(memory, patience); err != nil {
+	if err := e.reserve(ctx, memory, patience); err != nil {
 		return err
 	}
 	w := newWorker(e, p.app, memory)

@@ -269,6 +269,7 @@ func (w *worker) finish(err error) {
 	w.mu.Unlock()
 
 	// Budget and pool come first: a caller that gets its error may call again at once.
+	w.freed.Store(true)
 	w.exec.capacity.release(w.memory)
 	w.exec.metrics.ended(w, why)
 	if p := w.pool; p != nil {

@@ -20,7 +20,7 @@ const maxThrowaway = 2
 // throwawayShares divide them among those for whom work is done (shares.With), such as
 // the users of the control API: one who has a place leaves the last one to the others,
 // and has a bounded number of places in the queue.
-var throwawayShares = shares.Options{Total: maxThrowaway, Each: []int{maxThrowaway}, Kept: 1, Waiting: 64}
+var throwawayShares = shares.Options{Total: maxThrowaway, Each: []int{maxThrowaway}, Kept: 1, Waiting: 64, Queue: 256}
 
 // maxDraftLogs is how many records of a draft run are kept.
 const maxDraftLogs = 1000
@@ -108,7 +108,7 @@ func (e *Executor) place(ctx context.Context) (leave func(), err error) {
 		return leave, nil
 	case errors.Is(err, shares.ErrFull):
 		return nil, &picloud.Error{
-			Code: picloud.CodeBusy, Detail: fmt.Sprintf("%d others that you sent wait for a place", throwawayShares.Waiting), RetryAfter: time.Second,
+			Code: picloud.CodeBusy, Detail: "too many others, of yours or of all, wait for a place", RetryAfter: time.Second,
 		}
 	case ctx.Err() != nil:
 		return nil, cancelled(ctx)
@@ -129,7 +129,7 @@ func (e *Executor) throwaway(ctx context.Context, p *Program, sink LogSink, work
 	}
 	defer leave()
 	memory := int64(p.Limits.Memory)
-	if err := e.reserve(memory, e.hooks.MemoryWait); err != nil {
+	if err := e.reserve(ctx, memory, e.hooks.MemoryWait); err != nil {
 		return err
 	}
 	uid, ok := e.spawner.AcquireUID()
@@ -168,7 +168,7 @@ func (w *worker) causeOf(err error) error {
 		}
 	case loading && (why == causeMemory || why == causeCrash):
 		return &picloud.Error{
-			Code: picloud.CodeCompileBudget, Detail: "compiling and loading ended the executor (" + why.String() + ")",
+			Code: picloud.CodeCompileBudget, Detail: "compiling and loading ended the executor: " + workerFailure{cause: why, limit: picloud.Size(w.memory)}.reason(),
 			Hint: "make the script smaller, or move work from the top level into the handler",
 		}
 	case errors.Is(err, errEnded):

@@ -39,9 +39,11 @@ type worker struct {
 	hosts   sync.WaitGroup // goroutines of host calls
 	ended   chan struct{}  // closed when the process is reaped
 
-	open atomic.Bool  // takes further calls
-	dead atomic.Bool  // is being killed
-	busy atomic.Int32 // calls in the table
+	open atomic.Bool // takes further calls
+	dead atomic.Bool // is being killed
+	// Its memory was given back. A dead worker without it has memory that is becoming free.
+	freed atomic.Bool
+	busy  atomic.Int32 // calls in the table
 	// Calls of busy that wait for the host. They take no processor.
 	waiting    atomic.Int32
 	consulting atomic.Int32 // host calls that the host works on
@@ -266,6 +268,8 @@ func (w *worker) conclude(fl *flight) (*Result, error) {
 		}
 		if l := fl.function.failure.Load(); reason.Reason == wire.ReasonNotLoaded && l != nil {
 			reason = l.Failure
+		} else if reason.Reason == wire.ReasonTimeout { // the worker noticed it first
+			return nil, timedOut(fl)
 		}
 		return nil, failed(reason, codes)
 	}

@@ -17,15 +17,16 @@ var errNotBegun = errors.New("the call had not begun")
 type workerFailure struct {
 	cause    cause
 	limit    picloud.Size
-	running  int       // calls that took the processor: each of them may be the cause
-	loading  *Function // the worker was loading its program; nil: none
-	loadOnly bool      // no call ran, so the load is the cause
+	loadTime picloud.Duration // that a load may take
+	running  int              // calls that took the processor: each of them may be the cause
+	loading  *Function        // the worker was loading its program; nil: none
+	loadOnly bool             // no call ran, so the load is the cause
 }
 
 // failureOf describes the end of the worker. The caller holds mu, and calls it
 // before it takes any call out of the table.
 func (w *worker) failureOf(c cause) workerFailure {
-	f := workerFailure{cause: c, limit: picloud.Size(w.memory)}
+	f := workerFailure{cause: c, limit: picloud.Size(w.memory), loadTime: picloud.Duration(w.exec.hooks.LoadTimeout)}
 	for _, fl := range w.table {
 		if fl != nil && !fl.loading && fl.asking == 0 {
 			f.running++
@@ -102,9 +103,12 @@ func (f workerFailure) causeError() *picloud.Error {
 			Hint: "hold less at once, or raise memory",
 		}
 	case causeLoadTimeout:
-		return &picloud.Error{Code: picloud.CodeFunctionTimeout, Detail: "loading the script took too long", Hint: "move work from the top level into the handler"}
+		return &picloud.Error{Code: picloud.CodeFunctionTimeout, Detail: "loading the script took longer than the limit of " + f.loadTime.String(), Hint: "move work from the top level into the handler"}
 	case causeProtocol:
 		return &picloud.Error{Code: picloud.CodeFunctionCrash, Detail: "the executor" + among + " was ended because it broke the protocol"}
 	}
-	return &picloud.Error{Code: picloud.CodeFunctionCrash, Detail: "the executor" + among + " ended while the function ran"}
+	return &picloud.Error{
+		Code: picloud.CodeFunctionCrash, Detail: "the executor" + among + " ended while the function ran",
+		Hint: "`picloud logs` shows its last words, and what ran in it",
+	}
 }

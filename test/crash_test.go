@@ -222,7 +222,15 @@ func TestFullDisk(t *testing.T) {
 		code, got := n.call("f")
 		require.Equal(t, http.StatusOK, code, got)
 	}
+	n.stop()
+	n.killPostgres(syscall.SIGQUIT)
+	fill(t, ballast+"2") // what they had open is free again
+	n.start()
+	code, got := n.call("f")
+	require.Equal(t, http.StatusOK, code, got)
+
 	require.NoError(t, os.Remove(ballast))
+	require.NoError(t, os.Remove(ballast+"2"))
 	n.awaitDatabase()
 	n.await("what was acknowledged", 30*time.Second, func() bool { _, body := n.call("f"); return body == served })
 	n.await("a deploy after there is room again", 30*time.Second, func() bool {

@@ -49,6 +49,9 @@ func (c *Caller) locate(r *http.Request, escaped, rest string) place {
 	if rest == "" {
 		p.path, p.raw, p.bare = "/", "/", p.ours
 	}
+	if p.base == "" && (elsewhere(p.path) || elsewhere(p.raw)) {
+		p.base, p.ours, p.bare = own, false, false
+	}
 	if p.raw != p.path {
 		p.rawPath = p.raw
 	}
@@ -69,7 +72,10 @@ func behind(sent, path string) (base, raw string, ok bool) {
 		}
 	}
 	decoded, err := url.PathUnescape(sent[at:])
-	base = strings.TrimSuffix(sent[:at], "/")
+	base = sent[:at]
+	if path == "" {
+		base = strings.TrimSuffix(base, "/")
+	}
 	if err != nil || decoded != path || urlpath.Check(sent) != nil || !clean(base) {
 		return "", "", false
 	}
@@ -87,13 +93,21 @@ func width(first byte) int {
 	return 1
 }
 
+// elsewhere reports whether a client reads a path as a link to another host: browsers
+// take a backslash for a slash, and two of them for the beginning of a host.
+func elsewhere(path string) bool {
+	return len(path) > 1 && isSlash(path[0]) && isSlash(path[1])
+}
+
+func isSlash(c byte) bool { return c == '/' || c == '\\' }
+
 // clean reports whether a path can stand at the beginning of a link and in a cookie: it
 // leads to no other host, as "//example.org" does, and means what it says.
 func clean(base string) bool {
 	if base == "" {
 		return true
 	}
-	if base[0] != '/' || strings.Contains(base, "//") || urlpath.Check(base) != nil {
+	if base[0] != '/' || base[len(base)-1] == '/' || strings.Contains(base, "//") || urlpath.Check(base) != nil {
 		return false
 	}
 	for i := range len(base) {

@@ -71,7 +71,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request, at *place, clie
 		ID: call.ID, Method: r.Method, Path: at.path, RawPath: at.rawPath, Base: at.base, Route: route, Params: params,
 		RawQuery: r.URL.RawQuery, Header: withoutSession(r.Header), Host: r.Host, ClientIP: clientIP,
 	})
-	call.End(trigger.HTTP, r.Method, at.path, status, err)
+	call.End(trigger.HTTP, r.Method, at.raw, status, err)
 	if err == nil {
 		return
 	}

@@ -2,6 +2,9 @@ package invoke
 
 import (
 	"context"
+	"errors"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -50,7 +53,9 @@ type Call struct {
 }
 
 // End counts the call, records it, and tells the right log why it failed. The
-// status is what its caller was sent, err what took the answer's place.
+// status is what its caller was sent, err what took the answer's place. The path is as
+// it was sent, percent-encoded: in a record that becomes a line of text, nothing of it
+// is a blank or begins another line.
 func (c *Call) End(trigger picloud.Trigger, method, path string, status int, err error) {
 	f := c.function
 	f.series.inFlight.Dec()
@@ -59,24 +64,47 @@ func (c *Call) End(trigger picloud.Trigger, method, path string, status int, err
 	hidden := f.Redact()
 	record := picloud.Invocation{
 		ID: c.ID, App: f.Route.App, Function: f.Route.Function, Version: f.Route.Version,
-		Trigger: trigger, Method: method, Path: hidden.Text(path),
+		Trigger: trigger, Method: method, Path: hiddenPath(hidden, path),
 		Status: status, Started: c.start, Duration: picloud.Duration(took), Node: f.invoker.opts.Node,
 	}
 	if err != nil {
 		record.Code, record.Error = picloud.CodeOf(err), hidden.Text(err.Error())
-		f.invoker.logFailure(&record)
+		f.invoker.logFailure(&record, hintOf(err))
 	}
 	f.ring.add(record)
+}
+
+// hintOf is what an error says to do next, as the end of a sentence.
+func hintOf(err error) string {
+	if known := (*picloud.Error)(nil); errors.As(err, &known) && known.Hint != "" {
+		return ": " + known.Hint
+	}
+	return ""
+}
+
+// hiddenPath hides secrets in an encoded path, also those that a client encoded in a way
+// of its own.
+func hiddenPath(hidden *redact.Redactor, escaped string) string {
+	out := hidden.Text(escaped)
+	if hidden == nil || strings.IndexByte(out, '%') < 0 {
+		return out
+	}
+	if plain, err := url.PathUnescape(out); err == nil {
+		if text := hidden.Text(plain); text != plain {
+			return (&url.URL{Path: text}).EscapedPath()
+		}
+	}
+	return out
 }
 
 // logFailure tells the function's log what ended the call from outside: limits
 // and crashes. What the script itself did wrong its executor has logged, with
 // line and trace. What the node did wrong is for the node's log.
-func (i *Invoker) logFailure(inv *picloud.Invocation) {
+func (i *Invoker) logFailure(inv *picloud.Invocation, hint string) {
 	switch inv.Code {
 	case picloud.CodeFunctionTimeout, picloud.CodeFunctionMemory, picloud.CodeFunctionCrash, picloud.CodeInterrupted, picloud.CodeResponseTooLarge:
 		i.opts.Logs.Log(inv.App, picloud.LogRecord{
-			Time: time.Now().UTC(), Level: "error", Message: inv.Error, Fields: map[string]any{"code": inv.Code, "status": inv.Status},
+			Time: time.Now().UTC(), Level: "error", Message: inv.Error + hint, Fields: map[string]any{"code": inv.Code, "status": inv.Status},
 			Function: inv.Function, Version: inv.Version, Invocation: inv.ID,
 		})
 	case picloud.CodeInternal, picloud.CodeExecutor, picloud.CodeNoMemory, picloud.CodeOverload:

@@ -13,7 +13,7 @@ import (
 const SessionCookie = "picloud_session"
 
 // CopyHeader copies the header that a function answered, except for what belongs to
-// the connection, to the platform or to the dashboard. Where the function's
+// the connection, to the platform, to the dashboard or to the whole origin. Where the function's
 // settings decide about CORS, its code does not. It returns the length that the
 // function states, for answers to HEAD; "" if it states none.
 func CopyHeader(h http.Header, pairs []executor.HeaderField, corsDecides bool) (length string) {
@@ -23,6 +23,10 @@ func CopyHeader(h http.Header, pairs []executor.HeaderField, corsDecides bool) (
 		case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer",
 			"Transfer-Encoding", "Upgrade", "X-Call-Id", "X-Picloud-Version",
 			"X-Picloud-Node", "X-Picloud-Error", "X-Picloud-Leader":
+			continue
+		case "Alt-Svc", "Clear-Site-Data", "Expect-Ct", "Nel", "Public-Key-Pins", "Public-Key-Pins-Report-Only",
+			"Report-To", "Service-Worker-Allowed", "Strict-Transport-Security":
+			// Browsers apply these to the whole origin, which the functions of all apps share.
 			continue
 		case "Content-Length":
 			if n, err := strconv.ParseUint(p.Value, 10, 63); err == nil {

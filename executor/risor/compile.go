@@ -2,7 +2,6 @@ package risor
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,7 +14,6 @@ import (
 	"github.com/deepnoodle-ai/risor/v2/pkg/compiler"
 	risorerrors "github.com/deepnoodle-ai/risor/v2/pkg/errors"
 	"github.com/deepnoodle-ai/risor/v2/pkg/object"
-	"github.com/deepnoodle-ai/risor/v2/pkg/parser"
 
 	"github.com/picloud/picloud/executor/risor/module"
 	"github.com/picloud/picloud/executor/risor/vm"
@@ -85,61 +83,6 @@ func visible(words map[string]struct{}, defined []string) map[string]object.Obje
 	return globals
 }
 
-func parse(text string) (tree *ast.Program, fault *Error) {
-	defer recovered(&fault)
-	masked := disguise(text)
-	tree, err := parser.Parse(context.Background(), masked, &parser.Config{MaxDepth: MaxNesting})
-	if err == nil {
-		bindAnd(masked, tree)
-		placeTemplates(masked, tree)
-		if masked != text {
-			restore(tree)
-		}
-		return tree, nil
-	}
-	var found parser.ParserError
-	if list := (*parser.Errors)(nil); errors.As(err, &list) && list.First() != nil {
-		found = list.First()
-	} else if !errors.As(err, &found) {
-		return nil, newError(wire.ReasonScript, err.Error())
-	}
-	message := found.Message()
-	if cause := found.Cause(); cause != nil {
-		message = cause.Error()
-	}
-	reason := wire.ReasonScript
-	if strings.Contains(message, "maximum nesting depth") {
-		reason = wire.ReasonSourceBounds
-		message = fmt.Sprintf("expressions are nested more than %d deep", MaxNesting)
-	}
-	e := newError(reason, undisguise.Replace(message))
-	at := found.StartPosition()
-	if found.Cause() != nil && at.Char == 0 {
-		line, column := placeOf(text, message)
-		return nil, e.at(text, line, column)
-	}
-	return nil, e.at(text, at.LineNumber(), at.ColumnNumber())
-}
-
-// placeOf finds the token that an error of Risor's lexer ends with: some come
-// without a place.
-func placeOf(text, message string) (line, column int) {
-	bad := message[strings.LastIndex(message, ": ")+1:]
-	bad = strings.Trim(bad, " '")
-	l := newLexer(text)
-	for {
-		l.skip()
-		line, column = l.line, l.column
-		start := l.pos
-		if l.next().kind == kindEOF {
-			return 1, 1
-		}
-		if strings.HasPrefix(string(l.src[start:min(len(l.src), start+len(bad))]), bad) {
-			return line, column
-		}
-	}
-}
-
 // checkTree returns the names that the top level defines, and refuses what the
 // compiler would panic at.
 func checkTree(text string, tree *ast.Program) ([]string, *Error) {
@@ -158,7 +101,10 @@ func checkTree(text string, tree *ast.Program) ([]string, *Error) {
 	return defined, nil
 }
 
-const noValue = "an assignment has no value; assign first, then use the variable"
+const (
+	noValue   = "an assignment has no value; assign first, then use the variable"
+	noDefault = "a parameter's default is a number, a string, true, false or null; for another value write null, and in the function: name = name ?? value"
+)
 
 // checkCalls refuses arguments and items that the compiler makes no value of.
 func checkCalls(text string, root ast.Node) (fault *Error) {
@@ -245,6 +191,9 @@ func generate(text string, tree *ast.Program, globals map[string]object.Object) 
 		return nil, plainError(text, tree, strings.TrimPrefix(err.Error(), "compile error: "))
 	}
 	message := found.Message
+	if strings.HasPrefix(message, "unsupported default value type") {
+		message = noDefault
+	}
 	if len(found.Suggestions) > 0 {
 		message += fmt.Sprintf("; did you mean %q?", found.Suggestions[0].Value)
 	}

@@ -3,10 +3,13 @@ package risor
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/deepnoodle-ai/risor/v2/pkg/object"
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud/executor/risor/module"
@@ -48,26 +51,50 @@ func withForm(c *Call) {
 	}, "\r\n"))
 }
 
+// prove runs an example, and compares what its lines give with what they claim.
+func prove(t *testing.T, example string) (claims []string) {
+	require.NotEmpty(t, example)
+	source, claims := proof(example)
+	call := newCall()
+	call.Host = newNode()
+	call.Request.Base = []byte("/fn/default/hello")
+	withForm(call)
+	env, err := wire.Marshal(map[string]any{"GREETING": "hi", "LIMIT": "20"})
+	require.NoError(t, err)
+	call.Env = module.NewEnv(env)
+	require.NoError(t, mustCompile(t, source).Invoke(call), source)
+	var given []string
+	require.NoError(t, json.Unmarshal(call.Response.Body, &given))
+	require.Len(t, given, len(claims))
+	for i := range claims {
+		require.Truef(t, matches(claims[i], given[i]), "says %s, gives %s", claims[i], given[i])
+	}
+	return claims
+}
+
+// The methods of strings, lists and maps are Risor's: what the document says of them is tried out.
+func TestMethodsInTheDocument(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/functions.md")
+	require.NoError(t, err)
+	_, section, _ := strings.Cut(string(doc), "### Strings, lists and maps\n")
+	table, rest, _ := strings.Cut(section, "```js\n")
+	example, _, _ := strings.Cut(rest, "```")
+	prove(t, example)
+	for what, methods := range map[string][]object.AttrSpec{"string": object.NewString("").Attrs(), "list": object.NewList(nil).Attrs(), "map": object.NewMap(nil).Attrs()} {
+		var names []string
+		for _, m := range methods {
+			names = append(names, m.Name)
+		}
+		slices.Sort(names)
+		require.Contains(t, table, "| "+what+" | `"+strings.Join(names, "` `")+"` |\n")
+	}
+}
+
 // Every example in the documentation works and gives what it says.
 func TestModuleExamples(t *testing.T) {
 	check := func(name, example string) {
 		t.Run(name, func(t *testing.T) {
-			require.NotEmpty(t, example)
-			source, claims := proof(example)
-			call := newCall()
-			call.Host = newNode()
-			call.Request.Base = []byte("/fn/default/hello")
-			withForm(call)
-			env, err := wire.Marshal(map[string]any{"GREETING": "hi", "LIMIT": "20"})
-			require.NoError(t, err)
-			call.Env = module.NewEnv(env)
-			require.NoError(t, mustCompile(t, source).Invoke(call), source)
-			var given []string
-			require.NoError(t, json.Unmarshal(call.Response.Body, &given))
-			require.Len(t, given, len(claims))
-			for i := range claims {
-				require.Truef(t, matches(claims[i], given[i]), "says %s, gives %s", claims[i], given[i])
-			}
+			claims := prove(t, example)
 			if !strings.HasPrefix(name, "log.") {
 				require.NotEmpty(t, claims, "an example says what it gives")
 			}

@@ -17,6 +17,12 @@ func TestNumbersThatDoNotFit(t *testing.T) {
 		`int(-1.0 * float("1e19"))`:  "does not fit into 64 bits",
 		`byte(300.0)`:                "byte(): 300 is not between 0 and 255",
 		`byte(-1.0)`:                 "is not between 0 and 255",
+		`byte(300)`:                  "byte(): 300 is not between 0 and 255",
+		`byte(-1)`:                   "byte(): -1 is not between 0 and 255",
+		`bytes([1, 300])`:            "bytes(): 300 at index 1 is not between 0 and 255",
+		`bytes([-1])`:                "bytes(): -1 at index 0 is not between 0 and 255",
+		`bytes([math.nan])`:          "bytes(): NaN at index 0 is not between 0 and 255",
+		`bytes([float("1e300")])`:    "at index 0 is not between 0 and 255",
 		`9 ** 30`:                    "9 ** 30 does not fit into 64 bits; use float(9)",
 		`2 ** 63`:                    "does not fit into 64 bits",
 		`2 ** 64.0`:                  "2 ** 64 does not fit into 64 bits; use float(2)",
@@ -29,7 +35,7 @@ func TestNumbersThatDoNotFit(t *testing.T) {
 		require.Contains(t, string(call.Response.Body), want, expression)
 	}
 	for expression, want := range map[string]string{
-		`int(-9223372036854775807.0)`: "-9223372036854775808", `int(3.99)`: "3", `int("12")`: "12", `int(byte(255.9))`: "255", `int()`: "0",
+		`int(-9223372036854775807.0)`: "-9223372036854775808", `int(3.99)`: "3", `int("12")`: "12", `int(byte(255.9))`: "255", `int()`: "0", `bytes([0, 97.9, byte(255), "b"])[1:2]`: "a", `int(byte(255))`: "255",
 		`3 ** 39`: "4052555153018976267", `7 ** 20`: "79792266297612001", `2 ** 62`: "4611686018427387904", `(-2) ** 63`: "-9223372036854775808",
 		`5 ** 0`: "1", `0 ** 0`: "1", `2 ** -1`: "0", `2.0 ** 3`: "8", `(-1) ** 1000000001`: "-1",
 		`1 << 64`: "0", `1 << 4294967296`: "0", `-8 >> 1`: "-4", `-8 >> 100`: "-1", `byte(3) << 2`: "12",

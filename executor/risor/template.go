@@ -29,14 +29,8 @@ func placeTemplates(text string, root ast.Node) {
 
 func placeTemplate(s *ast.String) {
 	at := s.ValuePos
-	line, column := at.Line, at.Column+1 // behind the `
-	pass := func(text string) {
-		if lines := strings.Count(text, "\n"); lines > 0 {
-			line, column = line+lines, 0
-			text = text[strings.LastIndexByte(text, '\n')+1:]
-		}
-		column += utf8.RuneCountInString(text)
-	}
+	line, column := at.Line+1, at.Column+2 // behind the `
+	pass := func(text string) { line, column = behindText(line, column, text) }
 	next := 0
 	for _, f := range s.Template.Fragments() {
 		if !f.IsVariable() {
@@ -45,13 +39,23 @@ func placeTemplate(s *ast.String) {
 		}
 		pass("${")
 		if expr := s.Exprs[next]; expr != nil {
-			m := mover{lines: line, columns: column, done: map[any]struct{}{}}
+			m := mover{lines: line - 1, columns: column - 1, done: map[any]struct{}{}}
 			m.move(reflect.ValueOf(expr))
 		}
 		next++
 		pass(f.Value())
 		pass("}")
 	}
+}
+
+// behindText is the place behind a text that begins at line and column, which count
+// from 1.
+func behindText(line, column int, text string) (int, int) {
+	if lines := strings.Count(text, "\n"); lines > 0 {
+		line, column = line+lines, 1
+		text = text[strings.LastIndexByte(text, '\n')+1:]
+	}
+	return line, column + utf8.RuneCountInString(text)
 }
 
 // position is the type of all places in a tree.

@@ -266,14 +266,14 @@ func (v report) requireTrue(t *testing.T) {
 	}
 }
 
-// needLayers skips a test on a machine that has not got what it compares.
-func needLayers(t *testing.T) {
+// lacking is what this machine has not got of what a test compares; empty: nothing.
+func lacking() string {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, to be any user")
+		return "root, to be any user"
 	}
 	// The kernel is asked, and not the sandbox, which may be what is broken.
 	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); errno != 0 {
-		t.Skipf("this machine has no Landlock: %v", errno)
+		return "Landlock: " + errno.Error()
 	}
 	for _, uid := range []int{0, 64123} {
 		cmd := exec.Command("/proc/self/exe", "-test.run=^$")
@@ -282,16 +282,34 @@ func needLayers(t *testing.T) {
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}},
 		}
 		if err := cmd.Run(); err != nil {
-			t.Skipf("this machine has no user namespaces: %v", err)
+			return "user namespaces: " + err.Error()
 		}
 	}
+	return ""
+}
+
+// requireHonest is what holds on every machine: a worker starts in the strict sandbox
+// and the report is true, or the call says what is missing, and best effort runs it.
+func requireHonest(t *testing.T, missing string) {
+	t.Logf("this machine lacks %s", missing)
+	v := observe(t, user{}, order{Mode: spawn.Strict})
+	if lacks := v.Sandbox.Lacks(); len(lacks) > 0 {
+		require.Equal(t, picloud.CodeExecutor, v.Code, v.Error)
+		require.Contains(t, v.Error, "the sandbox lacks "+strings.Join(lacks[0], " or "))
+		v = observe(t, user{}, order{Mode: spawn.BestEffort})
+		require.Equal(t, 1, strings.Count(v.Logs, "less than the strict sandbox"), v.Logs)
+	}
+	v.requireTrue(t)
 }
 
 // TestSandboxPlans starts a worker as root, as a normal user, and as one with a
 // capability and a group, in each way that a machine may permit. The report must
 // say what the kernel says.
 func TestSandboxPlans(t *testing.T) {
-	needLayers(t)
+	if missing := lacking(); missing != "" {
+		requireHonest(t, missing)
+		return
+	}
 	const bindService = 10
 	users := map[string]user{
 		"root": {groups: []uint32{4, 64122}}, "user": {uid: 64123},
@@ -337,7 +355,10 @@ func TestSandboxPlans(t *testing.T) {
 // from it the right to make more of them: at once, and when it has got used to it.
 // Workers start in the next best way, and never in less than the minimum.
 func TestSandboxInside(t *testing.T) {
-	needLayers(t)
+	if missing := lacking(); missing != "" {
+		requireHonest(t, missing)
+		return
+	}
 	as := user{uid: 64125, inside: true}
 	all := append(sandbox.Own(), sandbox.Namespaces()...)
 	layers := func(v report) []string {
@@ -373,7 +394,10 @@ func TestSandboxInside(t *testing.T) {
 // TestSandboxMinimum leaves out what strict needs: nothing runs, and the error
 // names it. Best effort runs, warns once, and the report still tells the truth.
 func TestSandboxMinimum(t *testing.T) {
-	needLayers(t)
+	if missing := lacking(); missing != "" {
+		requireHonest(t, missing)
+		return
+	}
 	for _, c := range []struct {
 		name    string
 		as      user

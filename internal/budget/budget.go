@@ -1,4 +1,15 @@
 // Package budget bounds memory that is shared by many who do not know each other.
+//
+// What divides things on a node, and when to take which:
+//
+//   - Budget and its Parts: bytes of what is on its way. What does not fit is refused.
+//   - Queue: bytes of large work, which waits for its turn. A large call of the control
+//     API waits here first, and then takes its bytes from the budget.
+//   - share.Places: pieces, such as calls or followers, with a bound for each holder.
+//   - executor.capacity: the memory of processes, which idle ones can be ended for. It is
+//     first in, first out, and knows no holders: an app waits for one process at a time.
+//
+// The first three have one rule: the last part is for holders who have little or nothing.
 package budget
 
 import (
@@ -17,6 +28,8 @@ type Budget struct {
 	used  atomic.Int64
 	whole *Budget // of a part
 
+	taking sync.Mutex // of a part: its holder takes one after the other
+
 	mu    sync.Mutex
 	parts map[string]*Budget
 }
@@ -24,22 +37,39 @@ type Budget struct {
 // New returns a budget of limit bytes.
 func New(limit int64) *Budget { return &Budget{limit: limit} }
 
-// Take reserves n bytes, or reports that they do not fit.
+// Take reserves n bytes, or reports that they do not fit. What does not fit takes nothing,
+// at no moment: it makes no other request fail.
 func (b *Budget) Take(n int64) bool {
 	if b == nil || n <= 0 {
 		return true
 	}
-	mine, whole := b.used.Add(n), b
-	total := mine
-	if b.whole != nil {
-		whole = b.whole
-		total = whole.used.Add(n)
+	if b.whole == nil {
+		return b.add(n, b.limit)
 	}
-	if total <= whole.limit && (whole == b || mine <= whole.limit/8 || total <= whole.limit-whole.limit/4) {
-		return true
+	b.taking.Lock()
+	defer b.taking.Unlock()
+	all := b.whole.limit
+	if b.used.Load()+n > all/8 {
+		all -= all / 4
 	}
-	b.Give(n)
-	return false
+	if !b.whole.add(n, all) {
+		return false
+	}
+	b.used.Add(n)
+	return true
+}
+
+// add adds n bytes to what is used, unless that is more than most then.
+func (b *Budget) add(n, most int64) bool {
+	for {
+		used := b.used.Load()
+		if n > most-used {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
+	}
 }
 
 // Part returns the part of a budget that one holder has, such as an app: always the

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 func TestTheBudgetHoldsUnderLoad(t *testing.T) {
@@ -32,6 +33,77 @@ func TestTheBudgetHoldsUnderLoad(t *testing.T) {
 	require.False(t, b.Take(1), "all of it is taken")
 	b.Give(100)
 	require.True(t, b.Take(1))
+}
+
+// TestWhatDoesNotFitDisturbsNobody: requests that are far too large, of others and of the
+// same holder, never make one fail that fits.
+func TestWhatDoesNotFitDisturbsNobody(t *testing.T) {
+	for name, parts := range map[string][2]string{"one holder": {"a", "a"}, "two holders": {"a", "b"}} {
+		t.Run(name, func(t *testing.T) {
+			b := New(800)
+			large, small := b.Part(parts[0]), b.Part(parts[1])
+			done := make(chan struct{})
+			var wg sync.WaitGroup
+			for _, from := range []*Budget{large, b} {
+				wg.Go(func() {
+					for {
+						select {
+						case <-done:
+							return
+						default:
+							if from.Take(801) {
+								t.Error("it does not fit")
+							}
+						}
+					}
+				})
+			}
+			for range 200_000 {
+				if !small.Take(50) {
+					t.Error("it fits")
+					break
+				}
+				small.Give(50)
+			}
+			close(done)
+			wg.Wait()
+			require.Zero(t, b.Used())
+		})
+	}
+}
+
+// TestBudgetAgainstAModel: each request is granted exactly when the rule says so.
+func TestBudgetAgainstAModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		limit := rapid.Int64Range(1, 100).Draw(rt, "limit")
+		b := New(limit)
+		held, used := map[string]int64{}, int64(0)
+		for range rapid.IntRange(0, 60).Draw(rt, "steps") {
+			who := rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(rt, "who") // "": the node itself
+			n := rapid.Int64Range(0, limit+1).Draw(rt, "n")
+			of := b
+			if who != "" {
+				of = b.Part(who)
+			}
+			if rapid.Bool().Draw(rt, "give") {
+				n = min(n, held[who])
+				of.Give(n)
+				held[who] -= n
+				used -= n
+			} else {
+				fits := n == 0 || used+n <= limit && (who == "" || held[who]+n <= limit/8 || used+n <= limit-limit/4)
+				require.Equal(rt, fits, of.Take(n))
+				if fits {
+					held[who] += n
+					used += n
+				}
+			}
+			require.Equal(rt, used, b.Used())
+			if who != "" {
+				require.Equal(rt, held[who], of.Used())
+			}
+		}
+	})
 }
 
 // TestPartsLeaveRoom: one holder, however greedy, leaves the last quarter to others.

@@ -79,7 +79,7 @@ func New(o Options) *cobra.Command {
 	root.SetIn(c.Stdin)
 	root.SetOut(c.Stdout)
 	root.SetErr(c.Stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return failure.Usagef(cmd, "%s", err.Error()) })
+	root.SetFlagErrorFunc(command.WrongFlag)
 	addGlobalFlags(c, root)
 
 	root.AddGroup(&cobra.Group{ID: groupFunctions, Title: "Functions:"},
@@ -193,6 +193,14 @@ func groupNodeCommands(root *cobra.Command) {
 			root.AddGroup(&cobra.Group{ID: groupNode, Title: "This node:"})
 		}
 		cmd.GroupID = groupNode
+		if check := cmd.Args; check != nil && !cmd.HasSubCommands() {
+			cmd.Args = func(cmd *cobra.Command, given []string) error {
+				if check(cmd, given) != nil {
+					return failure.Usagef(cmd, "unexpected argument %q", given[0])
+				}
+				return nil
+			}
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package cli_test
 
 import (
+	"bytes"
+	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -32,4 +34,16 @@ func TestHelpIsTidy(t *testing.T) {
 		}
 	}
 	walk(cli.New(cli.Options{}))
+}
+
+// TestACommandOfTheNodeRefusesArguments as every other command does: exit code 2.
+func TestACommandOfTheNodeRefusesArguments(t *testing.T) {
+	before := os.Args
+	defer func() { os.Args = before }()
+	var stderr bytes.Buffer
+	root := cli.New(cli.Options{Stderr: &stderr})
+	root.AddCommand(&cobra.Command{Use: "halt", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return nil }})
+	os.Args = []string{"picloud", "halt", "now"}
+	require.Equal(t, 2, cli.Execute(root))
+	require.Contains(t, stderr.String(), `unexpected argument "now"`)
 }

@@ -231,7 +231,7 @@ func (l *logs) end() {
 	l.readers = nil
 }
 
-func (l *logs) Tail(_ context.Context, q picloud.LogQuery) ([]picloud.LogLine, error) {
+func (l *logs) Tail(_ context.Context, q picloud.LogQuery, _ func(int64) error) ([]picloud.LogLine, error) {
 	l.node.checks.Lock()
 	defer l.node.checks.Unlock()
 	return l.pick(q), nil

@@ -20,8 +20,9 @@ func Reference(root *cobra.Command) []byte {
 		"**Which node, and as whom:** what is more explicit counts first: the flags `--server`, `--token-file` and `--context`; then\n" +
 		"`PICLOUD_SERVER` and `PICLOUD_TOKEN`, `PICLOUD_CONTEXT`, and the credentials of the node whose data folder `PICLOUD_DATA`\n" +
 		"names; then the login that `picloud login` saved; then the credentials that nodes have left on this machine (`./data`,\n" +
-		"`~/.local/share/picloud`, `/var/lib/picloud`). `picloud whoami` shows what came of it. Who has lost every token makes one on the\n" +
-		"node's machine: `picloud user token admin --local`.\n\n" +
+		"`~/.local/share/picloud`, `/var/lib/picloud`). A `./data` counts only if it belongs to you, to root, or to the user who called sudo,\n" +
+		"for everybody can leave one in a folder such as `/tmp`. `picloud whoami` shows what came of it. Who has lost every token makes\n" +
+		"one on the node's machine: `picloud user token admin --local`.\n\n" +
 		"**For programs:** with `-o json` a result is JSON on standard output, and everything on standard error is lines of JSON: an\n" +
 		"`{\"error\": …, \"code\": …, \"hint\": …, \"exit_code\": …}` when the command fails, `{\"warning\": …}` and `{\"note\": …}` before. Durations\n" +
 		"are text as flags take them (`12.7ms`, `1h30m0s`); a field whose name ends in `_ms` or `_seconds` is a number. Sizes are numbers of bytes.\n\n" +

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -41,8 +42,12 @@ type File struct {
 func Path(dataDir string) string { return filepath.Join(dataDir, Name) }
 
 // Read reads the file at path. open says that others than its owner may read it.
-func Read(path string) (f File, open bool, err error) {
-	data, open, err := ReadSecret(path)
+func Read(path string) (f File, open bool, err error) { return ReadOf(nil, path) }
+
+// ReadOf is Read for a file that nobody has named: it must belong to one of owners. Nil
+// stands for everybody.
+func ReadOf(owners datadir.Owners, path string) (f File, open bool, err error) {
+	data, open, err := readSecret(owners, path)
 	if err != nil {
 		return File{}, false, err
 	}
@@ -72,10 +77,32 @@ func WriteToken(path, token string) error { return Replace(path, []byte(token+"\
 // Replace replaces the file at path, or the one that a link there leads to, as Write
 // does. A file of somebody else, which root replaces, stays theirs.
 func Replace(path string, data []byte) error {
+	return Edit(path, func([]byte) ([]byte, error) { return data, nil })
+}
+
+// Edit is Replace with what edit makes of the file; old is nil if there is no file. No
+// other Edit or Replace of the file comes between. When edit returns nil the file stays.
+func Edit(path string, edit func(old []byte) ([]byte, error)) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	release, err := datadir.Hold(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer release()
+	old, _, err := ReadSecret(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		old, err = nil, nil
+	}
+	if err != nil {
+		return err
+	}
+	data, err := edit(old)
+	if err != nil || data == nil {
 		return err
 	}
 	before, statErr := os.Stat(path)
@@ -89,7 +116,9 @@ func Replace(path string, data []byte) error {
 }
 
 // ReadSecret reads a small file. open says that others than its owner may read it.
-func ReadSecret(path string) (data []byte, open bool, err error) {
+func ReadSecret(path string) (data []byte, open bool, err error) { return readSecret(nil, path) }
+
+func readSecret(owners datadir.Owners, path string) (data []byte, open bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, false, err
@@ -98,6 +127,11 @@ func ReadSecret(path string) (data []byte, open bool, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, false, err
+	}
+	if owners != nil {
+		if err := owners.CheckInfo(path, info); err != nil {
+			return nil, false, err
+		}
 	}
 	data, err = ReadSmall(f)
 	return data, info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0, err

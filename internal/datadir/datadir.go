@@ -47,11 +47,27 @@ func Prepare(dir string) error {
 	return nil
 }
 
+// Resume is Prepare for a start. The folder of a node that started before may be on a
+// full disk: functions are served from what is there, and the rest works again when
+// there is room.
+func Resume(dir string) error {
+	err := Prepare(dir)
+	if full(err) {
+		if _, none := os.Stat(filepath.Join(dir, "node.json")); none == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// full reports whether err says that the disk is full.
+func full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
 // unusable explains trouble with the folder.
 func unusable(op, dir string, err error) error {
 	e := &picloud.Error{Code: picloud.CodeInvalid, Op: op, Resource: dir, Err: err}
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case full(err):
 		e.Hint = "free some disk space"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		e.Hint = "make it writable for this user, or choose another data folder with PICLOUD_DATA or --data"

@@ -17,6 +17,9 @@ import (
 // counts, and goes with the process, however that ends.
 const lockFile = "lock"
 
+// LockPath is the path of the lock of a data folder.
+func LockPath(dir string) string { return filepath.Join(dir, lockFile) }
+
 // Lock is the exclusive use of a data folder.
 type Lock struct{ file *os.File }
 
@@ -24,11 +27,11 @@ type Lock struct{ file *os.File }
 // fails soon with CodeConflict when somebody has it, and says who. The
 // folder exists, see Prepare.
 func Acquire(dir string) (*Lock, error) {
-	file, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(LockPath(dir), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, unusable("lock data folder", dir, err)
 	}
-	err = flock(file)
+	err = flock(file, patience)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		defer file.Close()
 		return nil, &picloud.Error{
@@ -56,9 +59,31 @@ const (
 	// lockRetry is how often Acquire tries meanwhile: the kernel tells nobody
 	// that a lock is free.
 	lockRetry = patience / 20
+	// holdTime is how long Hold waits: whoever holds a folder does so for milliseconds.
+	holdTime = 5 * time.Second
 )
 
-func flock(file *os.File) error {
+// Hold keeps other processes that hold a folder out until release is called, for a change
+// of a file in it that depends on what the file holds. It gives up after some seconds. On a
+// file system that locks no folders it keeps nobody out.
+func Hold(dir string) (release func(), err error) {
+	file, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	switch err := flock(file, holdTime); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		file.Close()
+		return nil, fmt.Errorf("another command has been changing files in %s for %s", dir, holdTime)
+	case err != nil && !errors.Is(err, syscall.EBADF) && !errors.Is(err, syscall.ENOLCK) && !errors.Is(err, syscall.ENOTSUP):
+		file.Close()
+		return nil, fmt.Errorf("lock folder %s: %w", dir, err)
+	}
+	return func() { file.Close() }, nil
+}
+
+// flock locks a file. It tries for the time of patience.
+func flock(file *os.File, patience time.Duration) error {
 	deadline, retry := time.NewTimer(patience), time.NewTicker(lockRetry)
 	defer deadline.Stop()
 	defer retry.Stop()
@@ -138,7 +163,7 @@ func holderPID(file *os.File) int {
 // number of the process is 0 when it cannot be known for sure: it counts in the
 // process's own namespace, and a container may have another one.
 func Holder(dir string) (pid int, held bool, err error) {
-	file, err := os.Open(filepath.Join(dir, lockFile))
+	file, err := os.Open(LockPath(dir))
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, false, nil
 	}

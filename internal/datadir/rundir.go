@@ -3,12 +3,12 @@ package datadir
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/picloud/picloud"
 )
@@ -24,17 +24,42 @@ const temporary = "/tmp"
 // RunPath returns the folder for a node's own sockets: run below the data folder,
 // or, where that path is too long for a socket or Caddy would read a part of it as a
 // socket's mode (|), a private folder below the temporary one. It makes nothing.
-func RunPath(dataDir string) string {
+func RunPath(dataDir string) string { return runPath(dataDir, os.Geteuid()) }
+
+// runPath is RunPath for a node that runs as another user.
+func runPath(dataDir string, uid int) string {
 	dir := filepath.Join(dataDir, "run")
 	if len(dir) > maxSocketDir || strings.Contains(dir, "|") {
-		sum := sha256.Sum256([]byte(dataDir))
-		dir = filepath.Join(temporary, "picloud-"+strconv.Itoa(os.Geteuid())+"-"+hex.EncodeToString(sum[:6]))
+		dir = Temporary(dataDir, uid)
 	}
 	return dir
 }
 
-// NodeSocket is the path of the socket on which a node answers the commands of its machine.
-func NodeSocket(dataDir string) string { return filepath.Join(RunPath(dataDir), "node.sock") }
+// Temporary is the path of a short folder for sockets that belong to a data folder with a
+// long path. The user of the sockets is a part of it, so that a folder that somebody else
+// has made in its place hinders one user only.
+func Temporary(dataDir string, uid int) string {
+	sum := sha256.Sum256([]byte(dataDir))
+	return filepath.Join(temporary, "picloud-"+strconv.Itoa(uid)+"-"+hex.EncodeToString(sum[:6]))
+}
+
+// nodeSocket is the name of the socket on which a node answers the commands of its machine.
+const nodeSocket = "node.sock"
+
+// NodeSocket is the path of the socket of a node that this user runs.
+func NodeSocket(dataDir string) string { return filepath.Join(RunPath(dataDir), nodeSocket) }
+
+// FindNodeSocket is the path of the socket of a node that this user runs or the owner of
+// the data folder: root's commands find a node of a normal user.
+func FindNodeSocket(dataDir string) string {
+	if info, err := os.Stat(dataDir); err == nil {
+		theirs := filepath.Join(runPath(dataDir, ownerOf(info)), nodeSocket)
+		if _, err := os.Lstat(NodeSocket(dataDir)); errors.Is(err, fs.ErrNotExist) {
+			return theirs
+		}
+	}
+	return NodeSocket(dataDir)
+}
 
 // RunDir makes and returns the folder of RunPath, and proves that it is ours.
 func RunDir(dataDir string) (string, error) {
@@ -57,6 +82,5 @@ func RunDir(dataDir string) (string, error) {
 
 // ownedByUs guards folders below /tmp, which anybody may have made first.
 func ownedByUs(info fs.FileInfo) bool {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(stat.Uid) == os.Geteuid() && info.Mode().Perm()&0o022 == 0
+	return ownerOf(info) == os.Geteuid() && info.Mode().Perm()&0o022 == 0
 }

@@ -112,7 +112,7 @@ func (d *dialer) allowed(to netip.AddrPort, named bool, host string) *Error {
 func denied(host string, port uint16) *Error {
 	e := failed(CodeDenied, "no egress rule allows %s", suggest(host, port))
 	e.rule = host
-	if _, err := netip.ParseAddr(host); err == nil || port != 80 && port != 443 {
+	if _, err := netip.ParseAddr(host); err == nil || host == picloud.Localhost || port != 80 && port != 443 {
 		e.rule = suggest(host, port)
 	}
 	return e

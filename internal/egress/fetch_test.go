@@ -175,6 +175,29 @@ func TestOnlyAllowedAddressesOfANameAreDialled(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// TestTheRuleLocalhost opens this machine at its port, by name and by address, and
+// nothing that a resolver could make of the name.
+func TestTheRuleLocalhost(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "reached") })
+	port := s.Listener.Addr().(*net.TCPAddr).Port
+	c, _ := newClient(t, Options{}, nil)
+	_, err := c.Fetch(t.Context(), "app", policyOf(t, "example.org"), Request{URL: fmt.Sprintf("http://localhost:%d/", port)})
+	require.ErrorContains(t, err, fmt.Sprintf("picloud egress allow FUNCTION localhost:%d", port))
+	for _, rule := range []string{"localhost", "LOCALHOST.", fmt.Sprintf("localhost:%d", port)} {
+		p := policyOf(t, rule)
+		for _, host := range []string{"localhost", "LocalHost.", "127.0.0.1", "[::ffff:127.0.0.1]"} {
+			resp, err := c.Fetch(t.Context(), "app", p, Request{URL: fmt.Sprintf("http://%s:%d/", host, port)})
+			require.NoError(t, err, "%s to %s", rule, host)
+			require.Equal(t, "reached", string(resp.Body))
+			resp.Release()
+		}
+	}
+	p := policyOf(t, "localhost:8123")
+	for to, want := range map[string]bool{"127.0.0.1:8123": true, "[::1]:8123": true, "127.0.0.1:80": false, "127.0.0.2:8123": false, "10.0.0.1:8123": false, "8.8.8.8:8123": false} {
+		require.Equal(t, want, p.address(netip.MustParseAddrPort(to), p.name("localhost", 8123)), to)
+	}
+}
+
 func TestPrivateAddressesInEverySpelling(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "reached") })
 	port := s.Listener.Addr().(*net.TCPAddr).Port

@@ -29,6 +29,13 @@ type rangeRule struct {
 	port    uint16
 }
 
+// What the name localhost stands for in a rule. The rule opens these addresses, not the
+// name: a resolver that answers with another address changes nothing.
+var (
+	loopback4 = netip.MustParsePrefix("127.0.0.1/32")
+	loopback6 = netip.MustParsePrefix("::1/128")
+)
+
 // newPolicy compiles rules. Without rules it returns nil.
 func newPolicy(rules []picloud.EgressRule) *Policy {
 	if len(rules) == 0 {
@@ -43,6 +50,10 @@ func newPolicy(rules []picloud.EgressRule) *Policy {
 			if r.Prefix.IsValid() {
 				p.ranges = append(p.ranges, rangeRule{r.Prefix.Masked(), private(r.Prefix), port})
 			}
+			continue
+		}
+		if r.Host == picloud.Localhost {
+			p.ranges = append(p.ranges, rangeRule{loopback4, true, port}, rangeRule{loopback6, true, port})
 			continue
 		}
 		name, wild := strings.CutPrefix(r.Host, "*.")

@@ -75,7 +75,7 @@ func (c *cursor) fill() (heads []head, lines [][]byte, err error) {
 		case len(lines) > 0 || n < len(c.buf):
 			return heads, lines, nil
 		case len(rest) < n: // only torn lines
-		case len(c.buf) < 2*maxLine:
+		case len(c.buf) < maxLine:
 			c.buf = make([]byte, 2*len(c.buf))
 		default: // no line is that long
 			c.offset += int64(n)
@@ -227,7 +227,7 @@ func forwards(f *os.File, size int64, take func(line []byte, from int64) bool) e
 			return nil // what is left is no whole line
 		case len(rest) < n:
 			offset += int64(n - len(rest))
-		case len(buf) < 2*maxLine:
+		case len(buf) < maxLine:
 			buf = make([]byte, 2*len(buf))
 		default:
 			offset += int64(n)

@@ -36,8 +36,8 @@ func TestAFloodTakesNothingFromOthers(t *testing.T) {
 		for f := range floods {
 			l.Log(fmt.Sprint("flood", f), picloud.LogRecord{Message: text})
 		}
-		if i < quiet {
-			l.Log("quiet", picloud.LogRecord{Message: fmt.Sprint(i)})
+		if n := i - (each - quiet); n >= 0 { // when all is full
+			l.Log("quiet", picloud.LogRecord{Message: fmt.Sprint(n)})
 		}
 	}
 	require.LessOrEqual(t, l.buffers.size, maxBuffered+(floods+1)*entrySize)
@@ -129,6 +129,29 @@ func TestAFullDisk(t *testing.T) {
 	require.Equal(t, int64(n+1), int64(there)+missing)
 	require.Positive(t, missing)
 	require.Contains(t, last, "after")
+}
+
+// TestWhatWasNotWrittenStaysFirst: records that came while the disk refused others come
+// after those.
+func TestWhatWasNotWrittenStaysFirst(t *testing.T) {
+	b := buffers{of: map[string]*buffer{}}
+	for _, text := range []string{"1", "2", "3"} {
+		b.add("app", []byte(text))
+	}
+	taken := b.take()[0]
+	b.add("app", []byte("4"))
+	b.settle(taken, 1, true)
+	var got []string
+	size := 0
+	for _, e := range b.of["app"].entries {
+		got = append(got, string(e.line))
+		size += e.size()
+	}
+	require.Equal(t, []string{"2", "3", "4"}, got)
+	require.Equal(t, []int{size, size}, []int{b.size, b.of["app"].size})
+	b.settle(b.take()[0], 3, false)
+	require.Empty(t, b.of)
+	require.Zero(t, b.size)
 }
 
 // TestHalfABatchIsWrittenOnce: a disk that takes a part of a batch gets the rest later.

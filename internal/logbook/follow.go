@@ -3,7 +3,9 @@ package logbook
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +26,10 @@ type follower struct {
 //
 // The first records are those that come after q.After. Without it they are the newest
 // that q asks for, and after them comes a line without JSON: its position is where the
-// log ends then, for a reader whose connection breaks before it has a record.
+// log ended when Follow was called, for a reader whose connection breaks before it has
+// a record.
+//
+// A follower holds one chunk of a file, or one long line, whatever it asks for.
 func (l *Book) Follow(ctx context.Context, q picloud.LogQuery) (next func(context.Context) ([]picloud.LogLine, error), err error) {
 	if err := picloud.CheckName("app", q.App); err != nil {
 		return nil, err // the name becomes a file name
@@ -79,7 +84,8 @@ type reader struct {
 	book     *Book
 	follower *follower
 	q        picloud.LogQuery
-	backlog  []picloud.LogLine
+	mark     *picloud.LogPosition // where the log ended at the start; nil: it was told
+	atMark   bool                 // no record comes before the mark
 
 	mu     sync.Mutex // guards the cursor against release
 	cursor cursor
@@ -104,43 +110,45 @@ func (r *reader) read() (heads []head, lines [][]byte, missing int64, err error)
 	return r.cursor.next()
 }
 
-// start reads the newest records, and puts the cursor right after them.
+// start puts the cursor before the newest records that the query asks for.
 func (r *reader) start(ctx context.Context) error {
 	r.book.sync(ctx)
 	v, err := r.book.look(r.q.App)
 	if err != nil {
 		return err
 	}
-	defer func() { v.close() }()
-	mark := picloud.LogPosition{Time: time.Now().UTC()} // of a log that has no record yet
-	if len(v.files) > 0 {
-		if v.sizes[0], _, err = lastLine(v.files[0], v.sizes[0]); err != nil {
-			return err
-		}
-		if r.q.Limit > 0 {
-			if r.backlog, err = r.book.newest(ctx, v, &r.q); err != nil {
-				return err
-			}
-		}
-		last, err := r.book.newest(ctx, v, &picloud.LogQuery{App: r.q.App, Limit: 1})
-		if err != nil {
-			return err
-		}
-		if len(last) > 0 {
-			mark = last[0].LogPosition
-		}
-		r.cursor.last, r.cursor.file, r.cursor.offset = mark, v.files[0], v.sizes[0]
-		v.files = v.files[1:]
+	defer v.close()
+	r.mark, r.atMark = &picloud.LogPosition{Time: time.Now().UTC()}, true // of a log that has no record yet
+	if len(v.files) == 0 {
+		return nil
 	}
-	r.backlog = append(r.backlog, picloud.LogLine{LogPosition: mark})
+	from, err := v.begin(ctx, &r.q)
+	if err != nil {
+		return fmt.Errorf("read logs of app %s: %w", r.q.App, err)
+	}
+	if from.end != (picloud.LogPosition{}) {
+		r.mark = &from.end
+	}
+	r.atMark = from.records == 0
+	r.cursor.last, r.cursor.file, r.cursor.offset = from.before, v.files[from.file], from.offset
+	if r.atMark {
+		r.cursor.last = *r.mark
+	}
+	v.files = slices.Delete(v.files, from.file, from.file+1) // the cursor closes it
 	return nil
+}
+
+// tellMark returns the line without JSON.
+func (r *reader) tellMark() picloud.LogLine {
+	line := picloud.LogLine{LogPosition: *r.mark}
+	r.mark = nil
+	return line
 }
 
 // next implements what Follow returns.
 func (r *reader) next(ctx context.Context) ([]picloud.LogLine, error) {
-	if out := r.backlog; len(out) > 0 {
-		r.backlog = nil
-		return out, nil
+	if r.mark != nil && r.atMark {
+		return []picloud.LogLine{r.tellMark()}, nil
 	}
 	for {
 		select {
@@ -160,6 +168,12 @@ func (r *reader) next(ctx context.Context) ([]picloud.LogLine, error) {
 			if wants(&r.q, &heads[i]) && !heads[i].Time.Before(r.q.Since) {
 				out = append(out, picloud.LogLine{LogPosition: heads[i].position(), JSON: bytes.TrimSpace(lines[i])})
 			}
+			if r.mark != nil && r.mark.Seq > 0 && heads[i].Seq >= r.mark.Seq {
+				out = append(out, r.tellMark())
+			}
+		}
+		if len(lines) == 0 && r.mark != nil {
+			out = append(out, r.tellMark())
 		}
 		if len(out) > 0 {
 			return out, nil

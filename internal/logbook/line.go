@@ -12,20 +12,36 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// maxLine bounds a line, in bytes: message and fields of a record, each of whose
-// characters JSON may write as six.
-const maxLine = 1 << 20
+const (
+	// maxLine bounds a line, in bytes: message and fields of a record. Each reader holds
+	// one line at least.
+	maxLine = 256 << 10
+	// shortMessage is how much is kept, in bytes, of a message that JSON writes with so
+	// many escapes that the line is over maxLine. One byte becomes six at most.
+	shortMessage = 32 << 10
+)
 
 // shortestID is the length of the shortest end of a call's id that stands for the id.
 const shortestID = 4
 
-// encode writes a record as a line. Fields that JSON cannot hold are left out.
+// numberSize is more than a line's number takes, in bytes.
+const numberSize = 32
+
+// encode writes a record as a line. Fields that JSON cannot hold are left out. So is
+// what makes the line longer than maxLine.
 func encode(record *picloud.LogRecord) []byte {
 	line, err := json.Marshal(record)
-	if err != nil || len(line) >= maxLine {
+	if err != nil || len(line) > maxLine-numberSize {
 		bare := *record
 		bare.Fields = map[string]any{"fields": "left out: JSON cannot hold them"}
-		if line, err = json.Marshal(bare); err != nil {
+		if err == nil {
+			bare.Fields["fields"] = "left out: the record is over " + picloud.Size(maxLine).String() + " as JSON"
+		}
+		if line, err = json.Marshal(bare); err == nil && len(line) > maxLine-numberSize {
+			bare.Message = picloud.Shorten(bare.Message, shortMessage)
+			line, err = json.Marshal(bare)
+		}
+		if err != nil {
 			line = []byte(`{"level":"error","message":"a record that JSON cannot hold"}`)
 		}
 	}

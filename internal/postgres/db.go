@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -126,6 +127,30 @@ func (d *DB) Migrate(ctx context.Context) error {
 		return s.Wrap(err)
 	}
 	return s.Wrap(migrations.Up(ctx, conn, d.by))
+}
+
+// Migrated fails unless the schema is one that this binary can work with. It is Migrate for
+// a node whose database role must not change the schema: a manager does that.
+func (d *DB) Migrated(ctx context.Context) error {
+	s := About("look at the database's schema", "")
+	conn, err := pgx.ConnectConfig(ctx, d.conf.Copy())
+	if err != nil {
+		return s.Wrap(err)
+	}
+	defer closeConn(conn)
+	if err := d.checkPooler(ctx, s, conn); err != nil {
+		return s.Wrap(err)
+	}
+	level := migrations.Level()
+	version, err := migrations.Check(ctx, conn, level)
+	if err != nil || version >= level {
+		return s.Wrap(err)
+	}
+	return &picloud.Error{
+		Code: picloud.CodeDatabaseDown, Op: s.Op, RetryAfter: retryAfter,
+		Detail: fmt.Sprintf("the database is at migration %d, and this version of PiCloud needs %d", version, level),
+		Hint:   "upgrade the nodes that may become the manager first: one of them brings the database up to date",
+	}
 }
 
 // closeConn ends a connection within a second.

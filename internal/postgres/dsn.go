@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"errors"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -47,4 +50,64 @@ func cutOff(dsn string) bool {
 	}
 	end := strings.IndexAny(rest, "/?#") // of user, password and hosts
 	return strings.Count(rest, "@") > 1 || strings.Contains(rest, "#") || end >= 0 && strings.Contains(rest[end:], "@")
+}
+
+// DSNOf returns the DSN of the same database for another role and its password, without
+// those of dsn. A file or a service that dsn names for its password does not go with it.
+func DSNOf(dsn, role, password string) (string, error) {
+	if _, err := (Options{DSN: dsn}).parse(); err != nil {
+		return "", err
+	}
+	if u, err := url.Parse(dsn); err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql") {
+		q := u.Query()
+		for _, name := range ofLogin {
+			q.Del(name)
+		}
+		u.User, u.RawQuery = url.UserPassword(role, password), q.Encode()
+		return u.String(), nil
+	}
+	var parts []string
+	for rest := strings.TrimLeft(dsn, blanks); rest != ""; rest = strings.TrimLeft(rest, blanks) {
+		name, after, found := strings.Cut(rest, "=")
+		if name = strings.TrimSpace(name); !found || !parameter.MatchString(name) {
+			return "", errors.New("read database settings: they are no keyword/value string")
+		}
+		value, behind := word(strings.TrimLeft(after, blanks))
+		if !slices.Contains(ofLogin, name) {
+			parts = append(parts, name+"="+quoted(value))
+		}
+		rest = behind
+	}
+	return strings.Join(append(parts, "user="+quoted(role), "password="+quoted(password)), " "), nil
+}
+
+const blanks = " \t\n\r\f\v"
+
+// ofLogin are the settings of a DSN that say who logs in, and how.
+var ofLogin = []string{"user", "password", "passfile", "service", "servicefile"}
+
+// word reads a value of a keyword/value string, and returns what is behind it.
+func word(text string) (value, rest string) {
+	quote := strings.HasPrefix(text, "'")
+	if quote {
+		text = text[1:]
+	}
+	var out strings.Builder
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && i+1 < len(text):
+			i++
+			out.WriteByte(text[i])
+		case quote && c == '\'', !quote && strings.IndexByte(blanks, c) >= 0:
+			return out.String(), text[i+1:]
+		default:
+			out.WriteByte(c)
+		}
+	}
+	return out.String(), ""
+}
+
+// quoted writes a value of a keyword/value string.
+func quoted(value string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
 }

@@ -41,6 +41,18 @@ func (s Subject) NotFound() error {
 	return s.Fail(picloud.CodeNotFound, "", "")
 }
 
+// NoApp is NotFound for an actor who has no role in the app. To such an actor an app
+// that exists and one that does not are the same. What is asked for in an app need not be
+// what is missing, so the error names the app.
+func (s Subject) NoApp() error {
+	app, _, inside := strings.Cut(s.Resource, "/")
+	if !inside {
+		return s.NotFound()
+	}
+	return s.Fail(picloud.CodeNotFound, "there is no app "+app+", or you are not a member of it",
+		"picloud app ls lists your apps; picloud app add "+app+" makes this one")
+}
+
 // Forbidden says that the actor lacks the role need.
 func (s Subject) Forbidden(need picloud.Role) error {
 	return s.Fail(picloud.CodeForbidden, "this needs the role "+string(need), "ask an admin or owner of the app")

@@ -1,10 +1,14 @@
 package postgres_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
@@ -241,4 +246,42 @@ func TestADSNThatWasCutOffIsRefused(t *testing.T) {
 	err = db.Ping(t.Context())
 	testdb.RequireDown(t, err)
 	require.NotContains(t, err.Error(), "hunter2")
+}
+
+// TestNoPasswordIsTold: whatever characters it has and whether they are escaped, no error
+// and no line of the log holds a part of it.
+func TestNoPasswordIsTold(t *testing.T) {
+	host, port, err := net.SplitHostPort(freeAddress(t))
+	require.NoError(t, err)
+	rapid.Check(t, func(t *rapid.T) {
+		odd := rapid.StringOfN(rapid.RuneFrom([]rune("a1:/?#@%'\\\"=&,;[]{}$é ")), 0, 6, -1)
+		password := odd.Draw(t, "before") + "hunter2" + odd.Draw(t, "after")
+		dsn := rapid.SampledFrom([]func() string{
+			func() string { return "postgres://u:" + password + "@" + net.JoinHostPort(host, port) + "/db" },
+			func() string {
+				return "postgres://u:" + url.PathEscape(password) + "@" + net.JoinHostPort(host, port) + "/db"
+			},
+			func() string {
+				return "postgres://" + net.JoinHostPort(host, port) + "/db?user=u&password=" + url.QueryEscape(password)
+			},
+			func() string {
+				quoted := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(password)
+				return "host=" + host + " port=" + port + " user=u dbname=db password='" + quoted + "'"
+			},
+			func() string { return "user=u dbname=db password=" + password + " host=" + host + " port=" + port },
+		}).Draw(t, "form")()
+		var told bytes.Buffer
+		db, err := store.Open(postgres.Options{DSN: dsn, Logger: slog.New(slog.NewTextHandler(&told, nil))})
+		if err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			err = db.Ping(ctx)
+			db.Close()
+		}
+		require.Error(t, err)
+		for ; err != nil; err = errors.Unwrap(err) {
+			fmt.Fprintf(&told, "%v %+v\n", err, err)
+		}
+		require.NotContains(t, told.String(), "hunter2", dsn)
+	})
 }

@@ -26,6 +26,9 @@ type Options struct {
 	Kept int
 	// Waiting is how many of a first holder may wait at once, in Wait.
 	Waiting int
+	// Queue is how many of all holders may wait at once. The last quarter of them is for
+	// holders of whom nobody waits. Default: as many as holders allow.
+	Queue int
 }
 
 // Places is a counting semaphore whose places are divided among holders. An empty
@@ -77,7 +80,7 @@ func (p *Places) Wait(ctx context.Context, holders ...string) (give func(), err 
 		return p.giver(holders), nil
 	}
 	first := holders[0]
-	if first != "" && p.waiting[first] >= p.o.Waiting {
+	if !p.mayWait(first) {
 		p.mu.Unlock()
 		return nil, ErrFull
 	}
@@ -100,6 +103,15 @@ func (p *Places) Wait(ctx context.Context, holders ...string) (give func(), err 
 		p.leave(at)
 	}
 	return nil, context.Cause(ctx)
+}
+
+// mayWait reports whether one more of a first holder may wait. The caller holds mu.
+func (p *Places) mayWait(first string) bool {
+	if first == "" {
+		return true
+	}
+	own, free := p.waiting[first], p.o.Queue-p.queue.Len()
+	return own < p.o.Waiting && (p.o.Queue == 0 || free > 0 && (own == 0 || free > p.o.Queue/4))
 }
 
 // fits reports whether there is a place for these holders. The caller holds mu.

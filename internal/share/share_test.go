@@ -86,6 +86,34 @@ func TestWaiting(t *testing.T) {
 	})
 }
 
+// TestTheQueueIsBounded for all together, and leaves room for those of whom nobody waits.
+func TestTheQueueIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(Options{Total: 1, Each: []int{1}, Waiting: 5, Queue: 8})
+		give, err := p.Wait(t.Context(), "first")
+		require.NoError(t, err)
+		ctx, leave := context.WithCancel(t.Context())
+		full := make(chan string, 100)
+		for _, holder := range []string{"a", "b", "c", "d", "e"} {
+			for range 5 {
+				go func() {
+					if _, err := p.Wait(ctx, holder); errors.Is(err, ErrFull) {
+						full <- holder
+					}
+				}()
+				synctest.Wait()
+			}
+		}
+		require.Equal(t, map[string]int{"a": 5, "b": 1, "c": 1, "d": 1}, p.waiting, "the last two places are for those of whom nobody waits")
+		require.Len(t, full, 17)
+		leave()
+		synctest.Wait()
+		require.Empty(t, p.waiting)
+		require.Zero(t, p.queue.Len())
+		give()
+	})
+}
+
 // TestPlacesAgainstAModel: whatever happens, no bound is exceeded and no place is lost.
 func TestPlacesAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

@@ -16,19 +16,19 @@ import (
 )
 
 // Invite makes an invitation, and returns what shows it: all but the node.
-func Invite(t testing.TB, db *store.DB, role picloud.NodeRole, uses int, life time.Duration) fleet.Admission {
+func Invite(t testing.TB, db *store.DB, by picloud.Actor, role picloud.NodeRole, uses int, life time.Duration) fleet.Admission {
 	t.Helper()
 	id, secret := make([]byte, 8), sha256.Sum256([]byte(rand.Text()))
 	rand.Read(id)
-	_, err := db.Invitations().Create(t.Context(), Root, picloud.Invitation{ID: hex.EncodeToString(id), Role: role, Uses: uses}, life, secret[:])
+	_, err := db.Invitations().Create(t.Context(), by, picloud.Invitation{ID: hex.EncodeToString(id), Role: role, Uses: uses}, life, secret[:])
 	require.NoError(t, err)
 	return fleet.Admission{Invitation: id, Secret: secret[:]}
 }
 
 // Join makes nodes members of the cluster, and reports them.
-func Join(t testing.TB, db *store.DB, nodes ...picloud.Node) {
+func Join(t testing.TB, db *store.DB, by picloud.Actor, nodes ...picloud.Node) {
 	t.Helper()
-	a := Invite(t, db, picloud.RoleManager, len(nodes), time.Hour)
+	a := Invite(t, db, by, picloud.RoleManager, len(nodes), time.Hour)
 	for _, n := range nodes {
 		key := sha256.Sum256([]byte(n.ID))
 		a.KeyDigest, a.ID, a.Name, a.Version, a.Arch = key[:], n.ID, n.Name, n.Version, n.Arch

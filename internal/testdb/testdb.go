@@ -24,6 +24,7 @@ import (
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
 	"github.com/picloud/picloud/internal/postgres/store"
+	"github.com/picloud/picloud/internal/testenv"
 )
 
 // Root is a cluster admin, for tests to act as, once AddRoot made it a user.
@@ -41,6 +42,7 @@ var shared struct {
 // Main runs the tests of a package, stops the server that they used, and fails
 // when goroutines are left. Call it from TestMain; it does not return.
 func Main(m interface{ Run() int }, options ...goleak.Option) {
+	testenv.Clear()
 	code := m.Run()
 	shared.Lock()
 	if shared.close != nil {
@@ -113,7 +115,7 @@ func withSchema(t testing.TB, dsn, schema string) string {
 	}
 	q := u.Query()
 	q.Set("search_path", schema)
-	u.RawQuery = q.Encode()
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20") // a DSN's plus is a plus
 	return u.String()
 }
 

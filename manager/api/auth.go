@@ -2,7 +2,7 @@ package api
 
 import (
 	"context"
-	"net"
+	"errors"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -53,6 +53,19 @@ func open(r *http.Request) bool {
 	return false
 }
 
+// networkOf is from where a request comes: an IPv4 address, or the /64 of an IPv6 one,
+// all of whose addresses one machine can have.
+func networkOf(remote string) string {
+	from, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return "unknown"
+	}
+	if addr := from.Addr().Unmap(); addr.Is4() {
+		return addr.String()
+	}
+	return netip.PrefixFrom(from.Addr().WithZone(""), 64).Masked().String()
+}
+
 // signIn finds out whose token a request carries.
 func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -64,10 +77,14 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
-	from, _, _ := net.SplitHostPort(r.RemoteAddr)
-	leave, err := s.signIns.Wait(ctx, from)
-	if err != nil {
-		return &picloud.Error{Code: picloud.CodeQueueFull, Detail: "too many calls from your address wait for their token to be looked up", RetryAfter: time.Second}
+	turn, stop := context.WithTimeout(ctx, signInPatience)
+	leave, err := s.signIns.Wait(turn, networkOf(r.RemoteAddr))
+	stop()
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return &picloud.Error{Code: picloud.CodeDatabaseDown, Detail: "look up token: the lookups of other calls do not end", RetryAfter: 2 * time.Second}
+	case err != nil:
+		return &picloud.Error{Code: picloud.CodeQueueFull, Detail: "too many calls, from your address or from all, wait for their token to be looked up", RetryAfter: time.Second}
 	}
 	defer leave()
 	user, err := s.o.Manager.Authenticate(ctx, strings.TrimSpace(token))

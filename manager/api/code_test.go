@@ -227,4 +227,8 @@ func TestDraftPaths(t *testing.T) {
 	}
 	_, err := draftRequest(t.Context(), client.DraftRequest{Path: "/100%"})
 	require.ErrorContains(t, err, "percent sign")
+	for _, path := range []string{"/a/../b", "/a%2F%2e%2e", "..", "/%ff", "/%00", "/a\x7f"} {
+		_, err := draftRequest(t.Context(), client.DraftRequest{Path: path})
+		require.Equal(t, picloud.CodePath, picloud.CodeOf(err), "%s: a call with that path is refused, too", path)
+	}
 }

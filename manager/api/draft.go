@@ -12,6 +12,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/problem"
+	"github.com/picloud/picloud/internal/urlpath"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
@@ -84,6 +85,9 @@ func draftRequest(ctx context.Context, d client.DraftRequest) (picloud.Request, 
 		return req, invalid("request.path", "holds a percent sign without two hexadecimal digits behind it; %25 stands for the sign itself")
 	}
 	sent := url.URL{Path: decoded, RawPath: req.Path}
+	if err := urlpath.Check(sent.EscapedPath()); err != nil {
+		return req, err // no request with that path reaches a function
+	}
 	if req.Path = decoded; sent.EscapedPath() != decoded {
 		req.RawPath = sent.EscapedPath()
 	}

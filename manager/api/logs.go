@@ -14,8 +14,9 @@ import (
 
 // Logs reads what functions logged on this node.
 type Logs interface {
-	// Tail returns the newest records that a query asks for, oldest first.
-	Tail(ctx context.Context, q picloud.LogQuery) ([]picloud.LogLine, error)
+	// Tail returns the newest records that a query asks for, oldest first. It asks for
+	// the room of each record before it holds it.
+	Tail(ctx context.Context, q picloud.LogQuery, room func(bytes int64) error) ([]picloud.LogLine, error)
 	// Follow returns a function that waits for the next records and returns them, which
 	// are valid until its next call. It returns io.EOF when the node drains or the app is
 	// gone. All ends with ctx.
@@ -64,17 +65,10 @@ func (a runs) logs(ctx context.Context, app string, p client.GetAppLogsParams) (
 	if list.lines, err = a.tail(ctx, q); err != nil {
 		return out, err
 	}
-	size := 0
-	for _, line := range list.lines {
-		size += len(line.JSON)
-	}
-	if err := reserve(ctx, 2*int64(size)); err != nil { // as they were read, and in the answer
-		return out, err
-	}
 	if calls {
-		list.calls = a.newestCalls(q)
+		list.calls, err = a.newestCalls(ctx, q)
 	}
-	return ok(list), nil
+	return ok(list), err
 }
 
 // isTrue reports whether a parameter that may be left out is true.
@@ -136,24 +130,31 @@ func (a runs) tail(ctx context.Context, q picloud.LogQuery) ([]picloud.LogLine, 
 	if q.Limit == 0 {
 		return nil, nil
 	}
-	return a.Logs.Tail(ctx, q)
+	return a.Logs.Tail(ctx, q, func(bytes int64) error { return reserve(ctx, bytes) })
 }
 
+// callSize is what the record of a call takes besides its texts, which the node holds
+// anyway, in bytes.
+const callSize = 256
+
 // newestCalls returns the calls that a query asks for, in the order in which they ended.
-func (a runs) newestCalls(q picloud.LogQuery) []picloud.Invocation {
+func (a runs) newestCalls(ctx context.Context, q picloud.LogQuery) ([]picloud.Invocation, error) {
 	limit, since := q.Limit, q.Since
 	if q.After != (picloud.LogPosition{}) { // all that came since
 		limit = maxTail
 	}
 	if limit == 0 {
-		return nil
+		return nil, nil
+	}
+	if err := reserve(ctx, callSize*int64(limit)); err != nil {
+		return nil, err
 	}
 	if from := q.After.Time.Add(-callOverlap); from.After(since) {
 		since = from
 	}
 	calls := a.Runs.Invocations(q.App, q.Functions, limit, func(i *picloud.Invocation) bool { return !i.Ended().Before(since) && wantsCall(&q, i) })
 	slices.SortFunc(calls, byEnd)
-	return calls
+	return calls, nil
 }
 
 // wantsCall reports whether a query asks for a call.
@@ -165,7 +166,7 @@ func wantsCall(q *picloud.LogQuery, i *picloud.Invocation) bool {
 func byEnd(a, b picloud.Invocation) int { return a.Ended().Compare(b.Ended()) }
 
 // follow opens a stream. Whoever opens one takes a place of the node's.
-func (a runs) follow(ctx context.Context, q picloud.LogQuery, calls bool) (*stream, error) {
+func (a runs) follow(ctx context.Context, q picloud.LogQuery, calls bool) (s *stream, err error) {
 	c := callOf(ctx)
 	give, free := a.followers.Take(c.user.Name, q.App)
 	if !free {
@@ -177,18 +178,22 @@ func (a runs) follow(ctx context.Context, q picloud.LogQuery, calls bool) (*stre
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	end := func() { cancel(); give() }
-	s := &stream{
+	s = &stream{
 		ctx: ctx, end: end, q: q, requestID: c.id, heartbeat: a.heartbeat,
 		allowed: func() error { return a.mayReadOn(ctx, c, q) },
 	}
 	if calls {
-		s.calls, s.held = a.Runs.Follow(q.App, q.Functions), a.newestCalls(q)
+		s.calls = a.Runs.Follow(q.App, q.Functions)
+		if s.held, err = a.newestCalls(ctx, q); err != nil {
+			end()
+			return nil, err
+		}
+		s.began = callOf(ctx).memory.GiveAll
 		s.known = map[string]bool{} // calls that ended between the two are in both
 		for _, call := range s.held {
 			s.known[call.ID] = true
 		}
 	}
-	var err error
 	if s.next, err = a.Logs.Follow(ctx, q); err != nil {
 		end()
 		return nil, err

@@ -141,7 +141,7 @@ func TestAStreamMissesNoCall(t *testing.T) {
 	}
 	s.events(t, "/api/v1/apps/shop/logs?follow=true&calls=true")(`"id":"meanwhile"`)
 
-	sent := stream{known: map[string]bool{"old": true}, calls: func() ([]picloud.Invocation, int64) {
+	sent := stream{known: map[string]bool{"old": true}, began: func() {}, calls: func() ([]picloud.Invocation, int64) {
 		return []picloud.Invocation{{ID: "old"}, {ID: "new"}}, 0
 	}}
 	ripe := 0

@@ -296,7 +296,7 @@ func (f *fakeAgent) Invocation(id string) (picloud.Invocation, bool) {
 	return picloud.Invocation{}, false
 }
 
-func (f *fakeAgent) Tail(_ context.Context, q picloud.LogQuery) ([]picloud.LogLine, error) {
+func (f *fakeAgent) Tail(_ context.Context, q picloud.LogQuery, _ func(int64) error) ([]picloud.LogLine, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.query = q
@@ -320,7 +320,7 @@ func lineOf(r picloud.LogRecord) picloud.LogLine {
 
 func (f *fakeAgent) Follow(ctx context.Context, q picloud.LogQuery) (func(context.Context) ([]picloud.LogLine, error), error) {
 	feed := make(chan picloud.LogRecord, 16)
-	backlog, _ := f.Tail(ctx, q)
+	backlog, _ := f.Tail(ctx, q, nil)
 	f.mu.Lock()
 	f.feeds = append(f.feeds, feed)
 	f.mu.Unlock()

@@ -95,7 +95,7 @@ func TestInvocationsByStatusAndTime(t *testing.T) {
 func TestNodes(t *testing.T) {
 	s := newShop(t)
 	for _, name := range []string{"pi-2", "pi-1"} {
-		testdb.Join(t, s.db, picloud.Node{ID: "00000000-0000-0000-0000-00000000000" + name[3:], Name: name, Version: "test"})
+		testdb.Join(t, s.db, picloud.Actor{User: "admin", Admin: true}, picloud.Node{ID: "00000000-0000-0000-0000-00000000000" + name[3:], Name: name, Version: "test"})
 	}
 	var l client.NodeList
 	s.do("GET", "/api/v1/nodes", s.stranger, "").json(t, &l)

@@ -26,8 +26,13 @@ import (
 // DefaultHeartbeat is how often a followed log shows that it is alive.
 const DefaultHeartbeat = 15 * time.Second
 
-// callTimeout bounds every call but a followed log.
-const callTimeout = time.Minute
+const (
+	// callTimeout bounds every call but a followed log.
+	callTimeout = time.Minute
+	// signInPatience bounds the wait of a call for its turn to have its token looked up.
+	// A lookup takes milliseconds, so whoever waits longer waits for a database that hangs.
+	signInPatience = 5 * time.Second
+)
 
 // Options are what the API works with. Those without a default are required.
 type Options struct {
@@ -80,7 +85,7 @@ type server struct {
 // tries tokens.
 var (
 	callShares   = share.Options{Total: 256, Each: []int{64}, Kept: 64}
-	signInShares = share.Options{Total: 32, Each: []int{8}, Kept: 8, Waiting: 256}
+	signInShares = share.Options{Total: 32, Each: []int{8}, Kept: 8, Waiting: 256, Queue: 1024}
 )
 
 // New returns the control API: /api/v1, /healthz, /readyz and /metrics.

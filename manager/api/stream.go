@@ -37,6 +37,7 @@ type stream struct {
 	calls     func() (ended []picloud.Invocation, missed int64) // nil: without calls
 	held      []picloud.Invocation                              // to be sent, in the order in which they ended
 	known     map[string]bool                                   // ids of the calls with which the stream began, until the first look
+	began     func()                                            // gives back the memory of those calls, when they are sent
 	requestID string
 	heartbeat time.Duration
 	allowed   func() error // an error: the reader may not read on
@@ -147,7 +148,10 @@ func (s *stream) look(ripe *int) error {
 			s.held = append(s.held, call)
 		}
 	}
-	s.known = nil
+	if s.known != nil {
+		s.known = nil
+		s.began()
+	}
 	slices.SortStableFunc(s.held, byEnd)
 	*ripe = len(s.held)
 	if missed == 0 {
@@ -199,10 +203,15 @@ func (s *stream) object(name string, data any) error {
 	return s.event(name, text)
 }
 
-// event adds an event, and sends what is there when that is much.
+// event adds an event, and sends what is there when that is much. Long data is sent from
+// where it is.
 func (s *stream) event(name string, data []byte) error {
 	s.events.WriteString("event: " + name + "\ndata: ")
-	s.events.Write(data)
+	if len(data) < sendAt {
+		s.events.Write(data)
+	} else if err := s.sendLong(data); err != nil {
+		return err
+	}
 	s.events.WriteString("\n\n")
 	if s.events.Len() < sendAt {
 		return nil
@@ -210,19 +219,32 @@ func (s *stream) event(name string, data []byte) error {
 	return s.flush()
 }
 
-// flush sends what was added. A reader that does not take it in time is cut off.
+func (s *stream) sendLong(data []byte) error {
+	if err := s.write(s.events.Bytes()); err != nil {
+		return err
+	}
+	s.events.Reset()
+	return s.write(data)
+}
+
+// write sends text. A reader that does not take it in time is cut off.
+func (s *stream) write(text []byte) error {
+	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // where the connection knows deadlines
+	if _, err := s.w.Write(text); err != nil {
+		return fmt.Errorf("send events: %w", err)
+	}
+	return nil
+}
+
+// flush sends what was added.
 func (s *stream) flush() error {
 	if s.events.Len() == 0 {
 		return nil
 	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // where the connection knows deadlines
-	_, err := s.w.Write(s.events.Bytes())
-	if s.events.Reset(); s.events.Cap() > 4*sendAt {
-		s.events = bytes.Buffer{} // a long record is past
+	if err := s.write(s.events.Bytes()); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("send events: %w", err)
-	}
+	s.events.Reset()
 	if err := s.rc.Flush(); err != nil {
 		return fmt.Errorf("flush events: %w", err)
 	}

@@ -38,7 +38,7 @@ func httpModule() Module {
 	return Module{
 		Name: "http",
 		Doc: "Requests to other servers, and cookies. A function may call only what its `egress` rules name; there are none at first: `picloud egress allow NAME api.example.org`. " +
-			"Addresses of the node and of private networks need a rule for the address range.",
+			"Addresses of private networks need a rule for the address or its range, and other services of the same machine the rule `localhost:PORT`.",
 		Functions: []Function{
 			{
 				Name: "fetch", Args: []Arg{url, options}, Returns: "response",

@@ -24,15 +24,42 @@ func toInt(ctx context.Context, args ...object.Object) (object.Object, error) {
 	return builtins.Int(ctx, args...)
 }
 
-// toByte is the builtin byte.
+// toByte is the builtin byte. Risor's own keeps the lowest eight bits of an int, and
+// leaves floats to the processor.
 func toByte(ctx context.Context, args ...object.Object) (object.Object, error) {
 	if err := vm.Tick(ctx); err != nil {
 		return nil, err
 	}
-	if len(args) == 1 {
-		if f, ok := args[0].(*object.Float); ok && !(f.Value() > -1 && f.Value() < 256) {
-			return nil, object.ValueErrorf("byte(): %g is not between 0 and 255", f.Value())
-		}
+	if len(args) == 1 && !fitsByte(args[0]) {
+		return nil, object.ValueErrorf("byte(): %s is not between 0 and 255", args[0].Inspect())
 	}
 	return builtins.Byte(ctx, args...)
+}
+
+// toBytes is the builtin bytes, which takes a list of such numbers.
+func toBytes(ctx context.Context, args ...object.Object) (object.Object, error) {
+	if err := vm.Tick(ctx); err != nil {
+		return nil, err
+	}
+	if len(args) == 1 {
+		if list, ok := args[0].(*object.List); ok {
+			for i, item := range list.Value() {
+				if !fitsByte(item) {
+					return nil, object.ValueErrorf("bytes(): %s at index %d is not between 0 and 255", item.Inspect(), i)
+				}
+			}
+		}
+	}
+	return builtins.Bytes(ctx, args...)
+}
+
+// fitsByte reports whether the value is no number, or one that a byte holds.
+func fitsByte(v object.Object) bool {
+	switch v := v.(type) {
+	case *object.Int:
+		return v.Value() >= 0 && v.Value() <= 255
+	case *object.Float:
+		return v.Value() > -1 && v.Value() < 256
+	}
+	return true
 }

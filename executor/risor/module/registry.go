@@ -149,7 +149,7 @@ var environment = sync.OnceValue(func() map[string]func() object.Object {
 	for name, v := range builtins.Builtins() {
 		env[name] = sync.OnceValue(func() object.Object { return ticking(name, v.(*object.Builtin).Value()) })
 	}
-	for name, fn := range map[string]object.BuiltinFunction{"print": printValues, "encode": encode, "decode": decode, "int": toInt, "byte": toByte} {
+	for name, fn := range map[string]object.BuiltinFunction{"print": printValues, "encode": encode, "decode": decode, "int": toInt, "byte": toByte, "bytes": toBytes} {
 		env[name] = sync.OnceValue(func() object.Object { return object.NewBuiltin(name, fn) })
 	}
 	env["math"] = sync.OnceValue(func() object.Object { return modmath.Module() })

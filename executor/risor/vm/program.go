@@ -162,12 +162,12 @@ func (c *code) translate(scoped map[op.Code]bool) error {
 	}
 	for i := 0; i < n; {
 		opcode := c.ops[i]
-		info := op.Info{}
-		if opcode < opLoadScopedConst { // those of our own, and what no table has
-			info = op.GetInfo(opcode)
-		}
-		if info.Name == "" || i+info.OperandCount >= n {
+		info := info(opcode)
+		switch {
+		case info.Name == "":
 			return fmt.Errorf("load instruction %d of %q: unknown opcode %d", i, c.source.Name(), opcode)
+		case i+info.OperandCount >= n:
+			return fmt.Errorf("load instruction %d of %q: the operands of %s are cut off", i, c.source.Name(), info.Name)
 		}
 		switch opcode {
 		case op.LoadConst:

@@ -74,7 +74,7 @@ func (c *code) verify(globals int) error {
 	return nil
 }
 
-// operands is how many operands an instruction has.
+// operands is how many operands an instruction has; none, if it is unknown.
 func operands(opcode op.Code) int {
 	switch opcode {
 	case opLoadScopedConst:
@@ -82,7 +82,16 @@ func operands(opcode op.Code) int {
 	case opLoadScopedClosure:
 		opcode = op.LoadClosure
 	}
-	return op.GetInfo(opcode).OperandCount
+	return info(opcode).OperandCount
+}
+
+// info is what Risor knows of one of its opcodes; zero for ours and unknown ones, for
+// which its table may have no place.
+func info(opcode op.Code) op.Info {
+	if opcode >= opLoadScopedConst {
+		return op.Info{}
+	}
+	return op.GetInfo(opcode)
 }
 
 // follow checks one instruction, and enters or leaves the finally blocks that begin or
@@ -144,7 +153,10 @@ func (v *verifier) reach(ip int, s shape) error {
 func (v *verifier) step(ip int, s shape) error {
 	opcode := v.code.ops[ip]
 	next := ip + 1 + operands(opcode)
-	takes, gives, err := v.effect(opcode, v.code.ops[ip+1:min(next, len(v.code.ops))])
+	if next > len(v.code.ops) {
+		return errors.New("its operands are cut off")
+	}
+	takes, gives, err := v.effect(opcode, v.code.ops[ip+1:next])
 	if err != nil {
 		return err
 	}

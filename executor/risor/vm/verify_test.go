@@ -50,6 +50,39 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
+// TestVerifyCutCode cuts code off at every instruction and in every operand: it is
+// refused or runs, by the loader and by the verifier without it.
+func TestVerifyCutCode(t *testing.T) {
+	for _, source := range corpus(t) {
+		bc := compiles(source, environment())
+		if bc == nil {
+			continue
+		}
+		ops := make([]op.Code, bc.InstructionCount())
+		for i := range ops {
+			ops[i] = bc.InstructionAt(i)
+		}
+		for n := range ops {
+			require.NotPanics(t, func() { _, _ = Load(with(bc, ops[:n], nil), natives()) }, "%d of %s", n, source)
+		}
+		p, err := Load(bc, natives())
+		require.NoError(t, err)
+		for _, c := range p.codes {
+			for n := 1; n < len(c.ops); n++ {
+				cut := *c
+				cut.ops = c.ops[:n]
+				require.NotPanics(t, func() { _ = cut.verify(len(p.globals)) }, "%d of %q in %s", n, c.name(), source)
+			}
+		}
+	}
+	for _, opcode := range []op.Code{op.LoadConst, op.LoadClosure, op.PushExcept, opLoadScopedClosure, 202, 255, 256, 65535} {
+		for operands := range 2 {
+			c := code{source: bytecode.NewCode(bytecode.CodeParams{Name: "cut"}), ops: append([]op.Code{opcode}, make([]op.Code, operands)...), constants: nil}
+			require.Error(t, c.verify(0), "%d with %d operands", opcode, operands)
+		}
+	}
+}
+
 // TestVerifyFinally loads finally blocks in finally blocks.
 func TestVerifyFinally(t *testing.T) {
 	deep := func(n int) string {
@@ -70,9 +103,10 @@ func TestVerifyFinally(t *testing.T) {
 func FuzzVerify(f *testing.F) {
 	sources := corpus(f)
 	for i := range sources {
-		f.Add(uint16(i), uint16(i*7), uint16(i%90), uint16(3))
+		f.Add(uint16(i), uint16(i*7), uint16(i%90), uint16(3), uint16(0), []byte{})
+		f.Add(uint16(i), uint16(i*7), uint16(i%90), uint16(3), uint16(i), []byte{0, 1, byte(i)})
 	}
-	f.Fuzz(func(t *testing.T, program, at, value, second uint16) {
+	f.Fuzz(func(t *testing.T, program, at, value, second, cut uint16, blocks []byte) {
 		bc := compiles(sources[int(program)%len(sources)], environment())
 		if bc == nil || strings.Contains(sources[int(program)%len(sources)], "repeat") {
 			return
@@ -83,7 +117,8 @@ func FuzzVerify(f *testing.F) {
 		}
 		ops[int(at)%len(ops)] = op.Code(value)
 		ops[int(at+second)%len(ops)] = op.Code(second)
-		p, err := Load(with(bc, ops), natives())
+		ops = ops[:len(ops)-int(cut)%len(ops)]
+		p, err := Load(with(bc, ops, blocks), natives())
 		if err != nil {
 			return
 		}
@@ -98,8 +133,9 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// with is bc with other instructions at its top level.
-func with(bc *bytecode.Code, ops []op.Code) *bytecode.Code {
+// with is bc with other instructions at its top level, and with changes of its try
+// expressions: handler, field and value of each.
+func with(bc *bytecode.Code, ops []op.Code, blocks []byte) *bytecode.Code {
 	p := bytecode.CodeParams{Name: bc.Name(), Instructions: ops, LocalCount: bc.LocalCount(), GlobalCount: bc.GlobalCount()}
 	for i := range bc.ConstantCount() {
 		p.Constants = append(p.Constants, bc.ConstantAt(i))
@@ -112,6 +148,11 @@ func with(bc *bytecode.Code, ops []op.Code) *bytecode.Code {
 	}
 	for i := range bc.ExceptionHandlerCount() {
 		p.ExceptionHandlers = append(p.ExceptionHandlers, bc.ExceptionHandlerAt(i))
+	}
+	for n := len(p.ExceptionHandlers); n > 0 && len(blocks) >= 3; blocks = blocks[3:] {
+		h := &p.ExceptionHandlers[int(blocks[0])%n]
+		fields := []*int{&h.TryStart, &h.TryEnd, &h.CatchStart, &h.FinallyStart}
+		*fields[int(blocks[1])%len(fields)] = int(int8(blocks[2]))
 	}
 	return bytecode.NewCode(p)
 }

@@ -18,19 +18,19 @@ func (c commands) contextCommand() *cobra.Command {
 		Args:              command.Args(1, 1),
 		ValidArgsFunction: c.CompleteContexts,
 		RunE: func(_ *cobra.Command, names []string) error {
-			logins, err := c.logins()
+			var chosen target.Context
+			err := c.Target.ChangeLogins(func(logins *target.Logins) error {
+				found := logins.Find(names[0])
+				if found == nil {
+					return target.NoContext(*logins, names[0], "")
+				}
+				logins.Current, chosen = found.Name, *found
+				return nil
+			})
 			if err != nil {
 				return err
 			}
-			chosen := logins.Find(names[0])
-			if chosen == nil {
-				return target.NoContext(logins, names[0], "")
-			}
-			logins.Current = chosen.Name
-			if err := c.Target.SaveLogins(logins); err != nil {
-				return fmt.Errorf("save %s: %w", c.Target.ConfigPath(), err)
-			}
-			err = c.Print(c.listed(logins, *chosen), func() {
+			err = c.Print(listed{chosen.Name, true, chosen.Server, chosen.User}, func() {
 				c.Printf("context %s: %s as %s\n", output.Clean(chosen.Name), output.Clean(chosen.Server), output.Clean(chosen.User))
 			})
 			c.warnIfPassedOver(chosen.Name)
@@ -53,7 +53,7 @@ func (c commands) contextCommand() *cobra.Command {
 					return target.NoContext(logins, name, "")
 				}
 			}
-			return c.forget(logins, names)
+			return c.forget(names)
 		},
 	}
 	ls := &cobra.Command{
@@ -88,14 +88,10 @@ type listed struct {
 	User    string `json:"user"`
 }
 
-func (c commands) listed(logins target.Logins, one target.Context) listed {
-	return listed{one.Name, one.Name == logins.Current, one.Server, one.User}
-}
-
 func (c commands) printContexts(logins target.Logins) error {
 	all := []listed{}
 	for _, one := range logins.Contexts {
-		all = append(all, c.listed(logins, one))
+		all = append(all, listed{one.Name, one.Name == logins.Current, one.Server, one.User})
 	}
 	return c.Print(all, func() {
 		if len(all) == 0 {

@@ -2,11 +2,13 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/internal/cli/output"
@@ -47,9 +49,8 @@ func (c commands) login(cmd *cobra.Command, fromStdin bool) error {
 			return failure.Usagef(cmd, "--context: %v", err)
 		}
 	}
-	logins, _, err := c.Target.Logins()
-	if err != nil {
-		return fmt.Errorf("read %s: %w", c.Target.ConfigPath(), err)
+	if _, err := c.logins(); err != nil {
+		return err // before a person types a token
 	}
 	server, err := c.Target.ServerOrDefault()
 	if err != nil {
@@ -72,21 +73,34 @@ func (c commands) login(cmd *cobra.Command, fromStdin bool) error {
 		return client.Read[client.Session](node.GetSession(ctx))
 	})
 	if err != nil {
-		return err
+		return badToken(err)
 	}
 	name := c.Target.Context
-	if name == "" {
-		name = logins.NameFor(server)
-	}
-	logins.Put(target.Context{Name: name, File: credentials.File{Server: server, User: session.User.Name, Token: token, Functions: functions}})
-	if err := c.Target.SaveLogins(logins); err != nil {
-		return fmt.Errorf("save credentials: %w", err)
+	err = c.Target.ChangeLogins(func(logins *target.Logins) error {
+		if name == "" {
+			name = logins.NameFor(server)
+		}
+		logins.Put(target.Context{Name: name, File: credentials.File{Server: server, User: session.User.Name, Token: token, Functions: functions}})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("save login: %w", err)
 	}
 	result := signedIn{server, session.User.Name, session.Node, c.Target.ConfigPath(), name}
 	err = c.Print(result, func() {
 		c.Printf("signed in at %s as %s (node %s)\nsaved to %s as context %s\n", server, output.Clean(result.User), output.Clean(result.Node), result.Saved, name)
 	})
 	c.warnIfPassedOver(name)
+	return err
+}
+
+// badToken replaces the hint of a token that the node does not know: nothing is saved yet,
+// and a person may have pasted only a part of it.
+func badToken(err error) error {
+	if f, ok := errors.AsType[*failure.Failure](err); ok && f.Err.Code == picloud.CodeUnauthenticated {
+		f.Err.Hint = "a token is pct_ and what follows, as picloud user add printed it; nothing was saved. " +
+			"An admin makes a new one with: picloud user token USER; whoever owns the node's machine with: picloud user token USER --local"
+	}
 	return err
 }
 

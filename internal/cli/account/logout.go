@@ -1,8 +1,6 @@
 package account
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud/internal/cli/command"
@@ -23,23 +21,23 @@ func (c commands) logoutCommand() *cobra.Command {
 		Args:              command.Args(0, 1),
 		ValidArgsFunction: c.CompleteContexts,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			logins, _, err := c.Target.Logins()
+			logins, err := c.logins()
 			if err != nil {
-				return fmt.Errorf("read %s: %w", c.Target.ConfigPath(), err)
+				return err
 			}
 			name := target.FirstOf(append(names, c.Target.Context, logins.Current)...)
 			switch {
-			case all && name != logins.Current:
+			case all && (len(names) > 0 || c.Target.Context != ""):
 				return failure.Usagef(cmd, "--all takes no name")
 			case all:
-				return c.forget(logins, logins.Names())
+				return c.forget(logins.Names())
 			case name == "":
 				c.Notef("no login is in use; nothing was removed")
-				return c.forget(logins, nil)
+				return c.forget(nil)
 			case logins.Find(name) == nil:
 				return target.NoContext(logins, name, "")
 			}
-			return c.forget(logins, []string{name})
+			return c.forget([]string{name})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "forget every login")
@@ -54,27 +52,31 @@ type forgotten struct {
 }
 
 // forget removes contexts, and says what commands use afterwards.
-func (c commands) forget(logins target.Logins, names []string) error {
+func (c commands) forget(names []string) error {
 	users := map[string]string{}
-	for _, name := range names {
-		if one := logins.Find(name); one != nil {
-			users[name] = one.User + " at " + one.Server
-			logins.Remove(name)
-		}
-	}
+	result := forgotten{Removed: []string{}}
 	if len(names) > 0 {
-		if err := c.Target.SaveLogins(logins); err != nil {
-			return fmt.Errorf("save %s: %w", c.Target.ConfigPath(), err)
+		err := c.Target.ChangeLogins(func(logins *target.Logins) error {
+			for _, name := range names {
+				if one := logins.Find(name); one != nil { // else it was named twice, or is gone meanwhile
+					users[name] = one.User + " at " + one.Server
+					result.Removed = append(result.Removed, name)
+					logins.Remove(name)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
-	result := forgotten{Removed: append([]string{}, names...)}
 	next := c.Target
 	next.Context, next.Server, next.TokenFile, next.Warnf = "", "", "", func(string, ...any) {}
 	if t, err := next.Find(); err == nil {
 		result.Next = t.TokenFrom
 	}
 	return c.Print(result, func() {
-		for _, name := range names {
+		for _, name := range result.Removed {
 			c.Printf("signed out: context %s, which was %s\n", output.Clean(name), output.Clean(users[name]))
 		}
 		if result.Next != "" {

@@ -17,7 +17,8 @@ func (c commands) whoamiCommand() *cobra.Command {
 			"What is more explicit counts first: the flags --server, --token-file and --context; then PICLOUD_SERVER and\n" +
 			"PICLOUD_TOKEN, PICLOUD_CONTEXT, and the credentials of the node whose data folder PICLOUD_DATA names; then the\n" +
 			"login; then the credentials that nodes have left on this machine: in ./data, in ~/.local/share/picloud, and\n" +
-			"in /var/lib/picloud. A token from a file goes to the server that the same file names, and to no other.",
+			"in /var/lib/picloud. A ./data counts only if it belongs to you, to root, or to the user who called sudo.\n" +
+			"A token from a file goes to the server that the same file names, and to no other.",
 		Args: command.Args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			node, err := c.Connect()

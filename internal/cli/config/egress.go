@@ -37,7 +37,7 @@ func (c commands) egressCommand() *cobra.Command {
 		Short: "Let a function connect to hosts or addresses",
 		Long: "Let a function connect to more. A rule is a host (api.example.org), all hosts below one (*.example.org),\n" +
 			"every host (*), an address or a range (192.168.1.0/24), each with :PORT if only that is meant. Private\n" +
-			"addresses, such as those of a home network, need an address or a range: no host's name reaches them.",
+			"addresses, such as those of a home network, need an address or a range: no name but localhost (127.0.0.1 and ::1) reaches them.",
 		Example: "  picloud egress allow hello api.example.org\n" +
 			"  picloud egress allow hello '*.example.org:443' 192.168.1.20:8123",
 		RunE: func(cmd *cobra.Command, given []string) error { return c.changeEgress(cmd, given, allowRules) },

@@ -12,6 +12,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
+	"github.com/picloud/picloud/internal/cli/output"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
@@ -37,7 +38,7 @@ func (c commands) logsCommand() *cobra.Command {
 		Example: "  picloud logs hello --since 1d\n  picloud logs -f --calls\n  picloud logs --level warn\n" +
 			"  picloud logs --call 00003f --calls",
 		Args:              command.Args(0, 50),
-		ValidArgsFunction: c.CompleteFunctions,
+		ValidArgsFunction: c.CompleteMoreFunctions,
 		RunE:              func(cmd *cobra.Command, names []string) error { return c.logs(cmd, names, &f) },
 	}
 	cmd.Flags().SortFlags = false
@@ -56,7 +57,7 @@ func (c commands) tailCommand() *cobra.Command {
 			"Short for: picloud logs -f --calls --tail 10",
 		Example:           "  picloud tail\n  picloud tail hello --level warn",
 		Args:              command.Args(0, 50),
-		ValidArgsFunction: c.CompleteFunctions,
+		ValidArgsFunction: c.CompleteMoreFunctions,
 		RunE:              func(cmd *cobra.Command, names []string) error { return c.logs(cmd, names, &f) },
 	}
 	cmd.Flags().SortFlags = false
@@ -65,7 +66,7 @@ func (c commands) tailCommand() *cobra.Command {
 }
 
 func (f *logFlags) add(cmd *cobra.Command) {
-	cmd.Flags().IntVar(&f.tail, "tail", f.tail, "at most this many of the newest lines, 0 to 1000")
+	cmd.Flags().IntVar(&f.tail, "tail", f.tail, "at most this many of the newest lines, 0 to 1000: a node gives no more at once")
 	cmd.Flags().StringVar(&f.since, "since", "", "only from then on: 15m or 1d (back from now), or 2026-01-02T15:04:05Z")
 	cmd.Flags().StringVar(&f.level, "level", "", "only this level and above: debug, info, warn or error; of calls, 4xx is warn")
 	cmd.Flags().StringVar(&f.call, "call", "", "only the call with this id, or whose id ends so")
@@ -73,7 +74,7 @@ func (f *logFlags) add(cmd *cobra.Command) {
 
 func (f *logFlags) check(cmd *cobra.Command) error {
 	if f.tail < 0 || f.tail > maxTail {
-		return failure.Usagef(cmd, "--tail is 0 to %d", maxTail)
+		return failure.Usagef(cmd, "--tail is 0 to %d, for a node gives no more at once; --since, --level and --call narrow the choice down", maxTail)
 	}
 	if f.since != "" {
 		since, err := parseSince(f.since)
@@ -129,6 +130,8 @@ func (c commands) logs(cmd *cobra.Command, names []string, f *logFlags) error {
 	if f.follow {
 		return l.follow(cmd.Context())
 	}
+	asked := cmd.Flags().Changed("tail")
+	l.cut = f.tail > 0 && (!asked || f.tail == maxTail || f.since != "" || f.call != "")
 	return l.list(cmd.Context())
 }
 
@@ -147,8 +150,11 @@ func (f *follower) list(ctx context.Context) error {
 	if *f.params.Calls {
 		document = logs
 	}
+	lines := f.merged(logs)
+	if f.cut && len(lines) == *f.params.Tail {
+		f.c.Notef("picloud: the newest %s; there may be earlier ones that match: --tail takes up to %d", output.Plural(len(lines), "line"), maxTail)
+	}
 	return f.c.Print(document, func() {
-		lines := f.merged(logs)
 		for _, line := range lines {
 			f.c.Printf("%s\n", line)
 		}

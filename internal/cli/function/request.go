@@ -2,6 +2,7 @@ package function
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -47,7 +48,10 @@ type outgoing struct {
 func (r *requestFlags) build(c commands, cmd *cobra.Command) (outgoing, error) {
 	out := outgoing{method: strings.ToUpper(r.method), header: http.Header{}}
 	ref, err := url.Parse(r.path)
-	if err != nil || ref.Host != "" || ref.Scheme != "" || !strings.HasPrefix(ref.Path, "/") {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return out, failure.Usagef(cmd, "--path %q is malformed: %s", r.path, failed.Err)
+	}
+	if ref.Host != "" || ref.Scheme != "" || !strings.HasPrefix(ref.Path, "/") {
 		return out, failure.Usagef(cmd, "--path %q does not start with a single /", r.path)
 	}
 	query, err := url.ParseQuery(ref.RawQuery)

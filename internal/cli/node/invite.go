@@ -101,4 +101,3 @@ func (c commands) invitationsCommand() *cobra.Command {
 		}),
 	)
 }
-

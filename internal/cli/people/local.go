@@ -1,39 +1,19 @@
 package people
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"net"
-	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/internal/datadir"
-	"github.com/picloud/picloud/manager/api/client"
+	"github.com/picloud/picloud/internal/local"
 )
-
-// localTimeout bounds one request to the node of this machine.
-const localTimeout = 30 * time.Second
-
-// maxLocalAnswer bounds the node's answer, in bytes.
-const maxLocalAnswer = 64 << 10
-
-// localToken is what the node of this machine answers.
-type localToken struct {
-	Token string `json:"token"`
-	Saved string `json:"saved"` // the credentials file that it wrote; empty: none
-}
 
 // replaceTokenHere replaces the token of a user through the socket of the node that
 // runs on this machine.
@@ -41,27 +21,30 @@ func (c commands) replaceTokenHere(cmd *cobra.Command, user, save string) error 
 	if err := picloud.CheckName("user", user); err != nil {
 		return err
 	}
-	var looked []string
+	folders, refused := c.Target.DataFolders()
 	hint := "start the node with: " + failure.StartNode() + "; PICLOUD_DATA names its data folder, if it is another one"
-	for _, folder := range c.Target.DataFolders() {
+	var looked []string
+	for _, err := range refused {
+		looked = append(looked, strangers(err))
+	}
+	for _, folder := range folders {
 		if absolute, err := filepath.Abs(folder); err == nil {
 			folder = absolute // as the node knows it
 		}
-		made, err := askHere(cmd.Context(), datadir.NodeSocket(folder), user)
+		made, err := local.ReplaceToken(cmd.Context(), folder, user)
+		away, denied, foreign := (*local.Away)(nil), (*local.Denied)(nil), (*datadir.Foreign)(nil)
 		switch {
 		case err == nil:
-			out := token{Token: made.Token, name: user, event: "the old token of " + user + " has ended"}
-			if made.Saved != "" {
-				out.Renewed = []string{made.Saved}
-			}
-			return c.handOver(out, save)
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
+			return c.handOverLocal(cmd, folder, user, made, save)
+		case errors.As(err, &away):
 			looked = append(looked, folder+": no node runs there")
-		case errors.Is(err, fs.ErrPermission):
+		case errors.As(err, &denied):
 			looked = append(looked, folder+": permission denied")
 			hint = "run this as the node's user, or with sudo"
+		case errors.As(err, &foreign):
+			looked = append(looked, strangers(err))
 		default:
-			return err
+			return failure.Explain(err, "replace token of", user)
 		}
 	}
 	return &picloud.Error{
@@ -71,42 +54,47 @@ func (c commands) replaceTokenHere(cmd *cobra.Command, user, save string) error 
 	}
 }
 
-// askHere sends a request for a new token to the socket of a node.
-func askHere(ctx context.Context, socket, user string) (made localToken, err error) {
-	ctx, cancel := context.WithTimeout(ctx, localTimeout)
-	defer cancel()
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-		DisableKeepAlives: true,
+// strangers is the line about something that belongs to a stranger.
+func strangers(err error) string {
+	foreign := (*datadir.Foreign)(nil)
+	if !errors.As(err, &foreign) {
+		return err.Error()
 	}
-	body, err := json.Marshal(map[string]string{"user": user})
-	if err != nil {
-		return made, err
+	return foreign.Path + ": " + foreign.Detail()
+}
+
+// handOverLocal prints or saves the token that the node of a data folder has made. The
+// node wrote its own file; the logins of this user that held the old token get the new
+// one here.
+func (c commands) handOverLocal(cmd *cobra.Command, folder, user string, made local.NewToken, save string) error {
+	out := token{Token: made.Token, name: user, event: "the old token of " + user + " has ended"}
+	if made.Saved != "" {
+		out.Renewed = []string{made.Saved}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://node/token", bytes.NewReader(body))
-	if err != nil {
-		return made, err
+	renewed, problem := c.renewLoginsHere(cmd, folder, user, made.Token)
+	if renewed {
+		out.Renewed = append(out.Renewed, c.Target.ConfigPath())
 	}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return made, err
+	err := c.handOver(out, save)
+	if problem != nil {
+		c.Warnf("save token in %s: %v; it still holds the old one", c.Target.ConfigPath(), problem)
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxLocalAnswer))
-	if err != nil {
-		return made, fmt.Errorf("read answer of the node: %w", err)
+	if c.Target.Getenv("SUDO_UID") != "" {
+		c.Notef("if picloud login has saved the old token for the user who called sudo, that user signs in again with: picloud login")
 	}
-	if resp.StatusCode != http.StatusCreated {
-		var p client.Problem
-		if json.Unmarshal(answer, &p) == nil && p.Code != "" {
-			return made, failure.Explain(p.Err(), "replace token of", user)
-		}
-		return made, fmt.Errorf("replace token of %s: the node answered %s", user, resp.Status)
+	return err
+}
+
+// renewLoginsHere gives the logins of a user at the node of a data folder the new token.
+func (c commands) renewLoginsHere(cmd *cobra.Command, folder, user, token string) (renewed bool, err error) {
+	node, err := local.Look(cmd.Context(), folder)
+	if err != nil || node.ControlURL == "" {
+		return false, nil //nolint:nilerr // the node has just answered; the logins stay as they are
 	}
-	if err := json.Unmarshal(answer, &made); err != nil {
-		return made, fmt.Errorf("read answer of the node: %w", err)
+	servers := []string{node.ControlURL}
+	if u, err := url.Parse(node.ControlURL); err == nil && node.Node != "" {
+		u.Host = net.JoinHostPort(node.Node+".local", u.Port())
+		servers = append(servers, u.String())
 	}
-	return made, nil
+	return c.Target.RenewLogins(servers, user, token)
 }

@@ -154,14 +154,59 @@ func parseLogins(data []byte) (Logins, error) {
 	return file.Logins, nil
 }
 
-// SaveLogins replaces the file of `picloud login`. Only its owner can read it.
-func (f *Finder) SaveLogins(l Logins) error {
-	if l.Contexts == nil {
-		l.Contexts = []Context{}
+// ChangeLogins changes the file of `picloud login`. Only its owner can read it. No other
+// command changes the file between what change sees and what it leaves. When change
+// returns an error, the file stays as it is.
+func (f *Finder) ChangeLogins(change func(*Logins) error) error {
+	return credentials.Edit(f.ConfigPath(), func(old []byte) ([]byte, error) {
+		var l Logins
+		if old != nil {
+			var err error
+			if l, err = parseLogins(old); err != nil {
+				return nil, fmt.Errorf("%s %w", f.ConfigPath(), err)
+			}
+		}
+		if err := change(&l); err != nil {
+			return nil, err
+		}
+		if l.Contexts == nil {
+			l.Contexts = []Context{}
+		}
+		data, err := json.MarshalIndent(l, "", "  ")
+		return append(data, '\n'), err
+	})
+}
+
+// errNothing ends a change of the logins that changes nothing.
+var errNothing = errors.New("nothing is to be changed")
+
+// RenewLogins gives the logins of a user at a node of this machine a new token, in place
+// of one that has ended. servers are the URLs of the node. renewed says that there were
+// such logins.
+func (f *Finder) RenewLogins(servers []string, user, token string) (renewed bool, err error) {
+	return f.renewLogins(token, func(c Context) bool {
+		return c.User == user && slices.ContainsFunc(servers, func(s string) bool { return sameServer(s, c.Server) })
+	})
+}
+
+// renewLogins gives the contexts that match a new token.
+func (f *Finder) renewLogins(token string, match func(Context) bool) (renewed bool, err error) {
+	if logins, _, err := f.Logins(); err != nil || !slices.ContainsFunc(logins.Contexts, match) {
+		return false, nil //nolint:nilerr // a file that cannot be read has given no token
 	}
-	data, err := json.MarshalIndent(l, "", "  ")
-	if err != nil {
-		return err
+	err = f.ChangeLogins(func(l *Logins) error {
+		for i := range l.Contexts {
+			if match(l.Contexts[i]) {
+				l.Contexts[i].Token, renewed = token, true
+			}
+		}
+		if !renewed {
+			return errNothing // another command was faster
+		}
+		return nil
+	})
+	if errors.Is(err, errNothing) {
+		return false, nil
 	}
-	return credentials.Replace(f.ConfigPath(), append(data, '\n'))
+	return renewed && err == nil, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/internal/credentials"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // place may hold credentials: a file of a node, or a context of `picloud login`.
@@ -37,21 +38,33 @@ func (p place) name() string {
 func (f *Finder) places() []place {
 	var found []place
 	seen := map[string]bool{}
-	addData := func(dir string) {
+	addData := func(dir string, owners datadir.Owners) {
 		path := credentials.Path(dir)
 		if file := realPath(path); !seen[file] {
 			seen[file] = true
-			found = append(found, readPlace(path))
+			found = append(found, readPlace(path, dir, owners))
 		}
 	}
 	if dir := f.Getenv("PICLOUD_DATA"); dir != "" {
-		addData(dir)
+		addData(dir, nil)
 	}
 	found = append(found, f.loginPlaces()...)
 	for _, dir := range f.dataFolders() {
-		addData(dir)
+		addData(dir, f.believed(dir))
 	}
 	return found
+}
+
+// believed are the owners that a data folder which nobody has named may have. Nil stands
+// for everybody: only root can have made the folder of the service.
+func (f *Finder) believed(dir string) datadir.Owners {
+	if dir == f.Service {
+		return nil
+	}
+	if f.owners != nil { // of a test
+		return f.owners
+	}
+	return datadir.Believed(f.Getenv)
 }
 
 // realPath returns the absolute path of a file without symbolic links. Where it cannot
@@ -66,9 +79,22 @@ func realPath(path string) string {
 	return path
 }
 
-func readPlace(path string) place {
+// readPlace reads the credentials in a data folder. The folder and the file must belong
+// to one of owners; nil stands for everybody.
+func readPlace(path, dir string, owners datadir.Owners) place {
 	p := place{path: path}
-	p.File, p.open, p.err = credentials.Read(path)
+	if owners != nil {
+		p.err = owners.Check(dir)
+	}
+	if p.err == nil {
+		p.File, p.open, p.err = credentials.ReadOf(owners, path)
+	}
+	if foreign := (*datadir.Foreign)(nil); errors.As(p.err, &foreign) {
+		foreign.Hint = "PICLOUD_DATA=" + datadir.Quote(dir) + " uses it all the same"
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			p.err = err // there is nothing to believe
+		}
+	}
 	return p
 }
 
@@ -107,21 +133,30 @@ func (f *Finder) loginPlaces() []place {
 // setting names one.
 func (f *Finder) dataFolders() []string {
 	folders := []string{"data"}
-	if dir := f.Getenv("XDG_DATA_HOME"); dir != "" {
-		folders = append(folders, filepath.Join(dir, "picloud"))
-	} else if home := f.Getenv("HOME"); home != "" {
-		folders = append(folders, filepath.Join(home, ".local", "share", "picloud"))
+	if dir := datadir.User(f.Getenv); dir != "" {
+		folders = append(folders, dir)
 	}
 	return append(folders, f.Service)
 }
 
 // DataFolders lists the folders that may be the data folder of a node on this machine:
-// only the one that PICLOUD_DATA names or, without it, the default ones.
-func (f *Finder) DataFolders() []string {
+// only the one that PICLOUD_DATA names or, without it, the default ones. Those of
+// strangers are in refused instead.
+func (f *Finder) DataFolders() (folders []string, refused []error) {
 	if dir := f.Getenv("PICLOUD_DATA"); dir != "" {
-		return []string{dir}
+		return []string{dir}, nil
 	}
-	return f.dataFolders()
+	for _, dir := range f.dataFolders() {
+		owners := f.believed(dir)
+		if owners == nil {
+			folders = append(folders, dir)
+		} else if err := owners.Check(dir); err != nil {
+			refused = append(refused, err)
+		} else {
+			folders = append(folders, dir)
+		}
+	}
+	return folders, refused
 }
 
 // tokenFile is the content of a file that --token-file names.
@@ -172,7 +207,10 @@ func (f *Finder) warnOpen(path string) {
 
 // reason says why a place gave no credentials.
 func (p place) reason() string {
+	foreign := (*datadir.Foreign)(nil)
 	switch {
+	case errors.As(p.err, &foreign):
+		return foreign.Detail() + "; " + foreign.Hint
 	case errors.Is(p.err, fs.ErrNotExist):
 		return "not there"
 	case errors.Is(p.err, fs.ErrPermission):
@@ -205,16 +243,8 @@ func (f *Finder) Renew(old, token string) (written []string, err error) {
 			note(path, renewFile(path, old, token))
 		}
 	}
-	if logins, _, err := f.Logins(); err == nil {
-		changed := false
-		for i := range logins.Contexts {
-			if logins.Contexts[i].Token == old {
-				logins.Contexts[i].Token, changed = token, true
-			}
-		}
-		if changed {
-			note(f.ConfigPath(), f.SaveLogins(logins))
-		}
+	if renewed, err := f.renewLogins(token, func(c Context) bool { return c.Token == old }); renewed || err != nil {
+		note(f.ConfigPath(), err)
 	}
 	for _, p := range f.places() {
 		if p.err == nil && p.context == "" && p.Token == old {
@@ -226,20 +256,17 @@ func (f *Finder) Renew(old, token string) (written []string, err error) {
 
 // renewFile replaces the token in a JSON file, and keeps all else that it holds.
 func renewFile(path, old, token string) error {
-	data, _, err := credentials.ReadSecret(path)
-	if err != nil {
-		return err
-	}
-	var file map[string]json.RawMessage
-	var held string
-	if json.Unmarshal(data, &file) != nil || json.Unmarshal(file["token"], &held) != nil || held != old {
-		return errors.New("it does not hold the old token")
-	}
-	if file["token"], err = json.Marshal(token); err != nil {
-		return err
-	}
-	if data, err = json.MarshalIndent(file, "", "  "); err != nil {
-		return err
-	}
-	return credentials.Replace(path, append(data, '\n'))
+	return credentials.Edit(path, func(data []byte) ([]byte, error) {
+		var file map[string]json.RawMessage
+		var held string
+		if json.Unmarshal(data, &file) != nil || json.Unmarshal(file["token"], &held) != nil || held != old {
+			return nil, errors.New("it does not hold the old token")
+		}
+		var err error
+		if file["token"], err = json.Marshal(token); err != nil {
+			return nil, err
+		}
+		data, err = json.MarshalIndent(file, "", "  ")
+		return append(data, '\n'), err
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/internal/credentials"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // Where a node with default settings listens.
@@ -45,6 +46,8 @@ type Finder struct {
 
 	// Service is the data folder of a node that runs as root on this machine.
 	Service string
+
+	owners datadir.Owners // those of data folders that nobody names; nil: datadir.Believed
 }
 
 // Find resolves the node. What is more explicit counts first: flags; then
@@ -139,16 +142,19 @@ func NoContext(logins Logins, name, why string) error {
 	return e
 }
 
-// warnPassedOver warns when PICLOUD_DATA names a folder without credentials and the
-// command uses those of another place.
+// warnPassedOver warns when the command uses the credentials of another place than the
+// user may expect: PICLOUD_DATA names a folder without any, or those of a data folder
+// belong to a stranger.
 func (f *Finder) warnPassedOver(before []place, used place) {
 	dir := f.Getenv("PICLOUD_DATA")
-	if dir == "" {
-		return
-	}
 	for _, p := range before {
-		if p.path == credentials.Path(dir) && p.context == "" && p.err != nil {
+		foreign := (*datadir.Foreign)(nil)
+		switch {
+		case p.err == nil || p.context != "":
+		case dir != "" && p.path == credentials.Path(dir):
 			f.Warnf("PICLOUD_DATA is set, but %s: %s; using %s", p.path, p.reason(), used.name())
+		case errors.As(p.err, &foreign):
+			f.Warnf("%s is not used: %s; using %s", p.path, p.reason(), used.name())
 		}
 	}
 }

@@ -32,6 +32,9 @@ func complete(what, text, port string) (string, error) {
 		Code:   picloud.CodeInvalid,
 		Detail: fmt.Sprintf("%s %q: is not like http://127.0.0.1:%s", what, picloud.Shorten(text, 200), port),
 	}
+	if strings.Contains(text, "@") {
+		wrong.Detail = fmt.Sprintf("the %s is not like http://127.0.0.1:%s: it takes no user and no password", what, port)
+	}
 	if !strings.Contains(server, "://") {
 		host, number, err := net.SplitHostPort(server)
 		if err != nil && server != "" && !strings.ContainsAny(server, ":/@?# ") {

@@ -186,8 +186,7 @@ func (d decision) explain(s postgres.Subject, a Admission) error {
 		return s.Fail(picloud.CodeInvitation, fmt.Sprintf("the cluster %q knows no such invitation", d.cluster),
 			"it may have been taken back, or be the token of another cluster; "+again)
 	case d.removed != nil:
-		return s.Fail(picloud.CodeNotInvited, fmt.Sprintf("node %s was removed from the cluster %q on %s", a.ID, d.cluster, d.removed.UTC().Format(time.RFC3339)),
-			"`picloud node reset` empties this node's data folder, so that it can join as a new node")
+		return wasRemoved(s, a.ID, d.cluster, *d.removed)
 	case d.sameAlive:
 		return s.Fail(picloud.CodeConflict, fmt.Sprintf("node %s is a member and alive: two nodes seem to have copies of one data folder", a.ID),
 			"empty the data folder of the copy with `picloud node reset`, then join again")

@@ -37,7 +37,7 @@ func TestATokenLetsInAsManyAsItSays(t *testing.T) {
 	for _, uses := range []int{1, 5} {
 		before, err := db.Nodes().List(t.Context())
 		require.NoError(t, err)
-		inv := testdb.Invite(t, db, picloud.RoleServing, uses, time.Hour)
+		inv := testdb.Invite(t, db, testdb.Root, picloud.RoleServing, uses, time.Hour)
 		var wg sync.WaitGroup
 		var let atomic.Int32
 		for i := range 100 {
@@ -69,7 +69,7 @@ func TestAdmit(t *testing.T) {
 	conn := testdb.Connect(t, dsn)
 	require.NoError(t, db.Nodes().Report(t.Context(), node(1)))
 	admit := func(a fleet.Admission) error { _, err := db.Invitations().Admit(t.Context(), a); return err }
-	inv := testdb.Invite(t, db, picloud.RoleManager, 2, time.Hour)
+	inv := testdb.Invite(t, db, testdb.Root, picloud.RoleManager, 2, time.Hour)
 
 	wrong := as(inv, 2)
 	wrong.Secret = make([]byte, 32)
@@ -96,14 +96,14 @@ func TestAdmit(t *testing.T) {
 	require.ErrorContains(t, err, "copies of one data folder")
 
 	// A board that was flashed again comes back under its name, as another node.
-	require.NoError(t, db.Nodes().Stop(t.Context(), node(2).ID))
+	require.NoError(t, db.Nodes().Stop(t.Context(), node(2)))
 	flashed := as(inv, 3)
 	flashed.Name = "pi-2"
 	require.NoError(t, admit(flashed))
 	err = db.Nodes().Report(t.Context(), node(2))
 	testdb.RequireCode(t, picloud.CodeNotInvited, err)
 	require.ErrorContains(t, err, "was removed")
-	testdb.RequireCode(t, picloud.CodeNotInvited, admit(as(testdb.Invite(t, db, picloud.RoleManager, 1, time.Hour), 2)))
+	testdb.RequireCode(t, picloud.CodeNotInvited, admit(as(testdb.Invite(t, db, testdb.Root, picloud.RoleManager, 1, time.Hour), 2)))
 	members, err := db.Cluster().Members(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []fleet.Member{
@@ -115,13 +115,13 @@ func TestAdmit(t *testing.T) {
 	err = admit(as(inv, 4))
 	testdb.RequireCode(t, picloud.CodeInvitation, err)
 	require.ErrorContains(t, err, "used up")
-	late := testdb.Invite(t, db, picloud.RoleManager, 1, time.Hour)
+	late := testdb.Invite(t, db, testdb.Root, picloud.RoleManager, 1, time.Hour)
 	_, err = conn.Exec(t.Context(), `UPDATE invitation SET expires_at = now() - interval '1 s' WHERE id = $1`, late.Invitation)
 	require.NoError(t, err)
 	err = admit(as(late, 4))
 	testdb.RequireCode(t, picloud.CodeInvitation, err)
 	require.ErrorContains(t, err, "valid until")
-	bad := as(testdb.Invite(t, db, picloud.RoleManager, 1, time.Hour), 4)
+	bad := as(testdb.Invite(t, db, testdb.Root, picloud.RoleManager, 1, time.Hour), 4)
 	bad.Name = "No Name"
 	testdb.RequireCode(t, picloud.CodeInvalid, admit(bad))
 }

@@ -20,15 +20,22 @@ const (
 	// nodeAlive is picloud.Node.Alive by the database's clock.
 	nodeAlive = `(seen_at > now() - interval '3 minutes' AND (stopped_at IS NULL OR stopped_at < seen_at))`
 
+	// nodeElsewhere is a node that ran at another place than the parameter says less than
+	// picloud.PlaceSilence ago.
+	nodeElsewhere = `(place <> '' AND $6 NOT IN ('', place) AND seen_at > now() - interval '90 seconds' AND ` + nodeAlive + `)`
+
 	// sqlNodeReport takes the report of a member: a node that an invitation let in, or the
 	// founder. The first node of an empty database is the founder. So is a node that comes
 	// with the name of a founder that is dead: the same machine with a new data folder.
-	// The statement refuses a name that belongs to another node that is alive. Of two that
+	// The statement refuses a name that belongs to another node that is alive, and a copy
+	// of a node that is alive, and returns the one that was first. Of two that
 	// report the same name at once, the unique constraint stops one. A dead node's name,
 	// with the limits that an admin gave to the name, passes to the node.
 	sqlNodeReport = `
 WITH holder AS (
-    SELECT id, started_at FROM node WHERE name = $2 AND id <> $1::uuid AND ` + nodeAlive + `
+    SELECT id, started_at FROM node
+    WHERE id = $1::uuid AND ` + nodeElsewhere + ` OR name = $2 AND id <> $1::uuid AND ` + nodeAlive + `
+    ORDER BY id <> $1::uuid LIMIT 1
 ), before AS (
     SELECT rev FROM node WHERE id = $1::uuid
 ), founding AS (
@@ -43,11 +50,11 @@ WITH holder AS (
 ), released AS (
     DELETE FROM node WHERE name = $2 AND id <> $1::uuid AND NOT ` + nodeAlive + ` AND EXISTS (SELECT 1 FROM member) RETURNING limits
 ), report AS (
-    INSERT INTO node (id, name, version, rev, started_at, arch, address, limits)
-    SELECT $1::uuid, $2, $3, $4, $5, $6, $7, coalesce((SELECT limits FROM released), '{}')
+    INSERT INTO node (id, name, version, rev, started_at, place, arch, address, limits)
+    SELECT $1::uuid, $2, $3, $4, $5, $6, $7, $8, coalesce((SELECT limits FROM released), '{}')
     WHERE NOT EXISTS (SELECT 1 FROM holder) AND EXISTS (SELECT 1 FROM member)
     ON CONFLICT (id) DO UPDATE SET
-        name = excluded.name, version = excluded.version, rev = excluded.rev, started_at = excluded.started_at, seen_at = now(),
+        name = excluded.name, version = excluded.version, rev = excluded.rev, started_at = excluded.started_at, seen_at = now(), place = excluded.place,
         arch = excluded.arch, address = excluded.address,
         limits = CASE node.limits WHEN '{}' THEN excluded.limits ELSE node.limits END
     RETURNING id, rev
@@ -60,7 +67,12 @@ SELECT told.times, EXISTS (SELECT 1 FROM member), holder.id::text, holder.starte
     (SELECT coalesce(array_agg(name), '{}') FROM (SELECT name FROM node ORDER BY seen_at DESC LIMIT 3) AS lately)
 FROM told CROSS JOIN cluster LEFT JOIN holder ON true`
 
-	sqlNodeStop = `UPDATE node SET stopped_at = now() WHERE id = $1::uuid`
+	// sqlNodeStop does nothing for a node that runs at another place meanwhile.
+	sqlNodeStop = `UPDATE node SET stopped_at = now() WHERE id = $1::uuid AND (place = '' OR $2 IN ('', place))`
+
+	// What a node does whose database role may not write the table.
+	sqlNodeReportOwn = `SELECT node_report($1, $2, $3, $4, $5, $6, $7), (SELECT removed_at FROM removed_node WHERE id = $1::uuid), (SELECT name FROM cluster)`
+	sqlNodeStopOwn   = `SELECT node_stop($1)`
 
 	// sqlNodeRemove removes a node that is dead. It returns whether it did, and how
 	// many seconds ago the node was seen.
@@ -92,7 +104,8 @@ func nodeRow(row pgx.CollectableRow) (n picloud.Node, err error) {
 // Report records what a node says of itself. The time comes from the database's
 // clock, and the limits stay as an admin set them. It fails with CodeConflict when the
 // node's name belongs to another node that is alive, and with CodeNotInvited when the
-// node is no member.
+// node is no member. A node that runs at another place too is CodeConflict: somebody has copied
+// its data folder.
 func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	s := postgres.About("report node", node.Name)
 	if err := picloud.CheckName("node", node.Name); err != nil {
@@ -100,7 +113,7 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	}
 	report := func() (h holder, err error) {
 		err = n.db.Run(ctx, n.db.Duties(), s, func(ctx context.Context) error {
-			return n.db.Duties().QueryRow(ctx, sqlNodeReport, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt, node.Arch, node.Address).
+			return n.db.Duties().QueryRow(ctx, sqlNodeReport, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt, node.Place, node.Arch, node.Address).
 				Scan(&h.told, &h.member, &h.id, &h.started, &h.cluster, &h.removed, &h.nodes)
 		})
 		return h, err
@@ -113,14 +126,20 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 	case err != nil:
 		return err
 	case h.removed != nil:
-		return s.Fail(picloud.CodeNotInvited, fmt.Sprintf("node %s was removed from the cluster %q on %s", node.ID, h.cluster, h.removed.UTC().Format(time.RFC3339)),
-			"`picloud node reset` empties this node's data folder, so that it can join as a new node")
+		return wasRemoved(s, node.ID, h.cluster, *h.removed)
 	case !h.member && h.id == nil:
 		return s.Fail(picloud.CodeNotInvited,
 			fmt.Sprintf("the database belongs to the cluster %q of %s, which has not invited this node", h.cluster, strings.Join(h.nodes, ", ")),
 			"run `picloud node invite` on one of them, and start this node with the --join and --token that it prints")
 	case h.id == nil:
 		return nil
+	}
+	if *h.id == node.ID {
+		return s.Fail(picloud.CodeConflict,
+			fmt.Sprintf("node %s runs on another machine or data folder too, started %s: one of the two data folders is a copy",
+				node.ID, h.started.UTC().Format(time.RFC3339)),
+			"if this is the copy, empty its data folder with `picloud node reset`, and let it join by an invitation; "+
+				"if the data folder was moved here, stop the node at the old place, or wait for 90 seconds")
 	}
 	return s.Fail(picloud.CodeConflict,
 		// Nothing in the text changes from try to try: the node's log says the same thing once.
@@ -142,10 +161,10 @@ type holder struct {
 }
 
 // Stop records that a node says that it stops. Until it reports again, nobody waits for
-// it, and another node may have its name.
-func (n Nodes) Stop(ctx context.Context, id string) error {
+// it, and another node may have its name. A copy of a node stops nothing.
+func (n Nodes) Stop(ctx context.Context, node picloud.Node) error {
 	return n.db.Run(ctx, n.db.Duties(), postgres.About("report the stop of this node", ""), func(ctx context.Context) error {
-		_, err := n.db.Duties().Exec(ctx, sqlNodeStop, id)
+		_, err := n.db.Duties().Exec(ctx, sqlNodeStop, node.ID, node.Place)
 		return err
 	})
 }
@@ -179,6 +198,45 @@ type verdict struct {
 func verdictRow(row pgx.CollectableRow) (v verdict, err error) {
 	err = row.Scan(&v.gone, &v.silent)
 	return v, err
+}
+
+// ReportOwn is Report for a node whose database role has the rights of serving only.
+func (n Nodes) ReportOwn(ctx context.Context, node picloud.Node) error {
+	s := postgres.About("report node", node.Name)
+	if err := picloud.CheckName("node", node.Name); err != nil {
+		return err
+	}
+	var members int
+	var removed *time.Time
+	var cluster string
+	err := n.db.Run(ctx, n.db.Duties(), s, func(ctx context.Context) error {
+		return n.db.Duties().QueryRow(ctx, sqlNodeReportOwn, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt, node.Arch, node.Address).
+			Scan(&members, &removed, &cluster)
+	})
+	switch {
+	case picloud.CodeOf(err) == picloud.CodeExists:
+		return s.Fail(picloud.CodeConflict, "the name "+node.Name+" belongs to another node", "give this node a name of its own with PICLOUD_NODE_NAME")
+	case err != nil || members > 0:
+		return err
+	case removed != nil:
+		return wasRemoved(s, node.ID, cluster, *removed)
+	}
+	return s.Fail(picloud.CodeNotInvited, fmt.Sprintf("the cluster %q does not know this node", cluster),
+		"run `picloud node invite` on a node of the cluster, and start this node with the --join and --token that it prints")
+}
+
+// StopOwn is Stop for a node whose database role has the rights of serving only.
+func (n Nodes) StopOwn(ctx context.Context, id string) error {
+	return n.db.Run(ctx, n.db.Duties(), postgres.About("report the stop of this node", ""), func(ctx context.Context) error {
+		_, err := n.db.Duties().Exec(ctx, sqlNodeStopOwn, id)
+		return err
+	})
+}
+
+// wasRemoved tells a node that an admin removed it.
+func wasRemoved(s postgres.Subject, node, cluster string, at time.Time) error {
+	return s.Fail(picloud.CodeNotInvited, fmt.Sprintf("node %s was removed from the cluster %q on %s", node, cluster, at.UTC().Format(time.RFC3339)),
+		"`picloud node reset` empties this node's data folder, so that it can join as a new node")
 }
 
 // List returns the nodes of the cluster, by name.

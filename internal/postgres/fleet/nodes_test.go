@@ -24,7 +24,7 @@ func TestNodes(t *testing.T) {
 	two := one
 	two.ID, two.Name = "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a12", "pi-1"
 	testdb.RequireCode(t, picloud.CodeNotInvited, db.Nodes().Report(t.Context(), two))
-	testdb.Join(t, db, two)
+	testdb.Join(t, db, testdb.Root, two)
 
 	nodes, err := db.Nodes().List(t.Context())
 	require.NoError(t, err)
@@ -72,7 +72,7 @@ func TestANameBelongsToOneNode(t *testing.T) {
 	other := node(20)
 	testdb.RequireCode(t, picloud.CodeConflict, db.Nodes().Remove(t.Context(), boss, "pi-1"))
 	for name, dies := range map[string]func(){
-		"it said that it stops": func() { require.NoError(t, db.Nodes().Stop(t.Context(), node(winner).ID)) },
+		"it said that it stops": func() { require.NoError(t, db.Nodes().Stop(t.Context(), node(winner))) },
 		"it is silent": func() {
 			_, err := testdb.Connect(t, dsn).Exec(t.Context(), `UPDATE node SET seen_at = now() - interval '181 s', stopped_at = NULL`)
 			require.NoError(t, err)
@@ -87,17 +87,54 @@ func TestANameBelongsToOneNode(t *testing.T) {
 		require.Equal(t, 3, nodes[0].Limits.Queue, "with what an admin gave to it")
 		require.False(t, nodes[0].Stopped)
 		testdb.RequireCode(t, picloud.CodeConflict, db.Nodes().Report(t.Context(), node(winner)))
-		require.NoError(t, db.Nodes().Stop(t.Context(), other.ID))
+		require.NoError(t, db.Nodes().Stop(t.Context(), other))
 		require.NoError(t, db.Nodes().Report(t.Context(), node(winner)))
 	}
 
 	testdb.RequireCode(t, picloud.CodeForbidden, db.Nodes().Remove(t.Context(), picloud.Actor{User: "boss"}, "pi-1"))
 	testdb.RequireCode(t, picloud.CodeNotFound, db.Nodes().Remove(t.Context(), boss, "pi-9"))
-	require.NoError(t, db.Nodes().Stop(t.Context(), node(winner).ID))
+	require.NoError(t, db.Nodes().Stop(t.Context(), node(winner)))
 	testdb.RequireCode(t, picloud.CodeForbidden, db.Nodes().Remove(t.Context(), picloud.Actor{User: "nobody", Admin: true}, "pi-1"))
 	require.NoError(t, db.Nodes().Remove(t.Context(), boss, "pi-1"))
 	nodes, err := db.Nodes().List(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, nodes)
 	testdb.RequireCode(t, picloud.CodeNotInvited, db.Nodes().Report(t.Context(), node(winner)))
+}
+
+// TestACopyOfANodeIsRefused: somebody has copied a data folder, so two processes have one
+// id. The first one goes on.
+func TestACopyOfANodeIsRefused(t *testing.T) {
+	dsn := testdb.DSN(t)
+	db := testdb.OpenWithRoot(t, dsn)
+	first := picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1", StartedAt: time.Now(), Place: "here"}
+	second := first
+	second.Name, second.Place = "pi-2", "there"
+	require.NoError(t, db.Nodes().Report(t.Context(), first))
+	require.NoError(t, db.Nodes().Report(t.Context(), first), "its own restart")
+	refused := func(node picloud.Node) {
+		t.Helper()
+		err := db.Nodes().Report(t.Context(), node)
+		testdb.RequireCode(t, picloud.CodeConflict, err)
+		require.ErrorContains(t, err, "one of the two data folders is a copy")
+	}
+	refused(second)
+	require.NoError(t, db.Nodes().Stop(t.Context(), second), "a copy that ends")
+	refused(second)
+	nodes, err := db.Nodes().List(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "pi-1", nodes[0].Name)
+	require.False(t, nodes[0].Stopped)
+
+	require.NoError(t, db.Nodes().Stop(t.Context(), first))
+	require.NoError(t, db.Nodes().Report(t.Context(), second), "the data folder was moved")
+	refused(first)
+	_, err = testdb.Connect(t, dsn).Exec(t.Context(), `UPDATE node SET seen_at = now() - $1::interval`, picloud.PlaceSilence.String())
+	require.NoError(t, err)
+	require.NoError(t, db.Nodes().Report(t.Context(), first), "the other one has crashed")
+
+	unknown := second
+	unknown.Place = ""
+	require.NoError(t, db.Nodes().Report(t.Context(), unknown), "a database of its own: nobody else is there")
+	require.NoError(t, db.Nodes().Report(t.Context(), second))
 }

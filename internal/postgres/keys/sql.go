@@ -34,7 +34,7 @@ held AS MATERIALIZED (
 
 	kvOwner = `
 , owner AS MATERIALIZED (
-    SELECT name FROM app WHERE name = $1 FOR KEY SHARE
+    SELECT name FROM app_hold($1) AS name WHERE name IS NOT NULL
 )`
 
 	// kvKept ends each write. "new" is the new entry. kvKept stores it and counts its

@@ -1,13 +1,13 @@
 package managed
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // maxRunDir is how long the socket's folder may be: the socket's path has to
@@ -15,13 +15,15 @@ import (
 const maxRunDir = 88
 
 // defaultRunDir returns the folder of the socket: in the data folder, so that
-// one goes with the other, or in the temp folder when that is too long.
+// one goes with the other, or in /tmp when that is too long. It does not depend on TMPDIR:
+// the agent that adopts a running server may have another one than the agent that
+// started it.
 func defaultRunDir(data string) string {
-	if dir := filepath.Join(data, "postgres-run"); len(dir) <= maxRunDir {
+	dir := filepath.Join(data, "postgres-run")
+	if len(dir) <= maxRunDir {
 		return dir
 	}
-	sum := sha256.Sum256([]byte(data))
-	return filepath.Join(os.TempDir(), "picloud-"+hex.EncodeToString(sum[:6]))
+	return datadir.Temporary(dir, os.Geteuid())
 }
 
 // makeRunDir makes the folder of the socket. Only the server's account may use it,
@@ -113,6 +115,16 @@ log_min_error_statement = panic
 log_parameter_max_length_on_error = 0
 `
 
+// access says who may log in. Only the server's account and root reach the socket, and both
+// may log in as the owner; so the roles of nodes, which have fewer rights, ask for nothing.
+// The relay gives each node its own.
+const access = `# Written by PiCloud. The only way in: the socket, whose folder is closed to all others.
+# The owner, as an account that pg_ident.conf names:
+local all %[1]s peer map=picloud
+# The roles of nodes, through the relay, which knows each node by its certificate:
+local %[2]s all trust
+`
+
 // configure writes the server's configuration into a data folder.
 func (s *Server) configure(dir string) error {
 	durable := "on"
@@ -121,7 +133,7 @@ func (s *Server) configure(dir string) error {
 	}
 	files := map[string]string{
 		"postgresql.conf": fmt.Sprintf(settings, port, quote(listItem(s.run)), s.o.MaxConnections, durable),
-		"pg_hba.conf":     "# Written by PiCloud. The only way in: the socket, as an account that pg_ident.conf names.\nlocal all " + role + " peer map=picloud\n",
+		"pg_hba.conf":     fmt.Sprintf(access, role, database),
 		"pg_ident.conf":   s.idents(),
 	}
 	for name, text := range files {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,8 +62,8 @@ type Server struct {
 }
 
 const (
-	port     = "5432" // only a part of the socket's name
-	role     = "picloud"
+	port = "5432" // only a part of the socket's name
+	role = "picloud"
 	// Role is the role that owns the database.
 	Role = role
 
@@ -114,7 +115,7 @@ func (s *Server) Socket() string { return s.run }
 // name. The node itself uses Socket.
 func (s *Server) DSN() string {
 	q := url.Values{"host": {s.run}, "port": {port}, "sslmode": {"disable"}}
-	u := url.URL{Scheme: "postgres", User: url.User(role), Path: "/" + database, RawQuery: q.Encode()}
+	u := url.URL{Scheme: "postgres", User: url.User(role), Path: "/" + database, RawQuery: strings.ReplaceAll(q.Encode(), "+", "%20")} // a plus is a plus here
 	return u.String()
 }
 
@@ -190,7 +191,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 // enter makes the data folder and takes its lock.
 func (s *Server) enter() error {
-	if err := datadir.Prepare(s.o.DataDir); err != nil {
+	if err := datadir.Resume(s.o.DataDir); err != nil {
 		return err
 	}
 	s.lock = s.o.Lock

@@ -226,6 +226,8 @@ func TestALongPathGetsAShortSocket(t *testing.T) {
 	require.Equal(t, "1", query(t, s, `SELECT '1'`))
 	run := query(t, s, `SHOW unix_socket_directories`)
 	require.Less(t, len(run), 90)
+	t.Setenv("TMPDIR", t.TempDir())
+	require.Equal(t, s.Socket(), newServer(t, managed.Options{DataDir: dir}).Socket(), "an agent with another environment finds the server")
 	stop(t, s)
 	require.NoError(t, os.RemoveAll(run))
 	_, err := managed.New(managed.Options{DataDir: dir, RunDir: dir})

@@ -48,6 +48,7 @@ var sections = []struct{ prefix, title string }{
 	{"PC11", "Deploys"},
 	{"PC12", "Calls of functions"},
 	{"PC13", "The node"},
+	{"PC14", "Nodes among one another"},
 }
 
 // page renders the catalogue, section by section.

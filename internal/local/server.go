@@ -55,19 +55,13 @@ func Listen(dataDir string, node Node) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("close socket to others: %w", err), l.Close())
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, node.Status()) })
-	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
-		if err := node.Reload(); err != nil {
-			write(w, http.StatusBadRequest, trouble{err.Error()})
-			return
-		}
-		write(w, http.StatusOK, struct{}{})
-	})
-	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc(statusQuestion.pattern(), func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, node.Status()) })
+	mux.HandleFunc(reloadQuestion.pattern(), func(w http.ResponseWriter, _ *http.Request) { serveReload(w, node) })
+	mux.HandleFunc(stopQuestion.pattern(), func(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusAccepted, struct{}{})
 		node.Stop()
 	})
-	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) { serveToken(w, r, node) })
+	mux.HandleFunc(tokenQuestion.pattern(), func(w http.ResponseWriter, r *http.Request) { serveToken(w, r, node) })
 	s := &Server{http: &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, MaxHeaderBytes: 4 << 10}}
 	s.task = service.Go(context.Background(), func(context.Context) { _ = s.http.Serve(l) }) // Close ends it
 	return s, nil
@@ -79,33 +73,35 @@ const maxQuestion = 4 << 10
 // serveToken answers `picloud user token USER --local`. Who can open the socket owns the node:
 // the same people can read the cluster's key.
 func serveToken(w http.ResponseWriter, r *http.Request, node Node) {
-	var question struct {
-		User string `json:"user"`
-	}
-	if err := json.NewDecoder(io.LimitReader(r.Body, maxQuestion)).Decode(&question); err != nil {
+	var asked tokenOf
+	if err := json.NewDecoder(io.LimitReader(r.Body, maxQuestion)).Decode(&asked); err != nil {
 		problem.Write(w, &picloud.Error{Code: picloud.CodeInvalid, Detail: "the request is not JSON with a user"}, "")
 		return
 	}
-	token, saved, err := node.NewToken(r.Context(), question.User)
+	token, saved, err := node.NewToken(r.Context(), asked.User)
 	if err != nil {
 		problem.Write(w, err, "")
 		return
 	}
-	write(w, http.StatusCreated, struct {
-		Token string `json:"token"`
-		Saved string `json:"saved,omitempty"`
-	}{token, saved})
+	write(w, http.StatusCreated, NewToken{token, saved})
+}
+
+// serveReload answers `picloud reload`. The error names lines of the Caddyfile, which
+// whoever can open the socket may read.
+func serveReload(w http.ResponseWriter, node Node) {
+	if err := node.Reload(); err != nil {
+		problem.Write(w, &picloud.Error{
+			Code: picloud.CodeInvalid, Op: "reload node", Detail: err.Error(), Hint: "the configuration that ran before stays in use",
+		}, "")
+		return
+	}
+	write(w, http.StatusOK, struct{}{})
 }
 
 // Close closes the socket, and with it the connections that are open.
 func (s *Server) Close() {
 	_ = s.http.Close()
 	s.task.Stop()
-}
-
-// trouble is the answer to what did not work.
-type trouble struct {
-	Error string `json:"error"`
 }
 
 func write(w http.ResponseWriter, status int, v any) {

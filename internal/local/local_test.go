@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -30,8 +30,11 @@ type fake struct {
 
 func (f *fake) Status() Status { return Status{Running: true, State: Ready, PID: 7, Functions: 2} }
 func (f *fake) Reload() error  { return f.reload }
-func (f *fake) NewToken(context.Context, string) (token, saved string, err error) {
-	return "", "", errors.New("the fake has no users")
+func (f *fake) NewToken(_ context.Context, user string) (token, saved string, err error) {
+	if user != "ada" {
+		return "", "", &picloud.Error{Code: picloud.CodeNotFound, Op: "replace token of", Resource: user, Detail: "there is no such user", Hint: "try ada"}
+	}
+	return "pct_1", "/data/credentials", nil
 }
 
 func (f *fake) Stop() {
@@ -65,6 +68,15 @@ func TestANodeThatRuns(t *testing.T) {
 	require.ErrorAs(t, err, &e)
 	require.Contains(t, e.Hint, "stays in use")
 
+	made, err := ReplaceToken(t.Context(), dir, "ada")
+	require.NoError(t, err)
+	require.Equal(t, NewToken{"pct_1", "/data/credentials"}, made)
+	_, err = ReplaceToken(t.Context(), dir, "bob")
+	require.ErrorIs(t, err, picloud.ErrNotFound)
+	require.EqualError(t, err, "replace token of bob: there is no such user")
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "try ada", e.Hint)
+
 	pid, err := Stop(t.Context(), dir)
 	require.NoError(t, err)
 	require.Equal(t, os.Getpid(), pid)
@@ -76,7 +88,8 @@ func TestNobodyThere(t *testing.T) {
 	status, err := Look(t.Context(), dir)
 	require.NoError(t, err)
 	require.Equal(t, Status{Data: dir}, status)
-	for _, err := range []error{Reload(t.Context(), dir), second(Stop(t.Context(), dir))} {
+	_, tokenErr := ReplaceToken(t.Context(), dir, "ada")
+	for _, err := range []error{Reload(t.Context(), dir), second(Stop(t.Context(), dir)), tokenErr} {
 		var away *Away
 		require.ErrorAs(t, err, &away)
 		require.Equal(t, 3, away.ExitCode())
@@ -128,8 +141,50 @@ func TestTheSocketServesNothingElse(t *testing.T) {
 	defer s.Close()
 	for _, c := range []string{"GET /stop", "GET /reload", "POST /status", "GET /config/", "GET /debug/pprof/"} {
 		method, path, _ := strings.Cut(c, " ")
-		require.Error(t, ask(t.Context(), dir, method, path, nil), c)
+		require.ErrorContains(t, ask(t.Context(), dir, question{method, path}, nil, nil), "the node answered 40", c)
 	}
 	require.Zero(t, f.stops.Load())
-	require.NoError(t, ask(t.Context(), dir, http.MethodGet, "/status", nil))
+	require.NoError(t, ask(t.Context(), dir, statusQuestion, nil, nil))
+}
+
+// TestAStrangersSocketAndLock stand in a folder that somebody believes. No order goes to
+// the socket, and no signal to the process that the lock names.
+func TestAStrangersSocketAndLock(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root can make files of other users")
+		return
+	}
+	dir := t.TempDir()
+	lock, err := datadir.Acquire(dir)
+	require.NoError(t, err)
+	defer lock.Release()
+	f := &fake{}
+	s, err := Listen(dir, f)
+	require.NoError(t, err)
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a stop that went through would wait for the lock
+	defer cancel()
+	refused := func(path string) {
+		t.Helper()
+		require.NoError(t, os.Chown(path, 65534, 65534))
+		defer func() { require.NoError(t, os.Chown(path, 0, 0)) }()
+		_, lookErr := Look(ctx, dir)
+		_, tokenErr := ReplaceToken(ctx, dir, "ada")
+		for _, err := range []error{lookErr, tokenErr, Reload(ctx, dir), second(Stop(ctx, dir))} {
+			var foreign *datadir.Foreign
+			require.ErrorAs(t, err, &foreign)
+			require.Equal(t, path, foreign.Path)
+		}
+	}
+	refused(datadir.NodeSocket(dir))
+	refused(datadir.RunPath(dir))
+	require.NoError(t, os.Chown(datadir.LockPath(dir), 65534, 65534))
+	var foreign *datadir.Foreign
+	require.ErrorAs(t, second(Stop(ctx, dir)), &foreign)
+	require.Zero(t, f.stops.Load())
+
+	require.NoError(t, os.Chown(dir, 65534, 65534)) // a folder that somebody names, with its owner's files
+	require.NoError(t, os.Chown(datadir.NodeSocket(dir), 65534, 65534))
+	_, err = Look(ctx, dir)
+	require.NoError(t, err)
 }

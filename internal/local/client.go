@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,16 +11,23 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/problem"
 )
 
 const (
-	// answerTime bounds the node's answer to a question. A reload takes longer.
+	// answerTime bounds the node's answer to a question. A reload takes longer, and is
+	// bounded by its caller.
 	answerTime = 5 * time.Second
+	// tokenTime bounds a new token, for which the node asks its database.
+	tokenTime = 30 * time.Second
+	// maxAnswer bounds the node's answer, in bytes.
+	maxAnswer = 64 << 10
 	// lockInterval is how often Stop looks whether the process has ended: the
 	// kernel tells nobody.
 	lockInterval = 20 * time.Millisecond
@@ -55,11 +63,14 @@ func Look(ctx context.Context, dataDir string) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	var s Status
-	err := ask(ctx, dataDir, http.MethodGet, "/status", &s)
+	err := ask(ctx, dataDir, statusQuestion, nil, &s)
 	if err == nil {
 		return s, nil
 	}
-	pid, held, lockErr := datadir.Holder(dataDir)
+	if foreign := (*datadir.Foreign)(nil); errors.As(err, &foreign) {
+		return Status{}, err
+	}
+	pid, held, lockErr := holder(dataDir)
 	switch {
 	case lockErr != nil:
 		return Status{}, lockErr
@@ -73,23 +84,35 @@ func Look(ctx context.Context, dataDir string) (Status, error) {
 
 // Reload makes the node of a data folder read its configuration again.
 func Reload(ctx context.Context, dataDir string) error {
-	err := ask(ctx, dataDir, http.MethodPost, "/reload", nil)
+	return explain("reload node of", dataDir, ask(ctx, dataDir, reloadQuestion, nil, nil))
+}
+
+// ReplaceToken makes the node of a data folder replace the API token of a user.
+func ReplaceToken(ctx context.Context, dataDir, user string) (made NewToken, err error) {
+	ctx, cancel := context.WithTimeout(ctx, tokenTime)
+	defer cancel()
+	err = ask(ctx, dataDir, tokenQuestion, tokenOf{user}, &made)
+	return made, explain("ask node of", dataDir, err)
+}
+
+// explain turns the trouble of a question into what people read. What the node itself
+// has answered stays as it is.
+func explain(op, dataDir string, err error) error {
+	answered := (*picloud.Error)(nil)
 	switch {
+	case err == nil, errors.As(err, &answered):
+		return err
 	case errors.Is(err, errNobody):
 		return &Away{Data: dataDir}
 	case errors.Is(err, fs.ErrPermission):
-		return denied("reload node of", dataDir)
-	case err != nil:
-		return &picloud.Error{
-			Code: picloud.CodeInvalid, Op: "reload node", Detail: err.Error(), Hint: "the configuration that ran before stays in use",
-		}
+		return denied(op, dataDir)
 	}
-	return nil
+	return &picloud.Error{Code: picloud.CodeInvalid, Op: op, Resource: dataDir, Err: err, Hint: "`picloud status` shows what the node does"}
 }
 
 // Stop ends the node of a data folder and waits until its process is gone.
 func Stop(ctx context.Context, dataDir string) (pid int, err error) {
-	pid, held, err := datadir.Holder(dataDir)
+	pid, held, err := holder(dataDir)
 	if err != nil {
 		return 0, err
 	}
@@ -97,8 +120,11 @@ func Stop(ctx context.Context, dataDir string) (pid int, err error) {
 		return 0, &Away{Data: dataDir}
 	}
 	asking, cancel := context.WithTimeout(ctx, answerTime)
-	err = ask(asking, dataDir, http.MethodPost, "/stop", nil)
+	err = ask(asking, dataDir, stopQuestion, nil, nil)
 	cancel()
+	if foreign := (*datadir.Foreign)(nil); errors.As(err, &foreign) {
+		return 0, err
+	}
 	if err != nil && pid != 0 { // it starts, or its socket was removed: a signal reaches it
 		err = syscall.Kill(pid, syscall.SIGTERM)
 		if errors.Is(err, syscall.ESRCH) {
@@ -111,7 +137,7 @@ func Stop(ctx context.Context, dataDir string) (pid int, err error) {
 	case err != nil:
 		return pid, &picloud.Error{
 			Code: picloud.CodeInvalid, Op: "stop node of", Resource: dataDir, Err: err,
-			Hint: "a process has the folder, perhaps in a container: stop it there",
+			Hint: "a process that this command cannot see has the folder, perhaps one in a container: stop it there",
 		}
 	}
 	return pid, awaitEnd(ctx, dataDir, pid)
@@ -144,23 +170,60 @@ func awaitEnd(ctx context.Context, dataDir string, pid int) error {
 	}
 }
 
+// Denied is the error of a command that may not ask a node.
+type Denied struct{ err *picloud.Error }
+
+// Error implements error.
+func (d *Denied) Error() string { return d.err.Error() }
+
+// Unwrap returns the error as people read it.
+func (d *Denied) Unwrap() error { return d.err }
+
 // denied explains a node of somebody else.
 func denied(op, dataDir string) error {
-	return &picloud.Error{
+	return &Denied{&picloud.Error{
 		Code: picloud.CodeInvalid, Op: op, Resource: dataDir, Detail: "it belongs to another user",
 		Hint: "run the command as that user, or with sudo",
-	}
+	}}
 }
 
-// ask sends a request to the socket of a data folder.
-func ask(ctx context.Context, dataDir, method, path string, into any) error {
+// holder is datadir.Holder. It does not believe a lock that a stranger has left: the
+// process that it names would get a signal.
+func holder(dataDir string) (pid int, held bool, err error) {
+	if err := believed(dataDir).Check(datadir.LockPath(dataDir)); err != nil {
+		return 0, false, err
+	}
+	return datadir.Holder(dataDir)
+}
+
+// believed are the owners of what a command believes below a data folder, which somebody
+// has named or whose owner was checked.
+func believed(dataDir string) datadir.Owners { return datadir.Believed(os.Getenv).With(dataDir) }
+
+// ask sends a question to the socket of a data folder. An error that the node answered is
+// a *picloud.Error.
+func ask(ctx context.Context, dataDir string, q question, body, into any) error {
+	socket := datadir.FindNodeSocket(dataDir)
+	for _, path := range []string{filepath.Dir(socket), socket} { // the folder may stand in /tmp
+		if err := believed(dataDir).Check(path); err != nil {
+			return err
+		}
+	}
 	client := &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", datadir.NodeSocket(dataDir))
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 		DisableKeepAlives: true,
 	}}
-	req, err := http.NewRequestWithContext(ctx, method, "http://node"+path, nil)
+	var content io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		content = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, q.method, "http://node"+q.path, content)
 	if err != nil {
 		return err
 	}
@@ -176,22 +239,31 @@ func ask(ctx context.Context, dataDir, method, path string, into any) error {
 		return err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("read answer of the node: %w", err)
 	}
 	if resp.StatusCode >= http.StatusBadRequest {
-		var t trouble
-		if json.Unmarshal(body, &t) != nil || t.Error == "" {
-			t.Error = resp.Status
-		}
-		return errors.New(t.Error)
+		return refusal(resp, answer)
 	}
 	if into == nil {
 		return nil
 	}
-	if err := json.Unmarshal(body, into); err != nil {
+	if err := json.Unmarshal(answer, into); err != nil {
 		return fmt.Errorf("read answer of the node: %w", err)
 	}
 	return nil
+}
+
+// refusal reads the problem that a node has answered.
+func refusal(resp *http.Response, answer []byte) error {
+	var p problem.Problem
+	if json.Unmarshal(answer, &p) != nil || p.Code == "" {
+		return fmt.Errorf("the node answered %s; does another version of PiCloud run there?", resp.Status)
+	}
+	e := &picloud.Error{Code: p.Code, Detail: p.Detail, Hint: p.Hint, Fields: p.Errors}
+	if e.Detail == "" {
+		e.Detail = p.Title
+	}
+	return e
 }

@@ -1,4 +1,4 @@
--- min_binary: 4
+-- min_binary: 5
 -- An older binary would report itself as a node without an invitation.
 
 -- manager: it may become the manager. node: it serves functions only.
