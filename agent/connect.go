@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/picloud/picloud/internal/backoff"
 	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/fleet"
 	"github.com/picloud/picloud/internal/postgres/managed"
 	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/service"
@@ -38,6 +40,8 @@ type database struct {
 	fleet    *replica.Fleet
 	listener *postgres.Listener
 
+	outcast    func() error  // why no member lets this node in; nil error: they do
+	limited    bool          // the node's role in the database has the rights of serving only
 	open       atomic.Bool   // this node leads: the control API may use the database
 	connecting *service.Task // brings everything up, and down again
 	settled    func()        // after the first attempt, and after success
@@ -48,7 +52,7 @@ type database struct {
 
 // openDatabase prepares the way to the database; nothing is touched yet.
 func (a *Agent) openDatabase() error {
-	d := &database{settled: sync.OnceFunc(func() { close(a.settled) })}
+	d := &database{settled: sync.OnceFunc(func() { close(a.settled) }), outcast: a.outcast}
 	o := postgres.Options{
 		Version: a.opts.Version, Logger: a.log,
 		OnTrouble: func() { d.syncer.Interrupted() }, // it goes on asking until the database answers
@@ -60,7 +64,8 @@ func (a *Agent) openDatabase() error {
 	if d.DB, err = store.Open(o); err != nil {
 		return err
 	}
-	d.syncer = replica.NewSyncer(a.replica, d.Catalog(), d.Nodes(), a.self)
+	d.limited = a.limited()
+	d.syncer = replica.NewSyncer(a.replica, d.Catalog(), reports{d}, a.self)
 	d.fleet = replica.NewFleet(d.syncer)
 	a.database = d
 	return nil
@@ -98,7 +103,7 @@ func (a *Agent) connect(ctx context.Context) {
 		a.log.Error("not all services run on this node", slog.Any("error", err))
 	}
 	d.settled()
-	a.learn(ctx)
+	a.membership.wake(true)
 	a.cluster.Say()
 	d.syncer.Run(ctx)
 }
@@ -114,7 +119,7 @@ func (a *Agent) useKeys() error {
 // minute, so a listener that does not start keeps no other service from starting.
 func (a *Agent) listen(ctx context.Context) {
 	d := a.database
-	d.listener = d.Listen([]string{postgres.CatalogChannel, postgres.NodeChannel}, d.notified)
+	d.listener = d.Listen([]string{postgres.CatalogChannel, postgres.NodeChannel}, a.notified)
 	if err := d.listener.Start(ctx); err != nil {
 		a.log.Error("listen for changes; comparing once a minute instead", slog.Any("error", err))
 	}
@@ -170,7 +175,7 @@ func (a *Agent) attempt(ctx context.Context) error {
 			return fmt.Errorf("start postgres: %w", err)
 		}
 	}
-	if err := d.Migrate(ctx); err != nil {
+	if err := a.schema(ctx); err != nil {
 		return err
 	}
 	if a.manages() {
@@ -181,7 +186,7 @@ func (a *Agent) attempt(ctx context.Context) error {
 	if err := a.vault.Establish(ctx, d.Cluster()); err != nil {
 		return err
 	}
-	err := d.Nodes().Report(ctx, a.self())
+	err := reports{d}.Report(ctx, a.self())
 	if err != nil && ctx.Err() != nil {
 		a.leave() // the database may have heard it
 	}
@@ -202,7 +207,7 @@ func (a *Agent) firstUser(ctx context.Context) error {
 func (a *Agent) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	if err := a.database.Nodes().Stop(ctx, a.self()); err != nil {
+	if err := (reports{a.database}).Stop(ctx, a.self()); err != nil {
 		a.log.Info("the other nodes do not know that this one stops", slog.Any("error", err))
 	}
 }
@@ -218,12 +223,18 @@ func (a *Agent) stopServer() {
 
 // notified is called by the listener; an empty channel means that something
 // may have been missed.
-func (d *database) notified(channel, _ string) {
+func (a *Agent) notified(channel, payload string) {
+	d := a.database
 	switch channel {
 	case "":
 		d.syncer.Interrupted()
+		a.membership.wake(true)
 	case postgres.CatalogChannel:
 		d.syncer.Wake()
+	case postgres.NodeChannel:
+		if strings.HasPrefix(payload, fleet.Changed) {
+			a.membership.wake(true)
+		}
 	}
 	if channel != postgres.CatalogChannel {
 		d.fleet.Reported()
@@ -232,6 +243,9 @@ func (d *database) notified(channel, _ string) {
 
 // closed says why the control API has to wait, or nil.
 func (d *database) closed() error {
+	if err := d.outcast(); err != nil {
+		return err
+	}
 	if d.open.Load() {
 		return nil
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/picloud/picloud/cluster/join"
 	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/internal/mdns"
+	"github.com/picloud/picloud/internal/service"
 )
 
 // Options say what the node is among others.
@@ -53,6 +54,9 @@ type Options struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Say returns what the node tells the others of itself; address and role are filled in.
 	Say func() gossip.Meta
+	// CatchUp is called when the node begins to listen and knows other members, and before
+	// it speaks in the gossip: it gets the present keys of that, and gives them to UseRing.
+	CatchUp func(ctx context.Context)
 	// Changed is called when a member came, went or said something new. It must not block.
 	Changed func()
 	// Logger receives what the node meets. Default: discard.
@@ -85,6 +89,9 @@ type Cluster struct {
 	gossip   *gossip.Gossip
 	announce *mdns.Announcer // nil: the node listens on this machine only
 	removed  map[string]bool
+	gone     bool          // this node was removed
+	ringed   chan struct{} // closed when the gossip may speak
+	catching *service.Task // gets the keys of the gossip; nil: nothing to get
 }
 
 // Open reads what the node keeps of its cluster. It listens on nothing yet.
@@ -131,6 +138,7 @@ func (c *Cluster) become(id *identity.Identity, s State) {
 	for _, node := range s.Removed {
 		c.removed[node] = true
 	}
+	c.gone = c.removed[c.o.Node]
 }
 
 // Member reports whether the node is a member of a cluster: it has a certificate.
@@ -183,7 +191,7 @@ func (c *Cluster) Request() ([]byte, error) {
 func (c *Cluster) Enter(s State, leafPEM, rootsPEM []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.identity != nil {
+	if c.identity != nil && !c.o.Now().After(c.identity.Expires()) {
 		return nil
 	}
 	if err := s.write(c.o.Dir); err != nil {
@@ -234,14 +242,17 @@ func (c *Cluster) open() error {
 		Node: c.o.Node, Cluster: c.state.Cluster, Bind: c.o.Bind, Advertise: hostOf(c.state.Address), Port: c.o.GossipPort,
 		Keys: c.state.GossipKeys, Known: c.known, Resolve: c.o.Resolve, Changed: c.heard, Logger: c.log,
 	})
+	c.ringed = make(chan struct{})
 	if err == nil {
 		err = g.Start()
 	}
 	if err != nil {
+		close(c.ringed)
 		p.Close()
 		return explainListen("gossip port", "PICLOUD_GOSSIP_PORT", net.JoinHostPort(c.o.Bind, strconv.Itoa(c.o.GossipPort)), err)
 	}
 	c.port, c.gossip = p, g
+	c.catchUp()
 	c.clock.Start(context.Background())
 	c.announceIt()
 	g.Say(c.meta())
@@ -278,8 +289,10 @@ func explainListen(what, env, address string, err error) error {
 func (c *Cluster) Stop() {
 	c.mu.Lock()
 	p, g, a := c.port, c.gossip, c.announce
-	c.port, c.gossip, c.announce, c.running = nil, nil, nil, false
+	catching := c.catching
+	c.port, c.gossip, c.announce, c.catching, c.running = nil, nil, nil, nil, false
 	c.mu.Unlock()
+	catching.Stop()
 	if a != nil {
 		a.Stop()
 	}
@@ -321,8 +334,13 @@ func (c *Cluster) refused(node string) bool {
 	return c.removed[node]
 }
 
-// known lists the gossip addresses of the other members.
+// known lists the gossip addresses of the other members. It waits until the node has the
+// present keys, so that it does not speak with old ones.
 func (c *Cluster) known() []string {
+	c.mu.Lock()
+	ringed := c.ringed
+	c.mu.Unlock()
+	<-ringed
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := make([]string, 0, len(c.state.Members))
@@ -366,10 +384,11 @@ func (c *Cluster) Learn(members []join.Member, removed []string) {
 	}
 	slices.SortFunc(next, func(a, b join.Member) int { return cmp.Compare(a.Node, b.Node) })
 	if slices.Equal(next, c.state.Members) && slices.Equal(removed, c.state.Removed) {
+		c.told(c.removed[c.o.Node]) // whatever a member said: the database knows better
 		return
 	}
 	c.state.Members, c.state.Removed = next, removed
-	c.become(c.identity, c.state)
+	c.refuse(removed)
 	c.save()
 	if c.port != nil {
 		for _, node := range removed {
@@ -384,7 +403,7 @@ func (c *Cluster) remember(heard []gossip.Member) {
 	defer c.mu.Unlock()
 	changed := false
 	for _, h := range heard {
-		if h.Node == c.o.Node || !h.Alive || h.Meta.Address == "" {
+		if h.Node == c.o.Node || !h.Alive || h.Meta.Address == "" || c.removed[h.Node] {
 			continue
 		}
 		m := join.Member{Node: h.Node, Name: h.Meta.Name, Role: picloud.NodeRole(h.Meta.Role), Address: h.Meta.Address, Gossip: h.Gossip}
@@ -454,6 +473,7 @@ func (c *Cluster) Dial(ctx context.Context, node, proto string) (net.Conn, error
 		if err == nil {
 			return conn, nil
 		}
+		c.refusedBy(err)
 		errs = append(errs, err)
 	}
 	return nil, unreached(node, errors.Join(errs...))

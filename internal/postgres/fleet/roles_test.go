@@ -48,8 +48,8 @@ func TestANodeThatServesHasLeastRights(t *testing.T) {
 	owner := testdb.OpenWithRoot(t, dsn)
 	require.NoError(t, owner.Nodes().Report(t.Context(), fresh(t, owner, 1)))
 	other, self := fresh(t, owner, 3), fresh(t, owner, 2)
-	testdb.Join(t, owner, self)
-	testdb.Join(t, owner, other)
+	testdb.Join(t, owner, testdb.Root, self)
+	testdb.Join(t, owner, testdb.Root, other)
 	_, err := owner.Apps().Create(t.Context(), testdb.Root, "shop")
 	require.NoError(t, err)
 	require.NoError(t, owner.Roles().Make(t.Context(), self.ID, picloud.RoleServing, "swordfish"))
@@ -61,12 +61,16 @@ func TestANodeThatServesHasLeastRights(t *testing.T) {
 	t.Cleanup(db.Close)
 	require.NoError(t, db.Migrated(t.Context()))
 	self.Rev = 7
+	self.Place = "here"
 	require.NoError(t, db.Nodes().ReportOwn(t.Context(), self))
+	copied := self
+	copied.Place = "there"
+	testdb.RequireCode(t, picloud.CodeConflict, db.Nodes().ReportOwn(t.Context(), copied))
 	testdb.RequireCode(t, picloud.CodeNotInvited, db.Nodes().ReportOwn(t.Context(), other))
 	taken := self
 	taken.Name = other.Name
 	testdb.RequireCode(t, picloud.CodeConflict, db.Nodes().ReportOwn(t.Context(), taken))
-	require.NoError(t, db.Nodes().StopOwn(t.Context(), other.ID), "it is ignored")
+	require.NoError(t, db.Nodes().StopOwn(t.Context(), other), "it is ignored")
 	_, err = db.Catalog().Delta(t.Context(), self.ID, "", 0)
 	require.NoError(t, err)
 	_, err = db.Catalog().Sources(t.Context(), []picloud.Digest{{1}})
@@ -106,7 +110,7 @@ func TestANodeThatServesHasLeastRights(t *testing.T) {
 	self.Rev++
 	require.NoError(t, db.Nodes().ReportOwn(t.Context(), self))
 	require.Equal(t, postgres.NodeChannel, <-heard)
-	require.NoError(t, db.Nodes().StopOwn(t.Context(), self.ID))
+	require.NoError(t, db.Nodes().StopOwn(t.Context(), self))
 
 	conn := testdb.Connect(t, asRole(t, dsn, role))
 	for _, sql := range []string{
