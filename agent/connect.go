@@ -243,11 +243,11 @@ func (a *Agent) notified(channel, payload string) {
 
 // closed says why the control API has to wait, or nil.
 func (d *database) closed() error {
-	if err := d.outcast(); err != nil {
-		return err
-	}
 	if d.open.Load() {
 		return nil
+	}
+	if err := d.outcast(); err != nil {
+		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

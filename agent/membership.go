@@ -65,7 +65,8 @@ func (a *Agent) keepMembership(ctx context.Context) {
 	for {
 		wait := memberEvery
 		if a.cluster.Member() {
-			if m.ask.Swap(false) || time.Since(last) >= memberEvery {
+			if m.ask.Swap(false) || a.cluster.Removed() || // whatever a member says, the database knows
+				time.Since(last) >= memberEvery {
 				a.learn(ctx)
 				last = time.Now()
 			}
@@ -222,19 +223,27 @@ func (a *Agent) renew(ctx context.Context, q renewal) error {
 // outcast says why no member lets this node in any more, or nil.
 func (a *Agent) outcast() error {
 	name := a.cluster.State().Name
-	switch {
-	case a.cluster.Removed():
-		return &picloud.Error{
-			Code: picloud.CodeNotInvited, Op: "reach cluster", Resource: name, Detail: "this node was removed from it; it serves what its disk copy has, and hears of no change",
-			Hint: "`picloud node reset` empties this node's data folder, so that it can join as a new node",
-		}
-	case a.cluster.Expired():
+	if a.cluster.Removed() {
+		return removedFrom(name)
+	}
+	if a.cluster.Expired() {
 		_, expires := a.cluster.Validity()
-		return &picloud.Error{
-			Code: picloud.CodeNotInvited, Op: "reach cluster", Resource: name,
-			Detail: "this node's certificate was valid until " + expires.UTC().Format(time.DateOnly) + "; it serves what its disk copy has, and hears of no change",
-			Hint:   "run `picloud node invite` on another node, and start this one again with the --join and --token that it prints: it stays the node that it is",
-		}
+		return expired(name, expires)
 	}
 	return nil
+}
+
+func removedFrom(name string) error {
+	return &picloud.Error{
+		Code: picloud.CodeNotInvited, Op: "reach cluster", Resource: name, Detail: "this node was removed from it; it serves what its disk copy has, and hears of no change",
+		Hint: "`picloud node reset` empties this node's data folder, so that it can join as a new node",
+	}
+}
+
+func expired(name string, at time.Time) error {
+	return &picloud.Error{
+		Code: picloud.CodeNotInvited, Op: "reach cluster", Resource: name,
+		Detail: "this node's certificate was valid until " + at.UTC().Format(time.DateOnly) + "; it serves what its disk copy has, and hears of no change",
+		Hint:   "run `picloud node invite` on another node, and start this one again with the --join and --token that it prints: it stays the node that it is",
+	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,6 +63,7 @@ func TestANodeThatServesUsesItsOwnRole(t *testing.T) {
 			b.deploy("hello", helloSource)
 			_, body = b.call("hello")
 			require.JSONEq(t, `{"hello":"world"}`, body)
+			require.Contains(t, Doctor(t.Context(), b.opts), Finding{Part: "database role", State: "ok", Detail: "this node has its own, " + fleet.RoleName(b.identity.ID)})
 			_, _, err := b.authority(t.Context())
 			require.Error(t, err, "it cannot read the key of the CA")
 
@@ -217,6 +219,8 @@ func TestCertificatesAreRenewed(t *testing.T) {
 	ahead.Store(int64(310 * day))
 	b = startAgent(t, b.opts.DataDir, "", named("pi-2"), onPorts(t), at(&ahead))
 	require.True(t, b.cluster.Expired())
+	findings := Doctor(t.Context(), b.opts)
+	require.True(t, slices.ContainsFunc(findings, func(f Finding) bool { return f.State == "fail" && f.Part == "place in the cluster" }), findings)
 	require.ErrorContains(t, b.Status().Database.Err, "certificate was valid until")
 	_, body = b.call("hello")
 	require.JSONEq(t, `{"hello":"world"}`, body)

@@ -111,7 +111,7 @@ type keeper struct {
 
 // Remove removes a node, and takes from it what it has of the cluster.
 func (k keeper) Remove(ctx context.Context, actor picloud.Actor, name string, force bool) error {
-	if err := k.RemoveAt(ctx, k.a.identity.ID, actor, name, force); err != nil {
+	if err := k.RemoveBut(ctx, []string{k.a.identity.ID, k.a.cluster.State().Database.Host}, actor, name, force); err != nil {
 		return err
 	}
 	if err := k.a.database.Roles().LockOut(ctx); err != nil {

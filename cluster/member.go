@@ -99,8 +99,12 @@ func (c *Cluster) refusedBy(err error) {
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	was := c.gone
 	c.told(true)
+	c.mu.Unlock()
+	if !was {
+		c.o.Changed() // so that somebody looks whether it is true
+	}
 }
 
 // catchUp gets the present keys of the gossip, while known keeps the gossip from speaking.

@@ -75,13 +75,12 @@ FROM told CROSS JOIN cluster LEFT JOIN holder ON true`
     (SELECT started_at FROM node WHERE id = $1::uuid)`
 	sqlNodeStopOwn = `SELECT node_stop($1, $2)`
 
-	// sqlNodeRemove removes a node that is dead, or with $3 any other node than $4, which
-	// is the one that does it. The keys of the gossip have to be changed then, and all nodes
-	// hear of it. It returns whether it did, how many seconds ago the node was seen, and
-	// whether it is $4.
+	// sqlNodeRemove removes a node that is dead, or with $3 one that is alive, but none of $4.
+	// The keys of the gossip have to be changed then, and all nodes hear of it. It returns
+	// whether it did, how many seconds ago the node was seen, and whether it is one of $4.
 	sqlNodeRemove = `
 WITH gone AS (
-    DELETE FROM node WHERE name = $2 AND ($3 OR NOT ` + nodeAlive + `) AND id::text <> $4
+    DELETE FROM node WHERE name = $2 AND ($3 OR NOT ` + nodeAlive + `) AND id::text <> ALL ($4)
         AND EXISTS (SELECT 1 FROM usr WHERE usr.name = $1 AND admin)
     RETURNING id, name
 ), refused AS (
@@ -92,7 +91,7 @@ WITH gone AS (
     SELECT count(pg_notify('picloud_node', '` + Changed + ` ' || id)) AS times FROM gone
 )
 SELECT times > 0, (SELECT extract(epoch FROM now() - seen_at)::float8 FROM node WHERE name = $2),
-    EXISTS (SELECT 1 FROM node WHERE name = $2 AND id::text = $4)
+    EXISTS (SELECT 1 FROM node WHERE name = $2 AND id::text = ANY ($4))
 FROM told`
 
 	nodeColumns = `id::text, name, version, rev, limits, started_at, seen_at, coalesce(stopped_at >= seen_at, false), drained_at IS NOT NULL, role::text, arch, address`
@@ -181,16 +180,17 @@ func (n Nodes) Stop(ctx context.Context, node picloud.Node) error {
 // Remove removes a node that is dead, or with force one that is alive. A node that comes
 // back is a new one. Cluster admins may.
 func (n Nodes) Remove(ctx context.Context, actor picloud.Actor, name string, force bool) error {
-	return n.RemoveAt(ctx, "", actor, name, force)
+	return n.RemoveBut(ctx, []string{}, actor, name, force)
 }
 
-// RemoveAt is Remove at a node, which does not remove itself.
-func (n Nodes) RemoveAt(ctx context.Context, at string, actor picloud.Actor, name string, force bool) error {
+// RemoveBut is Remove, but for the nodes that cannot be done without: the one that manages
+// the cluster, and the one that runs its database.
+func (n Nodes) RemoveBut(ctx context.Context, needed []string, actor picloud.Actor, name string, force bool) error {
 	s := postgres.About("remove node", name)
 	if !picloud.ValidName(name) {
 		return s.NotFound()
 	}
-	v, err := postgres.CreateAsAdmin(ctx, n.db, s, actor, verdictRow, sqlNodeRemove, name, force, at)
+	v, err := postgres.CreateAsAdmin(ctx, n.db, s, actor, verdictRow, sqlNodeRemove, name, force, needed)
 	switch {
 	case err != nil:
 		return err
@@ -198,8 +198,9 @@ func (n Nodes) RemoveAt(ctx context.Context, at string, actor picloud.Actor, nam
 		return nil
 	case v.silent == nil:
 		return s.NotFound()
-	case v.self:
-		return s.Fail(picloud.CodeConflict, "it is the node that manages the cluster", "stop it, and run the command on the node that manages the cluster then")
+	case v.needed:
+		return s.Fail(picloud.CodeConflict, "it manages the cluster or runs its database",
+			"let another node do that first; a manager that is stopped is followed by another one, which can remove it")
 	}
 	return s.Fail(picloud.CodeConflict, fmt.Sprintf("it is alive: it was last seen %.0f s ago", *v.silent),
 		"stop it first, or remove it all the same with --force; a node that crashed counts as dead 3 minutes after it was last seen")
@@ -209,11 +210,11 @@ func (n Nodes) RemoveAt(ctx context.Context, at string, actor picloud.Actor, nam
 type verdict struct {
 	gone   bool
 	silent *float64 // seconds since the node was seen; nil: there is no such node
-	self   bool     // it is the one that removes
+	needed bool     // it cannot be done without
 }
 
 func verdictRow(row pgx.CollectableRow) (v verdict, err error) {
-	err = row.Scan(&v.gone, &v.silent, &v.self)
+	err = row.Scan(&v.gone, &v.silent, &v.needed)
 	return v, err
 }
 

@@ -101,7 +101,7 @@ BEGIN
     ELSIF pg_has_role(node_role, current_user, 'MEMBER') THEN -- it was a manager
         EXECUTE format('REVOKE %I FROM %I', current_user, node_role);
     END IF;
-    EXECUTE format('ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 8 PASSWORD %L',
+    EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT 8 PASSWORD %L',
         node_role, nullif(current_setting('picloud.verifier'), ''));
     EXECUTE format('ALTER ROLE %I RESET ALL', node_role);
     FOREACH one IN ARRAY ARRAY[
