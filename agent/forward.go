@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/internal/problem"
 )
@@ -28,7 +29,7 @@ const (
 // forwarder passes calls of the control API on to the manager.
 type forwarder struct {
 	proxy     *httputil.ReverseProxy
-	transport *http.Transport // to other nodes; the host of a URL is a node's id
+	transport *http.Transport // to nodes that may be the manager; the host of a URL is a node's id
 }
 
 // newForwarder returns the node's forwarder. Connections to the manager are kept for some
@@ -40,7 +41,12 @@ func (a *Agent) newForwarder() *forwarder {
 			if err != nil {
 				return nil, err
 			}
-			return a.cluster.Dial(ctx, node, port.RPC)
+			conn, err := a.cluster.Dial(ctx, node, port.RPC)
+			if err == nil && port.PeerOf(conn).Role != identity.Manager {
+				conn.Close() // calls carry tokens, and answers are believed
+				return nil, noManager("node "+node+" serves functions only", nil)
+			}
+			return conn, err
 		},
 		MaxIdleConnsPerHost: 8, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: 90 * time.Second,
 	}

@@ -34,8 +34,9 @@ type membership struct {
 	woken chan struct{}
 	ask   atomic.Bool // the database has news
 
-	step  int       // the revision of the gossip's keys that is waited for
-	since time.Time // when that began
+	turning bool      // the keys of the gossip are being changed
+	step    int       // the revision of the gossip's keys that is waited for
+	since   time.Time // when that began
 }
 
 func newMembership() *membership { return &membership{woken: make(chan struct{}, 1)} }
@@ -60,17 +61,20 @@ func (a *Agent) startMembership() error {
 }
 
 func (a *Agent) keepMembership(ctx context.Context) {
-	m := a.membership
-	last := time.Time{}
+	m, last := a.membership, time.Time{}
 	for {
 		wait := memberEvery
 		if a.cluster.Member() {
-			if m.ask.Swap(false) || a.cluster.Removed() || // whatever a member says, the database knows
-				time.Since(last) >= memberEvery {
+			news := false
+			if d := a.database; d.open.Load() && !d.Trouble() {
+				// A node that was told by a member that it was removed asks the database.
+				news = m.ask.Swap(false) || a.cluster.Removed() || time.Since(last) >= memberEvery
+			}
+			if news {
 				a.learn(ctx)
 				last = time.Now()
 			}
-			wait = min(wait, a.keepRing(ctx), a.keepCertificate(ctx))
+			wait = min(wait, a.keepRing(ctx, news), a.keepCertificate(ctx))
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -85,17 +89,23 @@ func (a *Agent) keepMembership(ctx context.Context) {
 	}
 }
 
-// keepRing brings the keys of the gossip up to date, and returns when to look again.
-func (a *Agent) keepRing(ctx context.Context) time.Duration {
+// keepRing brings the keys of the gossip up to date, and returns when to look again. News
+// says that the database may have other ones.
+func (a *Agent) keepRing(ctx context.Context, news bool) time.Duration {
+	if d := a.database; a.manages() && d.open.Load() && !d.Trouble() {
+		m, wait := a.membership, memberEvery
+		if news || m.turning {
+			wait = a.rotate(ctx)
+			m.turning = wait < memberEvery
+		}
+		return wait
+	}
 	own, others, newer := a.cluster.Ring().Rev, 0, false
 	for _, m := range a.alive() {
 		others++
 		newer = newer || m.Meta.KeyRev > own
 	}
 	lonely := others == 0 && len(a.cluster.State().Members) > 0
-	if a.manages() && a.database.open.Load() {
-		return a.rotate(ctx)
-	}
 	if newer || lonely {
 		a.catchUp(ctx)
 	}
@@ -119,6 +129,12 @@ func (a *Agent) rotate(ctx context.Context) time.Duration {
 		a.log.Error("the keys of the gossip cannot be changed", slog.Any("error", err))
 		return memberEvery
 	}
+	if own := a.cluster.Ring(); own.Rev > ring.rev { // the database is a backup of earlier times
+		if a.publish(ctx, ring.rev, own, false) {
+			return 0
+		}
+		return lonelyEvery
+	}
 	if err := a.cluster.UseRing(cluster.Ring{Keys: ring.keys, Rev: ring.rev}); err != nil {
 		a.log.Error("the keys of the gossip cannot be saved", slog.Any("error", err))
 		return lonelyEvery
@@ -141,22 +157,30 @@ func (a *Agent) rotate(ctx context.Context) time.Duration {
 	case stage == 2:
 		next = ring.keys[:1]
 	}
-	key, err := a.vault.Key()
-	if err != nil {
-		return memberEvery
-	}
-	done, err := a.database.Cluster().ChangeGossip(ctx, key.Seal(sealedGossip, bytes.Join(next, nil)), ring.rev, stage == 0)
-	if err != nil || !done {
-		return time.Second
-	}
-	if err := a.cluster.UseRing(cluster.Ring{Keys: next, Rev: ring.rev + 1}); err != nil {
-		a.log.Error("the keys of the gossip cannot be saved", slog.Any("error", err))
+	if !a.publish(ctx, ring.rev, cluster.Ring{Keys: next, Rev: ring.rev + 1}, stage == 0) {
+		return lonelyEvery
 	}
 	if stage == 2 {
 		a.log.Info("the keys of the gossip were changed", slog.Int("revision", ring.rev+1))
 		return 0 // another node may have been removed meanwhile
 	}
 	return time.Second
+}
+
+// publish makes a ring that of the cluster after revision from, and takes it.
+func (a *Agent) publish(ctx context.Context, from int, next cluster.Ring, fresh bool) bool {
+	key, err := a.vault.Key()
+	done := false
+	if err == nil {
+		done, err = a.database.Cluster().ChangeGossip(ctx, key.Seal(sealedGossip, bytes.Join(next.Keys, nil)), from, next.Rev, fresh)
+	}
+	if err == nil && done {
+		err = a.cluster.UseRing(next)
+	}
+	if err != nil {
+		a.log.Error("the keys of the gossip are not changed yet", slog.Any("error", err))
+	}
+	return err == nil && done
 }
 
 // mayStep reports whether all nodes that are alive have a revision of the gossip's keys, or

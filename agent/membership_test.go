@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"crypto/rand"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/cluster/port"
+	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/fleet"
 	"github.com/picloud/picloud/internal/testdb"
 )
@@ -67,6 +71,8 @@ func TestANodeThatServesUsesItsOwnRole(t *testing.T) {
 			_, _, err := b.authority(t.Context())
 			require.Error(t, err, "it cannot read the key of the CA")
 
+			require.ErrorContains(t, a.ask(t.Context(), b.identity.ID, http.MethodGet, pathRing, nil, nil), "serves functions only", "it is not asked for anything")
+
 			_, token, _, err := a.Invite(t.Context(), boss, picloud.Invitation{Role: picloud.RoleServing, Uses: 1}, time.Hour)
 			require.NoError(t, err)
 			o := Options{DataDir: testdb.Dir(t), NodeName: "pi-3", Join: b.cluster.State().Address, JoinToken: token}
@@ -74,6 +80,30 @@ func TestANodeThatServesUsesItsOwnRole(t *testing.T) {
 			_, err = a.joins(o)
 			require.NoError(t, err, "through a node that cannot sign")
 		})
+	}
+}
+
+// TestWithoutTheRightToMakeRolesNodesShareOne: the new node works, and the doctor warns.
+func TestWithoutTheRightToMakeRolesNodesShareOne(t *testing.T) {
+	dsn := testdb.DSN(t)
+	u, err := url.Parse(dsn)
+	require.NoError(t, err)
+	owner := "owner_" + rand.Text()[:12]
+	_, err = testdb.Connect(t, dsn).Exec(t.Context(), `CREATE ROLE "`+owner+`" LOGIN; ALTER SCHEMA `+u.Query().Get("search_path")+` OWNER TO "`+owner+`"`)
+	require.NoError(t, err)
+	dsn, err = postgres.DSNOf(dsn, owner, "swordfish")
+	require.NoError(t, err)
+	a := startAgent(t, testdb.Dir(t), dsn, onPorts(t)).ready()
+	a.deploy("hello", helloSource)
+	b := a.served("pi-2")
+	require.False(t, b.database.limited)
+	require.Equal(t, dsn, b.cluster.State().Database.DSN)
+	_, body := b.call("hello")
+	require.JSONEq(t, `{"hello":"world"}`, body)
+	for _, n := range []*testAgent{a, b} {
+		require.True(t, slices.ContainsFunc(Doctor(t.Context(), n.opts), func(f Finding) bool {
+			return f.Part == "database role" && f.State == "warn" && strings.Contains(f.Remedy, "CREATEROLE")
+		}))
 	}
 }
 

@@ -68,7 +68,8 @@ func reply(w http.ResponseWriter, answer any, err error) {
 	_ = json.NewEncoder(w).Encode(answer) // the other node has gone
 }
 
-// ask asks another node. An error of it comes back as one.
+// ask asks another node, which may be the manager: its certificate says so. An error of it
+// comes back as one.
 func (a *Agent) ask(ctx context.Context, node, method, path string, question, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()

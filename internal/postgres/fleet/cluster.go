@@ -23,11 +23,11 @@ const (
 
 	sqlClusterClaimAuthority = `UPDATE cluster SET ca_certificate = $1, ca_key = $2, gossip_keys = $3, gossip_rev = 1 WHERE ca_certificate IS NULL`
 
-	// sqlClusterGossip changes the keys of the gossip if they are those of revision $2. With
-	// $3 they are new to the nodes that were removed.
+	// sqlClusterGossip changes the keys of the gossip from revision $2 to $3. With $4 they
+	// are new to the nodes that were removed.
 	sqlClusterGossip = `
 WITH changed AS (
-    UPDATE cluster SET gossip_keys = $1, gossip_rev = gossip_rev + 1, gossip_stale = gossip_stale AND NOT $3 WHERE gossip_rev = $2 RETURNING gossip_rev
+    UPDATE cluster SET gossip_keys = $1, gossip_rev = $3, gossip_stale = gossip_stale AND NOT $4 WHERE gossip_rev = $2 RETURNING gossip_rev
 )
 SELECT count(pg_notify('picloud_node', '` + Changed + `')) FROM changed`
 
@@ -128,12 +128,13 @@ func (c Cluster) ClaimAuthority(ctx context.Context, a Authority) (Authority, er
 // keys of the gossip.
 const Changed = "members"
 
-// ChangeGossip replaces the keys of the gossip, sealed, if nobody else has since revision
-// rev. Fresh says that no removed node has the new keys. It reports whether it did.
-func (c Cluster) ChangeGossip(ctx context.Context, sealed []byte, rev int, fresh bool) (done bool, err error) {
+// ChangeGossip replaces the keys of the gossip of revision from, sealed, by those of revision
+// to, if nobody else has. Fresh says that a new key is among them, which no removed node has.
+// It reports whether it did.
+func (c Cluster) ChangeGossip(ctx context.Context, sealed []byte, from, to int, fresh bool) (done bool, err error) {
 	var changed int
 	err = c.db.Run(ctx, c.db.Duties(), postgres.About("change the keys of the gossip", ""), func(ctx context.Context) error {
-		return c.db.Duties().QueryRow(ctx, sqlClusterGossip, sealed, rev, fresh).Scan(&changed)
+		return c.db.Duties().QueryRow(ctx, sqlClusterGossip, sealed, from, to, fresh).Scan(&changed)
 	})
 	return changed > 0, err
 }
