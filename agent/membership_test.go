@@ -2,8 +2,10 @@ package agent
 
 import (
 	"crypto/rand"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -120,8 +122,20 @@ func TestANodeIsRemoved(t *testing.T) {
 	status, body = a.api(http.MethodDelete, "/nodes/pi-1?force=true", "")
 	require.Equal(t, http.StatusConflict, status, "the manager does not remove itself: %s", body)
 	ring := a.cluster.Ring()
+	var open []net.Conn
+	for _, n := range []*testAgent{a, c} {
+		conn, err := b.cluster.Dial(t.Context(), n.identity.ID, port.RPC)
+		require.NoError(t, err)
+		defer conn.Close()
+		open = append(open, conn)
+	}
 	status, body = a.api(http.MethodDelete, "/nodes/pi-2?force=true", "")
 	require.Equal(t, http.StatusNoContent, status, body)
+	for _, conn := range open {
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+		_, err := conn.Read(make([]byte, 1))
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "what was open is closed")
+	}
 
 	require.Eventually(t, func() bool { return a.sessions(b) == 0 }, 10*time.Second, 10*time.Millisecond)
 	for _, n := range []*testAgent{a, c} {

@@ -390,11 +390,6 @@ func (c *Cluster) Learn(members []join.Member, removed []string) {
 	c.state.Members, c.state.Removed = next, removed
 	c.refuse(removed)
 	c.save()
-	if c.port != nil {
-		for _, node := range removed {
-			c.port.Drop(node)
-		}
-	}
 }
 
 // remember takes down addresses that members have given in the gossip.
