@@ -37,7 +37,8 @@ type Node struct {
 	Limits    Limits    `json:"limits,omitzero"` // defaults of its functions, below those of functions and apps
 	StartedAt time.Time `json:"started_at"`
 	SeenAt    time.Time `json:"seen_at"`
-	Stopped   bool      `json:"stopped,omitzero"` // it said that it stops, and was not seen since
+	Stopped   bool      `json:"stopped,omitzero"`  // it said that it stops, and was not seen since
+	Draining  bool      `json:"draining,omitzero"` // an admin took it out of service
 	Role      NodeRole  `json:"role,omitempty"`
 	Arch      string    `json:"arch,omitempty"`    // of the processor, as Go names it
 	Address   string    `json:"address,omitempty"` // host:port of its cluster port; empty: not open

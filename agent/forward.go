@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/internal/problem"
 )
@@ -27,7 +28,10 @@ const (
 type leaderKey struct{}
 
 // forwarder passes calls of the control API on to the manager.
-type forwarder struct{ proxy *httputil.ReverseProxy }
+type forwarder struct {
+	proxy     *httputil.ReverseProxy
+	transport *http.Transport // to nodes that may be the manager; the host of a URL is a node's id
+}
 
 // newForwarder returns the node's forwarder. Connections to the manager are kept for some
 // time; the host of a URL is the node's id.
@@ -38,11 +42,16 @@ func (a *Agent) newForwarder() *forwarder {
 			if err != nil {
 				return nil, err
 			}
-			return a.cluster.Dial(ctx, node, port.RPC)
+			conn, err := a.cluster.Dial(ctx, node, port.RPC)
+			if err == nil && port.PeerOf(conn).Role != identity.Manager {
+				conn.Close() // calls carry tokens, and answers are believed
+				return nil, noManager("node "+node+" serves functions only", nil)
+			}
+			return conn, err
 		},
 		MaxIdleConnsPerHost: 8, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: 90 * time.Second,
 	}
-	return &forwarder{proxy: &httputil.ReverseProxy{
+	return &forwarder{transport: transport, proxy: &httputil.ReverseProxy{
 		Transport: transport, FlushInterval: -1, // streams pass as they come
 		Rewrite: func(r *httputil.ProxyRequest) {
 			hops, _ := strconv.Atoi(r.In.Header.Get(hopsHeader)) // no number is none
@@ -53,6 +62,10 @@ func (a *Agent) newForwarder() *forwarder {
 			r.Out.Header.Set(hopsHeader, strconv.Itoa(hops+1))
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			if outcast := a.outcast(); outcast != nil {
+				problem.Write(w, outcast, "")
+				return
+			}
 			problem.Write(w, noManager("the manager does not answer", err), "")
 		},
 	}}
@@ -86,9 +99,4 @@ func (a *Agent) forward(w http.ResponseWriter, r *http.Request) bool {
 	}
 	a.forwarder.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), leaderKey{}, node)))
 	return true
-}
-
-// serveForwarded answers what other nodes pass on.
-func (a *Agent) serveForwarded(w http.ResponseWriter, r *http.Request) {
-	a.ServeControl(w, r, http.NotFoundHandler())
 }

@@ -30,6 +30,13 @@ type keeper struct {
 }
 
 func (k *keeper) keep(ctx context.Context) {
+	if hold := k.g.opts.Hold; hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return
+		}
+	}
 	for {
 		k.join(ctx)
 		k.round++

@@ -779,6 +779,12 @@ type ListInvocationsParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// RemoveNodeParams defines parameters for RemoveNode.
+type RemoveNodeParams struct {
+	// Force Remove a node that is alive too.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+}
+
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
 	// Limit Items at most, 1 to 200. Default 50.
@@ -1173,9 +1179,9 @@ func (c *Client) ListNodes(ctx context.Context, edit ...RequestEditorFn) (*http.
 	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/nodes"}, edit)
 }
 
-// RemoveNode: Remove a node that is dead. Cluster admins only.
-func (c *Client) RemoveNode(ctx context.Context, node string, edit ...RequestEditorFn) (*http.Response, error) {
-	return c.send(ctx, request{method: http.MethodDelete, path: "/api/v1/nodes/%s", segments: []any{node}}, edit)
+// RemoveNode: Remove a node. Cluster admins only.
+func (c *Client) RemoveNode(ctx context.Context, node string, params *RemoveNodeParams, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodDelete, path: "/api/v1/nodes/%s", segments: []any{node}, params: params}, edit)
 }
 
 // GetNode: Show one node.
@@ -1195,6 +1201,16 @@ func (c *Client) UpdateNode(ctx context.Context, node string, body UpdateNodeJSO
 		return nil, err
 	}
 	return c.UpdateNodeWithBody(ctx, node, "application/json", bytes.NewReader(content), edit...)
+}
+
+// DrainNode: Take a node out of service. Cluster admins only.
+func (c *Client) DrainNode(ctx context.Context, node string, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodPost, path: "/api/v1/nodes/%s/drain", segments: []any{node}}, edit)
+}
+
+// ResumeNode: Put a drained node back into service. Cluster admins only.
+func (c *Client) ResumeNode(ctx context.Context, node string, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodPost, path: "/api/v1/nodes/%s/resume", segments: []any{node}}, edit)
 }
 
 // GetOpenAPI: This document.
