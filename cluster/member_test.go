@@ -61,15 +61,14 @@ func TestNoGossipWithOldKeys(t *testing.T) {
 	require.NoError(t, c.Start(Services{}))
 	defer c.Stop()
 	<-asked
-	known := make(chan []string, 1)
-	go func() { known <- c.known() }()
 	select {
-	case <-known:
-		t.Fatal("the gossip has somebody to speak to already")
+	case <-c.ringed:
+		t.Fatal("the gossip may speak already")
 	case <-time.After(50 * time.Millisecond):
 	}
+	require.Equal(t, []string{"127.0.0.1:1"}, c.known())
 	close(release)
-	require.Equal(t, []string{"127.0.0.1:1"}, <-known)
+	<-c.ringed
 }
 
 // TestNewerKeysAreTaken: and kept on disk, with the nodes that must not have them. Older ones
