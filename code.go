@@ -52,6 +52,7 @@ const (
 	CodeExecutor     Code = "PC1305"
 	CodeOverload     Code = "PC1306"
 	CodeSecrets      Code = "PC1307"
+	CodeDeposed      Code = "PC1308"
 
 	CodeNotInvited Code = "PC1401"
 	CodeInvitation Code = "PC1402"
@@ -116,6 +117,7 @@ var Catalogue = []Entry{
 	{CodeExecutor, ErrUnavailable, "executor-unavailable", "Executor could not be started", 503, "The node could not start a sandboxed executor. `picloud doctor` says why."},
 	{CodeOverload, ErrUnavailable, "overload", "Too much under way at once", 503, "Large request and response bodies hold all the memory that this node has for them. Small ones are still served. Try again after `Retry-After`."},
 	{CodeSecrets, ErrUnavailable, "secret-unavailable", "Secrets cannot be opened here", 503, "This node does not have the cluster's key. Functions that need no secret are served."},
+	{CodeDeposed, ErrUnavailable, "deposed", "Another node manages the cluster", 503, "The node was the cluster's manager when the request began, and is no longer. Nothing was changed. Try again: any node passes the request to the manager."},
 
 	{CodeNotInvited, ErrForbidden, "not-invited", "Node was not invited", 403, "A node becomes a member of a cluster by an invitation. `picloud node invite` on a node of the cluster prints the command that starts the new one."},
 	{CodeInvitation, ErrForbidden, "invitation-refused", "Invitation refused", 403, "The token of the invitation is unknown, used up or past its time; the detail says which. `picloud node invite` makes another one."},

@@ -39,6 +39,8 @@ type Agent struct {
 	vault     *broker.Vault
 	broker    *broker.Broker
 	execStats *executor.Metrics
+	// clusterStats are the metrics of the other nodes.
+	clusterStats []prometheus.Collector
 
 	bodies  *budget.Budget // memory for what is large and on its way
 	logs    *logbook.Book
@@ -65,6 +67,7 @@ type Agent struct {
 
 	membership *membership
 	forwarder  *forwarder
+	election   *election
 	rpc        *service.Task      // answers other nodes; nil: none has asked yet
 	endNodes   context.CancelFunc // ends what other nodes have under way here
 
@@ -101,7 +104,7 @@ func New(opts Options) (*Agent, error) {
 	a.logs = logbook.New(opts.DataDir, opts.NodeName, &a.secrets, opts.Logger)
 	a.invoker = invoke.New(invoke.Options{Logs: a.logs, Secrets: &a.secrets, Grants: a.grants, Node: opts.NodeName, Logger: opts.Logger})
 	a.membership = newMembership()
-	a.forwarder = a.newForwarder()
+	a.forwarder, a.election, a.clusterStats = a.newForwarder(), &election{a: a}, a.newClusterStats()
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
 	a.broker, err = broker.New(broker.Options{
@@ -134,7 +137,7 @@ func (a *Agent) failed(err error) {
 func (a *Agent) Collectors() []prometheus.Collector {
 	return slices.Concat(
 		a.invoker.Collectors(), a.gateway.Collectors(), a.replica.Collectors(), a.logs.Collectors(),
-		a.broker.Collectors(), a.execStats.Collectors(),
+		a.broker.Collectors(), a.execStats.Collectors(), a.clusterStats,
 	)
 }
 

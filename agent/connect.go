@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -178,7 +179,7 @@ func (a *Agent) attempt(ctx context.Context) error {
 	if err := a.schema(ctx); err != nil {
 		return err
 	}
-	if a.manages() {
+	if a.mayFound() {
 		if err := a.firstUser(ctx); err != nil {
 			return err
 		}
@@ -191,6 +192,13 @@ func (a *Agent) attempt(ctx context.Context) error {
 		a.leave() // the database may have heard it
 	}
 	return err
+}
+
+// mayFound reports whether this node may have made the first user, or is to make it: it
+// did not join a cluster of others.
+func (a *Agent) mayFound() bool {
+	_, err := os.Stat(credentials.Path(a.opts.DataDir))
+	return !a.cluster.Member() || err == nil
 }
 
 // firstUser makes the first user of an empty database.

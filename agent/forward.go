@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -10,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/internal/problem"
@@ -25,6 +23,9 @@ const (
 	// leaderHeader names the manager in answers.
 	leaderHeader = "X-PiCloud-Leader"
 )
+
+// leaderKey is where forward puts the manager's id for the proxy.
+type leaderKey struct{}
 
 // forwarder passes calls of the control API on to the manager.
 type forwarder struct {
@@ -54,16 +55,13 @@ func (a *Agent) newForwarder() *forwarder {
 		Transport: transport, FlushInterval: -1, // streams pass as they come
 		Rewrite: func(r *httputil.ProxyRequest) {
 			hops, _ := strconv.Atoi(r.In.Header.Get(hopsHeader)) // no number is none
-			r.SetURL(&url.URL{Scheme: "http", Host: a.cluster.State().Manager})
+			node, _ := r.In.Context().Value(leaderKey{}).(string)
+			r.SetURL(&url.URL{Scheme: "http", Host: node})
 			r.Out.Host = "localhost" // a name that every node has; this node has checked the caller's
 			r.Out.Header.Del("Origin")
 			r.Out.Header.Set(hopsHeader, strconv.Itoa(hops+1))
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			var e *picloud.Error
-			if !errors.As(err, &e) {
-				e = &picloud.Error{}
-			}
 			if outcast := a.outcast(); outcast != nil {
 				problem.Write(w, outcast, "")
 				return
@@ -83,9 +81,22 @@ func (a *Agent) forward(w http.ResponseWriter, r *http.Request) bool {
 		problem.Write(w, noManager("the nodes do not agree which of them is the manager", nil), "")
 		return true
 	}
+	node, known := a.awaitLeader(r.Context())
+	switch {
+	case a.manages():
+		w.Header().Set(leaderHeader, a.opts.NodeName)
+		return false
+	case !known:
+		err := a.database.closed() // the usual reason, where the database is this node's own
+		if err == nil {
+			err = noManager("the cluster has no manager at this moment", nil)
+		}
+		problem.Write(w, err, "")
+		return true
+	}
 	for name := range w.Header() {
 		w.Header().Del(name) // the manager's answer has its own
 	}
-	a.forwarder.proxy.ServeHTTP(w, r)
+	a.forwarder.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), leaderKey{}, node)))
 	return true
 }

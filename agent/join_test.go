@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -174,5 +173,5 @@ func TestJoinIsRefused(t *testing.T) {
 	require.NoError(t, try(func(*Options) {}), "the token is as good as new")
 	err = try(func(o *Options) { o.NodeName = "pi-3" })
 	testdb.RequireCode(t, picloud.CodeInvitation, err)
-	require.True(t, strings.Contains(err.Error(), "used up"), err)
+	require.ErrorContains(t, err, "used up")
 }

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/cluster"
 	"github.com/picloud/picloud/cluster/gossip"
@@ -57,11 +59,15 @@ func (a *Agent) startCluster() error {
 		}
 	}
 	a.endNodes = cancel
-	return a.cluster.Start(services)
+	if err := a.cluster.Start(services); err != nil {
+		return err
+	}
+	return a.election.begin()
 }
 
 // stopCluster ends all that other nodes have here.
 func (a *Agent) stopCluster() {
+	a.election.end()
 	a.endNodes()
 	a.cluster.Stop()
 	a.rpc.Stop()
@@ -85,7 +91,7 @@ func (a *Agent) serveNodes(ctx context.Context, l net.Listener) {
 
 // gossiped is what the node says of itself in the gossip.
 func (a *Agent) gossiped() gossip.Meta {
-	m := gossip.Meta{Rev: a.replica.Durable()}
+	m := gossip.Meta{Rev: a.replica.Durable(), Epoch: a.election.epoch.Load()}
 	if d := a.database; d != nil {
 		m.Database, m.Hosts = d.open.Load() && !d.Trouble(), d.server != nil
 	}
@@ -150,10 +156,32 @@ func (a *Agent) learn(ctx context.Context) {
 	a.forwarder.transport.CloseIdleConnections() // one of them may lead to a node that was removed
 }
 
-// manages reports whether this node is the manager of its cluster. A node that is alone
-// is its own.
-func (a *Agent) manages() bool {
-	return !a.cluster.Member() || a.cluster.State().Manager == a.identity.ID
+// newClusterStats returns the metrics of the gossip. A node that is alone hears nobody.
+func (a *Agent) newClusterStats() []prometheus.Collector {
+	count := func(alive bool) func() float64 {
+		return func() (n float64) {
+			a.mu.Lock()
+			c := a.cluster
+			a.mu.Unlock()
+			if c == nil {
+				return 0
+			}
+			for _, m := range c.Members() {
+				if m.Alive == alive {
+					n++
+				}
+			}
+			return n
+		}
+	}
+	stats := make([]prometheus.Collector, 0, 2)
+	for state, alive := range map[string]bool{"alive": true, "away": false} {
+		stats = append(stats, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "picloud_cluster_members", Help: "Nodes that this node hears of in the gossip, itself included, by state; none while it is alone.",
+			ConstLabels: prometheus.Labels{"state": state},
+		}, count(alive)))
+	}
+	return stats
 }
 
 // arch is the processor of this node.

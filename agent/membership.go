@@ -236,7 +236,11 @@ func (a *Agent) renew(ctx context.Context, q renewal) error {
 		}
 		got, err = a.renewFor(ctx, a.cluster.Peer(), q)
 	} else {
-		err = a.ask(ctx, a.cluster.State().Manager, http.MethodPost, pathRenew, q, &got)
+		node, known := a.awaitLeader(ctx)
+		if !known {
+			return noManager("the cluster has no manager at this moment", nil)
+		}
+		err = a.ask(ctx, node, http.MethodPost, pathRenew, q, &got)
 	}
 	if err != nil {
 		return err

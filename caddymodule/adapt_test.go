@@ -62,6 +62,7 @@ func TestDefaultCaddyfileIsTheEmbeddedConfiguration(t *testing.T) {
 			"data": filepath.Join(t.TempDir(), "my data"), "node_name": "pi-7", "bind": "127.0.0.1", "http_port": "1080", "https_port": "1443", "admin_port": "1081",
 			"log_level": "ERROR", "database_url": "postgres://db/x?sslmode=require", "postgres_bin": "/opt/pg 17/bin", "executor": "/opt/executor",
 			"sandbox": "best_effort", "executor_idle": "5m", "executor_memory": "1GiB", "executor_workers": "3", "control_hosts": "pi.example.org", "transit_memory": "1GiB",
+			"join": "pi-0.local", "join_token": "PCT1.X", "advertise": "10.0.0.9", "cluster_port": "1947", "gossip_port": "1946",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -118,6 +119,7 @@ func TestEverySettingIsACaddyfileOption(t *testing.T) {
 func TestEverySettingReachesTheNode(t *testing.T) {
 	values := map[string]string{
 		"data": t.TempDir(), "node_name": "pi-8", "log_level": "ERROR", "sandbox": "strict", "executor_idle": "1h", "executor_memory": "1GiB", "executor_workers": "9", "control_hosts": "pi.example.com", "transit_memory": "1GiB",
+		"join": "pi-1.local", "join_token": "PCT1.Y", "advertise": "10.0.0.8", "cluster_port": "2947", "gossip_port": "2946",
 	}
 	for i, s := range table {
 		if values[s.Name] == "" {
@@ -233,6 +235,7 @@ func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
 	require.Equal(t, "unix/"+data+"/run/caddy.sock|0600", tree.Admin.Listen)
 	require.Equal(t, "ERROR", tree.Logging.Logs.Default.Level)
 	require.Equal(t, voiceName, tree.Logging.Logs.Default.Encoder.Format)
+	require.Contains(t, string(c.json), `"exclude":["admin","http.auto_https"]`, "what is meant to be so is not warned of here either")
 	require.Equal(t, int64(gracePeriod), tree.Apps.HTTP.GracePeriod)
 	require.Equal(t, "best_effort", tree.Apps.PiCloud.texts["sandbox"])
 	require.Equal(t, data, tree.Apps.PiCloud.texts["data"])
@@ -255,6 +258,29 @@ func TestWhatACaddyfileLeavesOpenIsAsInTheEmbeddedOne(t *testing.T) {
 	require.False(t, c.sites)
 	require.Contains(t, string(c.json), `"level":"DEBUG"`)
 	require.Contains(t, string(c.json), `"handler":"picloud_manager"`)
+}
+
+// TestAnIPv6AddressIsOneInEveryConfiguration: with brackets and without.
+func TestAnIPv6AddressIsOneInEveryConfiguration(t *testing.T) {
+	printed, err := DefaultCaddyfile()
+	require.NoError(t, err)
+	for _, bind := range []string{"::1", "[::1]"} {
+		env := environment{values: map[string]string{"data": t.TempDir(), "bind": bind, "http_port": "1080", "https_port": "1443", "admin_port": "1081"}}
+		embedded, err := env.configure("")
+		require.NoError(t, err)
+		owners, err := env.ofCaddyfile(printed, "Caddyfile")
+		require.NoError(t, err)
+		for _, c := range []config{embedded, owners} {
+			addresses, err := c.addresses()
+			require.NoError(t, err)
+			require.Equal(t, []string{"127.0.0.1:1081", "[::1]:1080", "[::1]:1443"}, addresses)
+			require.Contains(t, string(c.json), `"protocols":["h1","h2"]`)
+			require.Equal(t, "http://[::1]:1080", c.home.functionsURL(), "localhost is 127.0.0.1 on many machines")
+			tree, err := parseTree(c.json)
+			require.NoError(t, err)
+			require.Len(t, tree.at("apps", "http", "servers"), 3, "a socket has one server")
+		}
+	}
 }
 
 // TestTheFolderOfARunningNode: which one the commands mean.

@@ -156,8 +156,9 @@ func isLoopback(host string) bool {
 
 // functionsURL is where functions are served, as seen from this machine.
 func (h home) functionsURL() string {
-	host := "localhost"
-	if !h.everywhere() && !isLoopback(h.Bind) {
+	host := localName
+	// The name leads to 127.0.0.1, and not on every machine to ::1 too.
+	if !h.everywhere() && h.Bind != adminHost {
 		host = h.Bind
 	}
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(h.HTTPPort))

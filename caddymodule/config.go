@@ -175,6 +175,9 @@ func (e environment) variables(h home) map[string]string {
 		default:
 			// A default of the Caddyfile's own stands where a setting has its default.
 			if v, ok := h.texts.literal(s.Name); ok && (v != s.Default || e.values[s.Name] != "") {
+				if s.Name == "bind" {
+					v = h.Bind // without the brackets of an IPv6 address: the sites write it as one part of an address
+				}
 				known[s.Env()] = v
 			}
 		}

@@ -23,6 +23,10 @@ import (
 // Without one Caddy waits for ever.
 const gracePeriod = 10 * time.Second
 
+// quietLoggers are those of Caddy that tell of each start what is meant to be so. The one
+// of the admin API warns of an open interface, which its socket is not.
+var quietLoggers = []string{"admin", "http.auto_https"}
+
 // config makes the embedded configuration as Caddy's JSON. A setting is never
 // text that somebody parses again, so every value arrives as it is.
 // default.Caddyfile says the same for owners; a test compares the two.
@@ -41,7 +45,7 @@ func (h home) config() ([]byte, error) {
 		Admin: &caddy.AdminConfig{Listen: escape(h.adminAddress()), Config: &caddy.ConfigSettings{Persist: &no}},
 		Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {
 			BaseLog: caddy.BaseLog{Level: h.texts["log_level"], EncoderRaw: module(voice{}, "format", voiceName)},
-			Exclude: []string{"admin", "http.auto_https"}, // they tell of each start what is meant to be so
+			Exclude: quietLoggers,
 		}}},
 		StorageRaw: module(filestorage.FileStorage{Root: h.storage()}, "module", "file_system"),
 		AppsRaw: caddy.ModuleMap{

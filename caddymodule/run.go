@@ -57,9 +57,23 @@ func (e environment) useFlag(s setting, value string) error {
 			Hint:   "set PICLOUD_DATABASE_URL instead",
 		}
 	}
+	var invalid *invalidSetting
+	if _, err := literal(map[string]string{s.Name: value}).read(s.Name); errors.As(err, &invalid) {
+		return wrongFlag{invalid.explainAs("--" + s.Flag())}
+	}
 	e.values[s.Name] = value
 	return nil
 }
+
+// wrongFlag says that a flag has a value that it cannot have: exit code 2, as for every
+// wrong command line.
+type wrongFlag struct{ error }
+
+// Unwrap returns the error that is printed.
+func (w wrongFlag) Unwrap() error { return w.error }
+
+// ExitCode returns the exit code.
+func (wrongFlag) ExitCode() int { return 2 }
 
 // hasPassword reports whether a DSN, as URL or as key=value list, may hold a password. It
 // does not parse: a character that belongs to a password, and was not escaped, would end

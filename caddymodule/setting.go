@@ -165,10 +165,13 @@ func (e *invalidSetting) quoted() string {
 	return strconv.Quote(picloud.Shorten(e.text, 40))
 }
 
-// explain speaks to whoever sets flags and environment variables.
-func (e *invalidSetting) explain() error {
+// explain speaks to whoever sets environment variables.
+func (e *invalidSetting) explain() error { return e.explainAs(e.setting.Env()) }
+
+// explainAs speaks to whoever set the value by the name of a flag or a variable.
+func (e *invalidSetting) explainAs(source string) error {
 	return &picloud.Error{
-		Code: picloud.CodeInvalid, Op: "read " + e.setting.Env(),
+		Code: picloud.CodeInvalid, Op: "read " + source,
 		Detail: fmt.Sprintf("%s is not %s", e.quoted(), e.want.noun),
 		Hint:   strings.TrimSpace("use " + e.want.noun + " " + e.want.bounds),
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -109,6 +110,9 @@ func (h home) complete(t tree) ([]byte, error) {
 	if log["encoder"] == nil {
 		log["encoder"] = map[string]any{"format": voiceName}
 	}
+	if log["exclude"] == nil && log["include"] == nil {
+		log["exclude"] = quietLoggers
+	}
 	if server := t.object("apps", "http"); server["grace_period"] == nil {
 		server["grace_period"] = gracePeriod // without one Caddy waits for ever
 	}
@@ -166,6 +170,10 @@ type marks map[string]string
 // defaults, and replaces the others.
 func insert(caddyfile []byte, known map[string]string) ([]byte, marks) {
 	m := marks{}
+	if address, err := netip.ParseAddr(known["PICLOUD_BIND"]); err == nil && address.Is6() {
+		// In front of a port, an IPv6 address stands in brackets.
+		caddyfile = bytes.ReplaceAll(caddyfile, []byte("{$PICLOUD_BIND}:"), []byte("["+address.String()+"]:"))
+	}
 	return variable.ReplaceAllFunc(caddyfile, func(found []byte) []byte {
 		value, ok := known[string(variable.FindSubmatch(found)[1])]
 		switch {

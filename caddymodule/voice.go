@@ -62,7 +62,7 @@ func (v *voice) Clone() zapcore.Encoder { return &voice{v.Encoder.Clone()} }
 // `picloud run` says in its own words, and for a certificate that nobody waits for any
 // more because a configuration ended.
 func (v *voice) EncodeEntry(e zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
-	if strings.HasPrefix(e.Message, "exiting; byeee") || strings.HasPrefix(e.LoggerName, "tls") && slices.ContainsFunc(fields, isCancelled) {
+	if strings.HasPrefix(e.Message, "exiting; byeee") || strings.HasSuffix(e.Message, " skipped because it requires TLS") || strings.HasPrefix(e.LoggerName, "tls") && slices.ContainsFunc(fields, isCancelled) {
 		return lines.Get(), nil
 	}
 	return v.Encoder.EncodeEntry(e, fields)

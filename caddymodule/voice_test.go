@@ -28,6 +28,7 @@ func TestVoice(t *testing.T) {
 	require.Regexp(t, `^2026-11-28 15:04:05 \S*WARN`, say("", "x"))
 	require.Empty(t, say("", "exiting; byeee!! 👋", zap.String("signal", "SIGINT")))
 	require.Empty(t, say("tls", "job failed", zap.Error(fmt.Errorf("obtain: %w", context.Canceled))))
+	require.Empty(t, say("http", "HTTP/2 skipped because it requires TLS", zap.String("addr", ":80")))
 	require.NotEmpty(t, say("tls", "job failed", zap.Error(errors.New("no such host"))))
 }
 

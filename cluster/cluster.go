@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -80,6 +81,9 @@ type Cluster struct {
 	log   *slog.Logger
 	clock *identity.Clock
 
+	// peers are the gossip addresses of the other members.
+	peers atomic.Pointer[[]string]
+
 	mu       sync.Mutex // guards what follows
 	state    State
 	identity *identity.Identity // nil: the node is alone
@@ -92,6 +96,7 @@ type Cluster struct {
 	gone     bool          // this node was removed
 	ringed   chan struct{} // closed when the gossip may speak
 	catching *service.Task // gets the keys of the gossip; nil: nothing to get
+	twin     string        // the address of another machine that was named as this node
 }
 
 // Open reads what the node keeps of its cluster. It listens on nothing yet.
@@ -139,6 +144,7 @@ func (c *Cluster) become(id *identity.Identity, s State) {
 		c.removed[node] = true
 	}
 	c.gone = c.removed[c.o.Node]
+	c.publish()
 }
 
 // Member reports whether the node is a member of a cluster: it has a certificate.
@@ -238,12 +244,13 @@ func (c *Cluster) open() error {
 	if c.services.RPC != nil {
 		c.services.RPC(p.Listener(port.RPC))
 	}
-	g, err := gossip.New(gossip.Options{
-		Node: c.o.Node, Cluster: c.state.Cluster, Bind: c.o.Bind, Advertise: hostOf(c.state.Address), Port: c.o.GossipPort,
-		Keys: c.state.GossipKeys, Known: c.known, Resolve: c.o.Resolve, Changed: c.heard, Logger: c.log,
-	})
 	c.ringed = make(chan struct{})
+	g, err := gossip.New(gossip.Options{
+		Node: c.o.Node, Cluster: c.state.Cluster, Bind: c.o.Bind, Advertise: c.o.Advertise, Last: hostOf(c.state.Address), Port: c.o.GossipPort,
+		Keys: c.state.GossipKeys, Known: c.known, Ready: c.ringed, Resolve: c.o.Resolve, Changed: c.heard, Logger: c.log,
+	})
 	if err == nil {
+		g.Say(c.meta()) // before the start: the others never hear of a node without an address
 		err = g.Start()
 	}
 	if err != nil {
@@ -255,7 +262,6 @@ func (c *Cluster) open() error {
 	c.catchUp()
 	c.clock.Start(context.Background())
 	c.announceIt()
-	g.Say(c.meta())
 	return nil
 }
 
@@ -334,22 +340,29 @@ func (c *Cluster) refused(node string) bool {
 	return c.removed[node]
 }
 
-// known lists the gossip addresses of the other members. It waits until the node has the
-// present keys, so that it does not speak with old ones.
+// known lists the gossip addresses of the other members. It takes no lock: the gossip asks
+// while it starts, too.
 func (c *Cluster) known() []string {
-	c.mu.Lock()
-	ringed := c.ringed
-	c.mu.Unlock()
-	<-ringed
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if peers := c.peers.Load(); peers != nil {
+		return *peers
+	}
+	return nil
+}
+
+// publish makes what known lists. The caller holds mu, or nobody else has c yet.
+func (c *Cluster) publish() {
 	out := make([]string, 0, len(c.state.Members))
 	for _, m := range c.state.Members {
-		if m.Node != c.o.Node && m.Gossip != "" && !c.removed[m.Node] {
-			out = append(out, m.Gossip)
+		address := m.Gossip
+		if host := hostOf(m.Address); address == "" && host != "" {
+			// Only the database has told of it so far: most nodes gossip on the same port.
+			address = net.JoinHostPort(host, strconv.Itoa(c.o.GossipPort))
+		}
+		if m.Node != c.o.Node && address != "" && !c.removed[m.Node] {
+			out = append(out, address)
 		}
 	}
-	return out
+	c.peers.Store(&out)
 }
 
 // heard takes down what the gossip says of the others, so that a restart finds them again.
@@ -358,9 +371,49 @@ func (c *Cluster) heard() {
 	g := c.gossip
 	c.mu.Unlock()
 	if g != nil {
-		c.remember(g.Members())
+		heard := g.Members()
+		c.remember(heard)
+		c.follow(heard)
+		c.nameTwin(g.Twin())
 	}
 	c.o.Changed()
+}
+
+// follow takes over the address under which this node gossips, which it finds anew when
+// the machine gets another one, unless a setting says which one others use.
+func (c *Cluster) follow(heard []gossip.Member) {
+	i := slices.IndexFunc(heard, func(m gossip.Member) bool { return m.Node == c.o.Node && m.Alive })
+	if i < 0 {
+		return
+	}
+	c.mu.Lock()
+	address := net.JoinHostPort(cmp.Or(c.o.Advertise, hostOf(heard[i].Gossip)), strconv.Itoa(c.o.Port))
+	moved := address != c.state.Address
+	if moved {
+		c.log.Info("other nodes reach this one at another address now", slog.String("from", c.state.Address), slog.String("to", address))
+		c.state.Address = address
+		c.save()
+	}
+	c.mu.Unlock()
+	if moved {
+		c.Say()
+	}
+}
+
+// twinPatience is how long another machine must go on saying that it is this node. For
+// half a minute after this one got another address, it may be its own past.
+const twinPatience = 35 * time.Second
+
+// nameTwin says that another machine runs with a copy of this node's data folder.
+func (c *Cluster) nameTwin(address string, since time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if address == "" || time.Since(since) < twinPatience || c.twin == address {
+		return
+	}
+	c.twin = address
+	c.log.Error("another machine says that it is this node: it runs with a copy of this node's data folder; stop one of them, run `picloud node reset` there, and join it again with a new token",
+		slog.String("address", address))
 }
 
 // Learn takes down what the database says of the members. It is the authority on who is
@@ -412,6 +465,7 @@ func (c *Cluster) remember(heard []gossip.Member) {
 		}
 	}
 	if changed {
+		c.publish()
 		c.save()
 	}
 }
@@ -424,6 +478,14 @@ func (c *Cluster) save() {
 	if err := c.state.write(c.o.Dir); err != nil {
 		c.log.Warn("the addresses of the other nodes are not saved", slog.Any("error", err))
 	}
+}
+
+// Listener returns the connections of a protocol that other nodes open to this one. The
+// node must be a member that listens.
+func (c *Cluster) Listener(proto string) net.Listener {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.port.Listener(proto)
 }
 
 // Members returns what the gossip says of the nodes, this one too.

@@ -153,7 +153,8 @@ func TestWhatKeepsANodeFromStarting(t *testing.T) {
 	t.Run("bad port", func(t *testing.T) {
 		n := newNode(t)
 		n.launch("--http-port", "abc")
-		fails(t, n, "PICLOUD_HTTP_PORT", `"abc" is not a port`)
+		fails(t, n, "read --http-port", `"abc" is not a port`)
+		require.NotContains(t, n.output.String(), "PICLOUD_HTTP_PORT")
 	})
 	t.Run("bad DSN", func(t *testing.T) {
 		n := newNode(t)

@@ -53,6 +53,9 @@ type Options struct {
 	// without a port, which is not used. Empty: Bind, or else the address from
 	// which this machine reaches its peers.
 	Advertise string
+	// Last is the address that the node advertised when it last ran, or empty. It is
+	// kept for as long as this machine has it, unless Advertise says another one.
+	Last string
 	// Port is the port to listen on. 0: DefaultPort.
 	Port int
 	// Keys are 16, 24 or 32 bytes each. The first encrypts, each decrypts.
@@ -61,6 +64,8 @@ type Options struct {
 	// ever met. Those that are not alive are tried again every ten seconds, of the
 	// first 256. Nil: none.
 	Known func() []string
+	// Ready is closed when the node may speak to the known peers. Default: at once.
+	Ready <-chan struct{}
 	// Resolve finds the addresses of a name. Nil: the resolver of the system.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Changed is called after members changed, once for several changes. It runs
@@ -86,7 +91,7 @@ type timing struct {
 // wireless networks.
 var relaxed = timing{
 	probe: 2 * time.Second, probeTimeout: time.Second, gossip: 500 * time.Millisecond,
-	pushPull: 30 * time.Second, stream: 3 * time.Second, reclaim: 30 * time.Second,
+	pushPull: 30 * time.Second, stream: 3 * time.Second, reclaim: 5 * time.Second,
 	forget: 30 * time.Second, rejoin: 10 * time.Second, leave: 2 * time.Second,
 }
 
@@ -133,7 +138,8 @@ func New(o Options) (*Gossip, error) {
 	if o.Changed == nil {
 		o.Changed = func() {}
 	}
-	return &Gossip{opts: o, timing: relaxed, roster: newRoster(o.Node), keys: keys, said: make(chan struct{}, 1)}, nil
+	last, _ := netip.ParseAddr(o.Last) // what is no address was none
+	return &Gossip{opts: o, timing: relaxed, roster: newRoster(o.Node), keys: keys, said: make(chan struct{}, 1), address: last.Unmap()}, nil
 }
 
 // Start opens the port and begins to look for the known peers. It does not wait

@@ -137,11 +137,14 @@ var notShipped = []string{"bench", "internal/testdb", "internal/testenv", "inter
 // ends it. All others use service.Go or sync.WaitGroup.Go. A function is named
 // by its package and its name, without the receiver.
 var bareGo = map[string]string{
-	"internal/service.Go":    "Task.Stop ends it and waits for it",
-	"executor/spawn.fork":    "one thread for one fork; fork waits for it",
-	"executor/worker.add":    "the loader: it ends with its queue, and busy counts it",
-	"executor/worker.invoke": "a runner of calls: it ends when it has no call, and busy counts it",
-	"internal/egress.race":   "one attempt to connect, bounded by the context of the dial",
+	"internal/service.Go":     "Task.Stop ends it and waits for it",
+	"cluster/elect.within":    "one wait for what has no deadline of its own; the Raft's end ends it",
+	"cluster/elect.openStore": "the worker of a store: close ends it, and gone says when",
+	"cluster/elect.stop":      "it waits for the task that serve gave up waiting for",
+	"executor/spawn.fork":     "one thread for one fork; fork waits for it",
+	"executor/worker.add":     "the loader: it ends with its queue, and busy counts it",
+	"executor/worker.invoke":  "a runner of calls: it ends when it has no call, and busy counts it",
+	"internal/egress.race":    "one attempt to connect, bounded by the context of the dial",
 }
 
 // crowded packages have more files than maxFiles, each with what will change it.

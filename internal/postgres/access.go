@@ -79,7 +79,7 @@ func scanRole(s Subject, row pgx.Row, need picloud.Role) (picloud.Role, error) {
 	var role *string
 	err := row.Scan(&role)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && role == nil {
-		return "", s.noApp()
+		return "", s.NoApp()
 	}
 	if err != nil {
 		return "", s.Wrap(err)

@@ -41,10 +41,10 @@ func (s Subject) NotFound() error {
 	return s.Fail(picloud.CodeNotFound, "", "")
 }
 
-// noApp is NotFound for an actor who has no role in the app. To such an actor an app
+// NoApp is NotFound for an actor who has no role in the app. To such an actor an app
 // that exists and one that does not are the same. What is asked for in an app need not be
 // what is missing, so the error names the app.
-func (s Subject) noApp() error {
+func (s Subject) NoApp() error {
 	app, _, inside := strings.Cut(s.Resource, "/")
 	if !inside {
 		return s.NotFound()

@@ -105,8 +105,14 @@ func (p param) malformed() error {
 	if p.in == "path" { // versions and deployments
 		return &picloud.Error{Code: picloud.CodeNotFound, Detail: p.name + "s are numbers from 1"}
 	}
+	if p.name == "limit" {
+		return badLimit()
+	}
 	return invalid(p.name, "has the wrong type; see openapi.json")
 }
+
+// badLimit refuses the size of a page, whether it is no number or out of range.
+func badLimit() error { return invalid("limit", "must be a whole number between 1 and 200") }
 
 func set(field reflect.Value, text string) error {
 	switch field.Kind() {
@@ -138,7 +144,7 @@ func page(limit *int, cursor *string) (picloud.Page, error) {
 	var p picloud.Page
 	if limit != nil {
 		if *limit < 1 || *limit > 200 {
-			return p, invalid("limit", "must be between 1 and 200")
+			return p, badLimit()
 		}
 		p.Limit = *limit
 	}

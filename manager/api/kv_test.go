@@ -32,6 +32,7 @@ func TestKV(t *testing.T) {
 		{who: "developer", method: "GET", path: "/apps/shop/kv?prefix=d%2Fe%2F", status: 200, contains: `{"items":[]}`},
 		{who: "developer", method: "GET", path: "/apps/shop/kv?limit=1", status: 200, contains: `"next":`},
 		{who: "developer", method: "GET", path: "/apps/shop/kv?limit=0", status: 400, code: "PC1001"},
+		{who: "developer", method: "GET", path: "/apps/shop/kv?limit=1e9", status: 400, code: "PC1001", contains: "must be a whole number between 1 and 200"},
 		{who: "developer", method: "GET", path: "/apps/shop/kv?cursor=%00", status: 400, code: "PC1001"},
 		{who: "developer", method: "GET", path: "/apps/shop/kv?cursor=" + strings.Repeat("a", 3000), status: 400, code: "PC1001", contains: `"field":"cursor"`},
 

@@ -14,6 +14,9 @@ import (
 // those that look alike.
 func WrongFlag(cmd *cobra.Command, err error) error {
 	unknown := (*pflag.NotExistError)(nil)
+	if errors.As(err, &unknown) && isDigits(unknown.GetSpecifiedName()) {
+		return failure.Usagef(cmd, "%s; put -- before a value that starts with a hyphen, such as a negative number", err.Error())
+	}
 	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
 		return failure.Usagef(cmd, "%s", err.Error())
 	}
@@ -28,6 +31,11 @@ func WrongFlag(cmd *cobra.Command, err error) error {
 		return failure.Usagef(cmd, "%s", err.Error())
 	}
 	return failure.Usagef(cmd, "%s; did you mean %s?", err.Error(), strings.Join(near, " or "))
+}
+
+// isDigits reports whether what was read as flags begins as a number does.
+func isDigits(name string) bool {
+	return name != "" && (name[0] >= '0' && name[0] <= '9' || name[0] == '.')
 }
 
 // alike reports whether a name may be a mistyped other one.

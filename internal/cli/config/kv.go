@@ -124,7 +124,10 @@ func (c commands) kvRemoveCommand() *cobra.Command {
 	cmd.Flags().Int64Var(&version, "if-version", 0, "delete only if the key has this version; for one key")
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, keys []string) error {
-		if version != 0 && len(keys) > 1 {
+		switch given := cmd.Flags().Changed("if-version"); {
+		case given && version < 1: // an unconditional delete is not what was asked for
+			return failure.Usagef(cmd, "--if-version is 1 or more, as picloud kv ls shows it: there is no key with version %d", version)
+		case given && len(keys) > 1:
 			return failure.Usagef(cmd, "--if-version is for one key, and there are %d", len(keys))
 		}
 		return run(cmd, keys)

@@ -92,7 +92,9 @@ func (f *follower) stream(ctx context.Context) (printed bool, err error) {
 			return printed, err
 		}
 		if event.Position != "" {
-			f.params.After = &event.Position
+			// A duration such as 15m would count back from the moment of the next attempt,
+			// and leave out what was logged while the connection was broken.
+			f.params.After, f.params.Since = &event.Position, nil
 		}
 		switch {
 		case event.Record != nil:

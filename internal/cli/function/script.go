@@ -36,17 +36,23 @@ type scripts struct {
 // not for those in folders below, of which a warning tells. name overrides the name of
 // the only one.
 func (c commands) scripts(cmd *cobra.Command, args []string, name string) (found scripts, err error) {
-	var files []string
+	var files, below []string
 	listed := map[string]bool{} // the files that were found in a folder
 	for _, arg := range args {
-		expanded, folder, err := c.expand(arg)
+		expanded, deeper, folder, err := c.expand(arg)
 		if err != nil {
 			return found, err
 		}
 		for _, file := range expanded {
 			listed[file] = folder
 		}
-		files = append(files, expanded...)
+		files, below = append(files, expanded...), append(below, deeper...)
+	}
+	below = slices.DeleteFunc(below, func(folder string) bool {
+		return slices.ContainsFunc(args, func(arg string) bool { return filepath.Clean(arg) == folder })
+	})
+	if len(below) > 0 {
+		c.Warnf("the scripts in %s are passed over: a folder stands for those in it, and not for those in folders below", strings.Join(below, ", "))
 	}
 	if name != "" && len(files) > 1 {
 		return found, failure.Usagef(cmd, "--name is for one file, and there are %d", len(files))
@@ -85,34 +91,32 @@ func (f scripts) only(cmd *cobra.Command, arg string) (script, error) {
 	}
 }
 
-// expand returns the files that an argument stands for.
-func (c commands) expand(arg string) (files []string, folder bool, err error) {
+// expand returns the files that an argument stands for, and the folders below it that
+// hold scripts too.
+func (c commands) expand(arg string) (files, below []string, folder bool, err error) {
 	if arg == "-" {
-		return []string{arg}, false, nil
+		return []string{arg}, nil, false, nil
 	}
 	info, err := os.Stat(arg)
 	if err != nil {
-		return nil, false, fmt.Errorf("read script: %w", err)
+		return nil, nil, false, fmt.Errorf("read script: %w", err)
 	}
 	if !info.IsDir() {
-		return []string{arg}, false, nil
+		return []string{arg}, nil, false, nil
 	}
 	files, err = filepath.Glob(filepath.Join(escapeGlob(arg), "*"+scriptSuffix))
 	if err != nil {
-		return nil, true, err
+		return nil, nil, true, err
 	}
-	below := foldersWithScripts(arg)
+	below = foldersWithScripts(arg)
 	if len(files) == 0 {
 		e := &picloud.Error{Code: picloud.CodeInvalid, Detail: fmt.Sprintf("read scripts: there is no %s file in %s", scriptSuffix, arg)}
 		if len(below) > 0 {
 			e.Hint = "there are some in " + strings.Join(below, ", ") + ": name that folder"
 		}
-		return nil, true, e
+		return nil, nil, true, e
 	}
-	if len(below) > 0 {
-		c.Warnf("the scripts in %s are passed over: a folder stands for those in it, and not for those in folders below", strings.Join(below, ", "))
-	}
-	return files, true, nil
+	return files, below, true, nil
 }
 
 // maxFolders bounds how many folders of a folder are looked into.

@@ -97,12 +97,16 @@ func deployableRow(row pgx.CollectableRow) (d deployable, err error) {
 	return d, err
 }
 
-// listed names the versions that exist, for the end of a sentence.
-func (d deployable) listed() string {
-	if d.newest < 2 {
-		return ""
+// elsewhere says where a rollback can go that has nowhere to go back to.
+func (d deployable) elsewhere() string {
+	switch d.newest {
+	case 0:
+		return "it has no version yet; deploy one first"
+	case 1:
+		return "v1 is the only version; deploy another one first"
+	default:
+		return fmt.Sprintf("name the version to go to; the versions are v1 to v%d", d.newest)
 	}
-	return fmt.Sprintf("; the versions are v1 to v%d", d.newest)
 }
 
 // has says that a version exists, or returns the error that names those that do.
@@ -155,7 +159,7 @@ func (a area) rollBack(ctx context.Context, c *postgres.Change, app, function st
 	path := trailOf(history)
 	if to == 0 {
 		if to = path.below(); to == 0 {
-			return out, c.Fail(picloud.CodeConflict, "no other version was live before", "name the version to go to"+found.listed())
+			return out, c.Fail(picloud.CodeConflict, "no other version was live before", found.elsewhere())
 		}
 	} else if err := found.has(c, to); err != nil {
 		return out, err

@@ -257,7 +257,7 @@ func isACopy(s postgres.Subject, node string, started time.Time) error {
 	return s.Fail(picloud.CodeConflict,
 		fmt.Sprintf("node %s runs on another machine or data folder too, started %s: one of the two data folders is a copy",
 			node, started.UTC().Format(time.RFC3339)),
-		"if this is the copy, remove node.json from its data folder, and it becomes a node of its own; "+
+		"if this is the copy, empty its data folder with `picloud node reset`, and let it join by an invitation; "+
 			"if the data folder was moved here, stop the node at the old place, or wait for 90 seconds")
 }
 

@@ -18,5 +18,8 @@ func (s Stores) Cluster() Cluster { return Cluster(s) }
 // Invitations returns the invitations to the cluster.
 func (s Stores) Invitations() Invitations { return Invitations(s) }
 
+// Leadership returns the row that decides which node manages the cluster.
+func (s Stores) Leadership() Leadership { return Leadership(s) }
+
 // Roles returns the database roles of nodes.
 func (s Stores) Roles() Roles { return Roles(s) }

@@ -2,6 +2,7 @@ package people
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -162,7 +163,11 @@ func (m Members) change(ctx context.Context, s postgres.Subject, actor picloud.A
 // changed.
 func scanChange(row pgx.Row) (m picloud.Member, word string, err error) {
 	var created, updated *time.Time
-	if err = row.Scan(&word, &m.Role, &m.GrantedBy, &created, &updated); err != nil || word != "ok" {
+	err = row.Scan(&word, &m.Role, &m.GrantedBy, &created, &updated)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return m, "no app", nil // the facts are one row of an app
+	}
+	if err != nil || word != "ok" {
 		return m, word, err
 	}
 	if created == nil {
@@ -175,7 +180,9 @@ func scanChange(row pgx.Row) (m picloud.Member, word string, err error) {
 // refuse turns a statement's verdict into an error.
 func refuse(s postgres.Subject, word string) error {
 	switch word {
-	case "no app", "no member":
+	case "no app":
+		return s.NoApp()
+	case "no member":
 		return s.NotFound()
 	case "needs admin":
 		return s.Forbidden(picloud.RoleAdmin)

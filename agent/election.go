@@ -1,0 +1,282 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/broker"
+	"github.com/picloud/picloud/cluster/elect"
+	"github.com/picloud/picloud/cluster/gossip"
+	"github.com/picloud/picloud/cluster/identity"
+	"github.com/picloud/picloud/cluster/port"
+	"github.com/picloud/picloud/internal/service"
+)
+
+const (
+	// leaderless is how long two nodes are without a leader before the second one
+	// contends for the leadership in the database.
+	leaderless = 15 * time.Second
+	// watchEvery is how often two nodes look whether they are without one.
+	watchEvery = 5 * time.Second
+	// leaderLook is how often a call looks whether there is a manager by now.
+	leaderLook = 20 * time.Millisecond
+)
+
+// election is this node's part in the choice of the manager. A node that is alone needs
+// none: it is its own manager.
+type election struct {
+	a *Agent
+
+	mu    sync.Mutex
+	raft  *elect.Raft   // nil: the node takes no part
+	watch *service.Task // of two nodes
+
+	epoch atomic.Int64 // of the leadership that this node has; 0: it is not the manager
+}
+
+// begin takes part, if the node is a member that may manage. Further calls do nothing.
+func (e *election) begin() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a := e.a
+	if e.raft != nil || !a.cluster.Member() || a.cluster.Peer().Role != identity.Manager {
+		return nil
+	}
+	leadership := a.database.Leadership()
+	state := a.cluster.State()
+	raft, err := elect.NewRaft(elect.Options{
+		Node: a.identity.ID, Address: a.identity.ID, Cluster: state.Cluster, Dir: filepath.Join(clusterDir(a.opts.DataDir), "raft"),
+		Stream: stream{a.cluster.Listener(port.Raft), a}, Fence: leadership, Duty: e.duty,
+		AddressOf: func(node string) (string, bool) { return node, true }, // the cluster finds its address when it dials
+		Found:     e.found, Nodes: e.candidates, Better: e.better, Leases: leadership, Contested: e.contested, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := raft.Start(); err != nil {
+		return err
+	}
+	lease := func() (*elect.Lease, error) {
+		return elect.NewLease(elect.LeaseOptions{
+			Node: a.identity.ID, Cluster: state.Cluster, Leases: leadership, Duty: e.duty, Contested: e.contested, Logger: a.log,
+		})
+	}
+	e.raft = raft
+	e.watch = service.Go(context.Background(), func(ctx context.Context) { e.watchOver(ctx, raft, lease) })
+	return nil
+}
+
+// end leaves the choice to the others. The node stays a member.
+func (e *election) end() {
+	e.mu.Lock()
+	raft, watch := e.raft, e.watch
+	e.raft, e.watch = nil, nil
+	e.mu.Unlock()
+	watch.Stop()
+	if raft != nil {
+		raft.Stop()
+	}
+}
+
+// duty is what the manager does as long as it is the manager.
+func (e *election) duty(ctx context.Context, _ elect.Lead, epoch int64) error {
+	e.epoch.Store(epoch)
+	e.a.log.Info("this node is the manager of its cluster", slog.Int64("epoch", epoch))
+	e.a.cluster.Say()
+	e.a.membership.wake(true) // a change of the gossip's keys may be under way
+	<-ctx.Done()
+	e.epoch.Store(0)
+	e.a.log.Info("this node is no longer the manager of its cluster")
+	e.a.cluster.Say()
+	return nil
+}
+
+// found reports whether this node begins the elections of its cluster: it is the founder,
+// and there is no group yet that it could have lost its place in.
+func (e *election) found(ctx context.Context) (floor uint64, yes bool, err error) {
+	facts, err := e.a.database.Cluster().Facts(ctx)
+	if err != nil || facts.Founder != e.a.identity.ID {
+		return 0, false, err
+	}
+	held, err := e.a.database.Leadership().Show(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	if held.Term == 0 {
+		return 0, true, nil
+	}
+	nodes, err := e.a.database.Nodes().List(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	managers := 0
+	for _, n := range nodes {
+		if n.Role == picloud.RoleManager {
+			managers++
+		}
+	}
+	return held.Term, managers == 1, nil
+}
+
+// candidates are the nodes of the database with what the gossip says of them.
+func (e *election) candidates(ctx context.Context) ([]elect.Candidate, error) {
+	nodes, err := e.a.database.Nodes().List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	heard := map[string]gossip.Member{}
+	for _, m := range e.a.cluster.Members() {
+		heard[m.Node] = m
+	}
+	out := make([]elect.Candidate, 0, len(nodes))
+	for _, n := range nodes {
+		m := heard[n.ID]
+		out = append(out, elect.Candidate{
+			Node: n.ID, Address: n.ID, Manager: n.Role == picloud.RoleManager,
+			Alive: n.ID == e.a.identity.ID || m.Alive, Since: m.Since,
+		})
+	}
+	return out, nil
+}
+
+// better names a node that may manage and says that it reaches the database.
+func (e *election) better() string {
+	for _, m := range e.a.cluster.Members() {
+		if m.Alive && m.Node != e.a.identity.ID && m.Meta.Database && m.Meta.Role == string(identity.Manager) {
+			return m.Node
+		}
+	}
+	return ""
+}
+
+// contested reports whether this node sees no other one that may manage.
+func (e *election) contested() bool {
+	for _, m := range e.a.cluster.Members() {
+		if m.Alive && m.Node != e.a.identity.ID && m.Meta.Role == string(identity.Manager) {
+			return false
+		}
+	}
+	return true
+}
+
+// watchOver lets the second of two nodes contend for the leadership in the database while
+// Raft has no leader. From three nodes on Raft alone decides.
+func (e *election) watchOver(ctx context.Context, raft *elect.Raft, newLease func() (*elect.Lease, error)) {
+	var lease *elect.Lease
+	defer func() {
+		if lease != nil {
+			lease.Stop()
+		}
+	}()
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	led := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, known := raft.Leader(); known {
+			led = time.Now()
+		}
+		gone := time.Since(led) >= leaderless && e.ofTwo() && e.contested()
+		switch {
+		case gone && lease == nil:
+			l, err := newLease()
+			if err == nil {
+				err = l.Start()
+			}
+			if err != nil {
+				e.a.log.Warn("this node cannot take the manager's place", slog.Any("error", err))
+				continue
+			}
+			lease = l
+		case !gone && lease != nil:
+			lease.Stop()
+			lease = nil
+		}
+	}
+}
+
+// ofTwo reports whether two nodes of the cluster may manage.
+func (e *election) ofTwo() bool {
+	managers := 1
+	for _, m := range e.a.cluster.State().Members {
+		if m.Role == picloud.RoleManager {
+			managers++
+		}
+	}
+	return managers == 2
+}
+
+// stream carries Raft over the cluster port. Its addresses are the ids of nodes.
+type stream struct {
+	net.Listener
+	a *Agent
+}
+
+// Dial connects to the Raft of a node.
+func (s stream) Dial(node string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return s.a.cluster.Dial(ctx, node, port.Raft)
+}
+
+// manages reports whether this node is the manager of its cluster. A node that is alone
+// is its own.
+func (a *Agent) manages() bool { return !a.cluster.Member() || a.election.epoch.Load() > 0 }
+
+// leader returns the node that manages the cluster, as far as this node knows. The gossip
+// is only a hint: who is asked in vain passes the question on.
+func (a *Agent) leader() (node string, known bool) {
+	if a.manages() {
+		return a.identity.ID, true
+	}
+	a.election.mu.Lock()
+	raft := a.election.raft
+	a.election.mu.Unlock()
+	if raft != nil {
+		if lead, ok := raft.Leader(); ok && lead.Node != a.identity.ID {
+			return lead.Node, true
+		}
+	}
+	epoch, any := int64(0), ""
+	for _, m := range a.cluster.Members() {
+		if !m.Alive || m.Node == a.identity.ID || m.Meta.Role != string(identity.Manager) {
+			continue
+		}
+		if m.Meta.Epoch > epoch {
+			epoch, node = m.Meta.Epoch, m.Node
+		}
+		any = m.Node
+	}
+	if node == "" && raft == nil {
+		node = any // it takes no part in the choice; those who do know
+	}
+	return node, node != ""
+}
+
+// awaitLeader waits a moment for a manager: an election right after a start takes a second.
+func (a *Agent) awaitLeader(ctx context.Context) (node string, known bool) {
+	ctx, cancel := context.WithTimeout(ctx, broker.FirstWait)
+	defer cancel()
+	tick := time.NewTicker(leaderLook)
+	defer tick.Stop()
+	for {
+		if node, known = a.leader(); known {
+			return node, true
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return "", false
+		}
+	}
+}
