@@ -91,6 +91,7 @@ func (e *election) duty(ctx context.Context, _ elect.Lead, epoch int64) error {
 	e.epoch.Store(epoch)
 	e.a.log.Info("this node is the manager of its cluster", slog.Int64("epoch", epoch))
 	e.a.cluster.Say()
+	e.a.membership.wake(true) // a change of the gossip's keys may be under way
 	<-ctx.Done()
 	e.epoch.Store(0)
 	e.a.log.Info("this node is no longer the manager of its cluster")

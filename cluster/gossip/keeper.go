@@ -30,9 +30,9 @@ type keeper struct {
 }
 
 func (k *keeper) keep(ctx context.Context) {
-	if hold := k.g.opts.Hold; hold != nil {
+	if ready := k.g.opts.Ready; ready != nil {
 		select {
-		case <-hold:
+		case <-ready:
 		case <-ctx.Done():
 			return
 		}
