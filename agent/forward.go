@@ -26,7 +26,10 @@ const (
 )
 
 // forwarder passes calls of the control API on to the manager.
-type forwarder struct{ proxy *httputil.ReverseProxy }
+type forwarder struct {
+	transport *http.Transport // to the cluster port of other nodes
+	proxy     *httputil.ReverseProxy
+}
 
 // newForwarder returns the node's forwarder. Connections to the manager are kept for some
 // time; the host of a URL is the node's id.
@@ -41,7 +44,7 @@ func (a *Agent) newForwarder() *forwarder {
 		},
 		MaxIdleConnsPerHost: 8, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: 90 * time.Second,
 	}
-	return &forwarder{proxy: &httputil.ReverseProxy{
+	return &forwarder{transport: transport, proxy: &httputil.ReverseProxy{
 		Transport: transport, FlushInterval: -1, // streams pass as they come
 		Rewrite: func(r *httputil.ProxyRequest) {
 			hops, _ := strconv.Atoi(r.In.Header.Get(hopsHeader)) // no number is none
@@ -75,9 +78,4 @@ func (a *Agent) forward(w http.ResponseWriter, r *http.Request) bool {
 	}
 	a.forwarder.proxy.ServeHTTP(w, r)
 	return true
-}
-
-// serveForwarded answers what other nodes pass on.
-func (a *Agent) serveForwarded(w http.ResponseWriter, r *http.Request) {
-	a.ServeControl(w, r, http.NotFoundHandler())
 }

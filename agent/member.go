@@ -62,6 +62,7 @@ func (a *Agent) startCluster() error {
 // stopCluster ends all that other nodes have here.
 func (a *Agent) stopCluster() {
 	a.endNodes()
+	a.forwarder.transport.CloseIdleConnections()
 	a.cluster.Stop()
 	a.rpc.Stop()
 }
@@ -69,7 +70,7 @@ func (a *Agent) stopCluster() {
 // serveNodes answers the other nodes over HTTP until ctx ends.
 func (a *Agent) serveNodes(ctx context.Context, l net.Listener) {
 	server := &http.Server{
-		Handler: http.HandlerFunc(a.serveForwarded), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: http.HandlerFunc(a.serveOther), ConnContext: withPeer, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	stop := context.AfterFunc(ctx, func() { server.Close() })

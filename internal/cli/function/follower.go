@@ -35,7 +35,16 @@ type follower struct {
 	functions []string // none: all
 	params    client.GetAppLogsParams
 
+	several bool   // the records are of several nodes
 	printed recent // calls, to print none twice after the log broke off
+}
+
+// after is where the next stream begins.
+func (f *follower) after() string {
+	if f.params.After == nil {
+		return ""
+	}
+	return *f.params.After
 }
 
 // resource names what is read.
@@ -91,7 +100,8 @@ func (f *follower) stream(ctx context.Context) (printed bool, err error) {
 			return printed, err
 		}
 		if event.Position != "" {
-			f.params.After = &event.Position
+			after := client.After(f.after(), event.Position)
+			f.params.After, f.several = &after, f.several || strings.Contains(after, ":")
 		}
 		switch {
 		case event.Record != nil:

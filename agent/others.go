@@ -1,0 +1,90 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/cluster/identity"
+	"github.com/picloud/picloud/internal/problem"
+	"github.com/picloud/picloud/manager/api"
+)
+
+// nodePath is where a node answers the managers of its cluster what it remembers. The
+// control listener does not have it.
+const nodePath = "/node/v1/"
+
+// others reaches the other nodes of the cluster for the API.
+type others struct{ a *Agent }
+
+// Others lists the other members, and whether the gossip holds them for alive.
+func (o others) Others() (out []api.Other) {
+	if !o.a.cluster.Member() {
+		return nil
+	}
+	alive := map[string]bool{}
+	for _, m := range o.a.cluster.Members() {
+		alive[m.Node] = m.Alive
+	}
+	for _, m := range o.a.cluster.State().Members {
+		if m.Node != o.a.identity.ID {
+			out = append(out, api.Other{ID: m.Node, Name: m.Name, Alive: alive[m.Node]})
+		}
+	}
+	slices.SortFunc(out, func(a, b api.Other) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Get asks another node over the cluster port.
+func (o others) Get(ctx context.Context, node, user, path string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+node+nodePath+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set(api.UserHeader, user)
+	return o.a.forwarder.transport.RoundTrip(r)
+}
+
+// peerKey is where the peer of a connection is in the context of its requests.
+type peerKey struct{}
+
+// withPeer puts into the context who is at the other end of a connection.
+func withPeer(ctx context.Context, conn net.Conn) context.Context {
+	secured, ok := conn.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return ctx
+	}
+	certificates := secured.ConnectionState().PeerCertificates
+	if len(certificates) == 0 {
+		return ctx
+	}
+	peer, err := identity.PeerOf(certificates[0])
+	if err != nil {
+		return ctx
+	}
+	return context.WithValue(ctx, peerKey{}, peer)
+}
+
+// serveOther answers another node. What the node remembers is for those that may be the
+// manager, which checks the rights of whoever asks; the rest is passed on to the control
+// API, which checks them itself.
+func (a *Agent) serveOther(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasPrefix(r.URL.Path, nodePath) {
+		a.ServeControl(w, r, http.NotFoundHandler())
+		return
+	}
+	peer, _ := r.Context().Value(peerKey{}).(identity.Peer)
+	control := a.control.Load()
+	switch {
+	case peer.Role != identity.Manager:
+		problem.Write(w, &picloud.Error{Code: picloud.CodeForbidden, Op: "ask node", Detail: "only nodes that may be the manager are answered"}, "")
+	case control == nil:
+		problem.Write(w, a.Unready(), "")
+	default:
+		control.nodes.ServeHTTP(w, r)
+	}
+}
