@@ -16,6 +16,10 @@ const (
 	DefaultClusterPort = 7947 // everything else between nodes
 )
 
+// NotSentHeader is set in the answer of a node that could not pass a call on: no manager
+// has it, so that it is safe to send it again.
+const NotSentHeader = "X-PiCloud-Not-Sent"
+
 // NodeRole says what a node may do in its cluster.
 type NodeRole string
 

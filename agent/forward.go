@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -54,9 +53,8 @@ func (a *Agent) newForwarder() *forwarder {
 			r.Out.Header.Set(hopsHeader, strconv.Itoa(hops+1))
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			var e *picloud.Error
-			if !errors.As(err, &e) {
-				e = &picloud.Error{}
+			if picloud.CodeOf(err) == picloud.CodeUnreached { // there was no connection
+				w.Header().Set(picloud.NotSentHeader, "true")
 			}
 			problem.Write(w, noManager("the manager does not answer", err), "")
 		},
@@ -70,6 +68,7 @@ func (a *Agent) forward(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	if hops, _ := strconv.Atoi(r.Header.Get(hopsHeader)); hops >= maxHops {
+		w.Header().Set(picloud.NotSentHeader, "true")
 		problem.Write(w, noManager("the nodes do not agree which of them is the manager", nil), "")
 		return true
 	}

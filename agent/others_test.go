@@ -163,3 +163,20 @@ func TestOnlyManagersAreTold(t *testing.T) {
 		require.Equal(t, want, w.Code, "%q: %s", role, w.Body)
 	}
 }
+
+// TestADeployTellsEachNodesTime: the acknowledgement says when each node served the change.
+func TestADeployTellsEachNodesTime(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
+	b := a.joined("pi-2")
+	b.token = a.token
+	status, body := b.api(http.MethodPut, "/apps/default/functions/say/code?create=true&deploy=true&wait=all", sayingSource)
+	require.Equal(t, http.StatusCreated, status, body)
+	var d client.Deployed
+	require.NoError(t, json.Unmarshal([]byte(body), &d))
+	require.True(t, d.Acks.Complete, body)
+	require.Len(t, d.Acks.Times, 2, body)
+	for _, node := range d.Acks.Nodes {
+		require.Positive(t, d.Acks.Times[node], body)
+		require.LessOrEqual(t, d.Acks.Times[node], d.Timings.Await, body)
+	}
+}
