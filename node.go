@@ -45,6 +45,12 @@ type Node struct {
 	Role      NodeRole  `json:"role,omitempty"`
 	Arch      string    `json:"arch,omitempty"`    // of the processor, as Go names it
 	Address   string    `json:"address,omitempty"` // host:port of its cluster port; empty: not open
+
+	// What the manager knows of it at this moment. The database keeps none of it.
+	Manager bool  `json:"manager,omitzero"`  // it is the manager
+	Lag     int64 `json:"lag,omitzero"`      // revisions of the catalog that it does not serve yet
+	Away    bool  `json:"away,omitzero"`     // the other nodes do not hear it
+	Running *int  `json:"running,omitempty"` // calls that run or wait there; nil: not known
 }
 
 // Invitation lets nodes into the cluster that show its token.
@@ -87,5 +93,6 @@ func (i Invitation) Check(now time.Time) error {
 // intervals of its reports.
 const NodeSilence = 3 * time.Minute
 
-// Alive reports whether the node was seen lately and did not say that it stops.
-func (n Node) Alive(now time.Time) bool { return !n.Stopped && now.Sub(n.SeenAt) < NodeSilence }
+// Alive reports whether the node was seen lately, is heard by the others, and did not
+// say that it stops.
+func (n Node) Alive(now time.Time) bool { return !n.Stopped && !n.Away && now.Sub(n.SeenAt) < NodeSilence }

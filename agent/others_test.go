@@ -82,7 +82,15 @@ func TestLogsAndCallsOfAllNodes(t *testing.T) {
 		require.Equal(t, http.StatusNotFound, resp.StatusCode, body)
 	}
 
+	for _, n := range read[client.NodeList](b, "/nodes").Items {
+		require.Equal(t, n.Name == "pi-1", n.Manager, n)
+		require.NotNil(t, n.Running, n)
+		require.Zero(t, *n.Running, n)
+		require.False(t, n.Away, n)
+	}
+
 	b.Stop()
+	require.True(t, read[client.NodeList](a, "/nodes").Items[1].Away)
 	logs := read[client.LogList](a, "/apps/default/logs")
 	require.Equal(t, []string{"pi-1 said one", "pi-1 said three"}, messages(logs.Items))
 	require.Equal(t, []string{"pi-2"}, logs.Unanswered)
