@@ -16,6 +16,10 @@ const (
 	DefaultClusterPort = 7947 // everything else between nodes
 )
 
+// NotSentHeader is set in the answer of a node that could not pass a call on: no manager
+// has it, so that it is safe to send it again.
+const NotSentHeader = "X-PiCloud-Not-Sent"
+
 // NodeRole says what a node may do in its cluster.
 type NodeRole string
 
@@ -45,6 +49,12 @@ type Node struct {
 	// Place is a digest of the machine and the data folder that the node runs on. Two
 	// places with one id are a node and its copy. Empty: it is not compared.
 	Place string `json:"-"`
+
+	// What the manager knows of it at this moment. The database keeps none of it.
+	Manager bool  `json:"manager,omitzero"`  // it is the manager
+	Lag     int64 `json:"lag,omitzero"`      // revisions of the catalog that it does not serve yet
+	Away    bool  `json:"away,omitzero"`     // the other nodes do not hear it
+	Running *int  `json:"running,omitempty"` // calls that run or wait there; nil: not known
 }
 
 // ClusterState is the cluster as its manager sees it.
@@ -107,5 +117,8 @@ const NodeSilence = 3 * time.Minute
 // than one interval of its reports with the time that a report takes.
 const PlaceSilence = 90 * time.Second
 
-// Alive reports whether the node was seen lately and did not say that it stops.
-func (n Node) Alive(now time.Time) bool { return !n.Stopped && now.Sub(n.SeenAt) < NodeSilence }
+// Alive reports whether the node was seen lately, is heard by the others, and did not
+// say that it stops.
+func (n Node) Alive(now time.Time) bool {
+	return !n.Stopped && !n.Away && now.Sub(n.SeenAt) < NodeSilence
+}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/internal/problem"
@@ -29,8 +30,8 @@ type leaderKey struct{}
 
 // forwarder passes calls of the control API on to the manager.
 type forwarder struct {
+	transport *http.Transport // to the cluster port of other nodes
 	proxy     *httputil.ReverseProxy
-	transport *http.Transport // to nodes that may be the manager; the host of a URL is a node's id
 }
 
 // newForwarder returns the node's forwarder. Connections to the manager are kept for some
@@ -66,6 +67,9 @@ func (a *Agent) newForwarder() *forwarder {
 				problem.Write(w, outcast, "")
 				return
 			}
+			if picloud.CodeOf(err) == picloud.CodeUnreached { // there was no connection
+				w.Header().Set(picloud.NotSentHeader, "true")
+			}
 			problem.Write(w, noManager("the manager does not answer", err), "")
 		},
 	}}
@@ -78,6 +82,7 @@ func (a *Agent) forward(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	if hops, _ := strconv.Atoi(r.Header.Get(hopsHeader)); hops >= maxHops {
+		w.Header().Set(picloud.NotSentHeader, "true")
 		problem.Write(w, noManager("the nodes do not agree which of them is the manager", nil), "")
 		return true
 	}

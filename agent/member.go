@@ -69,6 +69,7 @@ func (a *Agent) startCluster() error {
 func (a *Agent) stopCluster() {
 	a.election.end()
 	a.endNodes()
+	a.forwarder.transport.CloseIdleConnections()
 	a.cluster.Stop()
 	a.rpc.Stop()
 }
@@ -77,10 +78,8 @@ func (a *Agent) stopCluster() {
 func (a *Agent) serveNodes(ctx context.Context, l net.Listener) {
 	server := &http.Server{
 		Handler: a.nodeHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, peerKey{}, port.PeerOf(c))
-		},
+		ErrorLog:    slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		ConnContext: withPeer,
 	}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()

@@ -35,7 +35,7 @@ func (a *Agent) nodeHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+pathRing, func(w http.ResponseWriter, r *http.Request) { reply(w, a.cluster.Ring(), nil) })
 	mux.HandleFunc("POST "+pathRenew, asked(a.renewFor))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { a.ServeControl(w, r, http.NotFoundHandler()) })
+	mux.HandleFunc("/", a.serveOther)
 	return mux
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/internal/cli/setting"
@@ -24,8 +25,13 @@ func Command(base *command.Base) *cobra.Command {
 			Use:     "ls",
 			Aliases: command.ListAliases,
 			Short:   "List the nodes of the cluster",
-			Args:    command.Args(0, 0),
-			RunE:    c.listNodes,
+			Long: "List the nodes of the cluster.\n" +
+				"STATE is alive, away (the others do not hear it) or stopped. ROLE is manager for the one that manages the\n" +
+				"cluster at this moment, candidate for those that may take its place, and node for those that only serve\n" +
+				"functions. LAG is how many revisions of the catalog a node does not serve yet, CALLS how many calls run or\n" +
+				"wait there.",
+			Args: command.Args(0, 0),
+			RunE: c.listNodes,
 		},
 		&cobra.Command{
 			Use:               "show NODE",
@@ -163,8 +169,27 @@ func (c commands) listNodes(cmd *cobra.Command, _ []string) error {
 	return c.Print(nodes.Items, func() {
 		rows := make([][]string, 0, len(nodes.Items))
 		for _, n := range nodes.Items {
-			rows = append(rows, []string{n.Name, cmp.Or(n.Address, "-"), c.state(n), string(n.Role), n.Version, fmt.Sprint(n.Rev), cmp.Or(n.Arch, "-"), c.Ago(n.SeenAt)})
+			rows = append(rows, []string{n.Name, cmp.Or(n.Address, "-"), c.state(n), role(n), n.Version, fmt.Sprint(n.Rev), fmt.Sprint(n.Lag), cmp.Or(n.Arch, "-"), load(n), c.Ago(n.SeenAt)})
 		}
-		c.Table("NAME ADDRESS STATE ROLE VERSION REVISION ARCH SEEN", rows)
+		c.Table("NAME ADDRESS STATE ROLE VERSION REVISION LAG ARCH CALLS SEEN", rows)
 	})
+}
+
+// role is what a node is in the cluster at this moment.
+func role(n client.Node) string {
+	switch {
+	case n.Manager:
+		return "manager"
+	case n.Role == picloud.RoleManager:
+		return "candidate"
+	}
+	return cmp.Or(string(n.Role), "-")
+}
+
+// load is how many calls a node has.
+func load(n client.Node) string {
+	if n.Running == nil {
+		return "-"
+	}
+	return fmt.Sprint(*n.Running)
 }

@@ -232,6 +232,9 @@ type Invocation = picloud.Invocation
 // InvocationList defines model for InvocationList.
 type InvocationList struct {
 	Items []Invocation `json:"items"`
+
+	// Unanswered Names of the nodes that did not answer within 2 s, or are away: the calls that they served are not in the list.
+	Unanswered []string `json:"unanswered,omitempty"`
 }
 
 // KVItem defines model for KVItem.
@@ -273,6 +276,12 @@ type LogList struct {
 	// Calls With `calls=true`, the calls that ended, oldest first.
 	Calls []Invocation `json:"calls,omitempty"`
 	Items []LogRecord  `json:"items"`
+
+	// Nodes Names of the nodes that were asked, in a cluster of several.
+	Nodes []string `json:"nodes,omitempty"`
+
+	// Unanswered Names of the nodes that did not answer within 2 s, or are away: what they logged is not in the list.
+	Unanswered []string `json:"unanswered,omitempty"`
 }
 
 // LogRecord defines model for LogRecord.
@@ -658,8 +667,8 @@ type GetLogsParams struct {
 	// Follow Keep the stream open and send new records as they come.
 	Follow *LogFollow `form:"follow,omitempty" json:"follow,omitempty"`
 
-	// After With `follow`, instead of `tail`: every record that comes after this position, which is the id of an event `log` of an earlier stream
-	// of this node.
+	// After With `follow`, instead of `tail`: every record that comes after this position, which is the id of an event `log` of an earlier stream.
+	// In a cluster of several nodes an id is NODE:POSITION, and `after` lists the last id of each node, with commas between them.
 	After *LogAfter `form:"after,omitempty" json:"after,omitempty"`
 
 	// Level Only records of this level (debug, info, warn, error) or a more severe one; of calls, 4xx counts as warn and what failed as error.
@@ -737,8 +746,8 @@ type GetAppLogsParams struct {
 	// Follow Keep the stream open and send new records as they come.
 	Follow *LogFollow `form:"follow,omitempty" json:"follow,omitempty"`
 
-	// After With `follow`, instead of `tail`: every record that comes after this position, which is the id of an event `log` of an earlier stream
-	// of this node.
+	// After With `follow`, instead of `tail`: every record that comes after this position, which is the id of an event `log` of an earlier stream.
+	// In a cluster of several nodes an id is NODE:POSITION, and `after` lists the last id of each node, with commas between them.
 	After *LogAfter `form:"after,omitempty" json:"after,omitempty"`
 
 	// Level Only records of this level (debug, info, warn, error) or a more severe one; of calls, 4xx counts as warn and what failed as error.
@@ -1164,7 +1173,7 @@ func (c *Client) DeleteInvitation(ctx context.Context, invitation string, edit .
 	return c.send(ctx, request{method: http.MethodDelete, path: "/api/v1/cluster/join-tokens/%s", segments: []any{invitation}}, edit)
 }
 
-// ListInvocations: List recent calls of an app that this node served, newest first.
+// ListInvocations: List recent calls of an app that the nodes served, newest first.
 func (c *Client) ListInvocations(ctx context.Context, params *ListInvocationsParams, edit ...RequestEditorFn) (*http.Response, error) {
 	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/invocations", params: params}, edit)
 }
