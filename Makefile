@@ -22,6 +22,11 @@ LINTFLAGS ?=
 run: setup build
 	@exec deploy/setup/run.sh
 
+## demo-cluster: three nodes on this machine, with their data in ./demo-cluster; Ctrl-C stops them
+.PHONY: demo-cluster
+demo-cluster: setup build
+	@exec deploy/setup/demo-cluster.sh
+
 ## test: everything the tests need, then all of them
 .PHONY: test
 test: setup-test build lint check-generate
@@ -88,6 +93,16 @@ fuzz:
 .PHONY: bench
 bench: setup build
 	@bench/run.sh
+
+## test-cluster: the suite of whole clusters in its long form; takes hours, and needs root
+.PHONY: test-cluster
+test-cluster: setup-test
+	env -u PICLOUD_DATABASE_URL PICLOUD_TEST_CLUSTER=long go test -count=1 -timeout 6h -v $(TESTFLAGS) ./test/cluster
+
+## bench-cluster: measure an idle cluster of three nodes for five minutes; needs root
+.PHONY: bench-cluster
+bench-cluster: setup-test
+	env -u PICLOUD_DATABASE_URL PICLOUD_BENCH_CLUSTER=5m go test -count=1 -timeout 30m -run '^TestMeasure$$' -v ./test/cluster
 
 ## clean: remove what the build made
 .PHONY: clean

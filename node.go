@@ -47,6 +47,22 @@ type Node struct {
 	Place string `json:"-"`
 }
 
+// ClusterState is the cluster as its manager sees it.
+type ClusterState struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Manager string `json:"manager"` // the name of the node that manages it
+	// Epoch counts the managers: each write that only the manager may make proves it. 0:
+	// the node is alone, and there is nobody to tell apart.
+	Epoch int64 `json:"epoch"`
+	// Voters elect the manager, and Standbys take the place of a voter that is gone.
+	Voters   []string `json:"voters"`
+	Standbys []string `json:"standbys"`
+	Nodes    int      `json:"nodes"`
+	Alive    int      `json:"alive"`
+	Database string   `json:"database"` // the name of the node that runs it; empty: it is elsewhere
+}
+
 // Invitation lets nodes into the cluster that show its token.
 type Invitation struct {
 	ID        string    `json:"id"` // 16 hexadecimal digits

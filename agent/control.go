@@ -32,7 +32,7 @@ func (a *Agent) newControl() (http.Handler, error) {
 		People:  api.PeopleStores{Members: d.Members(), Users: d.Users()},
 		Data:    api.DataStores{Env: d.Env(), Secrets: d.Secrets(), KV: d.KV()},
 		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs},
-		Nodes:   api.NodeStores{Nodes: keeper{d.Nodes(), a}, Invitations: d.Invitations(), Inviter: a},
+		Nodes:   api.NodeStores{Nodes: keeper{d.Nodes(), a}, Invitations: d.Invitations(), Inviter: a, State: a},
 		Forward: a.forward,
 		Ready:   a.Unready, Missing: a.Missing, Node: a.opts.NodeName, Logger: a.log, Memory: a.bodies,
 		Hosts: append(strings.FieldsFunc(a.opts.ControlHosts, func(c rune) bool { return c == ',' || c == ' ' }),

@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -279,4 +281,50 @@ func (a *Agent) awaitLeader(ctx context.Context) (node string, known bool) {
 			return "", false
 		}
 	}
+}
+
+// ClusterState returns the cluster as this node, which manages it, sees it.
+func (a *Agent) ClusterState(ctx context.Context) (s picloud.ClusterState, err error) {
+	facts, err := a.database.Cluster().Facts(ctx)
+	if err != nil {
+		return s, err
+	}
+	nodes, err := a.database.Nodes().List(ctx)
+	if err != nil {
+		return s, err
+	}
+	s = picloud.ClusterState{
+		ID: facts.ID, Name: facts.Name, Manager: a.opts.NodeName, Epoch: a.election.epoch.Load(), Nodes: len(nodes),
+		Voters: []string{}, Standbys: []string{},
+	}
+	if a.database.server != nil {
+		s.Database = a.opts.NodeName
+	}
+	names := map[string]string{}
+	for _, n := range nodes {
+		names[n.ID] = n.Name
+		if n.Alive(time.Now()) {
+			s.Alive++
+		}
+		if n.ID == a.cluster.State().Database.Host {
+			s.Database = n.Name
+		}
+	}
+	a.election.mu.Lock()
+	raft := a.election.raft
+	a.election.mu.Unlock()
+	if raft == nil {
+		return s, nil
+	}
+	for _, one := range raft.Status().Servers {
+		name := cmp.Or(names[one.Node], one.Node)
+		if one.Voter {
+			s.Voters = append(s.Voters, name)
+		} else {
+			s.Standbys = append(s.Standbys, name)
+		}
+	}
+	slices.Sort(s.Voters)
+	slices.Sort(s.Standbys)
+	return s, nil
 }

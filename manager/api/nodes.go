@@ -48,6 +48,13 @@ type NodeStores struct {
 	Nodes       NodeStore
 	Invitations InvitationStore
 	Inviter     Inviter
+	State       ClusterStater
+}
+
+// ClusterStater knows the state of the cluster.
+type ClusterStater interface {
+	// ClusterState returns the state as this node, which manages the cluster, sees it.
+	ClusterState(ctx context.Context) (picloud.ClusterState, error)
 }
 
 // nodes is the area of the cluster's nodes, and of this node itself.
@@ -66,6 +73,7 @@ func (a nodes) operations() []operation {
 		change("POST /api/v1/nodes/{node}/drain", successes{200: nil}, a.drainNode),
 		change("POST /api/v1/nodes/{node}/resume", successes{200: nil}, a.resumeNode),
 
+		on("GET /api/v1/cluster", successes{200: nil}, a.getCluster),
 		on("GET /api/v1/cluster/join-tokens", successes{200: nil}, a.listInvitations),
 		on("POST /api/v1/cluster/join-tokens", successes{201: {"Location"}}, a.invite),
 		on("DELETE /api/v1/cluster/join-tokens/{invitation}", successes{204: nil}, a.deleteInvitation),
@@ -132,6 +140,12 @@ func (a nodes) drainNode(ctx context.Context, p ofNode, _ none) (out answer[picl
 func (a nodes) resumeNode(ctx context.Context, p ofNode, _ none) (out answer[picloud.Node], rev int64, err error) {
 	n, rev, err := a.Nodes.Drain(ctx, actor(ctx), p.Node, false)
 	return ok(n), rev, err
+}
+
+// getCluster answers GET /cluster.
+func (a nodes) getCluster(ctx context.Context, _, _ none) (out answer[picloud.ClusterState], err error) {
+	state, err := a.State.ClusterState(ctx)
+	return ok(state), err
 }
 
 // ofInvitation names an invitation.

@@ -15,6 +15,7 @@ import (
 // TestThreeNodes is the life of a small cluster: it forms, restarts, loses a network, a
 // database, all but one of its nodes, and a member that was removed.
 func TestThreeNodes(t *testing.T) {
+	t.Parallel()
 	l := begin(t, 3)
 	one, two, three := l.nodes[0], l.nodes[1], l.nodes[2]
 

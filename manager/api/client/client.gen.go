@@ -74,6 +74,9 @@ type AppSettings = picloud.AppSettings
 // CORS Which pages of other origins may call the function. Answered before code runs.
 type CORS = picloud.CORS
 
+// ClusterState defines model for ClusterState.
+type ClusterState = picloud.ClusterState
+
 // Compiled defines model for Compiled.
 type Compiled = picloud.Compiled
 
@@ -1130,6 +1133,11 @@ func (c *Client) PutSecret(ctx context.Context, app AppName, secret string, body
 		return nil, err
 	}
 	return c.PutSecretWithBody(ctx, app, secret, "application/json", bytes.NewReader(content), edit...)
+}
+
+// GetCluster: Show the cluster as its manager sees it.
+func (c *Client) GetCluster(ctx context.Context, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/cluster"}, edit)
 }
 
 // ListInvitations: List the invitations that can still be used. Cluster admins only.

@@ -1,0 +1,145 @@
+package cluster
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestGrowth grows a cluster and shrinks it again under load. Every call on a node that
+// runs is answered, and all the time it is the same cluster.
+func TestGrowth(t *testing.T) {
+	t.Parallel()
+	l := begin(t, 1)
+	one := l.nodes[0]
+	one.deploy("steady", "ok")
+	calls := underLoad("steady", one)
+	for _, size := range either([]int{2, 1}, []int{2, 3, 5, 3, 2, 1}) {
+		for len(l.running()) < size {
+			l.join(one.invite())
+		}
+		for running := l.running(); len(running) > size; running = l.running() {
+			last := running[len(running)-1]
+			last.stop()
+			_, stderr, code := one.cli("node", "rm", last.name, "--yes")
+			require.Zero(t, code, stderr)
+		}
+		l.awaitLive(healing)
+		l.awaitHeard(size, healing)
+		text := fmt.Sprint(size, " nodes")
+		one.deploy("f", text)
+		for _, n := range l.running() {
+			_, body := n.call("f")
+			require.Equal(t, text, body, n.name)
+		}
+		list, _, _ := one.cli("node", "ls")
+		require.Equal(t, size, strings.Count(list, "pi-"), list)
+	}
+	calls.requireAll(one)
+}
+
+// TestKills kills the nodes of a cluster in turn, under load and deploys: what was
+// acknowledged is there afterwards, and the survivors answer every call.
+func TestKills(t *testing.T) {
+	t.Parallel()
+	l := begin(t, 3)
+	l.nodes[0].deploy("steady", "ok")
+	for round := range either(3, 200) {
+		victim := l.nodes[round%3]
+		others := []*node{l.nodes[(round+1)%3], l.nodes[(round+2)%3]}
+		calls := underLoad("steady", others...)
+		var deploys sync.WaitGroup
+		acknowledged, unsure := "", false
+		deploys.Go(func() {
+			for i := range 10 {
+				text := fmt.Sprintf("%d-%d", round, i)
+				switch status, _ := others[i%2].put("f", returning(text)); status {
+				case http.StatusOK, http.StatusCreated, http.StatusAccepted:
+					acknowledged, unsure = text, false
+				default:
+					unsure = true // the commit may have happened although nobody heard of it
+				}
+			}
+		})
+		pause(time.Duration(round%7) * 20 * time.Millisecond)
+		if round%2 == 0 {
+			victim.power()
+		} else {
+			victim.kill()
+		}
+		deploys.Wait()
+		victim.start()
+		l.awaitLive(30 * time.Second)
+		calls.requireAll(victim)
+		if acknowledged == "" || unsure {
+			continue
+		}
+		for _, n := range l.nodes {
+			n.await("what was acknowledged", 10*time.Second, func() bool { _, body := n.call("f"); return body == acknowledged })
+		}
+	}
+}
+
+// TestSickDatabase stops the database's processes without an end, and fills the disk of a
+// node: functions answer, changes are refused, and all is well again without a restart.
+func TestSickDatabase(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	one := l.add().start()
+	one.token = one.readToken()
+	two := l.add(one.invite()...)
+	two.token = one.token
+	if l.spaces {
+		two.smallDisk("64m")
+	}
+	two.start()
+	l.awaitLive(healing)
+	one.deploy("steady", "ok")
+
+	calls := underLoad("steady", one, two)
+	thaw := one.freezeDatabase()
+	pause(either(2*time.Second, 2*time.Minute))
+	thaw()
+	l.awaitLive(90 * time.Second)
+	calls.requireAll(one)
+	if !l.spaces {
+		return // a small disk needs root as well
+	}
+
+	calls = underLoad("steady", one, two)
+	free := two.fill()
+	status, body := one.put("f", returning("while the disk of pi-2 is full"))
+	require.Contains(t, []int{http.StatusOK, http.StatusCreated, http.StatusAccepted}, status, body)
+	free()
+	l.awaitLive(time.Minute)
+	calls.requireAll(one)
+	two.await("what it has missed", healing, func() bool { _, body := two.call("f"); return body == "while the disk of pi-2 is full" })
+}
+
+// TestReloads reloads the configuration of a member under load: one runtime goes on, with
+// its place among the others.
+func TestReloads(t *testing.T) {
+	t.Parallel()
+	l := begin(t, 2)
+	one, two := l.nodes[0], l.nodes[1]
+	one.deploy("steady", "ok")
+	l.awaitHeard(2, healing)
+	calls := underLoad("steady", two)
+	goroutines := two.metric("go_goroutines")
+	for range either(20, 500) {
+		two.signal(syscall.SIGHUP)
+		pause(50 * time.Millisecond)
+	}
+	two.await("the goroutines of the reloads to end", 30*time.Second, func() bool { return two.metric("go_goroutines") < goroutines+30 })
+	require.Equal(t, 2, two.heard())
+	require.Equal(t, 2, one.heard())
+	require.False(t, two.ended())
+	calls.requireAll(two)
+	l.awaitLive(healing)
+}
