@@ -254,8 +254,10 @@ func (d *database) closed() error {
 	if d.open.Load() {
 		return nil
 	}
-	if err := d.outcast(); err != nil {
-		return err
+	if d.outcast != nil {
+		if err := d.outcast(); err != nil {
+			return err
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

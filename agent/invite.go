@@ -19,7 +19,6 @@ import (
 	"github.com/picloud/picloud/cluster"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/join"
-	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/cluster/token"
 	"github.com/picloud/picloud/internal/postgres/fleet"
 	"github.com/picloud/picloud/internal/seal"
@@ -174,11 +173,8 @@ func (a *Agent) admit(ctx context.Context, r join.Request, from netip.Addr) (ans
 	if err != nil {
 		return answer, err
 	}
-	if r.Advertise == "" {
-		r.Advertise = from.WithZone("").String()
-	}
-	if a.cluster.Peer().Role != identity.Manager {
-		return a.passOn(ctx, r)
+	if a.serves() {
+		return a.admitElsewhere(ctx, r, from)
 	}
 	if err := a.database.closed(); err != nil {
 		return answer, err
@@ -194,7 +190,11 @@ func (a *Agent) admit(ctx context.Context, r join.Request, from netip.Addr) (ans
 	if err != nil {
 		return answer, &picloud.Error{Code: picloud.CodeInvalid, Op: "join", Resource: r.Name, Detail: "the request for a certificate cannot be read", Err: err}
 	}
-	address := net.JoinHostPort(r.Advertise, strconv.Itoa(r.ClusterPort))
+	host := r.Advertise
+	if host == "" {
+		host = from.WithZone("").String()
+	}
+	address := net.JoinHostPort(host, strconv.Itoa(r.ClusterPort))
 	role, err := a.database.Invitations().Admit(ctx, fleet.Admission{
 		Invitation: t.ID[:], Secret: t.SecretHash(), KeyDigest: digest[:],
 		ID: r.Node, Name: r.Name, Version: r.Version, Arch: r.Arch, Address: address,
@@ -232,20 +232,6 @@ func (a *Agent) asMember() join.Member {
 		Node: a.identity.ID, Name: a.opts.NodeName, Role: picloud.NodeRole(a.cluster.Peer().Role), Address: address,
 		Gossip: net.JoinHostPort(hostOf(address), strconv.Itoa(a.opts.GossipPort)),
 	}
-}
-
-// passOn asks the manager on behalf of a node that joins: this node serves functions only,
-// and cannot open the CA.
-func (a *Agent) passOn(ctx context.Context, r join.Request) (join.Answer, error) {
-	node, known := a.awaitLeader(ctx)
-	if !known {
-		return join.Answer{}, noManager("the cluster has no manager at this moment", nil)
-	}
-	answer, err := join.Ask(ctx, func(ctx context.Context) (net.Conn, error) { return a.cluster.Dial(ctx, node, port.Join) }, node, r)
-	// The new member reached this node, at the address that it knows.
-	answer.Self = a.identity.ID
-	answer.Members = append(slices.DeleteFunc(answer.Members, func(m join.Member) bool { return m.Node == a.identity.ID }), a.asMember())
-	return answer, err
 }
 
 // keyDigest is the digest of the public key that a certificate is asked for.

@@ -235,12 +235,10 @@ func (a *Agent) renew(ctx context.Context, q renewal) error {
 			return err
 		}
 		got, err = a.renewFor(ctx, a.cluster.Peer(), q)
+	} else if manager, known := a.awaitLeader(ctx); !known {
+		err = noManager("only it can sign certificates", nil)
 	} else {
-		node, known := a.awaitLeader(ctx)
-		if !known {
-			return noManager("the cluster has no manager at this moment", nil)
-		}
-		err = a.ask(ctx, node, http.MethodPost, pathRenew, q, &got)
+		err = a.ask(ctx, manager, http.MethodPost, pathRenew, q, &got)
 	}
 	if err != nil {
 		return err

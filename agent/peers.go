@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/cluster"
 	"github.com/picloud/picloud/cluster/identity"
+	"github.com/picloud/picloud/cluster/join"
 	"github.com/picloud/picloud/internal/problem"
 )
 
@@ -20,6 +24,7 @@ import (
 // port only.
 const (
 	pathRing  = "/node/v1/ring"  // the keys of the gossip
+	pathAdmit = "/node/v1/admit" // a request to join that a node which only serves got
 	pathRenew = "/node/v1/renew" // the next certificate
 
 	// askTime bounds one question, and maxAsked its answer, in bytes.
@@ -34,6 +39,7 @@ type peerKey struct{}
 func (a *Agent) nodeHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+pathRing, func(w http.ResponseWriter, r *http.Request) { reply(w, a.cluster.Ring(), nil) })
+	mux.HandleFunc("POST "+pathAdmit, asked(a.admitFor))
 	mux.HandleFunc("POST "+pathRenew, asked(a.renewFor))
 	mux.HandleFunc("/", a.serveOther)
 	return mux
@@ -97,6 +103,38 @@ func (a *Agent) ask(ctx context.Context, node, method, path string, question, in
 	return nil
 }
 
+// admission is a request to join with the address that it came from.
+type admission struct {
+	Request join.Request `json:"request"`
+	From    netip.Addr   `json:"from"`
+}
+
+// admitElsewhere passes a request to join on to the manager: this node cannot sign. The new
+// member finds both of them.
+func (a *Agent) admitElsewhere(ctx context.Context, r join.Request, from netip.Addr) (answer join.Answer, err error) {
+	manager, known := a.awaitLeader(ctx)
+	if !known {
+		return answer, noManager("only it can let new nodes in", nil)
+	}
+	if err := a.ask(ctx, manager, http.MethodPost, pathAdmit, admission{r, from}, &answer); err != nil {
+		if _, ok := errors.AsType[*picloud.Error](err); ok && !errors.Is(err, picloud.ErrUnavailable) {
+			return answer, err
+		}
+		return answer, noManager("only it can let new nodes in", err)
+	}
+	answer.Self = a.identity.ID
+	answer.Members = append(slices.DeleteFunc(answer.Members, func(m join.Member) bool { return m.Node == a.identity.ID }), a.asMember())
+	return answer, nil
+}
+
+// admitFor decides about a request to join that another member got.
+func (a *Agent) admitFor(ctx context.Context, _ identity.Peer, q admission) (join.Answer, error) {
+	if a.serves() {
+		return join.Answer{}, noManager("this node serves functions only", nil)
+	}
+	return a.admit(ctx, q.Request, q.From)
+}
+
 // renewal asks for the next certificate of the node that sends it.
 type renewal struct {
 	CSR []byte `json:"csr"`
@@ -140,6 +178,9 @@ func (a *Agent) catchUp(ctx context.Context) {
 		if m.Role == picloud.RoleManager && len(nodes) < 8 {
 			nodes = append(nodes, m.Node)
 		}
+	}
+	if state.Manager != "" && state.Manager != a.identity.ID && !slices.Contains(nodes, state.Manager) {
+		nodes = append(nodes, state.Manager)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	got := make(chan bool, len(nodes))

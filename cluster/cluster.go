@@ -93,10 +93,10 @@ type Cluster struct {
 	gossip   *gossip.Gossip
 	announce *mdns.Announcer // nil: the node listens on this machine only
 	removed  map[string]bool
+	twin     string        // the address of another machine that was named as this node
 	gone     bool          // this node was removed
 	ringed   chan struct{} // closed when the gossip may speak
 	catching *service.Task // gets the keys of the gossip; nil: nothing to get
-	twin     string        // the address of another machine that was named as this node
 }
 
 // Open reads what the node keeps of its cluster. It listens on nothing yet.
@@ -143,8 +143,8 @@ func (c *Cluster) become(id *identity.Identity, s State) {
 	for _, node := range s.Removed {
 		c.removed[node] = true
 	}
-	c.gone = c.removed[c.o.Node]
 	c.publish()
+	c.gone = c.removed[c.o.Node]
 }
 
 // Member reports whether the node is a member of a cluster: it has a certificate.
@@ -247,7 +247,7 @@ func (c *Cluster) open() error {
 	c.ringed = make(chan struct{})
 	g, err := gossip.New(gossip.Options{
 		Node: c.o.Node, Cluster: c.state.Cluster, Bind: c.o.Bind, Advertise: c.o.Advertise, Last: hostOf(c.state.Address), Port: c.o.GossipPort,
-		Keys: c.state.GossipKeys, Known: c.known, Ready: c.ringed, Resolve: c.o.Resolve, Changed: c.heard, Logger: c.log,
+		Keys: c.state.GossipKeys, Known: c.known, Hold: c.ringed, Resolve: c.o.Resolve, Changed: c.heard, Logger: c.log,
 	})
 	if err == nil {
 		g.Say(c.meta()) // before the start: the others never hear of a node without an address

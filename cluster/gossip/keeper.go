@@ -30,9 +30,9 @@ type keeper struct {
 }
 
 func (k *keeper) keep(ctx context.Context) {
-	if ready := k.g.opts.Ready; ready != nil {
+	if hold := k.g.opts.Hold; hold != nil {
 		select {
-		case <-ready:
+		case <-hold:
 		case <-ctx.Done():
 			return
 		}
