@@ -6,6 +6,9 @@ type Acks struct {
 	Nodes    []string `json:"nodes"`   // names of the nodes that serve it
 	Missing  []string `json:"missing"` // alive nodes that did not answer in time, and absent ones
 	Complete bool     `json:"complete"`
+	// Times say after what time the node that waited knew it of each of Nodes, counted from
+	// the commit. Empty: there is only one.
+	Times map[string]Duration `json:"times,omitempty"`
 }
 
 // Wait says for which nodes the answer to a change waits after the commit. It never

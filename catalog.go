@@ -39,4 +39,6 @@ type Delta struct {
 	// Limits are the defaults of the node that asked; they stand below those of
 	// functions and apps.
 	Limits Limits
+	// Drained says that an admin took the node that asked out of service.
+	Drained bool
 }

@@ -95,6 +95,16 @@ func ParseLogPosition(text string) (LogPosition, error) {
 type LogLine struct {
 	LogPosition        // of the record; a Seq of 0: of a record that is not in the log itself
 	JSON        []byte // one LogRecord
+	Node        string // whose log it is from; empty: only one is read
+}
+
+// ID names the record in a stream: its position, after the name of its node where several
+// logs are read.
+func (l LogLine) ID() string {
+	if l.Node == "" {
+		return l.LogPosition.String()
+	}
+	return l.Node + ":" + l.LogPosition.String()
 }
 
 // LogQuery says which records of an app's log on one node somebody reads.

@@ -16,6 +16,10 @@ const (
 	DefaultClusterPort = 7947 // everything else between nodes
 )
 
+// NotSentHeader is set in the answer of a node that could not pass a call on: no manager
+// has it, so that it is safe to send it again.
+const NotSentHeader = "X-PiCloud-Not-Sent"
+
 // NodeRole says what a node may do in its cluster.
 type NodeRole string
 
@@ -37,13 +41,36 @@ type Node struct {
 	Limits    Limits    `json:"limits,omitzero"` // defaults of its functions, below those of functions and apps
 	StartedAt time.Time `json:"started_at"`
 	SeenAt    time.Time `json:"seen_at"`
-	Stopped   bool      `json:"stopped,omitzero"` // it said that it stops, and was not seen since
+	Stopped   bool      `json:"stopped,omitzero"`  // it said that it stops, and was not seen since
+	Draining  bool      `json:"draining,omitzero"` // an admin took it out of service
 	Role      NodeRole  `json:"role,omitempty"`
 	Arch      string    `json:"arch,omitempty"`    // of the processor, as Go names it
 	Address   string    `json:"address,omitempty"` // host:port of its cluster port; empty: not open
 	// Place is a digest of the machine and the data folder that the node runs on. Two
 	// places with one id are a node and its copy. Empty: it is not compared.
 	Place string `json:"-"`
+
+	// What the manager knows of it at this moment. The database keeps none of it.
+	Manager bool  `json:"manager,omitzero"`  // it is the manager
+	Lag     int64 `json:"lag,omitzero"`      // revisions of the catalog that it does not serve yet
+	Away    bool  `json:"away,omitzero"`     // the other nodes do not hear it
+	Running *int  `json:"running,omitempty"` // calls that run or wait there; nil: not known
+}
+
+// ClusterState is the cluster as its manager sees it.
+type ClusterState struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Manager string `json:"manager"` // the name of the node that manages it
+	// Epoch counts the managers: each write that only the manager may make proves it. 0:
+	// the node is alone, and there is nobody to tell apart.
+	Epoch int64 `json:"epoch"`
+	// Voters elect the manager, and Standbys take the place of a voter that is gone.
+	Voters   []string `json:"voters"`
+	Standbys []string `json:"standbys"`
+	Nodes    int      `json:"nodes"`
+	Alive    int      `json:"alive"`
+	Database string   `json:"database"` // the name of the node that runs it; empty: it is elsewhere
 }
 
 // Invitation lets nodes into the cluster that show its token.
@@ -90,5 +117,8 @@ const NodeSilence = 3 * time.Minute
 // than one interval of its reports with the time that a report takes.
 const PlaceSilence = 90 * time.Second
 
-// Alive reports whether the node was seen lately and did not say that it stops.
-func (n Node) Alive(now time.Time) bool { return !n.Stopped && now.Sub(n.SeenAt) < NodeSilence }
+// Alive reports whether the node was seen lately, is heard by the others, and did not
+// say that it stops.
+func (n Node) Alive(now time.Time) bool {
+	return !n.Stopped && !n.Away && now.Sub(n.SeenAt) < NodeSilence
+}

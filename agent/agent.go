@@ -65,10 +65,11 @@ type Agent struct {
 	// memoryBefore is the limit of the process's memory before Start.
 	memoryBefore int64
 
-	forwarder *forwarder
-	election  *election
-	rpc       *service.Task      // answers other nodes; nil: none has asked yet
-	endNodes  context.CancelFunc // ends what other nodes have under way here
+	membership *membership
+	forwarder  *forwarder
+	election   *election
+	rpc        *service.Task      // answers other nodes; nil: none has asked yet
+	endNodes   context.CancelFunc // ends what other nodes have under way here
 
 	// The node's services: those that always run, those that run once the database
 	// was reached, and those that run while this node leads. A cluster of one leads as
@@ -102,6 +103,7 @@ func New(opts Options) (*Agent, error) {
 	a.bodies = budget.New(opts.TransitMemory)
 	a.logs = logbook.New(opts.DataDir, opts.NodeName, &a.secrets, opts.Logger)
 	a.invoker = invoke.New(invoke.Options{Logs: a.logs, Secrets: &a.secrets, Grants: a.grants, Node: opts.NodeName, Logger: opts.Logger})
+	a.membership = newMembership()
 	a.forwarder, a.election, a.clusterStats = a.newForwarder(), &election{a: a}, a.newClusterStats()
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
@@ -169,6 +171,7 @@ func (a *Agent) start() error {
 		{Name: "place in the cluster", Start: a.openCluster},
 		{Name: "control API", Start: a.openControl},
 		{Name: "other nodes", Start: a.startCluster, Stop: a.stopCluster},
+		{Name: "membership", Start: a.startMembership, Stop: func() { a.membership.task.Stop() }},
 		{Name: "database", Start: a.startConnecting, Stop: func() { a.database.connecting.Stop() }},
 	}...)
 }

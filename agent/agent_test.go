@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent/gateway"
@@ -25,7 +26,10 @@ import (
 	"github.com/picloud/picloud/internal/testworker"
 )
 
-func TestMain(m *testing.M) { testdb.Main(m) }
+func TestMain(m *testing.M) {
+	// A probe that is under way when the gossip stops ends by its timeout.
+	testdb.Main(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"))
+}
 
 // testAgent is a node on a database of its own, behind plain HTTP servers.
 type testAgent struct {

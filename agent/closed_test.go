@@ -12,7 +12,7 @@ import (
 
 // picloud status prints the whole error: it says each thing once.
 func TestWhyThereIsNoDatabaseIsSaidOnce(t *testing.T) {
-	d := &database{}
+	d := &database{outcast: func() error { return nil }}
 	require.EqualError(t, d.closed(), "use database: the node has not reached it since it started")
 
 	d.waiting = fmt.Errorf("start postgres: %w", &picloud.Error{Op: "start managed PostgreSQL", Detail: "it ended while it started", Hint: "free some disk space", Err: errors.New("exit status 1")})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/picloud/picloud/internal/backoff"
 	"github.com/picloud/picloud/internal/credentials"
 	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/fleet"
 	"github.com/picloud/picloud/internal/postgres/managed"
 	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/service"
@@ -39,6 +41,8 @@ type database struct {
 	fleet    *replica.Fleet
 	listener *postgres.Listener
 
+	outcast    func() error  // why no member lets this node in; nil error: they do
+	limited    bool          // the node's role in the database has the rights of serving only
 	open       atomic.Bool   // this node leads: the control API may use the database
 	connecting *service.Task // brings everything up, and down again
 	settled    func()        // after the first attempt, and after success
@@ -49,7 +53,7 @@ type database struct {
 
 // openDatabase prepares the way to the database; nothing is touched yet.
 func (a *Agent) openDatabase() error {
-	d := &database{settled: sync.OnceFunc(func() { close(a.settled) })}
+	d := &database{settled: sync.OnceFunc(func() { close(a.settled) }), outcast: a.outcast}
 	o := postgres.Options{
 		Version: a.opts.Version, Logger: a.log,
 		OnTrouble: func() { d.syncer.Interrupted() }, // it goes on asking until the database answers
@@ -61,7 +65,8 @@ func (a *Agent) openDatabase() error {
 	if d.DB, err = store.Open(o); err != nil {
 		return err
 	}
-	d.syncer = replica.NewSyncer(a.replica, d.Catalog(), d.Nodes(), a.self)
+	d.limited = a.limited()
+	d.syncer = replica.NewSyncer(a.replica, d.Catalog(), reports{d}, a.self)
 	d.fleet = replica.NewFleet(d.syncer)
 	a.database = d
 	return nil
@@ -99,7 +104,7 @@ func (a *Agent) connect(ctx context.Context) {
 		a.log.Error("not all services run on this node", slog.Any("error", err))
 	}
 	d.settled()
-	a.learn(ctx)
+	a.membership.wake(true)
 	a.cluster.Say()
 	d.syncer.Run(ctx)
 }
@@ -115,7 +120,7 @@ func (a *Agent) useKeys() error {
 // minute, so a listener that does not start keeps no other service from starting.
 func (a *Agent) listen(ctx context.Context) {
 	d := a.database
-	d.listener = d.Listen([]string{postgres.CatalogChannel, postgres.NodeChannel}, d.notified)
+	d.listener = d.Listen([]string{postgres.CatalogChannel, postgres.NodeChannel}, a.notified)
 	if err := d.listener.Start(ctx); err != nil {
 		a.log.Error("listen for changes; comparing once a minute instead", slog.Any("error", err))
 	}
@@ -171,7 +176,7 @@ func (a *Agent) attempt(ctx context.Context) error {
 			return fmt.Errorf("start postgres: %w", err)
 		}
 	}
-	if err := d.Migrate(ctx); err != nil {
+	if err := a.schema(ctx); err != nil {
 		return err
 	}
 	if a.mayFound() {
@@ -182,7 +187,7 @@ func (a *Agent) attempt(ctx context.Context) error {
 	if err := a.vault.Establish(ctx, d.Cluster()); err != nil {
 		return err
 	}
-	err := d.Nodes().Report(ctx, a.self())
+	err := reports{d}.Report(ctx, a.self())
 	if err != nil && ctx.Err() != nil {
 		a.leave() // the database may have heard it
 	}
@@ -210,7 +215,7 @@ func (a *Agent) firstUser(ctx context.Context) error {
 func (a *Agent) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	if err := a.database.Nodes().Stop(ctx, a.self()); err != nil {
+	if err := (reports{a.database}).Stop(ctx, a.self()); err != nil {
 		a.log.Info("the other nodes do not know that this one stops", slog.Any("error", err))
 	}
 }
@@ -226,12 +231,18 @@ func (a *Agent) stopServer() {
 
 // notified is called by the listener; an empty channel means that something
 // may have been missed.
-func (d *database) notified(channel, _ string) {
+func (a *Agent) notified(channel, payload string) {
+	d := a.database
 	switch channel {
 	case "":
 		d.syncer.Interrupted()
+		a.membership.wake(true)
 	case postgres.CatalogChannel:
 		d.syncer.Wake()
+	case postgres.NodeChannel:
+		if strings.HasPrefix(payload, fleet.Changed) {
+			a.membership.wake(true)
+		}
 	}
 	if channel != postgres.CatalogChannel {
 		d.fleet.Reported()
@@ -242,6 +253,9 @@ func (d *database) notified(channel, _ string) {
 func (d *database) closed() error {
 	if d.open.Load() {
 		return nil
+	}
+	if err := d.outcast(); err != nil {
+		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 type metricsKey struct{}
 
 // newControl wires the manager and its API to this node.
-func (a *Agent) newControl() (http.Handler, error) {
+func (a *Agent) newControl() (*control, error) {
 	d := a.database
 	m, err := manager.New(manager.Options{
 		Apps: d.Apps(), Functions: d.Functions(), Versions: d.Versions(), Deployments: d.Deployments(), Users: d.Users(),
@@ -26,13 +26,13 @@ func (a *Agent) newControl() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.New(api.Options{
+	o := api.Options{
 		Manager: m,
 		Apps:    api.AppStores{Apps: d.Apps(), Functions: d.Functions(), Versions: d.Versions(), Deployments: d.Deployments()},
 		People:  api.PeopleStores{Members: d.Members(), Users: d.Users()},
 		Data:    api.DataStores{Env: d.Env(), Secrets: d.Secrets(), KV: d.KV()},
-		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs},
-		Nodes:   api.NodeStores{Nodes: d.Nodes(), Invitations: d.Invitations(), Inviter: a},
+		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs, Others: others{a}},
+		Nodes:   api.NodeStores{Nodes: presentNodes{keeper{d.Nodes(), a}, a}, Invitations: d.Invitations(), Inviter: a, State: a},
 		Forward: a.forward,
 		Ready:   a.Unready, Missing: a.Missing, Node: a.opts.NodeName, Logger: a.log, Memory: a.bodies,
 		Hosts: append(strings.FieldsFunc(a.opts.ControlHosts, func(c rune) bool { return c == ',' || c == ' ' }),
@@ -44,7 +44,13 @@ func (a *Agent) newControl() (http.Handler, error) {
 			}
 			http.NotFound(w, r)
 		}),
-	})
+	}
+	c := &control{database: d}
+	if c.handler, err = api.New(o); err != nil {
+		return nil, err
+	}
+	c.nodes, err = api.NewForNodes(o)
+	return c, err
 }
 
 // openControl wires the control API. It answers that the database is not reached
@@ -53,12 +59,12 @@ func (a *Agent) openControl() error {
 	if err := a.openDatabase(); err != nil {
 		return err
 	}
-	handler, err := a.newControl()
+	c, err := a.newControl()
 	if err != nil {
 		a.database.Close()
 		return err
 	}
-	a.control.Store(&control{handler, a.database})
+	a.control.Store(c)
 	return nil
 }
 
@@ -98,5 +104,6 @@ func (a *Agent) awaitDatabase(ctx context.Context, d *database) {
 // control is the control API once the node is wired.
 type control struct {
 	handler  http.Handler
+	nodes    http.Handler // what other nodes ask
 	database *database
 }

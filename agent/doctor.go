@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent/broker"
+	"github.com/picloud/picloud/cluster"
+	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/managed"
@@ -34,7 +37,7 @@ func Doctor(ctx context.Context, opts Options) []Finding {
 	if err != nil {
 		return []Finding{finding("settings", "", err)}
 	}
-	return append([]Finding{
+	findings := append([]Finding{
 		dataFinding(opts),
 		memoryFinding(opts),
 		filesFinding(),
@@ -43,6 +46,59 @@ func Doctor(ctx context.Context, opts Options) []Finding {
 		databaseFinding(ctx, opts),
 		executorFinding(opts),
 	}, sandboxFindings(ctx, opts)...)
+	return append(findings, rolesFindings(ctx, opts)...)
+}
+
+// rolesFindings looks at the database role of a member of a cluster.
+func rolesFindings(ctx context.Context, opts Options) []Finding {
+	const part = "database role"
+	if _, err := os.Stat(filepath.Join(opts.DataDir, "node.json")); err != nil {
+		return nil
+	}
+	id, err := loadIdentity(opts.DataDir)
+	if err != nil {
+		return nil
+	}
+	c, err := cluster.Open(cluster.Options{Dir: clusterDir(opts.DataDir), Node: id.ID, Now: opts.now})
+	if err != nil || !c.Member() {
+		return nil
+	}
+	member := Finding{Part: "place in the cluster", State: "ok", Detail: "member of " + c.State().Name}
+	if _, expires := c.Validity(); c.Expired() {
+		member = finding(member.Part, "", expired(c.State().Name, expires))
+	} else if c.Removed() {
+		member = finding(member.Part, "", removedFrom(c.State().Name))
+	}
+	role := Finding{Part: part, State: "ok", Detail: "the owner's"}
+	database := c.State().Database
+	switch {
+	case database.Role != "":
+		role.Detail = "this node has its own, " + database.Role
+	case database.DSN != "":
+		db, err := store.Open(postgres.Options{DSN: cmp.Or(opts.DatabaseURL, database.DSN)})
+		if err != nil {
+			return []Finding{member, finding(part, "", err)}
+		}
+		defer db.Close()
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		switch possible, err := db.Roles().Possible(ctx); {
+		case err != nil:
+			role = Finding{Part: part, State: "warn", Detail: "the database does not answer whether this role may make others"}
+		case !possible:
+			role = Finding{
+				Part: part, State: "warn",
+				Detail: "this role may make no others, so that all nodes share it: a node that serves functions only can read and change everything in the database",
+				Remedy: "ALTER ROLE name CREATEROLE, then remove the nodes that serve only and invite them again",
+			}
+		case c.Peer().Role == identity.Node:
+			role = Finding{
+				Part: part, State: "warn", Detail: "this node serves functions only, and uses the role of a manager: it can read and change everything in the database",
+				Remedy: "remove the node, run picloud node reset there, and invite it again",
+			}
+		}
+	}
+	return []Finding{member, role}
 }
 
 // finding is "fail" with the error's own remedy, or "ok".

@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,6 +91,7 @@ func (e *election) duty(ctx context.Context, _ elect.Lead, epoch int64) error {
 	e.epoch.Store(epoch)
 	e.a.log.Info("this node is the manager of its cluster", slog.Int64("epoch", epoch))
 	e.a.cluster.Say()
+	e.a.membership.wake(true) // a change of the gossip's keys may be under way
 	<-ctx.Done()
 	e.epoch.Store(0)
 	e.a.log.Info("this node is no longer the manager of its cluster")
@@ -278,4 +281,50 @@ func (a *Agent) awaitLeader(ctx context.Context) (node string, known bool) {
 			return "", false
 		}
 	}
+}
+
+// ClusterState returns the cluster as this node, which manages it, sees it.
+func (a *Agent) ClusterState(ctx context.Context) (s picloud.ClusterState, err error) {
+	facts, err := a.database.Cluster().Facts(ctx)
+	if err != nil {
+		return s, err
+	}
+	nodes, err := a.database.Nodes().List(ctx)
+	if err != nil {
+		return s, err
+	}
+	s = picloud.ClusterState{
+		ID: facts.ID, Name: facts.Name, Manager: a.opts.NodeName, Epoch: a.election.epoch.Load(), Nodes: len(nodes),
+		Voters: []string{}, Standbys: []string{},
+	}
+	if a.database.server != nil {
+		s.Database = a.opts.NodeName
+	}
+	names := map[string]string{}
+	for _, n := range nodes {
+		names[n.ID] = n.Name
+		if n.Alive(time.Now()) {
+			s.Alive++
+		}
+		if n.ID == a.cluster.State().Database.Host {
+			s.Database = n.Name
+		}
+	}
+	a.election.mu.Lock()
+	raft := a.election.raft
+	a.election.mu.Unlock()
+	if raft == nil {
+		return s, nil
+	}
+	for _, one := range raft.Status().Servers {
+		name := cmp.Or(names[one.Node], one.Node)
+		if one.Voter {
+			s.Voters = append(s.Voters, name)
+		} else {
+			s.Standbys = append(s.Standbys, name)
+		}
+	}
+	slices.Sort(s.Voters)
+	slices.Sort(s.Standbys)
+	return s, nil
 }

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/internal/problem"
 )
@@ -29,7 +29,10 @@ const (
 type leaderKey struct{}
 
 // forwarder passes calls of the control API on to the manager.
-type forwarder struct{ proxy *httputil.ReverseProxy }
+type forwarder struct {
+	transport *http.Transport // to the cluster port of other nodes
+	proxy     *httputil.ReverseProxy
+}
 
 // newForwarder returns the node's forwarder. Connections to the manager are kept for some
 // time; the host of a URL is the node's id.
@@ -40,11 +43,16 @@ func (a *Agent) newForwarder() *forwarder {
 			if err != nil {
 				return nil, err
 			}
-			return a.cluster.Dial(ctx, node, port.RPC)
+			conn, err := a.cluster.Dial(ctx, node, port.RPC)
+			if err == nil && port.PeerOf(conn).Role != identity.Manager {
+				conn.Close() // calls carry tokens, and answers are believed
+				return nil, noManager("node "+node+" serves functions only", nil)
+			}
+			return conn, err
 		},
 		MaxIdleConnsPerHost: 8, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: 90 * time.Second,
 	}
-	return &forwarder{proxy: &httputil.ReverseProxy{
+	return &forwarder{transport: transport, proxy: &httputil.ReverseProxy{
 		Transport: transport, FlushInterval: -1, // streams pass as they come
 		Rewrite: func(r *httputil.ProxyRequest) {
 			hops, _ := strconv.Atoi(r.In.Header.Get(hopsHeader)) // no number is none
@@ -55,6 +63,13 @@ func (a *Agent) newForwarder() *forwarder {
 			r.Out.Header.Set(hopsHeader, strconv.Itoa(hops+1))
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			if outcast := a.outcast(); outcast != nil {
+				problem.Write(w, outcast, "")
+				return
+			}
+			if picloud.CodeOf(err) == picloud.CodeUnreached { // there was no connection
+				w.Header().Set(picloud.NotSentHeader, "true")
+			}
 			problem.Write(w, noManager("the manager does not answer", err), "")
 		},
 	}}
@@ -67,6 +82,7 @@ func (a *Agent) forward(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	if hops, _ := strconv.Atoi(r.Header.Get(hopsHeader)); hops >= maxHops {
+		w.Header().Set(picloud.NotSentHeader, "true")
 		problem.Write(w, noManager("the nodes do not agree which of them is the manager", nil), "")
 		return true
 	}
@@ -88,9 +104,4 @@ func (a *Agent) forward(w http.ResponseWriter, r *http.Request) bool {
 	}
 	a.forwarder.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), leaderKey{}, node)))
 	return true
-}
-
-// serveForwarded answers what other nodes pass on.
-func (a *Agent) serveForwarded(w http.ResponseWriter, r *http.Request) {
-	a.ServeControl(w, r, http.NotFoundHandler())
 }

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -79,6 +80,15 @@ func (a *Agent) authority(ctx context.Context) (*identity.Authority, gossipKeys,
 	if err != nil {
 		return nil, gossipKeys{}, err
 	}
+	return a.opened(kept)
+}
+
+// opened opens the cluster's authority.
+func (a *Agent) opened(kept fleet.Authority) (*identity.Authority, gossipKeys, error) {
+	key, err := a.vault.Key()
+	if err != nil {
+		return nil, gossipKeys{}, err
+	}
 	der, err := key.Open(sealedCA, kept.Key)
 	if err != nil {
 		return nil, gossipKeys{}, sealedBy("CA", err)
@@ -136,7 +146,7 @@ func (a *Agent) found(ctx context.Context, authority *identity.Authority, keys g
 	if err != nil {
 		return err
 	}
-	leaf, err := authority.Sign(identity.Request{Node: a.identity.ID, Name: a.opts.NodeName, Role: identity.Manager, CSR: csr}, time.Now())
+	leaf, err := authority.Sign(identity.Request{Node: a.identity.ID, Name: a.opts.NodeName, Role: identity.Manager, CSR: csr}, a.cluster.Now())
 	if err != nil {
 		return err
 	}
@@ -192,7 +202,14 @@ func (a *Agent) admit(ctx context.Context, r join.Request, from netip.Addr) (ans
 	if err != nil {
 		return answer, err
 	}
-	leaf, err := authority.Sign(identity.Request{Node: r.Node, Name: r.Name, Role: identity.Role(role), CSR: r.CSR}, time.Now())
+	database, err := a.roleFor(ctx, r.Node, role)
+	if err != nil {
+		return answer, err
+	}
+	if err := a.database.Roles().LockOut(ctx); err != nil { // a dead node whose name this one has is removed
+		a.log.Warn("a removed node may still have a session with the database", slog.Any("error", err))
+	}
+	leaf, err := authority.Sign(identity.Request{Node: r.Node, Name: r.Name, Role: identity.Role(role), CSR: r.CSR}, a.cluster.Now())
 	if err != nil {
 		return answer, err
 	}
@@ -201,16 +218,20 @@ func (a *Agent) admit(ctx context.Context, r join.Request, from netip.Addr) (ans
 		return answer, err
 	}
 	state := a.cluster.State()
-	answer = join.Answer{
+	return join.Answer{
 		Cluster: state.Cluster, Name: state.Name, Role: role, Address: address, Certificate: leaf, Roots: a.cluster.RootsPEM(),
-		GossipKeys: keys.keys, GossipRev: keys.rev, ClusterKey: key.Text(), Database: state.Database, Self: a.identity.ID, Manager: state.Manager,
-		Members: append(state.Members, join.Member{
-			Node: a.identity.ID, Name: a.opts.NodeName, Role: picloud.NodeRole(a.cluster.Peer().Role), Address: state.Address,
-			Gossip: net.JoinHostPort(hostOf(state.Address), strconv.Itoa(a.opts.GossipPort)),
-		}),
-		Time: time.Now(),
+		GossipKeys: keys.keys, GossipRev: keys.rev, ClusterKey: key.Text(), Database: database, Self: a.identity.ID, Manager: state.Manager,
+		Members: append(slices.Clone(state.Members), a.asMember()), Time: a.cluster.Now(),
+	}, nil
+}
+
+// asMember is this node as others reach it.
+func (a *Agent) asMember() join.Member {
+	address := a.cluster.State().Address
+	return join.Member{
+		Node: a.identity.ID, Name: a.opts.NodeName, Role: picloud.NodeRole(a.cluster.Peer().Role), Address: address,
+		Gossip: net.JoinHostPort(hostOf(address), strconv.Itoa(a.opts.GossipPort)),
 	}
-	return answer, nil
 }
 
 // passOn asks the manager on behalf of a node that joins: this node serves functions only,
@@ -220,7 +241,11 @@ func (a *Agent) passOn(ctx context.Context, r join.Request) (join.Answer, error)
 	if !known {
 		return join.Answer{}, noManager("the cluster has no manager at this moment", nil)
 	}
-	return join.Ask(ctx, func(ctx context.Context) (net.Conn, error) { return a.cluster.Dial(ctx, node, port.Join) }, node, r)
+	answer, err := join.Ask(ctx, func(ctx context.Context) (net.Conn, error) { return a.cluster.Dial(ctx, node, port.Join) }, node, r)
+	// The new member reached this node, at the address that it knows.
+	answer.Self = a.identity.ID
+	answer.Members = append(slices.DeleteFunc(answer.Members, func(m join.Member) bool { return m.Node == a.identity.ID }), a.asMember())
+	return answer, err
 }
 
 // keyDigest is the digest of the public key that a certificate is asked for.

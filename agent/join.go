@@ -33,7 +33,7 @@ type Joined struct {
 // Join makes a node with these options a member of the cluster that Options.Join leads to,
 // and returns when it is one. It goes on trying while no member can be reached, and calls
 // waiting with the reason whenever that changes. A node that is a member already only says
-// so. The caller holds the lock of the data folder; the node does not run.
+// so, unless its certificate ran out: then it gets another one, and stays the node that it is. The caller holds the lock of the data folder; the node does not run.
 func Join(ctx context.Context, opts Options, waiting func(why error)) (Joined, error) {
 	begun := time.Now()
 	opts, err := opts.Complete()
@@ -47,15 +47,17 @@ func Join(ctx context.Context, opts Options, waiting func(why error)) (Joined, e
 	if err != nil {
 		return Joined{}, err
 	}
-	c, err := cluster.Open(cluster.Options{Dir: clusterDir(opts.DataDir), Node: id.ID, Name: opts.NodeName, Logger: opts.Logger})
+	c, err := cluster.Open(cluster.Options{Dir: clusterDir(opts.DataDir), Node: id.ID, Name: opts.NodeName, Now: opts.now, Logger: opts.Logger})
 	if err != nil {
 		return Joined{}, err
 	}
-	if c.Member() {
+	if c.Member() && !c.Expired() {
 		return Joined{Cluster: c.State().Name, Already: true}, nil
 	}
-	if err := mayJoin(opts); err != nil {
-		return Joined{}, err
+	if !c.Member() {
+		if err := mayJoin(opts); err != nil {
+			return Joined{}, err
+		}
 	}
 	t, err := token.Parse(opts.JoinToken)
 	if err != nil {
@@ -72,6 +74,12 @@ func Join(ctx context.Context, opts Options, waiting func(why error)) (Joined, e
 	answer, address, err := ask(ctx, opts, t.Pin, request, waiting)
 	if err != nil {
 		return Joined{}, err
+	}
+	if was := c.State(); was.Cluster != "" && was.Cluster != answer.Cluster {
+		return Joined{}, &picloud.Error{
+			Code: picloud.CodeConflict, Op: "join " + opts.Join, Detail: fmt.Sprintf("this node is a member of another cluster, %q", was.Name),
+			Hint: "`picloud node reset` empties its data folder, so that it can join this one",
+		}
 	}
 	if err := enter(c, opts.DataDir, answer, address); err != nil {
 		return Joined{}, err

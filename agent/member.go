@@ -19,6 +19,7 @@ import (
 	"github.com/picloud/picloud/cluster/join"
 	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/fleet"
 	"github.com/picloud/picloud/internal/postgres/managed"
 	"github.com/picloud/picloud/internal/service"
 )
@@ -36,7 +37,7 @@ func (a *Agent) openCluster() (err error) {
 	a.cluster, err = cluster.Open(cluster.Options{
 		Dir: clusterDir(a.opts.DataDir), Node: a.identity.ID, Name: a.opts.NodeName, Version: a.opts.Version,
 		Bind: a.opts.ClusterBind, Advertise: a.opts.Advertise, Port: a.opts.ClusterPort, GossipPort: a.opts.GossipPort,
-		Say: a.gossiped, Changed: a.heard, Logger: a.log,
+		Say: a.gossiped, Changed: a.heard, CatchUp: a.catchUp, Now: a.opts.now, Logger: a.log,
 	})
 	return err
 }
@@ -52,7 +53,7 @@ func (a *Agent) startCluster() error {
 	if server := a.database.server; server != nil {
 		relay := server.Relay()
 		services.Database = func(conn net.Conn, peer identity.Peer) {
-			if err := relay.Serve(ctx, conn, managed.Role); err != nil {
+			if err := relay.Serve(ctx, conn, fleet.RoleName(peer.Node)); err != nil {
 				a.log.Info("a session of another node was refused", slog.String("node", peer.Name), slog.Any("error", err))
 			}
 		}
@@ -68,6 +69,7 @@ func (a *Agent) startCluster() error {
 func (a *Agent) stopCluster() {
 	a.election.end()
 	a.endNodes()
+	a.forwarder.transport.CloseIdleConnections()
 	a.cluster.Stop()
 	a.rpc.Stop()
 }
@@ -75,8 +77,9 @@ func (a *Agent) stopCluster() {
 // serveNodes answers the other nodes over HTTP until ctx ends.
 func (a *Agent) serveNodes(ctx context.Context, l net.Listener) {
 	server := &http.Server{
-		Handler: http.HandlerFunc(a.serveForwarded), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		Handler: a.nodeHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog:    slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		ConnContext: withPeer,
 	}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
@@ -99,6 +102,7 @@ func (a *Agent) heard() {
 	if d := a.database; d != nil {
 		d.syncer.Wake()
 	}
+	a.membership.wake(false)
 }
 
 // reachDatabase says how this node reaches the database of its cluster. A nil server means
@@ -111,7 +115,9 @@ func (a *Agent) reachDatabase(o *postgres.Options) (server *managed.Server, err 
 	case state.Database.DSN != "":
 		o.DSN = state.Database.DSN
 	case host != "" && host != a.identity.ID:
-		o.DSN = managed.DSN
+		if o.DSN, err = postgres.DSNOf(managed.DSN, fleet.RoleName(a.identity.ID), ""); err != nil {
+			return nil, err
+		}
 		o.Dial = func(ctx context.Context) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, relayed)
 			defer cancel()
@@ -146,6 +152,7 @@ func (a *Agent) learn(ctx context.Context) {
 		members = append(members, join.Member{Node: m.ID, Name: m.Name, Role: m.Role, Address: m.Address})
 	}
 	a.cluster.Learn(members, removed)
+	a.forwarder.transport.CloseIdleConnections() // one of them may lead to a node that was removed
 }
 
 // newClusterStats returns the metrics of the gossip. A node that is alone hears nobody.

@@ -74,6 +74,8 @@ type Options struct {
 	Version string
 	// Logger takes the node's own log. Default: slog.Default().
 	Logger *slog.Logger
+
+	now func() time.Time // the clock for certificates; nil: the machine's
 }
 
 // Complete checks the options and fills in the defaults that do not depend on

@@ -28,6 +28,11 @@ const minDiskSpace = 1 << 20
 func (a *Agent) Unready() error {
 	switch state(a.state.Load()) {
 	case stateServing:
+		if a.replica.State().Drained {
+			return &picloud.Error{
+				Code: picloud.CodeDraining, Op: "serve", Detail: "an admin took the node out of service; `picloud node resume` puts it back", RetryAfter: time.Minute,
+			}
+		}
 		return nil
 	case stateDraining, stateStopped:
 		return &picloud.Error{Code: picloud.CodeDraining, Op: "serve", Detail: "the node is shutting down", RetryAfter: 5 * time.Second}

@@ -80,6 +80,9 @@ func (a *Agent) Status() Status {
 	}
 	if d != nil {
 		s.Database = &DatabaseStatus{Err: d.closed()}
+		if outcast := d.outcast(); outcast != nil {
+			s.Database.Err = outcast // also when it reached the database before
+		}
 		for _, m := range state.Members {
 			if d.server == nil && m.Node == state.Database.Host {
 				s.Database.Through = m.Name

@@ -28,6 +28,7 @@ import (
 	"github.com/picloud/picloud/cluster/join"
 	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/internal/mdns"
+	"github.com/picloud/picloud/internal/service"
 )
 
 // Options say what the node is among others.
@@ -54,6 +55,9 @@ type Options struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Say returns what the node tells the others of itself; address and role are filled in.
 	Say func() gossip.Meta
+	// CatchUp is called when the node begins to listen and knows other members, and before
+	// it speaks in the gossip: it gets the present keys of that, and gives them to UseRing.
+	CatchUp func(ctx context.Context)
 	// Changed is called when a member came, went or said something new. It must not block.
 	Changed func()
 	// Logger receives what the node meets. Default: discard.
@@ -89,7 +93,10 @@ type Cluster struct {
 	gossip   *gossip.Gossip
 	announce *mdns.Announcer // nil: the node listens on this machine only
 	removed  map[string]bool
-	twin     string // the address of another machine that was named as this node
+	gone     bool          // this node was removed
+	ringed   chan struct{} // closed when the gossip may speak
+	catching *service.Task // gets the keys of the gossip; nil: nothing to get
+	twin     string        // the address of another machine that was named as this node
 }
 
 // Open reads what the node keeps of its cluster. It listens on nothing yet.
@@ -136,6 +143,7 @@ func (c *Cluster) become(id *identity.Identity, s State) {
 	for _, node := range s.Removed {
 		c.removed[node] = true
 	}
+	c.gone = c.removed[c.o.Node]
 	c.publish()
 }
 
@@ -189,7 +197,7 @@ func (c *Cluster) Request() ([]byte, error) {
 func (c *Cluster) Enter(s State, leafPEM, rootsPEM []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.identity != nil {
+	if c.identity != nil && !c.o.Now().After(c.identity.Expires()) {
 		return nil
 	}
 	if err := s.write(c.o.Dir); err != nil {
@@ -236,19 +244,22 @@ func (c *Cluster) open() error {
 	if c.services.RPC != nil {
 		c.services.RPC(p.Listener(port.RPC))
 	}
+	c.ringed = make(chan struct{})
 	g, err := gossip.New(gossip.Options{
 		Node: c.o.Node, Cluster: c.state.Cluster, Bind: c.o.Bind, Advertise: c.o.Advertise, Last: hostOf(c.state.Address), Port: c.o.GossipPort,
-		Keys: c.state.GossipKeys, Known: c.known, Resolve: c.o.Resolve, Changed: c.heard, Logger: c.log,
+		Keys: c.state.GossipKeys, Known: c.known, Ready: c.ringed, Resolve: c.o.Resolve, Changed: c.heard, Logger: c.log,
 	})
 	if err == nil {
 		g.Say(c.meta()) // before the start: the others never hear of a node without an address
 		err = g.Start()
 	}
 	if err != nil {
+		close(c.ringed)
 		p.Close()
 		return explainListen("gossip port", "PICLOUD_GOSSIP_PORT", net.JoinHostPort(c.o.Bind, strconv.Itoa(c.o.GossipPort)), err)
 	}
 	c.port, c.gossip = p, g
+	c.catchUp()
 	c.clock.Start(context.Background())
 	c.announceIt()
 	return nil
@@ -284,8 +295,10 @@ func explainListen(what, env, address string, err error) error {
 func (c *Cluster) Stop() {
 	c.mu.Lock()
 	p, g, a := c.port, c.gossip, c.announce
-	c.port, c.gossip, c.announce, c.running = nil, nil, nil, false
+	catching := c.catching
+	c.port, c.gossip, c.announce, c.catching, c.running = nil, nil, nil, nil, false
 	c.mu.Unlock()
+	catching.Stop()
 	if a != nil {
 		a.Stop()
 	}
@@ -424,16 +437,12 @@ func (c *Cluster) Learn(members []join.Member, removed []string) {
 	}
 	slices.SortFunc(next, func(a, b join.Member) int { return cmp.Compare(a.Node, b.Node) })
 	if slices.Equal(next, c.state.Members) && slices.Equal(removed, c.state.Removed) {
+		c.told(c.removed[c.o.Node]) // whatever a member said: the database knows better
 		return
 	}
 	c.state.Members, c.state.Removed = next, removed
-	c.become(c.identity, c.state)
+	c.refuse(removed)
 	c.save()
-	if c.port != nil {
-		for _, node := range removed {
-			c.port.Drop(node)
-		}
-	}
 }
 
 // remember takes down addresses that members have given in the gossip.
@@ -442,7 +451,7 @@ func (c *Cluster) remember(heard []gossip.Member) {
 	defer c.mu.Unlock()
 	changed := false
 	for _, h := range heard {
-		if h.Node == c.o.Node || !h.Alive || h.Meta.Address == "" {
+		if h.Node == c.o.Node || !h.Alive || h.Meta.Address == "" || c.removed[h.Node] {
 			continue
 		}
 		m := join.Member{Node: h.Node, Name: h.Meta.Name, Role: picloud.NodeRole(h.Meta.Role), Address: h.Meta.Address, Gossip: h.Gossip}
@@ -521,6 +530,7 @@ func (c *Cluster) Dial(ctx context.Context, node, proto string) (net.Conn, error
 		if err == nil {
 			return conn, nil
 		}
+		c.refusedBy(err)
 		errs = append(errs, err)
 	}
 	return nil, unreached(node, errors.Join(errs...))

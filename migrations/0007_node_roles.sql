@@ -20,27 +20,32 @@ ALTER TABLE cluster
 CREATE FUNCTION node_role_name(node uuid) RETURNS text LANGUAGE sql IMMUTABLE
 RETURN 'picloud_n_' || replace($1::text, '-', '');
 
--- node_report takes what the caller's node says of itself. It returns how many nodes that
--- are: 0 for one that is no member.
-CREATE FUNCTION node_report(node uuid, name text, version text, rev bigint, started_at timestamptz, arch text, address text)
-RETURNS bigint LANGUAGE sql SECURITY DEFINER
+-- node_report takes what the caller's node says of itself. It returns 'ok'; 'stranger' for a
+-- node that is no member, or not the caller's; and 'elsewhere' for a copy of a node that runs
+-- at another place.
+CREATE FUNCTION node_report(node uuid, name text, version text, rev bigint, started_at timestamptz, place text, arch text, address text)
+RETURNS text LANGUAGE sql SECURITY DEFINER
 BEGIN ATOMIC
     WITH before AS (
-        SELECT n.id, n.rev FROM node n WHERE n.id = $1 AND node_role_name(n.id) = session_user
+        SELECT n.id, n.rev, n.place <> '' AND $6 NOT IN ('', n.place) AND n.seen_at > now() - interval '90 seconds'
+            AND (n.stopped_at IS NULL OR n.stopped_at < n.seen_at) AS elsewhere
+        FROM node n WHERE n.id = $1 AND node_role_name(n.id) = session_user
     ), report AS (
-        UPDATE node n SET name = $2, version = $3, rev = $4, started_at = $5, seen_at = now(), arch = $6, address = $7
-        FROM before WHERE n.id = before.id
+        UPDATE node n SET name = $2, version = $3, rev = $4, started_at = $5, seen_at = now(), place = $6, arch = $7, address = $8
+        FROM before WHERE n.id = before.id AND NOT before.elsewhere
         RETURNING n.id, before.rev IS DISTINCT FROM n.rev AS news
     ), told AS (
         SELECT count(pg_notify('picloud_node', report.id::text)) AS times FROM report WHERE news
     )
-    SELECT count(report.id) FROM told LEFT JOIN report ON true;
+    SELECT CASE WHEN before.id IS NULL THEN 'stranger' WHEN before.elsewhere THEN 'elsewhere' ELSE 'ok' END
+    FROM told LEFT JOIN before ON true;
 END;
 
--- node_stop records that the caller's node stops.
-CREATE FUNCTION node_stop(node uuid) RETURNS void LANGUAGE sql SECURITY DEFINER
+-- node_stop records that the caller's node stops, unless it runs at another place meanwhile.
+CREATE FUNCTION node_stop(node uuid, place text) RETURNS void LANGUAGE sql SECURITY DEFINER
 BEGIN ATOMIC
-    UPDATE node n SET stopped_at = now() WHERE n.id = $1 AND node_role_name(n.id) = session_user;
+    UPDATE node n SET stopped_at = now()
+    WHERE n.id = $1 AND node_role_name(n.id) = session_user AND (n.place = '' OR $2 IN ('', n.place));
 END;
 
 -- app_hold keeps an app from being deleted until the transaction ends. It returns nothing

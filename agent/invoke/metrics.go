@@ -2,9 +2,11 @@ package invoke
 
 import (
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/picloud/picloud"
 )
@@ -82,4 +84,22 @@ func (g *series) observe(status int, took time.Duration) {
 	}
 	g.classes[class].Inc()
 	g.duration.Observe(took.Seconds())
+}
+
+// Running is how many calls run or wait now. It costs the calls nothing.
+func (i *Invoker) Running() int {
+	series, sum := make(chan prometheus.Metric), 0.0
+	var collecting sync.WaitGroup
+	collecting.Go(func() {
+		defer close(series)
+		i.metrics.inFlight.Collect(series)
+	})
+	for s := range series {
+		var value dto.Metric
+		if s.Write(&value) == nil {
+			sum += value.GetGauge().GetValue()
+		}
+	}
+	collecting.Wait()
+	return int(sum)
 }

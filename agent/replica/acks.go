@@ -55,6 +55,7 @@ func (f *Fleet) watch() <-chan struct{} {
 // left, it answers what is known, with Complete false.
 func (f *Fleet) Await(ctx context.Context, rev int64, mode picloud.Wait) (picloud.Acks, error) {
 	f.wake()
+	began, times := time.Now(), map[string]picloud.Duration{}
 	acks := picloud.Acks{Rev: rev}
 	for {
 		durable, changed := f.replica.watch()
@@ -68,9 +69,18 @@ func (f *Fleet) Await(ctx context.Context, rev int64, mode picloud.Wait) (piclou
 			return acks, nil
 		}
 	}
+	times[f.self().Name] = picloud.Duration(time.Since(began))
 	for {
 		someone := f.watch() // before the read, so that no report is missed
 		acks, late := f.count(ctx, rev, mode)
+		for _, name := range acks.Nodes {
+			if _, known := times[name]; !known {
+				times[name] = picloud.Duration(time.Since(began))
+			}
+		}
+		if len(acks.Nodes) > 1 { // of one node the time of the deploy says it
+			acks.Times = times
+		}
 		if len(late) == 0 || acks.Complete {
 			return acks, nil
 		}

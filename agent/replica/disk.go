@@ -35,8 +35,9 @@ type manifest struct {
 	Routes      []picloud.Route `json:"routes"`
 	// Apps have their secrets sealed, with keys that are not on this disk but
 	// for the cluster's, in a file of its own.
-	Apps   []picloud.AppConfig `json:"apps,omitempty"`
-	Limits picloud.Limits      `json:"limits,omitzero"` // of this node
+	Apps    []picloud.AppConfig `json:"apps,omitempty"`
+	Limits  picloud.Limits      `json:"limits,omitzero"`  // of this node
+	Drained bool                `json:"drained,omitzero"` // an admin took this node out of service
 }
 
 // envelope guards a manifest with a digest, since a torn or flipped byte in it

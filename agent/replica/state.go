@@ -22,6 +22,8 @@ type State struct {
 	Apps map[string]picloud.AppConfig
 	// Limits are this node's own.
 	Limits picloud.Limits
+	// Drained says that an admin took this node out of service.
+	Drained bool
 	// Sources are the scripts that Routes name.
 	Sources map[picloud.Digest][]byte
 }
@@ -58,7 +60,7 @@ func (s *State) Serving() map[string]struct{} {
 
 // changedBy reports whether a delta brings anything.
 func (s *State) changedBy(d picloud.Delta) bool {
-	return s == nil || d.Full || d.Rev != s.Rev || len(d.Routes)+len(d.Apps)+len(d.Gone) > 0 || d.Limits != s.Limits
+	return s == nil || d.Full || d.Rev != s.Rev || len(d.Routes)+len(d.Apps)+len(d.Gone) > 0 || d.Limits != s.Limits || d.Drained != s.Drained
 }
 
 // missing lists the digests that a delta names and the state has no source of,
@@ -85,7 +87,7 @@ func (s *State) missing(d picloud.Delta) []picloud.Digest {
 // lacks are in fetched.
 func (s *State) after(d picloud.Delta, fetched map[picloud.Digest][]byte) (*State, error) {
 	next := &State{
-		Incarnation: d.Incarnation, Rev: d.Rev, Limits: d.Limits,
+		Incarnation: d.Incarnation, Rev: d.Rev, Limits: d.Limits, Drained: d.Drained,
 		Routes: map[picloud.RouteKey]picloud.Route{}, Apps: map[string]picloud.AppConfig{},
 	}
 	if s != nil && !d.Full {
@@ -166,7 +168,7 @@ func (s *State) ended(d picloud.Delta, next *State) map[string]bool {
 
 // manifest returns the state without its sources, for the disk.
 func (s *State) manifest() manifest {
-	m := manifest{Incarnation: s.Incarnation, Rev: s.Rev, Limits: s.Limits, Routes: make([]picloud.Route, 0, len(s.Routes))}
+	m := manifest{Incarnation: s.Incarnation, Rev: s.Rev, Limits: s.Limits, Drained: s.Drained, Routes: make([]picloud.Route, 0, len(s.Routes))}
 	for _, r := range s.Routes {
 		m.Routes = append(m.Routes, r)
 	}
@@ -180,7 +182,7 @@ func (s *State) manifest() manifest {
 // has no incarnation.
 func stateOf(m *manifest, sources map[picloud.Digest][]byte, damaged bool) *State {
 	s := &State{
-		Incarnation: m.Incarnation, Rev: m.Rev, Limits: m.Limits, Sources: sources,
+		Incarnation: m.Incarnation, Rev: m.Rev, Limits: m.Limits, Drained: m.Drained, Sources: sources,
 		Routes: make(map[picloud.RouteKey]picloud.Route, len(m.Routes)), Apps: make(map[string]picloud.AppConfig, len(m.Apps)),
 	}
 	if damaged {

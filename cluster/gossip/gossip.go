@@ -64,6 +64,8 @@ type Options struct {
 	// ever met. Those that are not alive are tried again every ten seconds, of the
 	// first 256. Nil: none.
 	Known func() []string
+	// Ready is closed when the node may speak to the known peers. Default: at once.
+	Ready <-chan struct{}
 	// Resolve finds the addresses of a name. Nil: the resolver of the system.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Changed is called after members changed, once for several changes. It runs

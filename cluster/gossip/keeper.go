@@ -30,6 +30,13 @@ type keeper struct {
 }
 
 func (k *keeper) keep(ctx context.Context) {
+	if ready := k.g.opts.Ready; ready != nil {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return
+		}
+	}
 	for {
 		k.join(ctx)
 		k.round++

@@ -39,6 +39,9 @@ type Database struct {
 	Host string `json:"host,omitempty"`
 	// DSN is where the database is, with the password: a secret.
 	DSN string `json:"dsn,omitempty"`
+	// Role is the node's own role in the database; empty: the node uses the one that was
+	// given for all.
+	Role string `json:"role,omitempty"`
 }
 
 // Answer is all that a new member needs. It holds secrets.

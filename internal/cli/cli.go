@@ -17,6 +17,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/account"
+	"github.com/picloud/picloud/internal/cli/cluster"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/config"
 	"github.com/picloud/picloud/internal/cli/failure"
@@ -97,7 +98,7 @@ func New(o Options) *cobra.Command {
 	add(groupFunctions, function.Commands(c)...)
 	add(groupConfig, config.Commands(c)...)
 	add(groupPeople, people.Commands(c)...)
-	add(groupOther, node.Command(c))
+	add(groupOther, cluster.Command(c), node.Command(c))
 	add(groupOther, account.Commands(c)...)
 	add(groupOther, versionCommand(c, o.Version))
 	return root

@@ -62,7 +62,7 @@ func newNode(t testing.TB) *node {
 		People:  api.PeopleStores{Members: n.db.Members(), Users: n.db.Users()},
 		Data:    api.DataStores{Env: n.db.Env(), Secrets: n.db.Secrets(), KV: n.db.KV()},
 		Runs:    api.RunStores{Runs: runs{}, Logs: &n.logs},
-		Nodes:   api.NodeStores{Nodes: n.db.Nodes(), Invitations: n.db.Invitations(), Inviter: testdb.Inviter{DB: n.db}}, Ready: func() error { return nil }, Node: "pi-1",
+		Nodes:   api.NodeStores{Nodes: n.db.Nodes(), Invitations: n.db.Invitations(), Inviter: testdb.Inviter{DB: n.db}, State: testdb.Alone{}}, Ready: func() error { return nil }, Node: "pi-1",
 	})
 	require.NoError(t, err)
 	n.control = httptest.NewServer(handler)

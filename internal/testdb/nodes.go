@@ -49,3 +49,11 @@ func (i Inviter) Invite(ctx context.Context, actor picloud.Actor, inv picloud.In
 	made, err = i.DB.Invitations().Create(ctx, actor, inv, life, secret[:])
 	return made, "PCT1.TOKEN", "pi-1.local:7947", err
 }
+
+// Alone is the state of a cluster of one.
+type Alone struct{}
+
+// ClusterState returns it.
+func (Alone) ClusterState(context.Context) (picloud.ClusterState, error) {
+	return picloud.ClusterState{ID: "c", Name: "home", Manager: "pi-1", Voters: []string{}, Standbys: []string{}, Nodes: 1, Alive: 1, Database: "pi-1"}, nil
+}

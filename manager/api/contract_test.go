@@ -215,6 +215,8 @@ func TestChangesWaitForTheNodes(t *testing.T) {
 		{"DELETE", "/apps/shop/secrets/TOKEN", ""},
 		{"PATCH", "/apps/shop/functions/hello", `{"settings":{"limits":{"queue":3}}}`},
 		{"PATCH", "/nodes/pi-1", `{"limits":{"queue":3}}`},
+		{"POST", "/nodes/pi-1/drain", ""},
+		{"POST", "/nodes/pi-1/resume", ""},
 		{"DELETE", "/apps/shop/functions/hello", ""},
 		{"DELETE", "/apps/shop", ""},
 	} {

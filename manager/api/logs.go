@@ -49,16 +49,17 @@ func (a runs) getAppLogs(ctx context.Context, p getAppLogsParams, _ none) (out a
 }
 
 func (a runs) logs(ctx context.Context, app string, p client.GetAppLogsParams) (out answer[logAnswer], err error) {
-	q, err := logQuery(app, p, time.Now())
+	q, after, err := logQuery(app, a.node, p, time.Now())
 	if err != nil {
 		return out, err
 	}
+	others := a.others()
 	if err := a.mayReadLogs(ctx, actor(ctx), q); err != nil {
 		return out, err
 	}
 	calls := isTrue(p.Calls)
 	if isTrue(p.Follow) {
-		s, err := a.follow(ctx, q, calls)
+		s, err := a.follow(ctx, q, calls, others, after)
 		return ok(logAnswer{stream: s}), err
 	}
 	list := logAnswer{}
@@ -68,52 +69,59 @@ func (a runs) logs(ctx context.Context, app string, p client.GetAppLogsParams) (
 	if calls {
 		list.calls, err = a.newestCalls(ctx, q)
 	}
+	if err == nil && len(others) > 0 {
+		list.lines = named(a.node, list.lines)
+		err = a.gather(ctx, others, q, &list, calls)
+	}
 	return ok(list), err
 }
 
 // isTrue reports whether a parameter that may be left out is true.
 func isTrue(p *bool) bool { return p != nil && *p }
 
-// logQuery reads the parameters of a log.
-func logQuery(app string, p client.GetAppLogsParams, now time.Time) (q picloud.LogQuery, err error) {
+// logQuery reads the parameters of a log. After are the positions in the logs of others.
+func logQuery(app, node string, p client.GetAppLogsParams, now time.Time) (q picloud.LogQuery, after map[string]picloud.LogPosition, err error) {
 	q = picloud.LogQuery{App: app, Limit: defaultTail}
 	if q.Since, err = parseSince(p.Since, now); err != nil {
-		return q, err
+		return q, nil, err
 	}
 	if p.Tail != nil {
 		q.Limit = *p.Tail
 	}
 	if q.Limit < 0 || q.Limit > maxTail {
-		return q, invalid("tail", "must be between 0 and 1000")
+		return q, nil, invalid("tail", "must be between 0 and 1000")
 	}
 	if p.Functions != nil && *p.Functions != "" {
 		q.Functions = strings.Split(*p.Functions, ",")
 	}
 	if len(q.Functions) > maxLogFunctions {
-		return q, invalid("functions", "has at most 50 names, with commas between them")
+		return q, nil, invalid("functions", "has at most 50 names, with commas between them")
 	}
 	if p.Level != nil {
 		q.Level = *p.Level
 	}
 	if q.Level != "" && !slices.Contains(picloud.LogLevels, q.Level) {
-		return q, invalid("level", "must be one of "+strings.Join(picloud.LogLevels, ", "))
+		return q, nil, invalid("level", "must be one of "+strings.Join(picloud.LogLevels, ", "))
 	}
 	if p.Call != nil {
 		q.Call = *p.Call
 	}
 	if q.Call != "" && (len(q.Call) < 4 || len(q.Call) > maxCallID) {
-		return q, invalid("call", "must be the id of a call, or the end of it, of 4 characters or more")
+		return q, nil, invalid("call", "must be the id of a call, or the end of it, of 4 characters or more")
 	}
 	if p.After != nil && *p.After != "" {
-		if q.After, err = picloud.ParseLogPosition(*p.After); err != nil {
-			return q, invalid("after", "must be the id of an event of an earlier stream")
+		if q.After, after, err = parsePositions(*p.After, node); err != nil {
+			return q, nil, invalid("after", "must be the id of an event of an earlier stream, or those of several nodes with commas between them")
 		}
 	}
-	return q, nil
+	return q, after, nil
 }
 
 // mayReadLogs checks that somebody may read the log of these functions, or of the app.
 func (a runs) mayReadLogs(ctx context.Context, who picloud.Actor, q picloud.LogQuery) (err error) {
+	if a.trusted {
+		return nil
+	}
 	if len(q.Functions) == 0 {
 		_, _, err = a.apps.Get(ctx, who, q.App)
 		return err
@@ -166,7 +174,7 @@ func wantsCall(q *picloud.LogQuery, i *picloud.Invocation) bool {
 func byEnd(a, b picloud.Invocation) int { return a.Ended().Compare(b.Ended()) }
 
 // follow opens a stream. Whoever opens one takes a place of the node's.
-func (a runs) follow(ctx context.Context, q picloud.LogQuery, calls bool) (s *stream, err error) {
+func (a runs) follow(ctx context.Context, q picloud.LogQuery, calls bool, others []Other, after map[string]picloud.LogPosition) (s *stream, err error) {
 	c := callOf(ctx)
 	give, free := a.followers.Take(c.user.Name, q.App)
 	if !free {
@@ -194,15 +202,24 @@ func (a runs) follow(ctx context.Context, q picloud.LogQuery, calls bool) (s *st
 			s.known[call.ID] = true
 		}
 	}
+	if len(others) > 0 && q.After == (picloud.LogPosition{}) && len(after) > 0 { // this node was not among those that were followed
+		q = sinceAll(q, after)
+	}
 	if s.next, err = a.Logs.Follow(ctx, q); err != nil {
 		end()
 		return nil, err
+	}
+	if len(others) > 0 {
+		a.followAll(ctx, s, q, calls, others, after)
 	}
 	return s, nil
 }
 
 // mayReadOn checks again who reads a followed log. An outage ends no stream.
 func (a runs) mayReadOn(ctx context.Context, c *call, q picloud.LogQuery) error {
+	if a.trusted {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	user, err := a.manager.Authenticate(ctx, c.token)
@@ -233,7 +250,9 @@ func parseSince(text *string, now time.Time) (time.Time, error) {
 type logAnswer struct {
 	lines  []picloud.LogLine
 	calls  []picloud.Invocation
-	stream *stream // nil: the list
+	nodes  []string // that were asked; none: there is only this one
+	silent []string // of those, that did not answer
+	stream *stream  // nil: the list
 }
 
 // send writes the records as the log holds them: they are JSON already.
@@ -258,6 +277,16 @@ func (l logAnswer) send(w http.ResponseWriter) error {
 			return err
 		}
 		parts = append(parts, []byte(`,"calls":`), text)
+	}
+	for name, nodes := range map[string][]string{"nodes": l.nodes, "unanswered": l.silent} {
+		if len(nodes) == 0 {
+			continue
+		}
+		text, err := jsonOf(nodes)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, []byte(`,"`+name+`":`), text)
 	}
 	parts = append(parts, []byte("}\n"))
 	for _, part := range parts {

@@ -56,7 +56,7 @@ func newNodeOn(t *testing.T, db *store.DB, change ...func(*Options)) *node {
 		People:  PeopleStores{Members: db.Members(), Users: db.Users()},
 		Data:    DataStores{Env: db.Env(), Secrets: db.Secrets(), KV: db.KV()},
 		Runs:    RunStores{Runs: fakeRuns{n.agent}, Logs: n.agent},
-		Nodes:   NodeStores{Nodes: db.Nodes(), Invitations: db.Invitations(), Inviter: testdb.Inviter{DB: db}}, Ready: n.agent.Ready, Missing: func() []string { return n.agent.missing }, Node: "pi-1", Logger: logger,
+		Nodes:   NodeStores{Nodes: db.Nodes(), Invitations: db.Invitations(), Inviter: testdb.Inviter{DB: db}, State: testdb.Alone{}}, Ready: n.agent.Ready, Missing: func() []string { return n.agent.missing }, Node: "pi-1", Logger: logger,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "picloud_up 1\n") }),
 	}
 	for _, c := range change {

@@ -20,8 +20,12 @@ type NodeStore interface {
 	// them, and nobody else's change comes between. It returns the catalog's
 	// revision that has the limits. Only cluster admins may.
 	ChangeLimits(ctx context.Context, actor picloud.Actor, name string, change func(picloud.Limits) (picloud.Limits, error)) (n picloud.Node, rev int64, err error)
-	// Remove removes a node that is dead. Only cluster admins may.
-	Remove(ctx context.Context, actor picloud.Actor, name string) error
+	// Drain takes a node out of service, or puts it back. It returns the catalog's revision
+	// that has it. Only cluster admins may.
+	Drain(ctx context.Context, actor picloud.Actor, name string, drained bool) (n picloud.Node, rev int64, err error)
+	// Remove removes a node that is dead, or with force one that is alive. Only cluster
+	// admins may.
+	Remove(ctx context.Context, actor picloud.Actor, name string, force bool) error
 }
 
 // InvitationStore keeps the invitations to the cluster, which are few.
@@ -44,6 +48,13 @@ type NodeStores struct {
 	Nodes       NodeStore
 	Invitations InvitationStore
 	Inviter     Inviter
+	State       ClusterStater
+}
+
+// ClusterStater knows the state of the cluster.
+type ClusterStater interface {
+	// ClusterState returns the state as this node, which manages the cluster, sees it.
+	ClusterState(ctx context.Context) (picloud.ClusterState, error)
 }
 
 // nodes is the area of the cluster's nodes, and of this node itself.
@@ -59,7 +70,10 @@ func (a nodes) operations() []operation {
 		on("GET /api/v1/nodes/{node}", successes{200: nil}, a.getNode),
 		change("PATCH /api/v1/nodes/{node}", successes{200: nil}, a.updateNode),
 		on("DELETE /api/v1/nodes/{node}", successes{204: nil}, a.removeNode),
+		change("POST /api/v1/nodes/{node}/drain", successes{200: nil}, a.drainNode),
+		change("POST /api/v1/nodes/{node}/resume", successes{200: nil}, a.resumeNode),
 
+		on("GET /api/v1/cluster", successes{200: nil}, a.getCluster),
 		on("GET /api/v1/cluster/join-tokens", successes{200: nil}, a.listInvitations),
 		on("POST /api/v1/cluster/join-tokens", successes{201: {"Location"}}, a.invite),
 		on("DELETE /api/v1/cluster/join-tokens/{invitation}", successes{204: nil}, a.deleteInvitation),
@@ -106,8 +120,32 @@ func (a nodes) updateNode(ctx context.Context, p ofNode, body patch[nodePatch]) 
 }
 
 // removeNode answers DELETE /nodes/{node}. What nodes serve does not change.
-func (a nodes) removeNode(ctx context.Context, p ofNode, _ none) (out answer[nothing], err error) {
-	return done(), a.Nodes.Remove(ctx, actor(ctx), p.Node)
+func (a nodes) removeNode(ctx context.Context, p removeNodeParams, _ none) (out answer[nothing], err error) {
+	return done(), a.Nodes.Remove(ctx, actor(ctx), p.Node, p.Force != nil && *p.Force)
+}
+
+// removeNodeParams are the parameters of removeNode.
+type removeNodeParams struct {
+	ofNode
+	client.RemoveNodeParams
+}
+
+// drainNode answers POST /nodes/{node}/drain.
+func (a nodes) drainNode(ctx context.Context, p ofNode, _ none) (out answer[picloud.Node], rev int64, err error) {
+	n, rev, err := a.Nodes.Drain(ctx, actor(ctx), p.Node, true)
+	return ok(n), rev, err
+}
+
+// resumeNode answers POST /nodes/{node}/resume.
+func (a nodes) resumeNode(ctx context.Context, p ofNode, _ none) (out answer[picloud.Node], rev int64, err error) {
+	n, rev, err := a.Nodes.Drain(ctx, actor(ctx), p.Node, false)
+	return ok(n), rev, err
+}
+
+// getCluster answers GET /cluster.
+func (a nodes) getCluster(ctx context.Context, _, _ none) (out answer[picloud.ClusterState], err error) {
+	state, err := a.State.ClusterState(ctx)
+	return ok(state), err
 }
 
 // ofInvitation names an invitation.
@@ -178,6 +216,9 @@ func (a nodes) getReadiness(context.Context, none, none) (out answer[client.Read
 	var e *picloud.Error
 	if errors.As(err, &e) && errors.Is(e.Code.Entry().Kind, picloud.ErrUnavailable) {
 		reason.Code, reason.RetryAfter = e.Code, e.RetryAfter
+		if e.Code == picloud.CodeDraining {
+			reason.Detail = e.Detail // it says who wants it so, and nothing of the node
+		}
 	}
 	return out, reason
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -28,10 +29,12 @@ type Runs interface {
 	Follow(app string, functions []string) func() (ended []picloud.Invocation, missed int64)
 }
 
-// RunStores are the stores of the area runs: what this node remembers of calls.
+// RunStores are the stores of the area runs: what nodes remember of calls.
 type RunStores struct {
 	Runs Runs
 	Logs Logs
+	// Others are asked too, for what they remember. Default: there are no other nodes.
+	Others Others `default:"none"`
 }
 
 // runs is the area of logs and invocation records.
@@ -43,6 +46,7 @@ type runs struct {
 	node      string
 	heartbeat time.Duration
 	followers *share.Places // of logs
+	trusted   bool          // another node asks, which has checked the caller's rights
 }
 
 // followerShares divide the streams of logs of a node by user and app.
@@ -80,7 +84,8 @@ func (a runs) listInvocations(ctx context.Context, p client.ListInvocationsParam
 	if at.Limit == 0 {
 		at.Limit = defaultRuns
 	}
-	keep, err := runFilter(p.Status, p.Since, time.Now())
+	now := time.Now()
+	keep, err := runFilter(p.Status, p.Since, now)
 	if err != nil {
 		return out, err
 	}
@@ -88,19 +93,27 @@ func (a runs) listInvocations(ctx context.Context, p client.ListInvocationsParam
 	if p.Function != nil {
 		function = *p.Function
 	}
-	if function == "" {
-		_, _, err = a.apps.Get(ctx, actor(ctx), p.App)
-	} else {
-		_, err = a.functions.Get(ctx, actor(ctx), p.App, function)
-	}
-	if err != nil {
-		return out, err
-	}
 	var functions []string
 	if function != "" {
 		functions = []string{function}
 	}
-	return ok(client.InvocationList{Items: list(a.Runs.Invocations(p.App, functions, at.Limit, keep))}), nil
+	if err := a.mayReadLogs(ctx, actor(ctx), picloud.LogQuery{App: p.App, Functions: functions}); err != nil {
+		return out, err
+	}
+	found := client.InvocationList{Items: list(a.Runs.Invocations(p.App, functions, at.Limit, keep))}
+	if others := a.others(); len(others) > 0 {
+		v := url.Values{"app": {p.App}, "limit": {strconv.Itoa(at.Limit)}}
+		for name, text := range map[string]*string{"function": p.Function, "status": p.Status} {
+			if text != nil && *text != "" {
+				v.Set(name, *text)
+			}
+		}
+		if since, _ := parseSince(p.Since, now); !since.IsZero() {
+			v.Set("since", since.Format(time.RFC3339Nano))
+		}
+		found.Items, found.Unanswered, err = a.gatherRuns(ctx, others, v, at.Limit, found.Items)
+	}
+	return ok(found), err
 }
 
 // runFilter says which records a caller asks for; nil: all of them.
@@ -152,7 +165,22 @@ func (a runs) getInvocation(ctx context.Context, p ofInvocation, _ none) (out an
 	}
 	record, known := a.Runs.Invocation(p.ID)
 	if !known {
+		var silent []string
+		if record, known, silent, err = a.findRun(ctx, p.ID); err != nil {
+			return out, err
+		}
+		if len(a.others()) > 0 {
+			missing.Detail, missing.Hint = "no node has a record of it", "records are kept on the node that served the call, until it restarts"
+		}
+		if len(silent) > 0 {
+			missing.Detail = "no node that answered has a record of it; these did not answer: " + strings.Join(silent, ", ")
+		}
+	}
+	if !known {
 		return out, missing
+	}
+	if a.trusted {
+		return ok(record), nil
 	}
 	if _, _, err := a.apps.Get(ctx, actor(ctx), record.App); err != nil {
 		if picloud.CodeOf(err) == picloud.CodeNotFound {

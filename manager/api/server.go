@@ -94,6 +94,16 @@ var (
 // node, pages of other origins), forward (to the manager), authenticate, route (404, 405), the operation (parameters, names, size, time, body), the
 // handler.
 func New(o Options) (http.Handler, error) {
+	s, err := newServer(o)
+	if err != nil {
+		return nil, err
+	}
+	s.handle(operations(s.o))
+	return s.identify(s.guard(s.forward(s.authenticate(http.HandlerFunc(s.route))))), nil
+}
+
+// newServer returns a server without operations.
+func newServer(o Options) (*server, error) {
 	if err := wiring.Check("new control API", o); err != nil {
 		return nil, err
 	}
@@ -108,8 +118,7 @@ func New(o Options) (http.Handler, error) {
 	if o.Memory != nil {
 		s.large = budget.NewQueue(o.Memory.Limit()/2, maxWaitingCalls)
 	}
-	s.handle(operations(o))
-	return s.identify(s.guard(s.forward(s.authenticate(http.HandlerFunc(s.route))))), nil
+	return s, nil
 }
 
 // forward lets the manager answer, if it is another node. What a node says of itself it
@@ -136,7 +145,10 @@ func operations(o Options) []operation {
 		apps{o.Apps, o.Manager}.operations(),
 		people{o.People, o.Manager, o.Node}.operations(),
 		data{o.Data, o.Apps.Apps, o.Manager}.operations(),
-		runs{o.Runs, o.Apps.Apps, o.Apps.Functions, o.Manager, o.Node, o.Heartbeat, share.New(followerShares)}.operations(),
+		runs{
+			RunStores: o.Runs, apps: o.Apps.Apps, functions: o.Apps.Functions, manager: o.Manager, node: o.Node, heartbeat: o.Heartbeat,
+			followers: share.New(followerShares),
+		}.operations(),
 		nodes{o.Nodes, o.Ready, o.Missing}.operations(),
 	} {
 		all = append(all, area...)

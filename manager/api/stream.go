@@ -36,6 +36,7 @@ type stream struct {
 	next      func(context.Context) ([]picloud.LogLine, error)
 	calls     func() (ended []picloud.Invocation, missed int64) // nil: without calls
 	held      []picloud.Invocation                              // to be sent, in the order in which they ended
+	arrived   func() []picloud.Invocation                       // calls that other nodes served; nil: there are no others
 	known     map[string]bool                                   // ids of the calls with which the stream began, until the first look
 	began     func()                                            // gives back the memory of those calls, when they are sent
 	requestID string
@@ -78,6 +79,12 @@ func (s *stream) pump() error {
 			return s.finish(s.whyEnded())
 		case err != nil:
 			return s.finish(err)
+		}
+		if s.arrived != nil {
+			if more := s.arrived(); len(more) > 0 {
+				s.held = append(s.held, more...)
+				slices.SortStableFunc(s.held, byEnd)
+			}
 		}
 		if err := s.lines(lines, &ripe); err != nil {
 			return err
@@ -124,7 +131,7 @@ func (s *stream) lines(lines []picloud.LogLine, ripe *int) error {
 		}
 		*ripe = max(*ripe-n, 0)
 		if line.Seq > 0 || line.JSON == nil {
-			s.events.WriteString("id: " + line.String() + "\n")
+			s.events.WriteString("id: " + line.ID() + "\n")
 		}
 		if line.JSON == nil { // an event without data only sets the position
 			s.events.WriteString("\n")

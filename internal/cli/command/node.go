@@ -25,7 +25,7 @@ func (n *Node) Target() target.Target { return n.target }
 
 // ConnectTo makes a client for t. It sends nothing yet.
 func (c *Base) ConnectTo(t target.Target) (*Node, error) {
-	last := &latest{next: c.Transport}
+	last := &latest{next: &patient{next: c.Transport, most: patience, note: c.Notef}}
 	api, err := client.New(t.Server, t.Token, client.WithHTTPClient(&http.Client{
 		Transport: last,
 		// A redirect would carry the token to another address.

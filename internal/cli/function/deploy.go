@@ -2,9 +2,11 @@ package function
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -168,9 +170,9 @@ func (c commands) printDeployment(d deployment) {
 		c.Printf("%s v%d unchanged, %s\n", d.Function, d.Version, d.reach())
 	case d.Existing && d.Previous > 0:
 		reach := strings.TrimPrefix(", "+d.reach(), ", live")
-		c.Printf("%s v%d live again (was v%d)%s in %s → %s\n", d.Function, d.Version, d.Previous, reach, output.Took(time.Duration(d.Duration)), d.URL)
+		c.Printf("%s v%d live again (was v%d)%s in %s%s → %s\n", d.Function, d.Version, d.Previous, reach, output.Took(time.Duration(d.Duration)), d.times(), d.URL)
 	default:
-		c.Printf("%s v%d %s in %s → %s\n", d.Function, d.Version, d.reach(), output.Took(time.Duration(d.Duration)), d.URL)
+		c.Printf("%s v%d %s in %s%s → %s\n", d.Function, d.Version, d.reach(), output.Took(time.Duration(d.Duration)), d.times(), d.URL)
 	}
 	c.warnOfMissing(d)
 }
@@ -185,6 +187,27 @@ func (d deployment) reach() string {
 	default:
 		return fmt.Sprintf("live on %d/%d nodes", len(d.Acks.Nodes), len(d.Acks.Nodes)+len(d.Acks.Missing))
 	}
+}
+
+// maxTimes is how many nodes' times a line shows: the slowest.
+const maxTimes = 8
+
+// times writes when each of several nodes served the version, the slowest last.
+func (d deployment) times() string {
+	if d.Acks == nil || len(d.Acks.Times) < 2 {
+		return ""
+	}
+	names := slices.SortedFunc(maps.Keys(d.Acks.Times), func(a, b string) int {
+		return cmp.Or(cmp.Compare(d.Acks.Times[a], d.Acks.Times[b]), cmp.Compare(a, b))
+	})
+	var each []string
+	if more := len(names) - maxTimes; more > 0 {
+		each, names = append(each, fmt.Sprintf("%d faster", more)), names[more:]
+	}
+	for _, name := range names {
+		each = append(each, name+" "+output.Took(time.Duration(d.Acks.Times[name])))
+	}
+	return " (" + strings.Join(each, ", ") + ")"
 }
 
 func (c commands) warnOfMissing(d deployment) {

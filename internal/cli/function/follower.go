@@ -36,7 +36,16 @@ type follower struct {
 	params    client.GetAppLogsParams
 	cut       bool // the user may not expect that list leaves out earlier lines
 
+	several bool   // the records are of several nodes
 	printed recent // calls, to print none twice after the log broke off
+}
+
+// after is where the next stream begins.
+func (f *follower) after() string {
+	if f.params.After == nil {
+		return ""
+	}
+	return *f.params.After
 }
 
 // resource names what is read.
@@ -92,9 +101,10 @@ func (f *follower) stream(ctx context.Context) (printed bool, err error) {
 			return printed, err
 		}
 		if event.Position != "" {
+			after := client.After(f.after(), event.Position)
 			// A duration such as 15m would count back from the moment of the next attempt,
 			// and leave out what was logged while the connection was broken.
-			f.params.After, f.params.Since = &event.Position, nil
+			f.params.After, f.params.Since, f.several = &after, nil, f.several || strings.Contains(after, ":")
 		}
 		switch {
 		case event.Record != nil:

@@ -19,12 +19,12 @@ const shortID = 6
 // line writes a record as one line, with what tells it apart from those around it: its
 // call, and its function when it is not the only one.
 func (f *follower) line(r client.LogRecord) string {
-	return stamp(r.Time, r.Level) + f.who(r.Function, r.Version, r.Invocation) + text(r)
+	return stamp(r.Time, r.Level) + f.where(r.Node) + f.who(r.Function, r.Version, r.Invocation) + text(r)
 }
 
 // callLine writes a call that ended as one line.
 func (f *follower) callLine(i client.Invocation) string {
-	out := stamp(i.Ended(), "call") + f.who(i.Function, i.Version, i.ID) +
+	out := stamp(i.Ended(), "call") + f.where(i.Node) + f.who(i.Function, i.Version, i.ID) +
 		fmt.Sprintf("%s %s %d %s", i.Method, i.Path, i.Status, milliseconds(time.Duration(i.Duration)))
 	if i.Code != "" {
 		out += " " + string(i.Code) + " " + strings.TrimPrefix(i.Error, "call function "+i.App+"/"+i.Function+": ")
@@ -39,6 +39,14 @@ func milliseconds(d time.Duration) string {
 		return fmt.Sprintf("%.1fms", ms)
 	}
 	return fmt.Sprintf("%.0fms", ms)
+}
+
+// where names the node of a line, when there are several.
+func (f *follower) where(node string) string {
+	if !f.several || node == "" {
+		return ""
+	}
+	return oneLine(node + " ")
 }
 
 func (f *follower) who(function string, version int, call string) string {

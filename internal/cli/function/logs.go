@@ -33,6 +33,8 @@ func (c commands) logsCommand() *cobra.Command {
 			"calls of each function, until it restarts; it keeps 16 MB of logs for each app.\n" +
 			"With -f, go on with what comes, until Ctrl-C. A lost connection is taken up again where it broke off.\n" +
 			"Nothing is left out silently: a line says how many records are missing where some are.\n" +
+			"In a cluster the lines are those of all nodes, and each names its node after the level. A node that does\n" +
+			"not answer within 2 s is named.\n" +
 			"After # stands the end of the call's id, which --call takes; a caller finds the id in X-Call-Id.\n" +
 			"-o json prints one record per line with -f, and a call as {\"call\": …}.",
 		Example: "  picloud logs hello --since 1d\n  picloud logs -f --calls\n  picloud logs --level warn\n" +
@@ -145,6 +147,10 @@ func (f *follower) list(ctx context.Context) error {
 	}
 	if logs.Items == nil {
 		logs.Items = []client.LogRecord{}
+	}
+	f.several = len(logs.Nodes) > 1
+	for _, node := range logs.Unanswered {
+		f.c.Warnf("%s did not answer: what it logged is not shown", node)
 	}
 	var document any = logs.Items
 	if *f.params.Calls {

@@ -64,7 +64,7 @@ func (c commands) printRollback(d deployment, named bool) {
 	if d.Unchanged || named && d.Version > d.Previous { // --to named the live version, or went forward
 		c.printDeployment(d)
 	} else {
-		c.Printf("%s rolled back from v%d to v%d, %s in %s → %s\n", d.Function, d.Previous, d.Version, d.reach(), output.Took(time.Duration(d.Duration)), d.URL)
+		c.Printf("%s rolled back from v%d to v%d, %s in %s%s → %s\n", d.Function, d.Previous, d.Version, d.reach(), output.Took(time.Duration(d.Duration)), d.times(), d.URL)
 		c.warnOfMissing(d)
 	}
 	again := failure.InApp("picloud rollback "+d.Function, d.App)

@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
 	"github.com/picloud/picloud/internal/cli/failure"
 	"github.com/picloud/picloud/internal/cli/setting"
@@ -23,8 +25,13 @@ func Command(base *command.Base) *cobra.Command {
 			Use:     "ls",
 			Aliases: command.ListAliases,
 			Short:   "List the nodes of the cluster",
-			Args:    command.Args(0, 0),
-			RunE:    c.listNodes,
+			Long: "List the nodes of the cluster.\n" +
+				"STATE is alive, away (the others do not hear it) or stopped. ROLE is manager for the one that manages the\n" +
+				"cluster at this moment, candidate for those that may take its place, and node for those that only serve\n" +
+				"functions. LAG is how many revisions of the catalog a node does not serve yet, CALLS how many calls run or\n" +
+				"wait there.",
+			Args: command.Args(0, 0),
+			RunE: c.listNodes,
 		},
 		&cobra.Command{
 			Use:               "show NODE",
@@ -45,14 +52,64 @@ func Command(base *command.Base) *cobra.Command {
 		c.inviteCommand(),
 		c.discoverCommand(),
 		c.invitationsCommand(),
-		c.Removal(command.Removal{
-			Use: "rm NODE…", Short: "Remove nodes that are dead (cluster admins only)", What: "node", Complete: c.CompleteNodes,
-			Remove: func(ctx context.Context, node *command.Node, name string) error {
-				_, err := client.Read[client.Nothing](node.RemoveNode(ctx, name))
-				return failure.NoNode(node.Fail(err, "remove node", name))
-			},
-		}),
+		c.drainCommand("drain", "Take a node out of service (cluster admins only)",
+			"The node answers 503 to /readyz, so that balancers turn away, and serves the calls that come all the same.\n"+
+				"It stays so over restarts, until picloud node resume.",
+			func(ctx context.Context, node *command.Node, name string) (*http.Response, error) {
+				return node.DrainNode(ctx, name)
+			}),
+		c.drainCommand("resume", "Put a drained node back into service (cluster admins only)", "",
+			func(ctx context.Context, node *command.Node, name string) (*http.Response, error) {
+				return node.ResumeNode(ctx, name)
+			}),
+		c.removeCommand(),
 	)
+}
+
+// removeCommand returns `picloud node rm`.
+func (c commands) removeCommand() *cobra.Command {
+	var force bool
+	cmd := c.Removal(command.Removal{
+		Use: "rm NODE…", Short: "Remove nodes from the cluster (cluster admins only)", What: "node", Complete: c.CompleteNodes,
+		Long: "Remove nodes that are dead or stopped, or with --force nodes that are alive. The other nodes refuse a removed\n" +
+			"node at once, its way to the database is closed, and the keys of the gossip are changed. It goes on serving what\n" +
+			"its disk copy has until it is stopped; picloud node reset makes a new node of it.",
+		Remove: func(ctx context.Context, node *command.Node, name string) error {
+			_, err := client.Read[client.Nothing](node.RemoveNode(ctx, name, &client.RemoveNodeParams{Force: &force}))
+			return failure.NoNode(node.Fail(err, "remove node", name))
+		},
+	})
+	cmd.Flags().BoolVar(&force, "force", false, "remove a node that is alive, too")
+	return cmd
+}
+
+// drainCommand returns a command that changes whether a node is in service.
+func (c commands) drainCommand(verb, short, long string, call func(ctx context.Context, node *command.Node, name string) (*http.Response, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " NODE", Short: short, Long: long, Args: command.Args(1, 1), ValidArgsFunction: c.CompleteNodes,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			n, err := command.Call(c.Base, cmd, verb+" node", names[0], func(ctx context.Context, node *command.Node) (client.Node, error) {
+				return client.Read[client.Node](call(ctx, node, names[0]))
+			})
+			if err != nil {
+				return failure.NoNode(err)
+			}
+			return c.Print(n, func() { c.Printf("node %s is %s\n", n.Name, c.state(n)) })
+		},
+	}
+}
+
+// state says how a node is.
+func (c commands) state(n client.Node) string {
+	switch {
+	case n.Stopped:
+		return "stopped"
+	case !n.Alive(c.Now()):
+		return "away"
+	case n.Draining:
+		return "draining"
+	}
+	return "alive"
 }
 
 // commands are the commands of this package, on what all commands share.
@@ -97,6 +154,7 @@ func (c commands) nodeRows(n client.Node) [][]string {
 		{"revision", fmt.Sprint(n.Rev)},
 		{"started", c.Ago(n.StartedAt)},
 		{"seen", c.Ago(n.SeenAt)},
+		{"state", c.state(n)},
 	}
 	return append(rows, setting.Rows(setting.Source{Name: "node", Limits: setting.TextsOf(n.Limits)})...)
 }
@@ -111,14 +169,27 @@ func (c commands) listNodes(cmd *cobra.Command, _ []string) error {
 	return c.Print(nodes.Items, func() {
 		rows := make([][]string, 0, len(nodes.Items))
 		for _, n := range nodes.Items {
-			state := "away"
-			if n.Alive(c.Now()) {
-				state = "alive"
-			} else if n.Stopped {
-				state = "stopped"
-			}
-			rows = append(rows, []string{n.Name, cmp.Or(n.Address, "-"), state, string(n.Role), n.Version, fmt.Sprint(n.Rev), cmp.Or(n.Arch, "-"), c.Ago(n.SeenAt)})
+			rows = append(rows, []string{n.Name, cmp.Or(n.Address, "-"), c.state(n), role(n), n.Version, fmt.Sprint(n.Rev), fmt.Sprint(n.Lag), cmp.Or(n.Arch, "-"), load(n), c.Ago(n.SeenAt)})
 		}
-		c.Table("NAME ADDRESS STATE ROLE VERSION REVISION ARCH SEEN", rows)
+		c.Table("NAME ADDRESS STATE ROLE VERSION REVISION LAG ARCH CALLS SEEN", rows)
 	})
+}
+
+// role is what a node is in the cluster at this moment.
+func role(n client.Node) string {
+	switch {
+	case n.Manager:
+		return "manager"
+	case n.Role == picloud.RoleManager:
+		return "candidate"
+	}
+	return cmp.Or(string(n.Role), "-")
+}
+
+// load is how many calls a node has.
+func load(n client.Node) string {
+	if n.Running == nil {
+		return "-"
+	}
+	return fmt.Sprint(*n.Running)
 }

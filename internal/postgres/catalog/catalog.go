@@ -17,17 +17,17 @@ type Catalog struct{ area }
 const sourcesAtOnce = 64
 
 const (
-	// sqlCatalogDelta reads head, functions, apps, tombstones and the limits of
+	// sqlCatalogDelta reads head, functions, apps, tombstones and what was set of
 	// node $3 in one statement, and so from one snapshot. Each row carries the head.
 	// A delta without changes is one row that has the head only.
 	sqlCatalogDelta = `
 WITH head AS MATERIALIZED (
-    SELECT rev, incarnation::text AS incarnation,
-           incarnation::text <> $1 OR $2::bigint < floor OR $2 > rev AS whole,
-           (SELECT limits FROM node WHERE id::text = $3) AS limits
-    FROM catalog_head
+    SELECT h.rev, incarnation::text AS incarnation,
+           incarnation::text <> $1 OR $2::bigint < floor OR $2 > h.rev AS whole,
+           n.limits, n.drained_at IS NOT NULL AS drained
+    FROM catalog_head h LEFT JOIN node n ON n.id::text = $3
 )
-SELECT head.rev, head.incarnation, head.whole, head.limits, coalesce(c.kind, ''), coalesce(c.app, ''), coalesce(c.function, ''),
+SELECT head.rev, head.incarnation, head.whole, head.limits, head.drained, coalesce(c.kind, ''), coalesce(c.app, ''), coalesce(c.function, ''),
        coalesce(c.Rev, 0), coalesce(c.version, 0), c.digest, c.settings, c.env, c.data_key, c.names, c.sealed
 FROM head LEFT JOIN LATERAL (
     SELECT 'route' AS kind, f.app, f.name AS function, f.rev, f.live AS version, v.digest, f.settings,
@@ -94,7 +94,7 @@ func (c Catalog) Head(ctx context.Context) (rev int64, err error) {
 
 func addToDelta(out *picloud.Delta, row pgx.CollectableRow) error {
 	var r deltaRow
-	err := row.Scan(&out.Rev, &out.Incarnation, &out.Full, &r.limits, &r.kind, &r.app, &r.function,
+	err := row.Scan(&out.Rev, &out.Incarnation, &out.Full, &r.limits, &out.Drained, &r.kind, &r.app, &r.function,
 		&r.rev, &r.version, &r.digest, &r.settings, &r.env, &r.key, &r.names, &r.sealed)
 	if err != nil {
 		return err

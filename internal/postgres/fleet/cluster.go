@@ -19,9 +19,17 @@ const (
 
 	sqlClusterFacts = `SELECT id::text, name, coalesce(founder::text, '') FROM cluster`
 
-	sqlClusterAuthority = `SELECT ca_certificate, ca_key, gossip_keys, gossip_rev FROM cluster WHERE ca_certificate IS NOT NULL`
+	sqlClusterAuthority = `SELECT ca_certificate, ca_key, gossip_keys, gossip_rev, gossip_stale FROM cluster WHERE ca_certificate IS NOT NULL`
 
 	sqlClusterClaimAuthority = `UPDATE cluster SET ca_certificate = $1, ca_key = $2, gossip_keys = $3, gossip_rev = 1 WHERE ca_certificate IS NULL`
+
+	// sqlClusterGossip changes the keys of the gossip from revision $2 to $3. With $4 they
+	// are new to the nodes that were removed.
+	sqlClusterGossip = `
+WITH changed AS (
+    UPDATE cluster SET gossip_keys = $1, gossip_rev = $3, gossip_stale = gossip_stale AND NOT $4 WHERE gossip_rev = $2 RETURNING gossip_rev
+)
+SELECT count(pg_notify('picloud_node', '` + Changed + `')) FROM changed`
 
 	// sqlMembers lists the members, and the nodes that were removed while their
 	// certificates may still be valid.
@@ -86,13 +94,14 @@ type Authority struct {
 	Key         []byte
 	GossipKeys  []byte
 	GossipRev   int
+	GossipStale bool // a node that was removed has the keys
 }
 
 // Authority returns the cluster's authority. ErrNotFound says that there is none.
 func (c Cluster) Authority(ctx context.Context) (a Authority, err error) {
 	s := postgres.About("read the cluster's CA", "")
 	err = c.db.Look(ctx, c.db.Duties(), s, func(ctx context.Context) error {
-		err := c.db.Duties().QueryRow(ctx, sqlClusterAuthority).Scan(&a.Certificate, &a.Key, &a.GossipKeys, &a.GossipRev)
+		err := c.db.Duties().QueryRow(ctx, sqlClusterAuthority).Scan(&a.Certificate, &a.Key, &a.GossipKeys, &a.GossipRev, &a.GossipStale)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return s.NotFound()
 		}
@@ -113,6 +122,21 @@ func (c Cluster) ClaimAuthority(ctx context.Context, a Authority) (Authority, er
 		return a, err
 	}
 	return c.Authority(ctx)
+}
+
+// Changed begins what the nodes are told when a member came or went, or when there are other
+// keys of the gossip.
+const Changed = "members"
+
+// ChangeGossip replaces the keys of the gossip of revision from, sealed, by those of revision
+// to, if nobody else has. Fresh says that a new key is among them, which no removed node has.
+// It reports whether it did.
+func (c Cluster) ChangeGossip(ctx context.Context, sealed []byte, from, to int, fresh bool) (done bool, err error) {
+	var changed int
+	err = c.db.Run(ctx, c.db.Duties(), postgres.About("change the keys of the gossip", ""), func(ctx context.Context) error {
+		return c.db.Duties().QueryRow(ctx, sqlClusterGossip, sealed, from, to, fresh).Scan(&changed)
+	})
+	return changed > 0, err
 }
 
 // Member is a node as others reach it, or one that was removed.

@@ -75,7 +75,7 @@ WITH inv AS (
         invitation = excluded.invitation, joined_at = now()
     RETURNING role
 ), told AS (
-    SELECT count(pg_notify('picloud_node', $3::uuid::text)) AS times FROM made
+    SELECT count(pg_notify('picloud_node', '` + Changed + ` ' || $3::uuid::text)) AS times FROM made
 )
 SELECT cluster.name, EXISTS (SELECT 1 FROM inv), (SELECT expires_at FROM inv WHERE late), coalesce((SELECT uses FROM inv), 0),
     (SELECT removed_at FROM gone), coalesce((SELECT alive FROM same), false), coalesce((SELECT alive FROM holder), false),

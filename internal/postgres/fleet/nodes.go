@@ -71,31 +71,43 @@ FROM told CROSS JOIN cluster LEFT JOIN holder ON true`
 	sqlNodeStop = `UPDATE node SET stopped_at = now() WHERE id = $1::uuid AND (place = '' OR $2 IN ('', place))`
 
 	// What a node does whose database role may not write the table.
-	sqlNodeReportOwn = `SELECT node_report($1, $2, $3, $4, $5, $6, $7), (SELECT removed_at FROM removed_node WHERE id = $1::uuid), (SELECT name FROM cluster)`
-	sqlNodeStopOwn   = `SELECT node_stop($1)`
+	sqlNodeReportOwn = `SELECT node_report($1, $2, $3, $4, $5, $6, $7, $8), (SELECT removed_at FROM removed_node WHERE id = $1::uuid), (SELECT name FROM cluster),
+    (SELECT started_at FROM node WHERE id = $1::uuid)`
+	sqlNodeStopOwn = `SELECT node_stop($1, $2)`
 
-	// sqlNodeRemove removes a node that is dead. It returns whether it did, and how
-	// many seconds ago the node was seen.
+	// sqlNodeRemove removes a node that is dead, or with $3 one that is alive, but none of $4.
+	// The keys of the gossip have to be changed then, and all nodes hear of it. It returns
+	// whether it did, how many seconds ago the node was seen, and whether it is one of $4.
 	sqlNodeRemove = `
 WITH gone AS (
-    DELETE FROM node WHERE name = $2 AND NOT ` + nodeAlive + ` AND EXISTS (SELECT 1 FROM usr WHERE usr.name = $1 AND admin) RETURNING id, name
+    DELETE FROM node WHERE name = $2 AND ($3 OR NOT ` + nodeAlive + `) AND id::text <> ALL ($4)
+        AND EXISTS (SELECT 1 FROM usr WHERE usr.name = $1 AND admin)
+    RETURNING id, name
 ), refused AS (
     INSERT INTO removed_node (id, name, removed_by) SELECT id, name, $1 FROM gone ON CONFLICT (id) DO NOTHING
+), stale AS (
+    UPDATE cluster SET gossip_stale = true WHERE ca_key IS NOT NULL AND EXISTS (SELECT 1 FROM gone)
+), told AS (
+    SELECT count(pg_notify('picloud_node', '` + Changed + ` ' || id)) AS times FROM gone
 )
-SELECT EXISTS (SELECT 1 FROM gone), (SELECT extract(epoch FROM now() - seen_at)::float8 FROM node WHERE name = $2)`
+SELECT times > 0, (SELECT extract(epoch FROM now() - seen_at)::float8 FROM node WHERE name = $2),
+    EXISTS (SELECT 1 FROM node WHERE name = $2 AND id::text = ANY ($4))
+FROM told`
 
-	nodeColumns = `id::text, name, version, rev, limits, started_at, seen_at, coalesce(stopped_at >= seen_at, false), role::text, arch, address`
+	nodeColumns = `id::text, name, version, rev, limits, started_at, seen_at, coalesce(stopped_at >= seen_at, false), drained_at IS NOT NULL, role::text, arch, address`
 
 	sqlNodeList = `SELECT ` + nodeColumns + ` FROM node ORDER BY name, id`
 
 	sqlNodeByName = `SELECT ` + nodeColumns + ` FROM node WHERE name = $1`
+
+	sqlNodeDrained = `UPDATE node SET drained_at = CASE WHEN $2 THEN now() END WHERE name = $1`
 
 	sqlNodeLimits = `UPDATE node SET limits = $2 WHERE name = $1`
 )
 
 func nodeRow(row pgx.CollectableRow) (n picloud.Node, err error) {
 	var limits []byte
-	if err := row.Scan(&n.ID, &n.Name, &n.Version, &n.Rev, &limits, &n.StartedAt, &n.SeenAt, &n.Stopped, &n.Role, &n.Arch, &n.Address); err != nil {
+	if err := row.Scan(&n.ID, &n.Name, &n.Version, &n.Rev, &limits, &n.StartedAt, &n.SeenAt, &n.Stopped, &n.Draining, &n.Role, &n.Arch, &n.Address); err != nil {
 		return n, err
 	}
 	return n, postgres.ReadJSON("limits of a node", limits, &n.Limits)
@@ -135,11 +147,7 @@ func (n Nodes) Report(ctx context.Context, node picloud.Node) error {
 		return nil
 	}
 	if *h.id == node.ID {
-		return s.Fail(picloud.CodeConflict,
-			fmt.Sprintf("node %s runs on another machine or data folder too, started %s: one of the two data folders is a copy",
-				node.ID, h.started.UTC().Format(time.RFC3339)),
-			"if this is the copy, empty its data folder with `picloud node reset`, and let it join by an invitation; "+
-				"if the data folder was moved here, stop the node at the old place, or wait for 90 seconds")
+		return isACopy(s, node.ID, *h.started)
 	}
 	return s.Fail(picloud.CodeConflict,
 		// Nothing in the text changes from try to try: the node's log says the same thing once.
@@ -169,14 +177,20 @@ func (n Nodes) Stop(ctx context.Context, node picloud.Node) error {
 	})
 }
 
-// Remove removes a node that is dead. A node that comes back is a new one. Cluster
-// admins may.
-func (n Nodes) Remove(ctx context.Context, actor picloud.Actor, name string) error {
+// Remove removes a node that is dead, or with force one that is alive. A node that comes
+// back is a new one. Cluster admins may.
+func (n Nodes) Remove(ctx context.Context, actor picloud.Actor, name string, force bool) error {
+	return n.RemoveBut(ctx, []string{}, actor, name, force)
+}
+
+// RemoveBut is Remove, but for the nodes that cannot be done without: the one that manages
+// the cluster, and the one that runs its database.
+func (n Nodes) RemoveBut(ctx context.Context, needed []string, actor picloud.Actor, name string, force bool) error {
 	s := postgres.About("remove node", name)
 	if !picloud.ValidName(name) {
 		return s.NotFound()
 	}
-	v, err := postgres.CreateAsAdmin(ctx, n.db, s, actor, verdictRow, sqlNodeRemove, name)
+	v, err := postgres.CreateAsAdmin(ctx, n.db, s, actor, verdictRow, sqlNodeRemove, name, force, needed)
 	switch {
 	case err != nil:
 		return err
@@ -184,19 +198,23 @@ func (n Nodes) Remove(ctx context.Context, actor picloud.Actor, name string) err
 		return nil
 	case v.silent == nil:
 		return s.NotFound()
+	case v.needed:
+		return s.Fail(picloud.CodeConflict, "it manages the cluster or runs its database",
+			"let another node do that first; a manager that is stopped is followed by another one, which can remove it")
 	}
 	return s.Fail(picloud.CodeConflict, fmt.Sprintf("it is alive: it was last seen %.0f s ago", *v.silent),
-		"stop it first; a node that crashed counts as dead 3 minutes after it was last seen")
+		"stop it first, or remove it all the same with --force; a node that crashed counts as dead 3 minutes after it was last seen")
 }
 
 // verdict is the result of sqlNodeRemove.
 type verdict struct {
 	gone   bool
 	silent *float64 // seconds since the node was seen; nil: there is no such node
+	needed bool     // it cannot be done without
 }
 
 func verdictRow(row pgx.CollectableRow) (v verdict, err error) {
-	err = row.Scan(&v.gone, &v.silent)
+	err = row.Scan(&v.gone, &v.silent, &v.needed)
 	return v, err
 }
 
@@ -206,18 +224,19 @@ func (n Nodes) ReportOwn(ctx context.Context, node picloud.Node) error {
 	if err := picloud.CheckName("node", node.Name); err != nil {
 		return err
 	}
-	var members int
-	var removed *time.Time
-	var cluster string
+	var verdict, cluster string
+	var removed, started *time.Time
 	err := n.db.Run(ctx, n.db.Duties(), s, func(ctx context.Context) error {
-		return n.db.Duties().QueryRow(ctx, sqlNodeReportOwn, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt, node.Arch, node.Address).
-			Scan(&members, &removed, &cluster)
+		return n.db.Duties().QueryRow(ctx, sqlNodeReportOwn, node.ID, node.Name, picloud.Shorten(node.Version, 120), node.Rev, node.StartedAt, node.Place, node.Arch, node.Address).
+			Scan(&verdict, &removed, &cluster, &started)
 	})
 	switch {
 	case picloud.CodeOf(err) == picloud.CodeExists:
 		return s.Fail(picloud.CodeConflict, "the name "+node.Name+" belongs to another node", "give this node a name of its own with PICLOUD_NODE_NAME")
-	case err != nil || members > 0:
+	case err != nil || verdict == "ok":
 		return err
+	case verdict == "elsewhere" && started != nil:
+		return isACopy(s, node.ID, *started)
 	case removed != nil:
 		return wasRemoved(s, node.ID, cluster, *removed)
 	}
@@ -226,11 +245,20 @@ func (n Nodes) ReportOwn(ctx context.Context, node picloud.Node) error {
 }
 
 // StopOwn is Stop for a node whose database role has the rights of serving only.
-func (n Nodes) StopOwn(ctx context.Context, id string) error {
+func (n Nodes) StopOwn(ctx context.Context, node picloud.Node) error {
 	return n.db.Run(ctx, n.db.Duties(), postgres.About("report the stop of this node", ""), func(ctx context.Context) error {
-		_, err := n.db.Duties().Exec(ctx, sqlNodeStopOwn, id)
+		_, err := n.db.Duties().Exec(ctx, sqlNodeStopOwn, node.ID, node.Place)
 		return err
 	})
+}
+
+// isACopy tells a node that it runs at another place too.
+func isACopy(s postgres.Subject, node string, started time.Time) error {
+	return s.Fail(picloud.CodeConflict,
+		fmt.Sprintf("node %s runs on another machine or data folder too, started %s: one of the two data folders is a copy",
+			node, started.UTC().Format(time.RFC3339)),
+		"if this is the copy, empty its data folder with `picloud node reset`, and let it join by an invitation; "+
+			"if the data folder was moved here, stop the node at the old place, or wait for 90 seconds")
 }
 
 // wasRemoved tells a node that an admin removed it.
@@ -250,17 +278,7 @@ func (n Nodes) List(ctx context.Context) ([]picloud.Node, error) {
 // limits differ. It returns the node and the catalog's revision that has the limits.
 // Cluster admins may.
 func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name string, edit func(picloud.Limits) (picloud.Limits, error)) (out picloud.Node, rev int64, err error) {
-	s := postgres.About("change node", name)
-	rev, err = n.db.ChangeAsAdmin(ctx, s, actor, func(ctx context.Context, c *postgres.Change) error {
-		found, _ := c.Tx.Query(ctx, sqlNodeByName, name) // the rows carry the error
-		nodes, err := pgx.CollectRows(found, nodeRow)
-		if err != nil {
-			return err
-		}
-		if len(nodes) == 0 {
-			return s.NotFound()
-		}
-		out = nodes[0]
+	return n.edit(ctx, actor, postgres.About("change node", name), func(ctx context.Context, c *postgres.Change, out *picloud.Node) error {
 		limits, err := edit(out.Limits)
 		if err == nil {
 			err = limits.Check()
@@ -280,6 +298,41 @@ func (n Nodes) ChangeLimits(ctx context.Context, actor picloud.Actor, name strin
 			return err
 		}
 		return c.Exec(ctx, sqlNodeLimits, name, text)
+	})
+}
+
+// Drain takes a node out of service, or puts it back, and wakes it if that is new. It
+// returns the node and the catalog's revision that has it. Cluster admins may.
+func (n Nodes) Drain(ctx context.Context, actor picloud.Actor, name string, drained bool) (out picloud.Node, rev int64, err error) {
+	op := "drain node"
+	if !drained {
+		op = "resume node"
+	}
+	return n.edit(ctx, actor, postgres.About(op, name), func(ctx context.Context, c *postgres.Change, out *picloud.Node) error {
+		if out.Draining == drained {
+			return nil
+		}
+		out.Draining = drained
+		if err := c.Bump(ctx); err != nil {
+			return err
+		}
+		return c.Exec(ctx, sqlNodeDrained, name, drained)
+	})
+}
+
+// edit changes a node that is there, under the catalog's lock.
+func (n Nodes) edit(ctx context.Context, actor picloud.Actor, s postgres.Subject, change func(context.Context, *postgres.Change, *picloud.Node) error) (out picloud.Node, rev int64, err error) {
+	rev, err = n.db.ChangeAsAdmin(ctx, s, actor, func(ctx context.Context, c *postgres.Change) error {
+		found, _ := c.Tx.Query(ctx, sqlNodeByName, s.Resource) // the rows carry the error
+		nodes, err := pgx.CollectRows(found, nodeRow)
+		if err != nil {
+			return err
+		}
+		if len(nodes) == 0 {
+			return s.NotFound()
+		}
+		out = nodes[0]
+		return change(ctx, c, &out)
 	})
 	if err != nil {
 		return picloud.Node{}, 0, err

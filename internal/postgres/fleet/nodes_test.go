@@ -70,7 +70,7 @@ func TestANameBelongsToOneNode(t *testing.T) {
 	require.NoError(t, err)
 
 	other := node(20)
-	testdb.RequireCode(t, picloud.CodeConflict, db.Nodes().Remove(t.Context(), boss, "pi-1"))
+	testdb.RequireCode(t, picloud.CodeConflict, db.Nodes().Remove(t.Context(), boss, "pi-1", false))
 	for name, dies := range map[string]func(){
 		"it said that it stops": func() { require.NoError(t, db.Nodes().Stop(t.Context(), node(winner))) },
 		"it is silent": func() {
@@ -91,11 +91,11 @@ func TestANameBelongsToOneNode(t *testing.T) {
 		require.NoError(t, db.Nodes().Report(t.Context(), node(winner)))
 	}
 
-	testdb.RequireCode(t, picloud.CodeForbidden, db.Nodes().Remove(t.Context(), picloud.Actor{User: "boss"}, "pi-1"))
-	testdb.RequireCode(t, picloud.CodeNotFound, db.Nodes().Remove(t.Context(), boss, "pi-9"))
+	testdb.RequireCode(t, picloud.CodeForbidden, db.Nodes().Remove(t.Context(), picloud.Actor{User: "boss"}, "pi-1", false))
+	testdb.RequireCode(t, picloud.CodeNotFound, db.Nodes().Remove(t.Context(), boss, "pi-9", false))
 	require.NoError(t, db.Nodes().Stop(t.Context(), node(winner)))
-	testdb.RequireCode(t, picloud.CodeForbidden, db.Nodes().Remove(t.Context(), picloud.Actor{User: "nobody", Admin: true}, "pi-1"))
-	require.NoError(t, db.Nodes().Remove(t.Context(), boss, "pi-1"))
+	testdb.RequireCode(t, picloud.CodeForbidden, db.Nodes().Remove(t.Context(), picloud.Actor{User: "nobody", Admin: true}, "pi-1", false))
+	require.NoError(t, db.Nodes().Remove(t.Context(), boss, "pi-1", false))
 	nodes, err := db.Nodes().List(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, nodes)

@@ -101,7 +101,7 @@ BEGIN
     ELSIF pg_has_role(node_role, current_user, 'MEMBER') THEN -- it was a manager
         EXECUTE format('REVOKE %I FROM %I', current_user, node_role);
     END IF;
-    EXECUTE format('ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 8 PASSWORD %L',
+    EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT 8 PASSWORD %L',
         node_role, nullif(current_setting('picloud.verifier'), ''));
     EXECUTE format('ALTER ROLE %I RESET ALL', node_role);
     FOREACH one IN ARRAY ARRAY[
@@ -266,7 +266,7 @@ func (r Roles) LockOut(ctx context.Context) error {
 }
 
 // change runs a DO block in a transaction of its own, one at a time.
-func (r Roles) change(ctx context.Context, s postgres.Subject, role, verifier, block string, more ...func(context.Context, pgx.Tx) error) error {
+func (r Roles) change(ctx context.Context, s postgres.Subject, role, verifier, sql string, more ...func(context.Context, pgx.Tx) error) error {
 	return r.db.Run(ctx, r.db.Duties(), s, func(ctx context.Context) error {
 		err := pgx.BeginFunc(ctx, r.db.Duties(), func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, sqlRoleLock); err != nil {
@@ -275,7 +275,7 @@ func (r Roles) change(ctx context.Context, s postgres.Subject, role, verifier, b
 			if _, err := tx.Exec(ctx, sqlRoleParameters, role, verifier); err != nil {
 				return err
 			}
-			if _, err := tx.Exec(ctx, block); err != nil {
+			if _, err := tx.Exec(ctx, sql); err != nil {
 				return err
 			}
 			for _, do := range more {

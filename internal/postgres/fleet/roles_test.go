@@ -1,6 +1,8 @@
 package fleet_test
 
 import (
+	"crypto/rand"
+	"net/url"
 	"testing"
 	"time"
 
@@ -61,12 +63,16 @@ func TestANodeThatServesHasLeastRights(t *testing.T) {
 	t.Cleanup(db.Close)
 	require.NoError(t, db.Migrated(t.Context()))
 	self.Rev = 7
+	self.Place = "here"
 	require.NoError(t, db.Nodes().ReportOwn(t.Context(), self))
+	copied := self
+	copied.Place = "there"
+	testdb.RequireCode(t, picloud.CodeConflict, db.Nodes().ReportOwn(t.Context(), copied))
 	testdb.RequireCode(t, picloud.CodeNotInvited, db.Nodes().ReportOwn(t.Context(), other))
 	taken := self
 	taken.Name = other.Name
 	testdb.RequireCode(t, picloud.CodeConflict, db.Nodes().ReportOwn(t.Context(), taken))
-	require.NoError(t, db.Nodes().StopOwn(t.Context(), other.ID), "it is ignored")
+	require.NoError(t, db.Nodes().StopOwn(t.Context(), other), "it is ignored")
 	_, err = db.Catalog().Delta(t.Context(), self.ID, "", 0)
 	require.NoError(t, err)
 	_, err = db.Catalog().Sources(t.Context(), []picloud.Digest{{1}})
@@ -106,7 +112,7 @@ func TestANodeThatServesHasLeastRights(t *testing.T) {
 	self.Rev++
 	require.NoError(t, db.Nodes().ReportOwn(t.Context(), self))
 	require.Equal(t, postgres.NodeChannel, <-heard)
-	require.NoError(t, db.Nodes().StopOwn(t.Context(), self.ID))
+	require.NoError(t, db.Nodes().StopOwn(t.Context(), self))
 
 	conn := testdb.Connect(t, asRole(t, dsn, role))
 	for _, sql := range []string{
@@ -183,5 +189,43 @@ func TestRoleNames(t *testing.T) {
 	require.Equal(t, fleet.RoleName(node(7).ID), name, "the schema says the same")
 	for _, bad := range []string{"", "6f1c6f5e", "'; DROP TABLE kv", "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a1x"} {
 		require.Empty(t, fleet.RoleName(bad))
+	}
+}
+
+// TestAnOwnerThatIsNoSuperuser: a role that may make roles is enough for nodes that serve
+// only. One that may not is told so.
+func TestAnOwnerThatIsNoSuperuser(t *testing.T) {
+	root := testdb.Connect(t, testdb.DSN(t))
+	for name, may := range map[string]bool{"CREATEROLE": true, "NOCREATEROLE": false} {
+		dsn := testdb.DSN(t)
+		own := "owner_" + rand.Text()[:12]
+		u, err := url.Parse(dsn)
+		require.NoError(t, err)
+		quoted := pgx.Identifier{own}.Sanitize()
+		_, err = root.Exec(t.Context(), `CREATE ROLE `+quoted+` LOGIN `+name+`; ALTER SCHEMA `+pgx.Identifier{u.Query().Get("search_path")}.Sanitize()+` OWNER TO `+quoted)
+		require.NoError(t, err)
+		dsn = asRole(t, dsn, own)
+		db := testdb.OpenWithRoot(t, dsn)
+		self := fresh(t, db, 1)
+		possible, err := db.Roles().Possible(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, may, possible)
+		require.NoError(t, db.Roles().Keep(t.Context(), ""))
+		require.NoError(t, db.Nodes().Report(t.Context(), self))
+		err = db.Roles().Make(t.Context(), self.ID, picloud.RoleServing, "swordfish")
+		if !may {
+			testdb.RequireCode(t, picloud.CodeForbidden, err)
+			continue
+		}
+		require.NoError(t, err)
+		conn := testdb.Connect(t, asRole(t, dsn, fleet.RoleName(self.ID)))
+		lacks(t, conn, `SELECT * FROM usr`)
+		_, err = conn.Exec(t.Context(), `SELECT * FROM kv`)
+		require.NoError(t, err)
+		require.NoError(t, db.Nodes().Stop(t.Context(), self))
+		require.NoError(t, db.Nodes().Remove(t.Context(), testdb.Root, self.Name, false))
+		require.NoError(t, db.Roles().LockOut(t.Context()))
+		require.Error(t, conn.Ping(t.Context()))
+		require.NoError(t, db.Roles().Make(t.Context(), fresh(t, db, 2).ID, picloud.RoleManager, "swordfish"))
 	}
 }

@@ -72,6 +72,9 @@ const (
 	// DSN says how to reach the database, but for the folder of the server's socket,
 	// which is Server.Socket.
 	DSN = "host=/ port=" + port + " user=" + role + " dbname=" + database + " sslmode=disable"
+
+	// DSNOfAny says how to reach the database, but for the socket and the role.
+	DSNOfAny = "host=/ port=" + port + " dbname=" + database + " sslmode=disable"
 )
 
 // New checks the options. It touches nothing yet.

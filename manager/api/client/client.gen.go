@@ -74,6 +74,9 @@ type AppSettings = picloud.AppSettings
 // CORS Which pages of other origins may call the function. Answered before code runs.
 type CORS = picloud.CORS
 
+// ClusterState defines model for ClusterState.
+type ClusterState = picloud.ClusterState
+
 // Compiled defines model for Compiled.
 type Compiled = picloud.Compiled
 
@@ -229,6 +232,9 @@ type Invocation = picloud.Invocation
 // InvocationList defines model for InvocationList.
 type InvocationList struct {
 	Items []Invocation `json:"items"`
+
+	// Unanswered Names of the nodes that did not answer within 2 s, or are away: the calls that they served are not in the list.
+	Unanswered []string `json:"unanswered,omitempty"`
 }
 
 // KVItem defines model for KVItem.
@@ -270,6 +276,12 @@ type LogList struct {
 	// Calls With `calls=true`, the calls that ended, oldest first.
 	Calls []Invocation `json:"calls,omitempty"`
 	Items []LogRecord  `json:"items"`
+
+	// Nodes Names of the nodes that were asked, in a cluster of several.
+	Nodes []string `json:"nodes,omitempty"`
+
+	// Unanswered Names of the nodes that did not answer within 2 s, or are away: what they logged is not in the list.
+	Unanswered []string `json:"unanswered,omitempty"`
 }
 
 // LogRecord defines model for LogRecord.
@@ -655,8 +667,8 @@ type GetLogsParams struct {
 	// Follow Keep the stream open and send new records as they come.
 	Follow *LogFollow `form:"follow,omitempty" json:"follow,omitempty"`
 
-	// After With `follow`, instead of `tail`: every record that comes after this position, which is the id of an event `log` of an earlier stream
-	// of this node.
+	// After With `follow`, instead of `tail`: every record that comes after this position, which is the id of an event `log` of an earlier stream.
+	// In a cluster of several nodes an id is NODE:POSITION, and `after` lists the last id of each node, with commas between them.
 	After *LogAfter `form:"after,omitempty" json:"after,omitempty"`
 
 	// Level Only records of this level (debug, info, warn, error) or a more severe one; of calls, 4xx counts as warn and what failed as error.
@@ -734,8 +746,8 @@ type GetAppLogsParams struct {
 	// Follow Keep the stream open and send new records as they come.
 	Follow *LogFollow `form:"follow,omitempty" json:"follow,omitempty"`
 
-	// After With `follow`, instead of `tail`: every record that comes after this position, which is the id of an event `log` of an earlier stream
-	// of this node.
+	// After With `follow`, instead of `tail`: every record that comes after this position, which is the id of an event `log` of an earlier stream.
+	// In a cluster of several nodes an id is NODE:POSITION, and `after` lists the last id of each node, with commas between them.
 	After *LogAfter `form:"after,omitempty" json:"after,omitempty"`
 
 	// Level Only records of this level (debug, info, warn, error) or a more severe one; of calls, 4xx counts as warn and what failed as error.
@@ -774,6 +786,12 @@ type ListInvocationsParams struct {
 
 	// Limit Items at most, 1 to 200. Default 50.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// RemoveNodeParams defines parameters for RemoveNode.
+type RemoveNodeParams struct {
+	// Force Remove a node that is alive too.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
 }
 
 // ListUsersParams defines parameters for ListUsers.
@@ -1126,6 +1144,11 @@ func (c *Client) PutSecret(ctx context.Context, app AppName, secret string, body
 	return c.PutSecretWithBody(ctx, app, secret, "application/json", bytes.NewReader(content), edit...)
 }
 
+// GetCluster: Show the cluster as its manager sees it.
+func (c *Client) GetCluster(ctx context.Context, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/cluster"}, edit)
+}
+
 // ListInvitations: List the invitations that can still be used. Cluster admins only.
 func (c *Client) ListInvitations(ctx context.Context, edit ...RequestEditorFn) (*http.Response, error) {
 	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/cluster/join-tokens"}, edit)
@@ -1150,7 +1173,7 @@ func (c *Client) DeleteInvitation(ctx context.Context, invitation string, edit .
 	return c.send(ctx, request{method: http.MethodDelete, path: "/api/v1/cluster/join-tokens/%s", segments: []any{invitation}}, edit)
 }
 
-// ListInvocations: List recent calls of an app that this node served, newest first.
+// ListInvocations: List recent calls of an app that the nodes served, newest first.
 func (c *Client) ListInvocations(ctx context.Context, params *ListInvocationsParams, edit ...RequestEditorFn) (*http.Response, error) {
 	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/invocations", params: params}, edit)
 }
@@ -1165,9 +1188,9 @@ func (c *Client) ListNodes(ctx context.Context, edit ...RequestEditorFn) (*http.
 	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/nodes"}, edit)
 }
 
-// RemoveNode: Remove a node that is dead. Cluster admins only.
-func (c *Client) RemoveNode(ctx context.Context, node string, edit ...RequestEditorFn) (*http.Response, error) {
-	return c.send(ctx, request{method: http.MethodDelete, path: "/api/v1/nodes/%s", segments: []any{node}}, edit)
+// RemoveNode: Remove a node. Cluster admins only.
+func (c *Client) RemoveNode(ctx context.Context, node string, params *RemoveNodeParams, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodDelete, path: "/api/v1/nodes/%s", segments: []any{node}, params: params}, edit)
 }
 
 // GetNode: Show one node.
@@ -1187,6 +1210,16 @@ func (c *Client) UpdateNode(ctx context.Context, node string, body UpdateNodeJSO
 		return nil, err
 	}
 	return c.UpdateNodeWithBody(ctx, node, "application/json", bytes.NewReader(content), edit...)
+}
+
+// DrainNode: Take a node out of service. Cluster admins only.
+func (c *Client) DrainNode(ctx context.Context, node string, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodPost, path: "/api/v1/nodes/%s/drain", segments: []any{node}}, edit)
+}
+
+// ResumeNode: Put a drained node back into service. Cluster admins only.
+func (c *Client) ResumeNode(ctx context.Context, node string, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodPost, path: "/api/v1/nodes/%s/resume", segments: []any{node}}, edit)
 }
 
 // GetOpenAPI: This document.

@@ -19,7 +19,7 @@ const maxEvent = 4 << 20
 type LogEvent struct {
 	Record   *LogRecord
 	Call     *Invocation
-	Position string // after the event, for After of a later stream; empty: as before
+	Position string // after the event, for After; empty: as before
 }
 
 // Logs reads the records of a followed log, as Follow does.
@@ -122,6 +122,25 @@ func events(r io.Reader) iter.Seq2[event, error] {
 			yield(event{}, err)
 		}
 	}
+}
+
+// After adds the Position of an event to those of the events before it, for After of a
+// later stream. In a cluster of several nodes a position is of one node, NODE:POSITION.
+func After(before, position string) string {
+	node, _, found := strings.Cut(position, ":")
+	if position == "" {
+		return before
+	}
+	if !found {
+		return position
+	}
+	all := []string{position}
+	for part := range strings.SplitSeq(before, ",") {
+		if strings.Contains(part, ":") && !strings.HasPrefix(part, node+":") {
+			all = append(all, part)
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 // Ended reports whether err says that the node ended a log stream on purpose,
