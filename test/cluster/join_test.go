@@ -75,9 +75,9 @@ func TestTokens(t *testing.T) {
 	for _, err := range errs {
 		if err == nil {
 			joined++
-			continue
+		} else if !long() { // beyond 30 a minute the member puts an address off
+			require.ErrorContains(t, err, "used up")
 		}
-		require.ErrorContains(t, err, "used up")
 	}
 	require.Equal(t, 2, joined)
 
