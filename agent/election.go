@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -126,26 +127,29 @@ func (e *election) found(ctx context.Context) (floor uint64, yes bool, err error
 	return held.Term, managers == 1, nil
 }
 
-// candidates are the nodes of the database with what the gossip says of them.
-func (e *election) candidates(ctx context.Context) ([]elect.Candidate, error) {
-	nodes, err := e.a.database.Nodes().List(ctx)
-	if err != nil {
-		return nil, err
+// candidates are the members, as the database last told of them, with what the gossip says.
+// The database tells of every change at once, so the list costs no statement. While the
+// database is away nobody knows whether the list is whole.
+func (e *election) candidates(context.Context) ([]elect.Candidate, error) {
+	d := e.a.database
+	if !d.open.Load() || d.Trouble() {
+		return nil, errDatabaseAway
 	}
 	heard := map[string]gossip.Member{}
 	for _, m := range e.a.cluster.Members() {
 		heard[m.Node] = m
 	}
-	out := make([]elect.Candidate, 0, len(nodes))
-	for _, n := range nodes {
-		m := heard[n.ID]
-		out = append(out, elect.Candidate{
-			Node: n.ID, Address: n.ID, Manager: n.Role == picloud.RoleManager,
-			Alive: n.ID == e.a.identity.ID || m.Alive, Since: m.Since,
-		})
+	self := e.a.identity.ID
+	out := []elect.Candidate{{Node: self, Address: self, Manager: true, Alive: true, Since: e.a.started}}
+	for _, n := range e.a.cluster.State().Members {
+		m := heard[n.Node]
+		out = append(out, elect.Candidate{Node: n.Node, Address: n.Node, Manager: n.Role == picloud.RoleManager, Alive: m.Alive, Since: m.Since})
 	}
 	return out, nil
 }
+
+// errDatabaseAway says that the list of the members may not be whole.
+var errDatabaseAway = errors.New("the database does not answer")
 
 // better names a node that may manage and says that it reaches the database.
 func (e *election) better() string {

@@ -30,29 +30,44 @@ type leaderKey struct{}
 
 // forwarder passes calls of the control API on to the manager.
 type forwarder struct {
-	transport *http.Transport // to the cluster port of other nodes
+	transport *http.Transport // to nodes that may be the manager
+	members   *http.Transport // to any member: no call of a user goes there
 	proxy     *httputil.ReverseProxy
 }
 
-// newForwarder returns the node's forwarder. Connections to the manager are kept for some
-// time; the host of a URL is the node's id.
-func (a *Agent) newForwarder() *forwarder {
-	transport := &http.Transport{
+// overRPC makes a transport to other nodes. The host of a URL is the node's id.
+func (a *Agent) overRPC(accepts func(node string, peer identity.Peer) error) *http.Transport {
+	return &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			node, _, err := net.SplitHostPort(address)
 			if err != nil {
 				return nil, err
 			}
 			conn, err := a.cluster.Dial(ctx, node, port.RPC)
-			if err == nil && port.PeerOf(conn).Role != identity.Manager {
-				conn.Close() // calls carry tokens, and answers are believed
-				return nil, noManager("node "+node+" serves functions only", nil)
+			if err != nil {
+				return nil, err
 			}
-			return conn, err
+			if err := accepts(node, port.PeerOf(conn)); err != nil {
+				conn.Close()
+				return nil, err
+			}
+			return conn, nil
 		},
 		MaxIdleConnsPerHost: 8, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: 90 * time.Second,
 	}
-	return &forwarder{transport: transport, proxy: &httputil.ReverseProxy{
+}
+
+// newForwarder returns the node's forwarder. Connections to the manager are kept for some
+// time; the host of a URL is the node's id.
+func (a *Agent) newForwarder() *forwarder {
+	transport := a.overRPC(func(node string, peer identity.Peer) error {
+		if peer.Role != identity.Manager { // calls carry tokens, and answers are believed
+			return noManager("node "+node+" serves functions only", nil)
+		}
+		return nil
+	})
+	members := a.overRPC(func(string, identity.Peer) error { return nil })
+	return &forwarder{transport: transport, members: members, proxy: &httputil.ReverseProxy{
 		Transport: transport, FlushInterval: -1, // streams pass as they come
 		Rewrite: func(r *httputil.ProxyRequest) {
 			hops, _ := strconv.Atoi(r.In.Header.Get(hopsHeader)) // no number is none

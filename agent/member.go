@@ -70,6 +70,7 @@ func (a *Agent) stopCluster() {
 	a.election.end()
 	a.endNodes()
 	a.forwarder.transport.CloseIdleConnections()
+	a.forwarder.members.CloseIdleConnections()
 	a.cluster.Stop()
 	a.rpc.Stop()
 }

@@ -50,7 +50,7 @@ func (o others) Get(ctx context.Context, node, user, path string) (*http.Respons
 		return nil, err
 	}
 	r.Header.Set(api.UserHeader, user)
-	return o.a.forwarder.transport.RoundTrip(r)
+	return o.a.forwarder.members.RoundTrip(r)
 }
 
 // withPeer puts into the context who is at the other end of a connection.
