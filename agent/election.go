@@ -94,7 +94,7 @@ func (e *election) duty(ctx context.Context, _ elect.Lead, epoch int64) error {
 	e.a.cluster.Say()
 	e.a.membership.wake(true) // a change of the gossip's keys may be under way
 	<-ctx.Done()
-	e.epoch.Store(0)
+	e.epoch.CompareAndSwap(epoch, 0) // Raft may have given this node a newer one, while a lease ends
 	e.a.log.Info("this node is no longer the manager of its cluster")
 	e.a.cluster.Say()
 	return nil
