@@ -102,9 +102,9 @@ type LogLine struct {
 // logs are read.
 func (l LogLine) ID() string {
 	if l.Node == "" {
-		return l.LogPosition.String()
+		return l.String()
 	}
-	return l.Node + ":" + l.LogPosition.String()
+	return l.Node + ":" + l.String()
 }
 
 // LogQuery says which records of an app's log on one node somebody reads.

@@ -82,7 +82,7 @@ func (a *Agent) serveNodes(ctx context.Context, l net.Listener) {
 		ErrorLog:    slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 		ConnContext: withPeer,
 	}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
 		a.log.Error("the node answers other nodes no more", slog.Any("error", err))

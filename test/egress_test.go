@@ -57,7 +57,7 @@ func TestNoFunctionReachesItsNode(t *testing.T) {
 			ports[name] = value
 		}
 	}
-	require.Len(t, ports, 5)
+	require.Len(t, ports, 7)
 	for name, port := range ports {
 		for _, host := range hosts {
 			got := fetch("http://" + host + ":" + port + "/config/")

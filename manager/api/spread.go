@@ -196,9 +196,9 @@ func newestLines(lines []picloud.LogLine, limit int, node string) []picloud.LogL
 	slices.SortStableFunc(lines, func(a, b picloud.LogLine) int { return a.Time.Compare(b.Time) })
 	lines = lines[max(0, len(lines)-limit):]
 	size := 0
-	for i := len(lines) - 1; i >= 0; i-- {
-		if size += len(lines[i].JSON); size > maxMerged {
-			return append([]picloud.LogLine{remark(node, "older records are left out here: one answer holds 2 MiB of them at most", lines[i].Time)}, lines[i+1:]...)
+	for i, line := range slices.Backward(lines) {
+		if size += len(line.JSON); size > maxMerged {
+			return append([]picloud.LogLine{remark(node, "older records are left out here: one answer holds 2 MiB of them at most", line.Time)}, lines[i+1:]...)
 		}
 	}
 	return lines

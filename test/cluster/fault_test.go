@@ -113,7 +113,7 @@ func (n *node) move(address string) {
 // smallDisk puts the node's data folder on a disk of its own. The node must not have run.
 func (n *node) smallDisk(size string) {
 	n.t.Helper()
-	require.NoError(n.t, os.Mkdir(n.data, 0o711)) //nolint:gosec // other uids pass through
+	require.NoError(n.t, os.Mkdir(n.data, 0o711))
 	require.NoError(n.t, syscall.Mount("tmpfs", n.data, "tmpfs", 0, "size="+size+",mode=0711"))
 }
 

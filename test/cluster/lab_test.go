@@ -163,7 +163,7 @@ func newFlatLab(t *testing.T) *lab {
 	l := &lab{t: t, name: fmt.Sprintf("%s-%d-%d", prefix, os.Getpid(), labs.Add(1))}
 	// Not t.TempDir: its parents are closed to the uids of PostgreSQL and executors.
 	l.dir = filepath.Join(os.TempDir(), l.name)
-	require.NoError(t, os.Mkdir(l.dir, 0o755)) //nolint:gosec // other uids pass through
+	require.NoError(t, os.Mkdir(l.dir, 0o755))
 	t.Cleanup(l.close)
 	return l
 }

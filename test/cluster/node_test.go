@@ -51,7 +51,7 @@ func (l *lab) add(args ...string) *node {
 	n := &node{t: l.t, lab: l, number: number, name: fmt.Sprintf("pi-%d", number), args: args, output: &safeBuffer{}}
 	n.dir = filepath.Join(l.dir, n.name)
 	n.data = filepath.Join(n.dir, "data")
-	require.NoError(l.t, os.Mkdir(n.dir, 0o755)) //nolint:gosec // other uids pass through
+	require.NoError(l.t, os.Mkdir(n.dir, 0o755))
 	n.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + n.dir, "PICLOUD_DATA=" + n.data, "PICLOUD_NODE_NAME=" + n.name}
 	l.nodes = append(l.nodes, n)
 	if l.spaces {
@@ -227,6 +227,7 @@ func (n *node) signal(s syscall.Signal) {
 func (n *node) control(path string) string {
 	return fmt.Sprintf("http://127.0.0.1:%d%s", n.ports.control, path)
 }
+
 func (n *node) functions(path string) string {
 	return "http://" + net.JoinHostPort(n.address, strconv.Itoa(n.ports.functions)) + path
 }

@@ -69,8 +69,8 @@ WITH inv AS (
 ), refused AS (
     INSERT INTO removed_node (id, name, removed_by) SELECT id, name, '' FROM freed ON CONFLICT (id) DO NOTHING
 ), made AS (
-    INSERT INTO node (id, name, version, rev, started_at, stopped_at, role, arch, address, key_digest, invitation, limits)
-    SELECT $3::uuid, $4, $5, 0, now(), now(), used.role, $6, $7, $8, $1, coalesce((SELECT limits FROM freed), '{}') FROM used
+    INSERT INTO node (id, name, version, rev, started_at, role, stopped_at, arch, address, key_digest, invitation, limits)
+    SELECT $3::uuid, $4, $5, 0, now(), used.role, now(), $6, $7, $8, $1, coalesce((SELECT limits FROM freed), '{}') FROM used
     ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role, key_digest = excluded.key_digest,
         invitation = excluded.invitation, joined_at = now()
     RETURNING role

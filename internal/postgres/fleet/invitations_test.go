@@ -137,8 +137,10 @@ func TestInvitations(t *testing.T) {
 	testdb.RequireCode(t, picloud.CodeForbidden, make(picloud.Actor{User: "boss"}, good, time.Hour))
 	testdb.RequireCode(t, picloud.CodeForbidden, make(picloud.Actor{User: "nobody", Admin: true}, good, time.Hour))
 	for _, bad := range []picloud.Invitation{
-		{ID: "x", Role: picloud.RoleServing, Uses: 1}, {ID: good.ID, Role: "voter", Uses: 1},
-		{ID: good.ID, Role: picloud.RoleServing}, {ID: good.ID, Role: picloud.RoleServing, Uses: 1001},
+		{ID: "x", Role: picloud.RoleServing, Uses: 1},
+		{ID: good.ID, Role: "voter", Uses: 1},
+		{ID: good.ID, Role: picloud.RoleServing},
+		{ID: good.ID, Role: picloud.RoleServing, Uses: 1001},
 	} {
 		testdb.RequireCode(t, picloud.CodeInvalid, make(boss, bad, time.Hour))
 	}
