@@ -24,7 +24,7 @@ the first form write the characters ` + "`@ / ? # :`" + ` of a user or a passwor
 A name belongs to one node of a database. A second node with the name of one that is alive serves what its disk has, leaves the database
 alone, and says who has the name: give it another one with ` + "`PICLOUD_NODE_NAME`" + `. A node that was stopped, or was silent for 3 minutes, is dead, and its name is free.
 A deploy waits up to 5 s for a node that does not answer, once: until the node is heard from again it is named as missing at
-once. ` + "`picloud node rm NAME`" + ` removes a dead node; one that comes back registers itself anew.
+once. ` + "`picloud node rm NAME`" + ` removes a dead node, which stays out then ([operate.md](operate.md#take-a-node-out-of-service)).
 
 ## Ready and degraded
 
