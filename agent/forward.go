@@ -114,9 +114,7 @@ func (a *Agent) forward(w http.ResponseWriter, r *http.Request) bool {
 		problem.Write(w, err, "")
 		return true
 	}
-	for name := range w.Header() {
-		w.Header().Del(name) // the manager's answer has its own
-	}
+	clear(w.Header()) // the manager's answer has its own
 	a.forwarder.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), leaderKey{}, node)))
 	return true
 }

@@ -70,8 +70,8 @@ func (f *fence) Release(_ context.Context, epoch int64, node string) error {
 	return nil
 }
 
-// sleep lets time pass: in a bubble, or where the passing of time is what is tested.
-func sleep(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // see there
+// sleep lets the time of a bubble of synctest pass. No test that is outside of one calls it.
+func sleep(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // no real time passes
 
 // tenantOf starts a Lease of a node.
 func tenantOf(t *testing.T, f Leases, i int, contested *atomic.Bool) (*Lease, *node) {
@@ -204,10 +204,10 @@ func TestRaftsLeaderDefendsItsPlace(t *testing.T) {
 		require.NoError(t, err)
 	}
 	contested.Store(true)
-	for began := time.Now(); time.Since(began) < 3*quick.leaseLength; sleep(quick.leaseLength / 5) {
-		contend()
-	}
-	require.EqualValues(t, 1, n.epoch.Load(), "it renews")
+	require.Never(t, func() bool {
+		_, _, _, err := g.fence.Lease(t.Context(), clusterID, nodeID(5), 0, quick.leaseLength)
+		return err != nil || n.epoch.Load() != 1
+	}, 3*quick.leaseLength, quick.leaseLength/5, "it renews")
 	contested.Store(false)
 	g.eventually(func() bool {
 		return func() bool { g.fence.mu.Lock(); defer g.fence.mu.Unlock(); return g.fence.until.IsZero() }()
@@ -216,7 +216,7 @@ func TestRaftsLeaderDefendsItsPlace(t *testing.T) {
 	// It does not notice that another node contends: it loses, and takes it back in the same
 	// term when the lease is over.
 	contend()
-	sleep(quick.leaseLength + 10*time.Millisecond)
+	g.eventually(func() bool { g.fence.mu.Lock(); defer g.fence.mu.Unlock(); return time.Now().After(g.fence.until) }, "the lease is over")
 	contend()
 	require.Error(t, g.fence.write(1))
 	contested.Store(true)

@@ -126,9 +126,8 @@ func TestPlanKeepsTheMajority(t *testing.T) {
 				}
 				w.nodes = append(w.nodes, n)
 			}
-			// The leader leads only with a majority.
 			if all, alive := w.voters(); alive < all/2+1 {
-				t.Skip("no majority, so no leader")
+				return // without a majority nobody leads, and nobody plans
 			}
 			w.settle(t)
 			managers := 0
