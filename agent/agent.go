@@ -61,7 +61,9 @@ type Agent struct {
 	executor *executor.Executor
 	database *database
 	cluster  *cluster.Cluster
-	lock     *datadir.Lock
+	// misplaced says why the node cannot read what it keeps of its cluster; nil: it can.
+	misplaced error
+	lock      *datadir.Lock
 	// memoryBefore is the limit of the process's memory before Start.
 	memoryBefore int64
 

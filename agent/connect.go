@@ -168,6 +168,13 @@ func (a *Agent) reach(ctx context.Context) bool {
 // attempt makes one attempt: server, schema, first user, the cluster's key. The node
 // reports last: the others wait for a node that has reported.
 func (a *Agent) attempt(ctx context.Context) error {
+	if a.misplaced != nil {
+		e := &picloud.Error{Code: picloud.CodeDatabaseDown, Op: "find the database", Detail: a.misplaced.Error()} // it names the file
+		if cause, ok := errors.AsType[*picloud.Error](a.misplaced); ok {
+			e.Hint = cause.Hint
+		}
+		return e
+	}
 	d := a.database
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()

@@ -150,8 +150,8 @@ func (a *Agent) found(ctx context.Context, authority *identity.Authority, keys g
 		return err
 	}
 	state := cluster.State{
-		Cluster: facts.ID, Name: facts.Name, Address: a.cluster.Advertised(""), Database: join.Database{DSN: a.opts.DatabaseURL},
-		GossipKeys: keys.keys, GossipRev: keys.rev, Manager: a.identity.ID,
+		Cluster: facts.ID, Name: facts.Name, Address: a.cluster.Advertised(), Database: join.Database{DSN: a.opts.DatabaseURL},
+		GossipKeys: keys.keys, GossipRev: keys.rev,
 	}
 	if a.opts.DatabaseURL == "" {
 		state.Database.Host = a.identity.ID
@@ -220,7 +220,7 @@ func (a *Agent) admit(ctx context.Context, r join.Request, from netip.Addr) (ans
 	state := a.cluster.State()
 	return join.Answer{
 		Cluster: state.Cluster, Name: state.Name, Role: role, Address: address, Certificate: leaf, Roots: a.cluster.RootsPEM(),
-		GossipKeys: keys.keys, GossipRev: keys.rev, ClusterKey: key.Text(), Database: database, Self: a.identity.ID, Manager: state.Manager,
+		GossipKeys: keys.keys, GossipRev: keys.rev, ClusterKey: key.Text(), Database: database, Self: a.identity.ID,
 		Members: append(slices.Clone(state.Members), a.asMember()), Time: a.cluster.Now(),
 	}, nil
 }

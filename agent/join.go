@@ -165,7 +165,7 @@ func enter(c *cluster.Cluster, dataDir string, answer join.Answer, address strin
 	}
 	return c.Enter(cluster.State{
 		Cluster: answer.Cluster, Name: answer.Name, Address: answer.Address, Database: answer.Database,
-		GossipKeys: answer.GossipKeys, GossipRev: answer.GossipRev, Manager: answer.Manager, Members: answer.Members,
+		GossipKeys: answer.GossipKeys, GossipRev: answer.GossipRev, Members: answer.Members,
 	}, answer.Certificate, answer.Roots)
 }
 

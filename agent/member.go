@@ -33,13 +33,16 @@ func clusterDir(dataDir string) string { return filepath.Join(dataDir, "cluster"
 // openCluster reads what the node keeps of its cluster. What is damaged there keeps the
 // node from its database, and from nothing else: without its cluster it must not take a
 // database of its own.
-func (a *Agent) openCluster() (err error) {
-	a.cluster, err = cluster.Open(cluster.Options{
+func (a *Agent) openCluster() error {
+	a.cluster, a.misplaced = cluster.Open(cluster.Options{
 		Dir: clusterDir(a.opts.DataDir), Node: a.identity.ID, Name: a.opts.NodeName, Version: a.opts.Version,
 		Bind: a.opts.ClusterBind, Advertise: a.opts.Advertise, Port: a.opts.ClusterPort, GossipPort: a.opts.GossipPort,
 		Say: a.gossiped, Changed: a.heard, CatchUp: a.catchUp, Now: a.opts.now, Logger: a.log,
 	})
-	return err
+	if a.misplaced != nil {
+		a.log.Error("this node does not find its place in its cluster; it serves the functions of its disk copy, and nothing else", slog.Any("error", a.misplaced))
+	}
+	return nil
 }
 
 // startCluster begins to listen to other nodes, if there are any.
@@ -111,6 +114,8 @@ func (a *Agent) heard() {
 func (a *Agent) reachDatabase(o *postgres.Options) (server *managed.Server, err error) {
 	state := a.cluster.State()
 	switch host := state.Database.Host; {
+	case a.misplaced != nil: // attempt says so, and reaches nothing
+		o.DSN, o.Socket = managed.DSN, a.opts.DataDir
 	case a.opts.DatabaseURL != "":
 		o.DSN = a.opts.DatabaseURL
 	case state.Database.DSN != "":

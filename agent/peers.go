@@ -169,18 +169,14 @@ func (a *Agent) renewFor(ctx context.Context, peer identity.Peer, q renewal) (ou
 	return out, &picloud.Error{Code: picloud.CodeNotInvited, Op: "renew certificate", Resource: peer.Name, Detail: "the node is no member any more"}
 }
 
-// catchUp gets the present keys of the gossip from the nodes that manage or may. It returns
+// catchUp gets the present keys of the gossip from nodes that may manage. It returns
 // when one has answered.
 func (a *Agent) catchUp(ctx context.Context) {
-	state := a.cluster.State()
 	var nodes []string
-	for _, m := range state.Members {
+	for _, m := range a.cluster.State().Members {
 		if m.Role == picloud.RoleManager && len(nodes) < 8 {
 			nodes = append(nodes, m.Node)
 		}
-	}
-	if state.Manager != "" && state.Manager != a.identity.ID && !slices.Contains(nodes, state.Manager) {
-		nodes = append(nodes, state.Manager)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	got := make(chan bool, len(nodes))

@@ -94,7 +94,7 @@ func welcome(s agent.Status, joined agent.Joined) string {
 	if joined.Cluster == "" || joined.Already {
 		return ""
 	}
-	return fmt.Sprintf("PiCloud node %s joined cluster %q in %.1f s; %d functions live\n", s.NodeName, joined.Cluster, joined.Took.Seconds(), s.Functions)
+	return fmt.Sprintf("PiCloud node %s joined cluster %q in %.1f s; %s live\n", s.NodeName, joined.Cluster, joined.Took.Seconds(), plural(s.Functions, "function"))
 }
 
 // network says who reaches the node: what listens where.

@@ -11,7 +11,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -99,7 +98,8 @@ type Cluster struct {
 	catching *service.Task // gets the keys of the gossip; nil: nothing to get
 }
 
-// Open reads what the node keeps of its cluster. It listens on nothing yet.
+// Open reads what the node keeps of its cluster. It listens on nothing yet. With an error
+// about the folder comes a Cluster that is alone.
 func Open(o Options) (*Cluster, error) {
 	o.Port, o.GossipPort = cmp.Or(o.Port, picloud.DefaultClusterPort), cmp.Or(o.GossipPort, picloud.DefaultGossipPort)
 	if o.Resolve == nil {
@@ -120,17 +120,17 @@ func Open(o Options) (*Cluster, error) {
 		return c, nil
 	}
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	if got := id.Peer().Node; got != o.Node {
-		return nil, &picloud.Error{
+		return c, &picloud.Error{
 			Code: picloud.CodeConflict, Op: "open cluster folder", Resource: o.Dir, Detail: "it belongs to node " + got + ", and this is node " + o.Node,
 			Hint: "run `picloud node reset` and join the cluster again with a new token",
 		}
 	}
 	state, err := readState(o.Dir)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	c.become(id, state)
 	return c, nil
@@ -544,9 +544,8 @@ func unreached(node string, cause error) error {
 }
 
 // Advertised returns the address by which others reach the cluster port of this node.
-// Reached is a host by which somebody has reached it; empty: none is known.
-func (c *Cluster) Advertised(reached string) string {
-	host := cmp.Or(c.o.Advertise, reached)
+func (c *Cluster) Advertised() string {
+	host := c.o.Advertise
 	if bound := net.ParseIP(c.o.Bind); host == "" && bound != nil && !bound.IsUnspecified() {
 		host = c.o.Bind
 	}
@@ -578,6 +577,3 @@ func hostOf(address string) string {
 	}
 	return host
 }
-
-// String names the node in its cluster.
-func (c *Cluster) String() string { return fmt.Sprintf("node %s", c.o.Name) }

@@ -33,8 +33,6 @@ type State struct {
 	// GossipKeys encrypt the gossip, the primary key first; GossipRev counts their changes.
 	GossipKeys [][]byte `json:"gossip_keys"`
 	GossipRev  int      `json:"gossip_rev"`
-	// Manager is the node that managed the cluster when that was last known.
-	Manager string `json:"manager"`
 	// Members are the other nodes as they were last known.
 	Members []join.Member `json:"members"`
 	// Removed are the ids of nodes that nobody talks to any more.

@@ -60,11 +60,9 @@ type Answer struct {
 	// ClusterKey is the text of the key that seals secrets.
 	ClusterKey string   `json:"cluster_key"`
 	Database   Database `json:"database"`
-	// Members are the nodes of the cluster, Self the one that answers, and Manager the one
-	// that manages it.
+	// Members are the nodes of the cluster, and Self is the one that answers.
 	Members []Member `json:"members"`
 	Self    string   `json:"self"`
-	Manager string   `json:"manager"`
 	// Time is the clock of the member that answers: a board without a clock takes it
 	// for the least time that it can be.
 	Time time.Time `json:"time"`
