@@ -70,8 +70,9 @@ type Agent struct {
 	membership *membership
 	forwarder  *forwarder
 	election   *election
-	rpc        *service.Task      // answers other nodes; nil: none has asked yet
-	endNodes   context.CancelFunc // ends what other nodes have under way here
+	reign      atomic.Pointer[reign] // nil: this node does not manage a cluster of several
+	rpc        *service.Task         // answers other nodes; nil: none has asked yet
+	endNodes   context.CancelFunc    // ends what other nodes have under way here
 
 	// The node's services: those that always run, those that run once the database
 	// was reached, and those that run while this node leads. A cluster of one leads as

@@ -57,6 +57,7 @@ func (a *Agent) openDatabase() error {
 	o := postgres.Options{
 		Version: a.opts.Version, Logger: a.log,
 		OnTrouble: func() { d.syncer.Interrupted() }, // it goes on asking until the database answers
+		Epoch:     a.managesUnder, OnDeposed: a.deposed,
 	}
 	var err error
 	if d.server, err = a.reachDatabase(&o); err != nil {

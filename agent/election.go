@@ -93,11 +93,11 @@ func (e *election) duty(ctx context.Context, _ elect.Lead, epoch int64) error {
 	e.a.log.Info("this node is the manager of its cluster", slog.Int64("epoch", epoch))
 	e.a.cluster.Say()
 	e.a.membership.wake(true) // a change of the gossip's keys may be under way
-	<-ctx.Done()
+	err := e.a.perform(ctx, epoch)
 	e.epoch.CompareAndSwap(epoch, 0) // Raft may have given this node a newer one, while a lease ends
 	e.a.log.Info("this node is no longer the manager of its cluster")
 	e.a.cluster.Say()
-	return nil
+	return err
 }
 
 // found reports whether this node begins the elections of its cluster: it is the founder,

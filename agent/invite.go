@@ -47,12 +47,13 @@ func (a *Agent) Invite(ctx context.Context, actor picloud.Actor, i picloud.Invit
 	if err != nil {
 		return i, "", "", err
 	}
-	if err := a.found(ctx, authority, keys); err != nil {
-		return i, "", "", err
-	}
 	t := token.New(authority.Pin())
 	i.ID = hex.EncodeToString(t.ID[:])
+	// As the last change of a node that is alone: a cluster of several elects its manager first.
 	if made, err = a.database.Invitations().Create(ctx, actor, i, life, t.SecretHash()); err != nil {
+		return i, "", "", err
+	}
+	if err := a.found(ctx, authority, keys); err != nil {
 		return i, "", "", err
 	}
 	return made, t.Text(), a.cluster.State().Address, nil

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
@@ -31,11 +32,11 @@ CREATE TABLE ledger_head (one boolean PRIMARY KEY DEFAULT true, n bigint NOT NUL
 INSERT INTO ledger_head (n) VALUES (0);
 CREATE TABLE ledger (n bigint NOT NULL, epoch bigint NOT NULL)`
 
-	sqlLedgerAdd = postgres.Fence + `, next AS (
-    UPDATE ledger_head SET n = n + 1 WHERE EXISTS (SELECT 1 FROM fence) RETURNING n
-), done AS (
-    INSERT INTO ledger (n, epoch) SELECT n, $1 FROM next RETURNING 1
-)` + postgres.Fenced
+	addToLedger = `
+WITH next AS (
+    UPDATE ledger_head SET n = n + 1 RETURNING n
+)
+INSERT INTO ledger (n, epoch) SELECT n, $1 FROM next`
 )
 
 func cluster(t *testing.T, db *store.DB) string {
@@ -46,8 +47,7 @@ func cluster(t *testing.T, db *store.DB) string {
 }
 
 func add(ctx context.Context, db *store.DB, epoch int64) error {
-	_, err := db.Lead(ctx, postgres.About("add to the ledger", ""), epoch, sqlLedgerAdd)
-	return err
+	return db.Lead(ctx, postgres.About("add to the ledger", ""), epoch, func(b *pgx.Batch) { b.Queue(addToLedger, epoch) })
 }
 
 func TestTheLeadershipGoesToTheLatestTerm(t *testing.T) {
@@ -103,7 +103,8 @@ func TestADeposedManagerWritesNothing(t *testing.T) {
 	// A change that holds the leadership is committed before another node has it.
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, postgres.Hold(t.Context(), postgres.About("hold", ""), tx, old))
+	_, err = tx.Exec(t.Context(), `SELECT manages($1)`, old)
+	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), `INSERT INTO ledger (n, epoch) VALUES (0, $1)`, old)
 	require.NoError(t, err)
 	var mine atomic.Int64
@@ -127,10 +128,6 @@ func TestADeposedManagerWritesNothing(t *testing.T) {
 	require.Equal(t, old+1, mine.Load())
 
 	testdb.RequireCode(t, picloud.CodeDeposed, add(t.Context(), db, old))
-	tx, err = conn.Begin(t.Context())
-	require.NoError(t, err)
-	testdb.RequireCode(t, picloud.CodeDeposed, postgres.Hold(t.Context(), postgres.About("hold", ""), tx, old))
-	require.NoError(t, tx.Rollback(t.Context()))
 	var rows int
 	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM ledger`).Scan(&rows))
 	require.Equal(t, 2, rows)
@@ -218,7 +215,7 @@ func TestFencedWritesUnderStress(t *testing.T) {
 					if rand.IntN(4) > 0 {
 						use -= rand.Int64N(5)
 					}
-					switch err := add(context.WithoutCancel(ctx), node, use); {
+					switch err := add(context.WithoutCancel(ctx), node, max(1, use)); {
 					case err == nil:
 						added.Add(1)
 					case picloud.CodeOf(err) == picloud.CodeDeposed:
