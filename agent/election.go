@@ -53,9 +53,13 @@ func (e *election) begin() error {
 	}
 	leadership := a.database.Leadership()
 	state := a.cluster.State()
+	listener, err := a.cluster.Listener(port.Raft)
+	if err != nil {
+		return err
+	}
 	raft, err := elect.NewRaft(elect.Options{
 		Node: a.identity.ID, Address: a.identity.ID, Cluster: state.Cluster, Dir: filepath.Join(clusterDir(a.opts.DataDir), "raft"),
-		Stream: stream{a.cluster.Listener(port.Raft), a}, Fence: leadership, Duty: e.duty,
+		Stream: stream{listener, a}, Fence: leadership, Duty: e.duty,
 		AddressOf: func(node string) (string, bool) { return node, true }, // the cluster finds its address when it dials
 		Found:     e.found, Nodes: e.candidates, Better: e.better, Leases: leadership, Contested: e.contested, Logger: a.log,
 	})
