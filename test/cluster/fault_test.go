@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -143,23 +144,20 @@ type load struct {
 	done          chan struct{}
 	calls, failed int
 	first         string // the first failure
+
+	mu    sync.Mutex // held during a call
+	nodes []*node
 }
 
 // underLoad begins to call a function on nodes, one after another.
 func underLoad(function string, nodes ...*node) *load {
-	l := &load{stop: make(chan struct{}), done: make(chan struct{})}
+	l := &load{stop: make(chan struct{}), done: make(chan struct{}), nodes: nodes}
 	go func() {
 		defer close(l.done)
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
 		for i := 0; ; i++ {
-			n := nodes[i%len(nodes)]
-			status, body := n.call(function)
-			if l.calls++; status != 200 {
-				if l.failed++; l.first == "" {
-					l.first = n.name + ": " + strconv.Itoa(status) + " " + body
-				}
-			}
+			l.call(i, function)
 			select {
 			case <-l.stop:
 				return
@@ -168,6 +166,25 @@ func underLoad(function string, nodes ...*node) *load {
 		}
 	}()
 	return l
+}
+
+func (l *load) call(i int, function string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.nodes[i%len(l.nodes)]
+	status, body := n.call(function)
+	if l.calls++; status != 200 {
+		if l.failed++; l.first == "" {
+			l.first = n.name + ": " + strconv.Itoa(status) + " " + body
+		}
+	}
+}
+
+// on moves the load to other nodes. When it returns, the others get no call any more.
+func (l *load) on(nodes ...*node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.nodes = nodes
 }
 
 // requireAll ends the load, and requires that every call was answered.

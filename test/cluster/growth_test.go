@@ -3,46 +3,12 @@ package cluster
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-// TestGrowth grows a cluster and shrinks it again under load. Every call on a node that
-// runs is answered, and all the time it is the same cluster.
-func TestGrowth(t *testing.T) {
-	t.Parallel()
-	l := begin(t, 1)
-	one := l.nodes[0]
-	one.deploy("steady", "ok")
-	calls := underLoad("steady", one)
-	for _, size := range either([]int{2, 1}, []int{2, 3, 5, 3, 2, 1}) {
-		for len(l.running()) < size {
-			l.join(one.invite())
-		}
-		for running := l.running(); len(running) > size; running = l.running() {
-			last := running[len(running)-1]
-			last.stop()
-			_, stderr, code := one.cli("node", "rm", last.name, "--yes")
-			require.Zero(t, code, stderr)
-		}
-		l.awaitLive(healing)
-		l.awaitHeard(size, healing)
-		text := fmt.Sprint(size, " nodes")
-		one.deploy("f", text)
-		for _, n := range l.running() {
-			_, body := n.call("f")
-			require.Equal(t, text, body, n.name)
-		}
-		list, _, _ := one.cli("node", "ls")
-		require.Equal(t, size, strings.Count(list, "pi-"), list)
-	}
-	calls.requireAll(one)
-}
 
 // TestKills kills the nodes of a cluster in turn, under load and deploys: what was
 // acknowledged is there afterwards, and the survivors answer every call.
@@ -120,26 +86,4 @@ func TestSickDatabase(t *testing.T) {
 	l.awaitLive(time.Minute)
 	calls.requireAll(one)
 	two.await("what it has missed", healing, func() bool { _, body := two.call("f"); return body == "while the disk of pi-2 is full" })
-}
-
-// TestReloads reloads the configuration of a member under load: one runtime goes on, with
-// its place among the others.
-func TestReloads(t *testing.T) {
-	t.Parallel()
-	l := begin(t, 2)
-	one, two := l.nodes[0], l.nodes[1]
-	one.deploy("steady", "ok")
-	l.awaitHeard(2, healing)
-	calls := underLoad("steady", two)
-	goroutines := two.metric("go_goroutines")
-	for range either(20, 500) {
-		two.signal(syscall.SIGHUP)
-		pause(50 * time.Millisecond)
-	}
-	two.await("the goroutines of the reloads to end", 30*time.Second, func() bool { return two.metric("go_goroutines") < goroutines+30 })
-	require.Equal(t, 2, two.heard())
-	require.Equal(t, 2, one.heard())
-	require.False(t, two.ended())
-	calls.requireAll(two)
-	l.awaitLive(healing)
 }

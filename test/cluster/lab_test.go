@@ -171,8 +171,10 @@ func newFlatLab(t *testing.T) *lab {
 // close ends all that is in the lab, whatever state the test has left it in.
 func (l *lab) close() {
 	for _, n := range l.nodes {
-		if l.t.Failed() {
-			l.t.Logf("%s said: %s", n.name, n.output)
+		if l.t.Failed() || os.Getenv("PICLOUD_TEST_CLUSTER_LOG") != "" {
+			for _, said := range append(n.before, n.output) {
+				l.t.Logf("%s said: %s", n.name, said)
+			}
 		}
 		n.signal(syscall.SIGCONT)
 		n.stop()
@@ -198,8 +200,14 @@ func (l *lab) makeHub() error {
 	if err == nil {
 		err = ip("-n", l.space(0), "link", "add", "hub", "type", "bridge")
 	}
-	if err == nil {
-		err = ip("-n", l.space(0), "link", "set", "hub", "up")
+	for _, args := range [][]string{
+		{"link", "set", "lo", "up"},
+		{"addr", "add", gateAddress + "/24", "dev", "hub"},
+		{"link", "set", "hub", "up"},
+	} {
+		if err == nil {
+			err = ip(append([]string{"-n", l.space(0)}, args...)...)
+		}
 	}
 	if err != nil {
 		ip("netns", "del", l.space(0))

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
 )
 
 // node is one node of a lab: a data folder, an address, and the process of the moment.
@@ -38,7 +40,8 @@ type node struct {
 	token     string // of the cluster's admin
 
 	cmd    *exec.Cmd
-	output *safeBuffer
+	output *safeBuffer   // of the process
+	before []*safeBuffer // of those before it
 	exited chan struct{}
 }
 
@@ -53,6 +56,9 @@ func (l *lab) add(args ...string) *node {
 	n.data = filepath.Join(n.dir, "data")
 	require.NoError(l.t, os.Mkdir(n.dir, 0o755))
 	n.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + n.dir, "PICLOUD_DATA=" + n.data, "PICLOUD_NODE_NAME=" + n.name}
+	if level := os.Getenv("PICLOUD_TEST_CLUSTER_LOG"); level != "" {
+		n.env = append(n.env, "PICLOUD_LOG_LEVEL="+level)
+	}
 	l.nodes = append(l.nodes, n)
 	if l.spaces {
 		n.address, n.space = fmt.Sprintf("10.77.0.%d", number), l.space(number)
@@ -92,7 +98,15 @@ func (n *node) choosePorts() {
 func begin(t *testing.T, count int) *lab {
 	t.Helper()
 	l := newLab(t)
-	first := l.add().start()
+	l.add()
+	l.fill(count)
+	return l
+}
+
+// fill starts the first node, and lets others join until there are count.
+func (l *lab) fill(count int) {
+	l.t.Helper()
+	first := l.nodes[0].start()
 	first.token = first.readToken()
 	if count > 1 {
 		invitation := first.invite("--uses", strconv.Itoa(count-1))
@@ -101,7 +115,6 @@ func begin(t *testing.T, count int) *lab {
 		}
 	}
 	l.awaitLive(20 * time.Second)
-	return l
 }
 
 // join adds a node with an invitation.
@@ -143,6 +156,7 @@ func (n *node) begin(cmd *exec.Cmd) error {
 // launch starts the process and does not wait for it to be ready.
 func (n *node) launch() *node {
 	n.t.Helper()
+	n.before = append(n.before, n.output)
 	n.output, n.exited = &safeBuffer{}, make(chan struct{})
 	n.cmd = exec.Command(filepath.Join(binaries, "picloud"), append([]string{"run"}, n.args...)...)
 	n.cmd.Dir, n.cmd.Env = n.dir, n.env
@@ -242,27 +256,43 @@ func (n *node) readToken() string {
 	return c.Token
 }
 
-// do is one request from the node's own machine; status 0 means that there was no answer.
-func (n *node) do(method, url, body string) (status int, answer string) {
-	req, err := http.NewRequestWithContext(n.t.Context(), method, url, strings.NewReader(body))
+// answer is what came back of a request; status 0 means that nothing did.
+type answer struct {
+	status int
+	header http.Header
+	body   string // of no answer: why
+}
+
+// send is one request from the node's own machine.
+func (n *node) send(ctx context.Context, method, url, body string, header ...string) answer {
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	require.NoError(n.t, err)
 	if strings.HasPrefix(url, n.control("/api/")) {
 		req.Header.Set("Authorization", "Bearer "+n.token)
 		req.Header.Set("Content-Type", "application/json")
 	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
 	resp, err := n.http.Do(req)
 	if err != nil {
-		return 0, err.Error()
+		return answer{body: err.Error()}
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return 0, err.Error()
+		return answer{body: err.Error()}
 	}
-	return resp.StatusCode, string(raw)
+	return answer{resp.StatusCode, resp.Header, string(raw)}
 }
 
-func (n *node) get(url string) (status int, answer string) { return n.do(http.MethodGet, url, "") }
+// do is send without the headers.
+func (n *node) do(method, url, body string) (status int, text string) {
+	a := n.send(n.t.Context(), method, url, body)
+	return a.status, a.body
+}
+
+func (n *node) get(url string) (status int, text string) { return n.do(http.MethodGet, url, "") }
 
 // call calls a function of this node.
 func (n *node) call(function string) (status int, body string) {
@@ -273,15 +303,25 @@ func (n *node) call(function string) (status int, body string) {
 func returning(text string) string { return fmt.Sprintf("function handle(req) { return %q }", text) }
 
 // put deploys code through this node.
-func (n *node) put(function, source string) (status int, answer string) {
+func (n *node) put(function, source string) (status int, text string) {
 	return n.do(http.MethodPut, n.control("/api/v1/apps/default/functions/"+function+"/code?create=true&deploy=true&wait=all"), source)
 }
 
 // deploy deploys code that must be live on every node when the answer comes.
 func (n *node) deploy(function, text string) {
 	n.t.Helper()
-	status, answer := n.put(function, returning(text))
-	require.Contains(n.t, []int{http.StatusOK, http.StatusCreated}, status, answer)
+	status, said := n.put(function, returning(text))
+	require.Contains(n.t, []int{http.StatusOK, http.StatusCreated}, status, said)
+}
+
+// cluster is the cluster as the manager sees it, asked through this node; the zero value
+// when there is no answer.
+func (n *node) cluster() (s picloud.ClusterState) {
+	n.t.Helper()
+	if status, text := n.get(n.control("/api/v1/cluster")); status == http.StatusOK {
+		require.NoError(n.t, json.Unmarshal([]byte(text), &s))
+	}
+	return s
 }
 
 // cli runs the command line client on the node's machine.
