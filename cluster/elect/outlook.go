@@ -37,7 +37,7 @@ type Peer struct {
 	Node  string
 	Gone  bool  // the gossip has heard of its end: it left, or nobody reaches it
 	Alive bool  // the gossip hears it; neither says that nothing was heard of it
-	Leads bool  // it says that it has the leadership
+	Epoch int64 // of the leadership that it says it has; 0: it has none
 	Group Group // what it says of its group
 }
 
@@ -45,6 +45,7 @@ type Peer struct {
 // without Raft. None of it is certain: the fence decides.
 type Outlook struct {
 	Self    string
+	Epoch   int64    // of the leadership that the node has; 0: it has none
 	Servers []Server // of Raft's group, as the node knows it; none: it is in no group
 	Silence time.Duration
 	Peers   []Peer // the members that the database lists, whose role lets them manage
@@ -72,7 +73,7 @@ func (o Outlook) Contends() bool {
 	}
 	for _, p := range o.Peers {
 		// Somebody leads already, or a node that is in no group hears of one that elects.
-		if p.Alive && p.Node != sole && (p.Leads || sole == "" && p.Group != Outside && p.Group != Outside+1) {
+		if p.Alive && p.Node != sole && (p.Epoch > 0 || sole == "" && p.Group != Outside && p.Group != Outside+1) {
 			return false
 		}
 	}
@@ -107,4 +108,16 @@ func (o Outlook) Refounds() (gone, known []string, yes bool) {
 		return voters, known, true
 	}
 	return nil, known, p.Alive && p.Group == Outside
+}
+
+// Contested is LeaseOptions.Contested.
+func (o Outlook) Contested(holder string) bool {
+	voters := votersOf(o.Servers)
+	if holder != o.Self {
+		p, _ := o.peer(holder)
+		return !p.Alive || slices.Contains(voters, holder) && o.Silence >= silence
+	}
+	return slices.ContainsFunc(o.Peers, func(p Peer) bool {
+		return p.Epoch > o.Epoch || !p.Alive && len(voters) <= 1
+	})
 }

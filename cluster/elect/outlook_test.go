@@ -22,23 +22,23 @@ func TestWhoContendsAndWhoBeginsAnew(t *testing.T) {
 		contends bool
 		refounds bool
 	}{
-		"the only voter is heard":                   {Outlook{"b", []Server{one, standby}, loud, []Peer{{Node: "a", Alive: true, Leads: true}}}, false, false},
-		"it is silent":                              {Outlook{"b", []Server{one, standby}, quiet, []Peer{{Node: "a", Alive: true, Leads: true}}}, true, false},
-		"it stopped a moment ago":                   {Outlook{"b", []Server{one, standby}, loud, []Peer{dead}}, true, false},
-		"this node is the only voter":               {Outlook{"a", []Server{one, standby}, quiet, []Peer{{Node: "b", Gone: true}}}, false, false},
-		"Raft decides from two voters on":           {Outlook{"c", []Server{one, two, {Node: "c", Voter: true}}, quiet, []Peer{dead, {Node: "b", Gone: true}}}, false, false},
-		"a standby of three voters":                 {Outlook{"d", []Server{one, two, {Node: "c", Voter: true}, {Node: "d"}}, quiet, nil}, false, false},
-		"another node has the lease":                {Outlook{"b", []Server{one, standby}, quiet, []Peer{dead, {Node: "c", Alive: true, Leads: true, Group: Outside}}}, false, false},
-		"the only voter was removed":                {Outlook{"b", []Server{one, standby}, quiet, []Peer{{Node: "c", Alive: true, Group: Outside}}}, true, true},
-		"the only voter lost its folder":            {Outlook{"b", []Server{one, standby}, quiet, []Peer{{Node: "a", Alive: true, Group: Outside}}}, true, true},
-		"it lost it, and nobody hears it":           {Outlook{"b", []Server{one, standby}, quiet, []Peer{{Node: "a", Gone: true, Group: Outside}}}, true, false},
-		"in no group, and hears a leader":           {Outlook{"c", nil, quiet, []Peer{{Node: "a", Alive: true, Leads: true, Group: Outside + 1}}}, false, false},
-		"in no group, beside a standby of one":      {Outlook{"c", nil, quiet, []Peer{dead, {Node: "b", Alive: true, Group: Outside + 1}}}, true, false},
-		"in no group, beside voters that elect":     {Outlook{"e", nil, quiet, []Peer{dead, {Node: "b", Alive: true, Group: Outside + 3}}}, false, false},
-		"in no group, beside an earlier version":    {Outlook{"c", nil, quiet, []Peer{{Node: "b", Alive: true, Group: Untold}}}, false, false},
-		"nobody is in a group":                      {Outlook{"b", nil, quiet, []Peer{{Node: "c", Alive: true, Group: Outside}}}, true, true},
-		"nobody who is heard is, and one is absent": {Outlook{"b", nil, quiet, []Peer{{Node: "c", Alive: true, Group: Outside}, dead}}, true, false},
-		"the last one that is left":                 {Outlook{"b", nil, quiet, nil}, true, true},
+		"the only voter is heard":                   {Outlook{"b", 0, []Server{one, standby}, loud, []Peer{{Node: "a", Alive: true, Epoch: 3}}}, false, false},
+		"it is silent":                              {Outlook{"b", 0, []Server{one, standby}, quiet, []Peer{{Node: "a", Alive: true, Epoch: 3}}}, true, false},
+		"it stopped a moment ago":                   {Outlook{"b", 0, []Server{one, standby}, loud, []Peer{dead}}, true, false},
+		"this node is the only voter":               {Outlook{"a", 0, []Server{one, standby}, quiet, []Peer{{Node: "b", Gone: true}}}, false, false},
+		"Raft decides from two voters on":           {Outlook{"c", 0, []Server{one, two, {Node: "c", Voter: true}}, quiet, []Peer{dead, {Node: "b", Gone: true}}}, false, false},
+		"a standby of three voters":                 {Outlook{"d", 0, []Server{one, two, {Node: "c", Voter: true}, {Node: "d"}}, quiet, nil}, false, false},
+		"another node has the lease":                {Outlook{"b", 0, []Server{one, standby}, quiet, []Peer{dead, {Node: "c", Alive: true, Epoch: 3, Group: Outside}}}, false, false},
+		"the only voter was removed":                {Outlook{"b", 0, []Server{one, standby}, quiet, []Peer{{Node: "c", Alive: true, Group: Outside}}}, true, true},
+		"the only voter lost its folder":            {Outlook{"b", 0, []Server{one, standby}, quiet, []Peer{{Node: "a", Alive: true, Group: Outside}}}, true, true},
+		"it lost it, and nobody hears it":           {Outlook{"b", 0, []Server{one, standby}, quiet, []Peer{{Node: "a", Gone: true, Group: Outside}}}, true, false},
+		"in no group, and hears a leader":           {Outlook{"c", 0, nil, quiet, []Peer{{Node: "a", Alive: true, Epoch: 3, Group: Outside + 1}}}, false, false},
+		"in no group, beside a standby of one":      {Outlook{"c", 0, nil, quiet, []Peer{dead, {Node: "b", Alive: true, Group: Outside + 1}}}, true, false},
+		"in no group, beside voters that elect":     {Outlook{"e", 0, nil, quiet, []Peer{dead, {Node: "b", Alive: true, Group: Outside + 3}}}, false, false},
+		"in no group, beside an earlier version":    {Outlook{"c", 0, nil, quiet, []Peer{{Node: "b", Alive: true, Group: Untold}}}, false, false},
+		"nobody is in a group":                      {Outlook{"b", 0, nil, quiet, []Peer{{Node: "c", Alive: true, Group: Outside}}}, true, true},
+		"nobody who is heard is, and one is absent": {Outlook{"b", 0, nil, quiet, []Peer{{Node: "c", Alive: true, Group: Outside}, dead}}, true, false},
+		"the last one that is left":                 {Outlook{"b", 0, nil, quiet, nil}, true, true},
 	} {
 		require.Equal(t, c.contends, c.o.Contends(), name)
 		gone, known, yes := c.o.Refounds()
@@ -49,6 +49,22 @@ func TestWhoContendsAndWhoBeginsAnew(t *testing.T) {
 		}
 	}
 	require.Equal(t, Outside, GroupOf(nil))
+
+	o := Outlook{Self: "b", Epoch: 4, Servers: []Server{one, standby}, Peers: []Peer{{Node: "a", Alive: true, Epoch: 3}, {Node: "c", Alive: true}}}
+	require.False(t, o.Contested("b"), "it hears everybody")
+	require.False(t, o.Contested("a"))
+	require.False(t, o.Contested("c"))
+	require.True(t, o.Contested("d"), "no member")
+	o.Silence = quiet
+	require.True(t, o.Contested("a"), "Raft does not hear it")
+	require.False(t, o.Contested("c"), "Raft hears only voters")
+	o.Peers[1].Alive = false
+	require.True(t, o.Contested("b"))
+	require.True(t, o.Contested("c"))
+	o.Servers = []Server{one, two, {Node: "c", Voter: true}}
+	require.False(t, o.Contested("b"), "nobody contends by a lease")
+	o.Peers[0].Epoch = 5
+	require.True(t, o.Contested("b"), "somebody has a later leadership")
 	require.Equal(t, Outside+1, GroupOf([]Server{one, standby}))
 }
 
