@@ -107,7 +107,7 @@ func New(opts Options) (*Agent, error) {
 	a.logs = logbook.New(opts.DataDir, opts.NodeName, &a.secrets, opts.Logger)
 	a.invoker = invoke.New(invoke.Options{Logs: a.logs, Secrets: &a.secrets, Grants: a.grants, Node: opts.NodeName, Logger: opts.Logger})
 	a.membership = newMembership()
-	a.forwarder, a.election, a.clusterStats = a.newForwarder(), &election{a: a}, a.newClusterStats()
+	a.forwarder, a.election, a.clusterStats = a.newForwarder(), newElection(a), a.newClusterStats()
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
 	a.broker, err = broker.New(broker.Options{
