@@ -62,7 +62,7 @@ func (e *election) begin() error {
 		Node: a.identity.ID, Address: a.identity.ID, Cluster: state.Cluster, Dir: filepath.Join(clusterDir(a.opts.DataDir), "raft"),
 		Stream: stream{listener, a}, Fence: leadership, Duty: e.duty,
 		AddressOf: func(node string) (string, bool) { return node, true }, // the cluster finds its address when it dials
-		Found:     e.found, Nodes: e.candidates, Better: e.better, Leases: leadership, Contested: e.contested, Logger: a.log,
+		Found:     e.found, Nodes: e.candidates, Better: e.better, Cut: a.database.Trouble, Leases: leadership, Contested: e.contested, Logger: a.log,
 	})
 	if err != nil {
 		return err

@@ -39,6 +39,9 @@ type Options struct {
 	// Better names a voter that reaches the database, while the fence does not answer this
 	// node for 30 s. Nil or "": there is none.
 	Better func() string
+	// Cut reports whether the database does not answer this node now. A manager that has
+	// been cut off for 30 s hands over to Better. It must not block. Nil: it never is.
+	Cut func() bool
 	// Leases and Contested let the leader keep the leadership when another node contends
 	// for it by a Lease, because the leader is the only voter. Nil: nobody does. See
 	// LeaseOptions.

@@ -182,6 +182,27 @@ func TestALeaderWithoutTheDatabaseLooksForABetterOne(t *testing.T) {
 	g.newLeader(nil)
 }
 
+func TestAManagerThatIsCutFromTheDatabaseHandsOver(t *testing.T) {
+	var cut, better atomic.Pointer[string] // the nodes that are; nil: none
+	g := newGroup(t, 3, func(o *Options) {
+		self := o.Node
+		o.Cut = func() bool { c := cut.Load(); return c != nil && *c == self }
+		o.Better = func() string {
+			if b := better.Load(); b != nil {
+				return *b
+			}
+			return ""
+		}
+	})
+	first := g.leader()
+	to := g.other(first)
+	cut.Store(&first.id)
+	time.AfterFunc(2*quick.fence, func() { better.Store(&to.id) })
+	g.eventually(func() bool { l, ok := to.Leader(); return ok && l.Node == to.id && to.epoch.Load() > 0 }, "the better one manages")
+	require.NotNil(t, better.Load(), "nobody takes the place of a manager while no other voter reaches the database")
+	g.eventually(func() bool { return first.epoch.Load() == 0 }, "the one that was cut off has no duties")
+}
+
 func TestALeaderWithAHungDiskIsReplaced(t *testing.T) {
 	g := newGroup(t, 3)
 	first := g.leader()

@@ -27,6 +27,8 @@ var (
 	errRemade = errors.New("the group of the election begins anew on this node")
 	// errAbdicate says that the leader gives its place away.
 	errAbdicate = errors.New("the node gives the leadership away")
+	// errBetter says why: another voter can do what the leader cannot.
+	errBetter = fmt.Errorf("%w: another voter reaches the database", errAbdicate)
 )
 
 // reign is one leadership of this node, from the message of Raft to its end.
@@ -295,6 +297,11 @@ func (r *Raft) rule(ctx context.Context, g *generation, reign *reign) error {
 			cancel(err)
 		}
 	})
+	wg.Go(func() {
+		if reign.to = r.cutOff(ctx); reign.to != "" {
+			cancel(errBetter)
+		}
+	})
 	err = r.o.Duty(ctx, lead, epoch)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -353,10 +360,38 @@ func (r *Raft) acquire(ctx context.Context, lead Lead, reign *reign) (int64, err
 		}
 		if better := r.better(since); better != "" {
 			reign.to = better
-			return 0, fmt.Errorf("%w: another voter reaches the database", errAbdicate)
+			return 0, errBetter
 		}
 		if !pause(ctx, min(wait.NextBackOff(), r.t.fence/2)) {
 			return 0, ctx.Err()
+		}
+	}
+}
+
+// cutOff waits until the manager has not reached the database for a while, and another voter
+// does: it names that one. "" means that ctx has ended.
+func (r *Raft) cutOff(ctx context.Context) (better string) {
+	if r.o.Cut == nil {
+		return ""
+	}
+	tick := time.NewTicker(r.t.tick)
+	defer tick.Stop()
+	var since time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return ""
+		case <-tick.C:
+		}
+		switch cut := r.o.Cut(); {
+		case !cut:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		default:
+			if better = r.better(since); better != "" {
+				return better
+			}
 		}
 	}
 }
