@@ -259,7 +259,7 @@ func TestADeposedManagerChangesNothing(t *testing.T) {
 		epoch.Store(now)
 		done := changes(t.Context(), db, now)
 		for name, err := range done {
-			testdb.RequireCode(t, picloud.CodeDeposed, err)
+			require.Equal(t, picloud.CodeDeposed, picloud.CodeOf(err), "%s: %v", name, err)
 			require.ErrorContains(t, err, "another node manages the cluster", name)
 			require.NotZero(t, asError(t, err).RetryAfter, name)
 		}

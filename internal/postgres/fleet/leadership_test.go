@@ -1,19 +1,12 @@
 package fleet_test
 
 import (
-	"context"
-	"fmt"
-	"math/rand/v2"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/fleet"
 	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/testdb"
@@ -25,29 +18,11 @@ const (
 	other = "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0aff"
 )
 
-// ledger is a table that only the manager writes: each row has the next number.
-const (
-	makeLedger = `
-CREATE TABLE ledger_head (one boolean PRIMARY KEY DEFAULT true, n bigint NOT NULL);
-INSERT INTO ledger_head (n) VALUES (0);
-CREATE TABLE ledger (n bigint NOT NULL, epoch bigint NOT NULL)`
-
-	addToLedger = `
-WITH next AS (
-    UPDATE ledger_head SET n = n + 1 RETURNING n
-)
-INSERT INTO ledger (n, epoch) SELECT n, $1 FROM next`
-)
-
 func cluster(t *testing.T, db *store.DB) string {
 	t.Helper()
 	h, err := db.Leadership().Show(t.Context())
 	require.NoError(t, err)
 	return h.Cluster
-}
-
-func add(ctx context.Context, db *store.DB, epoch int64) error {
-	return db.Lead(ctx, postgres.About("add to the ledger", ""), epoch, func(b *pgx.Batch) { b.Queue(addToLedger, epoch) })
 }
 
 func TestTheLeadershipGoesToTheLatestTerm(t *testing.T) {
@@ -85,52 +60,6 @@ func TestTheLeadershipGoesToTheLatestTerm(t *testing.T) {
 
 	require.NoError(t, l.Adopt(t.Context(), id))
 	take(5, 1, nodeA) // terms start anew, epochs go on
-}
-
-func TestADeposedManagerWritesNothing(t *testing.T) {
-	dsn := testdb.DSN(t)
-	db := testdb.OpenWithRoot(t, dsn)
-	id, l := cluster(t, db), db.Leadership()
-	conn := testdb.Connect(t, dsn)
-	_, err := conn.Exec(t.Context(), makeLedger)
-	require.NoError(t, err)
-
-	testdb.RequireCode(t, picloud.CodeDeposed, add(t.Context(), db, 1))
-	old, err := l.Acquire(t.Context(), id, 1, nodeA)
-	require.NoError(t, err)
-	require.NoError(t, add(t.Context(), db, old))
-
-	// A change that holds the leadership is committed before another node has it.
-	tx, err := conn.Begin(t.Context())
-	require.NoError(t, err)
-	_, err = tx.Exec(t.Context(), `SELECT manages($1)`, old)
-	require.NoError(t, err)
-	_, err = tx.Exec(t.Context(), `INSERT INTO ledger (n, epoch) VALUES (0, $1)`, old)
-	require.NoError(t, err)
-	var mine atomic.Int64
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		epoch, err := l.Acquire(t.Context(), id, 2, nodeB)
-		if err != nil {
-			t.Errorf("acquire: %v", err)
-		}
-		mine.Store(epoch)
-	})
-	watch := testdb.Connect(t, dsn)
-	require.Eventually(t, func() bool {
-		var waiting int
-		require.NoError(t, watch.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&waiting))
-		return waiting > 0
-	}, 10*time.Second, time.Millisecond, "the new leader waits")
-	require.Zero(t, mine.Load())
-	require.NoError(t, tx.Commit(t.Context()))
-	wg.Wait()
-	require.Equal(t, old+1, mine.Load())
-
-	testdb.RequireCode(t, picloud.CodeDeposed, add(t.Context(), db, old))
-	var rows int
-	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM ledger`).Scan(&rows))
-	require.Equal(t, 2, rows)
 }
 
 func TestALeaseGoesToAnotherNodeWhenItIsOver(t *testing.T) {
@@ -187,82 +116,4 @@ func TestALeaseGoesToAnotherNodeWhenItIsOver(t *testing.T) {
 	require.EqualValues(t, 7, epoch)
 	_, _, _, err = l.Lease(t.Context(), other, nodeB, 0, time.Second)
 	testdb.RequireCode(t, picloud.CodeDeposed, err)
-}
-
-// Many sessions write to a ledger while the leadership moves; three of four use an epoch
-// that is over. Without the fence the ledger has rows of an earlier epoch behind those of
-// a later one.
-func TestFencedWritesUnderStress(t *testing.T) {
-	const nodes, writers, length = 8, 24, 3 * time.Second
-	dsn := testdb.DSN(t)
-	db := testdb.OpenWithRoot(t, dsn)
-	id := cluster(t, db)
-	conn := testdb.Connect(t, dsn)
-	_, err := conn.Exec(t.Context(), makeLedger)
-	require.NoError(t, err)
-
-	var epoch, added, refused, changes atomic.Int64
-	var term atomic.Uint64
-	var wg sync.WaitGroup
-	ctx, cancel := context.WithTimeout(t.Context(), length)
-	defer cancel()
-	for i := range nodes {
-		node := testdb.Open(t, dsn)
-		for range writers / nodes {
-			wg.Go(func() {
-				for ctx.Err() == nil {
-					use := epoch.Load()
-					if rand.IntN(4) > 0 {
-						use -= rand.Int64N(5)
-					}
-					switch err := add(context.WithoutCancel(ctx), node, max(1, use)); {
-					case err == nil:
-						added.Add(1)
-					case picloud.CodeOf(err) == picloud.CodeDeposed:
-						refused.Add(1)
-					default:
-						t.Errorf("add with epoch %d: %v", use, err)
-						return
-					}
-				}
-			})
-		}
-		if i >= 2 {
-			continue
-		}
-		wg.Go(func() { // a leader that is elected again and again
-			for ctx.Err() == nil {
-				got, err := node.Leadership().Acquire(context.WithoutCancel(ctx), id, term.Add(1), fmt.Sprintf("6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a%02d", i))
-				switch {
-				case err == nil:
-					changes.Add(1)
-					for now := epoch.Load(); now < got && !epoch.CompareAndSwap(now, got); now = epoch.Load() {
-					}
-				case picloud.CodeOf(err) != picloud.CodeDeposed:
-					t.Errorf("acquire: %v", err)
-					return
-				}
-				select {
-				case <-ctx.Done():
-				case <-time.After(time.Duration(rand.IntN(20)) * time.Millisecond):
-				}
-			}
-		})
-	}
-	wg.Wait()
-
-	var rows, distinct, last, back, epochs int64
-	require.NoError(t, conn.QueryRow(t.Context(), `
-		SELECT count(*), count(DISTINCT n), coalesce(max(n), 0), count(*) FILTER (WHERE epoch < before), count(DISTINCT epoch)
-		FROM (SELECT n, epoch, lag(epoch) OVER (ORDER BY n) AS before FROM ledger) l`).Scan(&rows, &distinct, &last, &back, &epochs))
-	t.Logf("%d rows in %d epochs, %d refused, %d changes of the leadership", rows, epochs, refused.Load(), changes.Load())
-	require.Equal(t, added.Load(), rows, "what was acknowledged is there, and nothing else")
-	require.Equal(t, rows, distinct, "no duplicates")
-	require.Equal(t, rows, last, "no gaps")
-	require.Zero(t, back, "no row of an earlier epoch behind one of a later")
-	require.Greater(t, epochs, int64(10))
-	require.Greater(t, refused.Load(), rows/4)
-	h, err := db.Leadership().Show(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, changes.Load(), h.Epoch, "each change has an epoch of its own")
 }
