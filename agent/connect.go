@@ -130,14 +130,14 @@ func (a *Agent) listen(ctx context.Context) {
 }
 
 // lead brings up what only the leader does. A cluster of one leads as long as it
-// is connected.
+// is connected. One of several leads in perform.
 func (a *Agent) lead() error {
 	open := &a.database.open
 	return a.leading.Up(service.Service{
 		Name:  "manager",
 		Start: func() error { open.Store(true); return nil },
 		Stop:  func() { open.Store(false) },
-	})
+	}, a.housekeepingAlone())
 }
 
 // reach makes attempts until the database is ready for work, or ctx ends.

@@ -2,9 +2,13 @@ package agent
 
 import (
 	"context"
+	"log/slog"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/service"
+	"github.com/picloud/picloud/manager/housekeeping"
 )
 
 // reign is a leadership of this node, while its duties run.
@@ -41,9 +45,58 @@ func (a *Agent) perform(ctx context.Context, epoch int64) error {
 	r := &reign{epoch, end}
 	a.reign.Store(r)
 	defer a.reign.CompareAndSwap(r, nil) // a newer one may have begun
-	<-ctx.Done()
-	if err := context.Cause(ctx); picloud.CodeOf(err) == picloud.CodeDeposed {
-		return err
+	err := housekeeping.Run(ctx, epoch, a.duties(), a.log)
+	if cause := context.Cause(ctx); picloud.CodeOf(cause) == picloud.CodeDeposed {
+		return cause
 	}
-	return nil
+	return err
+}
+
+// performAlone is perform for a node that is alone, until it is not.
+func (a *Agent) performAlone(ctx context.Context) {
+	if a.cluster.Member() {
+		return
+	}
+	duties := a.duties()
+	for i, d := range duties {
+		duties[i].Do = func(ctx context.Context, epoch int64) error {
+			if a.cluster.Member() {
+				return postgres.About(d.Name, "").Deposed() // the cluster elects its manager from now on
+			}
+			return d.Do(ctx, epoch)
+		}
+	}
+	_ = housekeeping.Run(ctx, postgres.Alone, duties, a.log) // a member of several has other ways
+}
+
+// housekeepingAlone is what a node that is alone does as its own manager.
+func (a *Agent) housekeepingAlone() service.Service {
+	var task *service.Task
+	return service.Service{
+		Name:  "housekeeping",
+		Start: func() error { task = service.Go(context.Background(), a.performAlone); return nil },
+		Stop:  func() { task.Stop() },
+	}
+}
+
+// duties are what the manager does from time to time. Each statement of them carries the
+// epoch. internal/postgres/DESIGN.md has the bound of each table.
+func (a *Agent) duties() []housekeeping.Duty {
+	d := a.database
+	return []housekeeping.Duty{
+		a.removal("remove expired keys", time.Hour, d.KV().Sweep),
+		a.removal("remove old versions", 24*time.Hour, d.Versions().Prune),
+		a.removal("forget removed nodes", 24*time.Hour, d.Nodes().Forget),
+	}
+}
+
+// removal is a duty that removes rows of a table, and logs how many.
+func (a *Agent) removal(name string, every time.Duration, remove func(ctx context.Context, epoch int64) (int64, error)) housekeeping.Duty {
+	return housekeeping.Duty{Name: name, Every: every, Do: func(ctx context.Context, epoch int64) error {
+		n, err := remove(ctx, epoch)
+		if n > 0 {
+			a.log.Info("the database was tidied up", slog.String("duty", name), slog.Int64("rows", n))
+		}
+		return err
+	}}
 }

@@ -11,4 +11,11 @@ BEGIN
     END IF;
 END $$;
 
-REVOKE ALL ON FUNCTION manages FROM PUBLIC;
+-- leadership_turn waits until the changes under way have ended, and lets later ones wait. A
+-- row's lock that is shared has no queue: under load there would always be another holder.
+CREATE FUNCTION leadership_turn() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    LOCK TABLE leadership IN EXCLUSIVE MODE;
+END $$;
+
+REVOKE ALL ON FUNCTION manages, leadership_turn FROM PUBLIC;

@@ -192,6 +192,9 @@ func (c *Change) enterAsAdmin(ctx context.Context) error {
 	return nil
 }
 
+// QueueHeadLock queues the catalog's lock, which orders the writers of the catalog.
+func QueueHeadLock(b *pgx.Batch) { b.Queue(sqlHeadLock) }
+
 // Bump gives the change its revision and wakes the nodes when it commits. A
 // change that bumps nothing leaves the catalog as it was.
 func (c *Change) Bump(ctx context.Context) error {

@@ -7,6 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/testdb"
 )
 
@@ -15,6 +17,24 @@ import (
 func BenchmarkPublish(b *testing.B) {
 	db := testdb.NewWithRoot(b)
 	testdb.App(b, db, "blog")
+	for n := 0; b.Loop(); n++ {
+		testdb.Publish(b, db, "blog", "hello", fmt.Sprint(n))
+	}
+}
+
+// BenchmarkPublishAsManager is BenchmarkPublish in a cluster of several nodes: each change
+// proves the epoch.
+func BenchmarkPublishAsManager(b *testing.B) {
+	dsn := testdb.DSN(b)
+	alone := testdb.OpenWithRoot(b, dsn)
+	testdb.App(b, alone, "blog")
+	held, err := alone.Leadership().Show(b.Context())
+	require.NoError(b, err)
+	epoch, err := alone.Leadership().Acquire(b.Context(), held.Cluster, 1, "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11")
+	require.NoError(b, err)
+	db, err := store.Open(postgres.Options{DSN: dsn, Epoch: func() int64 { return epoch }})
+	require.NoError(b, err)
+	b.Cleanup(db.Close)
 	for n := 0; b.Loop(); n++ {
 		testdb.Publish(b, db, "blog", "hello", fmt.Sprint(n))
 	}

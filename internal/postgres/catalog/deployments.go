@@ -20,9 +20,11 @@ const (
     WHERE p.app = deployment.app AND p.function = deployment.function AND p.id < deployment.id ORDER BY p.id DESC LIMIT 1), 0)`
 
 	// sqlDeployState is what making a version live finds: no row when there is no
-	// such function, else the live version and the newest one; each is 0 when there
-	// is none.
-	sqlDeployState = `SELECT coalesce(live, 0), versions FROM function WHERE app = $1 AND name = $2`
+	// such function, else the live version and the newest one, each 0 when there is
+	// none, and whether version $3 is there.
+	sqlDeployState = `
+SELECT coalesce(live, 0), versions, EXISTS (SELECT 1 FROM version v WHERE v.app = $1 AND v.function = $2 AND v.number = $3::bigint)
+FROM function WHERE app = $1 AND name = $2`
 
 	// sqlDeploymentHistory is which versions became live, the oldest first.
 	sqlDeploymentHistory = `SELECT version, rollback FROM deployment WHERE app = $1 AND function = $2 ORDER BY id`
@@ -89,11 +91,14 @@ func (s Deployments) Rollback(ctx context.Context, actor picloud.Actor, app, fun
 }
 
 // deployable is what making a version live finds: the live version and the newest
-// one; each is 0 when there is none.
-type deployable struct{ live, newest int }
+// one, each 0 when there is none, and whether the version is there.
+type deployable struct {
+	live, newest int
+	there        bool
+}
 
 func deployableRow(row pgx.CollectableRow) (d deployable, err error) {
-	err = row.Scan(&d.live, &d.newest)
+	err = row.Scan(&d.live, &d.newest, &d.there)
 	return d, err
 }
 
@@ -110,11 +115,14 @@ func (d deployable) elsewhere() string {
 }
 
 // has says that a version exists, or returns the error that names those that do.
-// Versions count from 1, and are kept as long as their function.
+// Versions count from 1. Old ones that were not live for long are removed (Versions.Prune).
 func (d deployable) has(c *postgres.Change, version int) error {
 	switch {
-	case version >= 1 && version <= d.newest:
+	case d.there:
 		return nil
+	case version >= 1 && version <= d.newest:
+		return c.Fail(picloud.CodeNotFound, fmt.Sprintf("version v%d is not kept any more", version),
+			"kept are the newest 1,000 versions, and those of the newest 1,000 deployments; deploy the code again")
 	case d.newest == 0:
 		return c.Fail(picloud.CodeNotFound, fmt.Sprintf("there is no version v%d", version), "it has no version yet; deploy one first")
 	case d.newest == 1:
@@ -130,7 +138,7 @@ func (a area) deploy(ctx context.Context, c *postgres.Change, app, function stri
 	var found deployable
 	var newest []picloud.Deployment
 	err = c.Pipeline(ctx, func(b *pgx.Batch) {
-		postgres.Into(b.Queue(sqlDeployState, app, function), deployableRow, &found)
+		postgres.Into(b.Queue(sqlDeployState, app, function, version), deployableRow, &found)
 		postgres.AllInto(b.Queue(sqlDeploymentNewest, app, function), deploymentRow, &newest)
 	})
 	if err == nil {
@@ -149,7 +157,7 @@ func (a area) rollBack(ctx context.Context, c *postgres.Change, app, function st
 	var newest []picloud.Deployment
 	var history []step
 	err = c.Pipeline(ctx, func(b *pgx.Batch) {
-		postgres.Into(b.Queue(sqlDeployState, app, function), deployableRow, &found)
+		postgres.Into(b.Queue(sqlDeployState, app, function, to), deployableRow, &found)
 		postgres.AllInto(b.Queue(sqlDeploymentNewest, app, function), deploymentRow, &newest)
 		postgres.AllInto(b.Queue(sqlDeploymentHistory, app, function), stepRow, &history)
 	})

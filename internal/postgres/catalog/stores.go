@@ -15,10 +15,11 @@ type area struct {
 	// Bounds of tables; tests make them small.
 	maxDeployments int // of one function
 	maxTombstones  int
+	maxVersions    int // of one function, beside those in its deployments
 }
 
 // New returns the stores of a database.
-func New(db *postgres.DB) Stores { return Stores{area{db, 1000, 10_000}} }
+func New(db *postgres.DB) Stores { return Stores{area{db, 1000, 10_000, 1000}} }
 
 // Apps returns the apps of the cluster.
 func (s Stores) Apps() Apps { return Apps(s) }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
@@ -46,6 +47,22 @@ WITH f AS (
 )
 INSERT INTO version (app, function, number, digest, created_by) SELECT $1, $2, versions, $3, $4 FROM f
 RETURNING app, function, number, digest, $5::int, created_by, created_at`
+
+	// sqlVersionPrune removes up to $2 versions that are not among the newest $1 of their
+	// function, not live, and in no record of a deployment.
+	sqlVersionPrune = `
+WITH old AS MATERIALIZED (
+    SELECT v.app, v.function, v.number FROM function f JOIN version v ON v.app = f.app AND v.function = f.name
+    WHERE v.number <= f.versions - $1::int AND v.number IS DISTINCT FROM f.live AND NOT EXISTS (
+        SELECT 1 FROM deployment d WHERE d.app = v.app AND d.function = v.function AND d.version = v.number)
+    ORDER BY v.app, v.function, v.number LIMIT $2
+)
+DELETE FROM version v USING old WHERE v.app = old.app AND v.function = old.function AND v.number = old.number`
+
+	// sqlCodeSweep removes up to $1 sources that no version has.
+	sqlCodeSweep = `
+DELETE FROM code WHERE digest IN (
+    SELECT c.digest FROM code c WHERE NOT EXISTS (SELECT 1 FROM version v WHERE v.digest = c.digest) LIMIT $1)`
 
 	// sqlFunctionAdd makes a function at the revision of the change.
 	sqlFunctionAdd = `
@@ -179,6 +196,31 @@ func (a area) publish(ctx context.Context, c *postgres.Change, p picloud.Publica
 		}
 	})
 	return out, err
+}
+
+// prunedAtOnce bounds how many versions Prune removes in one transaction, during which no
+// deploy commits, and prunesAtOnce the transactions of one go.
+const prunedAtOnce, prunesAtOnce = 1000, 20
+
+// Prune removes old versions of functions, and code that no version has. It keeps the newest
+// 1,000 versions of a function, the live one, and those that a record of a deployment names.
+// It is a duty of the manager, whose epoch it proves. It returns how many versions it removed.
+func (v Versions) Prune(ctx context.Context, epoch int64) (removed int64, err error) {
+	for range prunesAtOnce {
+		var now int64
+		err := v.db.Lead(ctx, postgres.About("remove old versions", ""), epoch, func(b *pgx.Batch) {
+			postgres.QueueHeadLock(b) // nobody makes a version of the code, or deploys one, meanwhile
+			b.Queue(sqlVersionPrune, v.maxVersions, prunedAtOnce).Exec(func(tag pgconn.CommandTag) error { now = tag.RowsAffected(); return nil })
+			b.Queue(sqlCodeSweep, prunedAtOnce)
+		})
+		if err != nil {
+			return removed, err
+		}
+		if removed += now; now < prunedAtOnce {
+			break
+		}
+	}
+	return removed, nil
 }
 
 // List returns the versions of a function, newest first. Viewers may.

@@ -35,6 +35,9 @@ type Held struct {
 }
 
 const (
+	// sqlLeadershipTurn comes before each change of the row.
+	sqlLeadershipTurn = `SELECT leadership_turn()`
+
 	// sqlLeadershipAcquire is what a node asks that Raft elected. It is idempotent, for a
 	// reply that was lost. It refuses an earlier term, another node in the same term (it
 	// forgot its vote), and another cluster. In the same term, a node that lost the
@@ -113,7 +116,10 @@ UPDATE leadership SET cluster_id = $1::uuid, raft_term = 0, epoch = epoch + 1, n
 func (l Leadership) Acquire(ctx context.Context, cluster string, term uint64, node string) (epoch int64, err error) {
 	s := postgres.About("take the leadership", "")
 	err = l.db.Run(ctx, l.db.Duties(), s, func(ctx context.Context) error {
-		err := l.db.Duties().QueryRow(ctx, sqlLeadershipAcquire, cluster, int64(term), node).Scan(&epoch)
+		b := &pgx.Batch{}
+		b.Queue(sqlLeadershipTurn)
+		b.Queue(sqlLeadershipAcquire, cluster, int64(term), node).QueryRow(func(row pgx.Row) error { return row.Scan(&epoch) })
+		err := l.db.Duties().SendBatch(ctx, b).Close()
 		if errors.Is(err, pgx.ErrNoRows) {
 			return l.refused(ctx, s, cluster)
 		}
@@ -137,6 +143,7 @@ func (l Leadership) Lease(ctx context.Context, cluster, node string, epoch int64
 	var h Held
 	err = l.db.Run(ctx, l.db.Duties(), s, func(ctx context.Context) error {
 		b := &pgx.Batch{}
+		b.Queue(sqlLeadershipTurn)
 		b.Queue(sqlLeadershipLease, cluster, node, length.Microseconds(), epoch)
 		b.Queue(sqlLeadershipShow).QueryRow(h.scan)
 		if err := l.db.Duties().SendBatch(ctx, b).Close(); err != nil {
@@ -169,6 +176,7 @@ func (l Leadership) keep(ctx context.Context, s postgres.Subject, epoch int64, n
 	return l.db.Run(ctx, l.db.Duties(), s, func(ctx context.Context) error {
 		var h Held
 		b := &pgx.Batch{}
+		b.Queue(sqlLeadershipTurn)
 		b.Queue(sql, args...)
 		b.Queue(sqlLeadershipShow).QueryRow(h.scan)
 		if err := l.db.Duties().SendBatch(ctx, b).Close(); err != nil {

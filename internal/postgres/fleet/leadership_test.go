@@ -1,19 +1,12 @@
 package fleet_test
 
 import (
-	"context"
-	"fmt"
-	"math/rand/v2"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/fleet"
 	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/testdb"
@@ -25,29 +18,11 @@ const (
 	other = "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0aff"
 )
 
-// ledger is a table that only the manager writes: each row has the next number.
-const (
-	makeLedger = `
-CREATE TABLE ledger_head (one boolean PRIMARY KEY DEFAULT true, n bigint NOT NULL);
-INSERT INTO ledger_head (n) VALUES (0);
-CREATE TABLE ledger (n bigint NOT NULL, epoch bigint NOT NULL)`
-
-	addToLedger = `
-WITH next AS (
-    UPDATE ledger_head SET n = n + 1 RETURNING n
-)
-INSERT INTO ledger (n, epoch) SELECT n, $1 FROM next`
-)
-
 func cluster(t *testing.T, db *store.DB) string {
 	t.Helper()
 	h, err := db.Leadership().Show(t.Context())
 	require.NoError(t, err)
 	return h.Cluster
-}
-
-func add(ctx context.Context, db *store.DB, epoch int64) error {
-	return db.Lead(ctx, postgres.About("add to the ledger", ""), epoch, func(b *pgx.Batch) { b.Queue(addToLedger, epoch) })
 }
 
 func TestTheLeadershipGoesToTheLatestTerm(t *testing.T) {
@@ -85,52 +60,6 @@ func TestTheLeadershipGoesToTheLatestTerm(t *testing.T) {
 
 	require.NoError(t, l.Adopt(t.Context(), id))
 	take(5, 1, nodeA) // terms start anew, epochs go on
-}
-
-func TestADeposedManagerWritesNothing(t *testing.T) {
-	dsn := testdb.DSN(t)
-	db := testdb.OpenWithRoot(t, dsn)
-	id, l := cluster(t, db), db.Leadership()
-	conn := testdb.Connect(t, dsn)
-	_, err := conn.Exec(t.Context(), makeLedger)
-	require.NoError(t, err)
-
-	testdb.RequireCode(t, picloud.CodeDeposed, add(t.Context(), db, 1))
-	old, err := l.Acquire(t.Context(), id, 1, nodeA)
-	require.NoError(t, err)
-	require.NoError(t, add(t.Context(), db, old))
-
-	// A change that holds the leadership is committed before another node has it.
-	tx, err := conn.Begin(t.Context())
-	require.NoError(t, err)
-	_, err = tx.Exec(t.Context(), `SELECT manages($1)`, old)
-	require.NoError(t, err)
-	_, err = tx.Exec(t.Context(), `INSERT INTO ledger (n, epoch) VALUES (0, $1)`, old)
-	require.NoError(t, err)
-	var mine atomic.Int64
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		epoch, err := l.Acquire(t.Context(), id, 2, nodeB)
-		if err != nil {
-			t.Errorf("acquire: %v", err)
-		}
-		mine.Store(epoch)
-	})
-	watch := testdb.Connect(t, dsn)
-	require.Eventually(t, func() bool {
-		var waiting int
-		require.NoError(t, watch.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&waiting))
-		return waiting > 0
-	}, 10*time.Second, time.Millisecond, "the new leader waits")
-	require.Zero(t, mine.Load())
-	require.NoError(t, tx.Commit(t.Context()))
-	wg.Wait()
-	require.Equal(t, old+1, mine.Load())
-
-	testdb.RequireCode(t, picloud.CodeDeposed, add(t.Context(), db, old))
-	var rows int
-	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM ledger`).Scan(&rows))
-	require.Equal(t, 2, rows)
 }
 
 func TestALeaseGoesToAnotherNodeWhenItIsOver(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/postgres"
@@ -93,6 +94,13 @@ WITH gone AS (
 SELECT times > 0, (SELECT extract(epoch FROM now() - seen_at)::float8 FROM node WHERE name = $2),
     EXISTS (SELECT 1 FROM node WHERE name = $2 AND id::text = ANY ($4))
 FROM told`
+
+	// sqlRemovedForget forgets nodes that were removed a year ago: their certificates ran out
+	// long before. The founder needs no invitation, so it is never forgotten.
+	sqlRemovedForget = `
+DELETE FROM removed_node WHERE id IN (
+    SELECT r.id FROM removed_node r, cluster c
+    WHERE r.removed_at < now() - interval '1 year' AND r.id IS DISTINCT FROM c.founder LIMIT 1000)`
 
 	nodeColumns = `id::text, name, version, rev, limits, started_at, seen_at, coalesce(stopped_at >= seen_at, false), drained_at IS NOT NULL, role::text, arch, address`
 
@@ -216,6 +224,15 @@ type verdict struct {
 func verdictRow(row pgx.CollectableRow) (v verdict, err error) {
 	err = row.Scan(&v.gone, &v.silent, &v.needed)
 	return v, err
+}
+
+// Forget forgets nodes that were removed long ago. It is a duty of the manager, whose epoch it
+// proves. It returns how many it forgot.
+func (n Nodes) Forget(ctx context.Context, epoch int64) (forgotten int64, err error) {
+	err = n.db.Lead(ctx, postgres.About("forget removed nodes", ""), epoch, func(b *pgx.Batch) {
+		b.Queue(sqlRemovedForget).Exec(func(tag pgconn.CommandTag) error { forgotten = tag.RowsAffected(); return nil })
+	})
+	return forgotten, err
 }
 
 // ReportOwn is Report for a node whose database role has the rights of serving only.

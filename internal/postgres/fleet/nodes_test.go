@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/testdb"
 )
 
@@ -100,6 +101,31 @@ func TestANameBelongsToOneNode(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, nodes)
 	testdb.RequireCode(t, picloud.CodeNotInvited, db.Nodes().Report(t.Context(), node(winner)))
+}
+
+// TestRemovedNodesAreForgotten: a year later, but for the founder, which needs no invitation.
+func TestRemovedNodesAreForgotten(t *testing.T) {
+	dsn := testdb.DSN(t)
+	db := testdb.OpenWithRoot(t, dsn)
+	_, err := testdb.Connect(t, dsn).Exec(t.Context(), `
+		INSERT INTO removed_node (id, name, removed_by, removed_at) VALUES
+			('6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11', 'founder', 'root', now() - interval '2 years'),
+			('6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a12', 'long-ago', 'root', now() - interval '366 days'),
+			('6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a13', 'lately', 'root', now() - interval '300 days');
+		UPDATE cluster SET founder = '6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11'`)
+	require.NoError(t, err)
+	for _, epoch := range []int64{postgres.NoManager, 7} {
+		_, err = db.Nodes().Forget(t.Context(), epoch)
+		testdb.RequireCode(t, picloud.CodeDeposed, err)
+	}
+	forgotten, err := db.Nodes().Forget(t.Context(), postgres.Alone)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, forgotten)
+	for _, id := range []string{"11", "13"} {
+		err := db.Nodes().Report(t.Context(), picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a" + id, Name: "pi-" + id})
+		testdb.RequireCode(t, picloud.CodeNotInvited, err)
+		require.ErrorContains(t, err, "was removed")
+	}
 }
 
 // TestACopyOfANodeIsRefused: somebody has copied a data folder, so two processes have one

@@ -39,6 +39,9 @@ const (
 	// sweepAtOnce bounds how many expired entries a write removes for room.
 	sweepAtOnce = 1000
 	usageShards = 16
+	// sweepsAtOnce bounds how many times the manager removes sweepAtOnce expired entries in
+	// one go.
+	sweepsAtOnce = 100
 )
 
 // statements is what keys are written and read by: a pool's connection, or a

@@ -120,6 +120,26 @@ UPDATE kv_usage SET keys = kv_usage.keys - freed.keys, bytes = kv_usage.bytes - 
 FROM freed
 WHERE app = $1 AND shard = (SELECT min(shard) FROM kv_usage WHERE app = $1) AND freed.keys > 0`
 
+	// sqlKVSweepNext removes up to $2 expired entries, that nobody is writing, of the first app
+	// after $1 that has any. It returns the app, and how many it removed; no row: there is none.
+	sqlKVSweepNext = `
+WITH target AS MATERIALIZED (
+    SELECT name FROM app
+    WHERE name > $1 AND EXISTS (SELECT 1 FROM kv WHERE kv.app = app.name AND expires_at <= now()) ORDER BY name LIMIT 1
+), dead AS MATERIALIZED (
+    SELECT kv.app, kv.key, octet_length(kv.key) + coalesce(octet_length(kv.value), 9) AS size FROM kv JOIN target ON kv.app = target.name
+    WHERE kv.expires_at <= now() ORDER BY kv.expires_at LIMIT $2 FOR UPDATE OF kv SKIP LOCKED
+), gone AS (
+    DELETE FROM kv USING dead WHERE kv.app = dead.app AND kv.key = dead.key RETURNING dead.size
+), freed AS (
+    SELECT count(*) AS keys, coalesce(sum(size), 0) AS bytes FROM gone
+), counted AS (
+    UPDATE kv_usage SET keys = kv_usage.keys - freed.keys, bytes = kv_usage.bytes - freed.bytes
+    FROM freed, target
+    WHERE app = target.name AND shard = (SELECT min(shard) FROM kv_usage u WHERE u.app = target.name) AND freed.keys > 0
+)
+SELECT target.name, freed.keys FROM target, freed`
+
 	// sqlKVQuota finds what an app may keep.
 	sqlKVQuota = `SELECT settings FROM app WHERE name = $1`
 
