@@ -53,8 +53,11 @@ type NodeStores struct {
 
 // ClusterStater knows the state of the cluster.
 type ClusterStater interface {
-	// ClusterState returns the state as this node, which manages the cluster, sees it.
+	// ClusterState returns the state as this node sees it: the manager, or one that finds none.
 	ClusterState(ctx context.Context) (picloud.ClusterState, error)
+	// Unmanaged says that this node answers of its own knowledge: its name, why it finds no
+	// manager, and what to do. All are empty when it manages the cluster.
+	Unmanaged() (by, trouble, hint string)
 }
 
 // nodes is the area of the cluster's nodes, and of this node itself.
@@ -91,7 +94,11 @@ func (a nodes) listNodes(ctx context.Context, _, _ none) (out answer[client.Node
 		return out, err
 	}
 	slices.SortStableFunc(nodes, func(a, b picloud.Node) int { return strings.Compare(a.Name, b.Name) })
-	return ok(client.NodeList{Items: list(nodes)}), nil
+	l := client.NodeList{Items: list(nodes)}
+	if a.State != nil {
+		l.SeenBy, l.Trouble, l.Hint = a.State.Unmanaged()
+	}
+	return ok(l), nil
 }
 
 // getNode answers GET /nodes/{node}.

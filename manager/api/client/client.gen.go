@@ -374,7 +374,15 @@ type Node = picloud.Node
 
 // NodeList defines model for NodeList.
 type NodeList struct {
+	// Hint What to do.
+	Hint  string `json:"hint,omitempty"`
 	Items []Node `json:"items"`
+
+	// SeenBy The node that lists them of its own knowledge, because it finds no manager; absent: the manager does.
+	SeenBy string `json:"seen_by,omitempty"`
+
+	// Trouble Why there is no manager.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // NodePatch defines model for NodePatch.
