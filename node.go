@@ -20,6 +20,10 @@ const (
 // has it, so that it is safe to send it again.
 const NotSentHeader = "X-PiCloud-Not-Sent"
 
+// FunctionsHeader is where the node that was asked serves functions, as seen from itself: not the
+// manager that the call was passed on to.
+const FunctionsHeader = "X-PiCloud-Functions"
+
 // NodeRole says what a node may do in its cluster.
 type NodeRole string
 

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -79,6 +80,10 @@ func (a *Agent) newForwarder() *forwarder {
 			r.Out.Header.Del("Origin")
 			r.Out.Header.Set(hopsHeader, strconv.Itoa(hops+1))
 		},
+		ModifyResponse: func(r *http.Response) error {
+			r.Header.Set(picloud.FunctionsHeader, a.servesAt()) // the manager's answer has its own
+			return nil
+		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if outcast := a.outcast(); outcast != nil {
 				problem.Write(w, outcast, "")
@@ -121,6 +126,14 @@ func (a *Agent) forward(w http.ResponseWriter, r *http.Request) bool {
 	clear(w.Header()) // the manager's answer has its own
 	a.forwarder.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), leaderKey{}, node)))
 	return true
+}
+
+// servesAt is where this node serves functions, as seen from its machine.
+func (a *Agent) servesAt() string {
+	if bound, err := netip.ParseAddr(a.opts.ClusterBind); err == nil && !bound.IsUnspecified() && bound != netip.IPv6Loopback() && bound != netip.AddrFrom4([4]byte{127, 0, 0, 1}) {
+		return "http://" + netip.AddrPortFrom(bound, uint16(a.opts.HTTPPort)).String()
+	}
+	return a.opts.FunctionsURL()
 }
 
 // ofItself reports whether a node that finds no manager answers a call from what it knows

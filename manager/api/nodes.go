@@ -23,6 +23,9 @@ type NodeStore interface {
 	// Drain takes a node out of service, or puts it back. It returns the catalog's revision
 	// that has it. Only cluster admins may.
 	Drain(ctx context.Context, actor picloud.Actor, name string, drained bool) (n picloud.Node, rev int64, err error)
+	// Promote lets a node that serves functions only manage the cluster, too. Only cluster
+	// admins may.
+	Promote(ctx context.Context, actor picloud.Actor, name string) (picloud.Node, error)
 	// Remove removes a node that is dead, or with force one that is alive. Only cluster
 	// admins may.
 	Remove(ctx context.Context, actor picloud.Actor, name string, force bool) error
@@ -75,6 +78,7 @@ func (a nodes) operations() []operation {
 		on("DELETE /api/v1/nodes/{node}", successes{204: nil}, a.removeNode),
 		change("POST /api/v1/nodes/{node}/drain", successes{200: nil}, a.drainNode),
 		change("POST /api/v1/nodes/{node}/resume", successes{200: nil}, a.resumeNode),
+		on("POST /api/v1/nodes/{node}/promote", successes{200: nil}, a.promoteNode),
 
 		on("GET /api/v1/cluster", successes{200: nil}, a.getCluster),
 		on("GET /api/v1/cluster/join-tokens", successes{200: nil}, a.listInvitations),
@@ -147,6 +151,12 @@ func (a nodes) drainNode(ctx context.Context, p ofNode, _ none) (out answer[picl
 func (a nodes) resumeNode(ctx context.Context, p ofNode, _ none) (out answer[picloud.Node], rev int64, err error) {
 	n, rev, err := a.Nodes.Drain(ctx, actor(ctx), p.Node, false)
 	return ok(n), rev, err
+}
+
+// promoteNode answers POST /nodes/{node}/promote. What nodes serve does not change.
+func (a nodes) promoteNode(ctx context.Context, p ofNode, _ none) (out answer[picloud.Node], err error) {
+	n, err := a.Nodes.Promote(ctx, actor(ctx), p.Node)
+	return ok(n), err
 }
 
 // getCluster answers GET /cluster.

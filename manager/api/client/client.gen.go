@@ -1225,6 +1225,11 @@ func (c *Client) DrainNode(ctx context.Context, node string, edit ...RequestEdit
 	return c.send(ctx, request{method: http.MethodPost, path: "/api/v1/nodes/%s/drain", segments: []any{node}}, edit)
 }
 
+// PromoteNode: Let a node that serves functions only manage the cluster, too. Cluster admins only.
+func (c *Client) PromoteNode(ctx context.Context, node string, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodPost, path: "/api/v1/nodes/%s/promote", segments: []any{node}}, edit)
+}
+
 // ResumeNode: Put a drained node back into service. Cluster admins only.
 func (c *Client) ResumeNode(ctx context.Context, node string, edit ...RequestEditorFn) (*http.Response, error) {
 	return c.send(ctx, request{method: http.MethodPost, path: "/api/v1/nodes/%s/resume", segments: []any{node}}, edit)
