@@ -89,7 +89,7 @@ type ClusterState struct {
 	// SeenBy names the node that tells this of its own knowledge, without the manager and
 	// without the database; empty: the manager does.
 	SeenBy string `json:"seen_by,omitempty"`
-	// Trouble says why there is no manager, and Hint what to do; empty: there is one.
+	// Trouble says why there is no manager, or that it has no database, and Hint what to do.
 	Trouble string `json:"trouble,omitempty"`
 	Hint    string `json:"hint,omitempty"`
 }

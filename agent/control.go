@@ -78,7 +78,11 @@ func (a *Agent) ServeControl(w http.ResponseWriter, r *http.Request, metrics htt
 	}
 	if strings.HasPrefix(r.URL.Path, "/api/") && a.manages() {
 		a.awaitDatabase(r.Context(), control.database)
-		if err := control.database.closed(); err != nil {
+		err := control.database.closed()
+		if err == nil {
+			err = a.hostGone()
+		}
+		if err != nil {
 			problem.Write(w, err, "")
 			return
 		}

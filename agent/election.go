@@ -316,7 +316,7 @@ func (a *Agent) Seen() (s picloud.ClusterState, nodes []picloud.Node) {
 			s.Manager = n.Name
 		}
 	}
-	if s.Manager == "" {
+	if s.Manager == "" || !a.database.answers() {
 		s.Trouble, s.Hint = a.absence()
 	}
 	return s, nodes

@@ -158,6 +158,17 @@ func (a *Agent) unmanaged() error {
 	return &picloud.Error{Code: picloud.CodeNoManager, Detail: detail, Hint: hint, RetryAfter: 2 * time.Second}
 }
 
+// hostGone names the node that runs the database, if that does not answer because the node does
+// not. A call need not wait for it.
+func (a *Agent) hostGone() error {
+	host := a.cluster.State().Database.Host
+	if host == "" || a.present(host) || !a.database.Trouble() {
+		return nil
+	}
+	detail, hint := a.absence()
+	return &picloud.Error{Code: picloud.CodeDatabaseDown, Detail: detail, Hint: hint, RetryAfter: 2 * time.Second}
+}
+
 // silent says that the manager that a call was passed on to does not answer.
 func (a *Agent) silent(r *http.Request, cause error) error {
 	node, _ := r.Context().Value(leaderKey{}).(string)

@@ -45,7 +45,10 @@ func TestTheManagersPlaceIsTakenForGood(t *testing.T) {
 
 	status, body = b.api(http.MethodDelete, "/nodes/pi-1?force=true", "")
 	require.Equal(t, http.StatusNoContent, status, body)
-	require.Eventually(t, func() bool { s, err := b.ClusterState(t.Context()); return err == nil && slices.Equal(s.Voters, []string{"pi-2"}) }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool {
+		s, err := b.ClusterState(t.Context())
+		return err == nil && slices.Equal(s.Voters, []string{"pi-2"})
+	}, 20*time.Second, 5*time.Millisecond)
 	b.manager()
 	require.Eventually(t, func() bool { return b.election.lease.Load() == nil }, 10*time.Second, 5*time.Millisecond, "Raft has the place now")
 	held, err = b.database.Leadership().Show(t.Context())

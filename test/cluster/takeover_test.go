@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 // state is the cluster as its manager sees it, or as a node does that sees none.
 type state struct {
-	Manager          string
+	Manager, Trouble string
 	Voters, Standbys []string
 }
 
@@ -91,4 +92,59 @@ func TestTwoNodesWithADatabaseElsewhere(t *testing.T) {
 	took = three.awaitManager("pi-3", time.Minute)
 	t.Logf("pi-3 managed %s after pi-2 was killed", took)
 	require.Less(t, took, 20*time.Second)
+}
+
+// TestRecover loses two of three voters for good. The node that is left says what is missing,
+// and an operator makes it the manager. One of the lost comes back all the same.
+func TestRecover(t *testing.T) {
+	t.Parallel()
+	l := elsewhere(t, 3)
+	one, two, three := l.nodes[0], l.nodes[1], l.nodes[2]
+	one.deploy("steady", "ok")
+	one.await("three voters", 2*time.Minute, func() bool { return len(three.status().Voters) == 3 })
+	list, _, _ := three.cli("node", "ls")
+	require.Contains(t, list, " voter ", list)
+	_, stderr, code := three.cli("cluster", "recover", "--yes")
+	require.NotZero(t, code)
+	require.Contains(t, stderr, "manages the cluster")
+
+	calls := underLoad("steady", three)
+	one.kill()
+	two.kill()
+	three.await("what is missing", time.Minute, func() bool {
+		return strings.Contains(three.status().Trouble, "no majority: pi-1 and pi-2 of the voters pi-1, pi-2 and pi-3 do not answer")
+	})
+	said, stderr, code := three.cli("cluster", "status")
+	require.Zero(t, code, stderr)
+	require.Contains(t, said, "none")
+	require.Contains(t, stderr, "as pi-3 sees it; there is no manager: no majority")
+	require.Contains(t, stderr, "picloud cluster recover")
+	list, stderr, code = three.cli("node", "ls")
+	require.Zero(t, code, stderr)
+	require.Regexp(t, `pi-1 .* away +voter`, list)
+	status, body := three.put("steady", returning("no"))
+	require.Equal(t, http.StatusServiceUnavailable, status, body)
+	require.Contains(t, body, "no majority")
+
+	_, stderr, code = three.cli("cluster", "recover")
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "These voters do not answer, and lose their vote: pi-1, pi-2")
+	begun := time.Now()
+	said, stderr, code = three.cli("cluster", "recover", "--yes")
+	require.Zero(t, code, stderr)
+	require.Contains(t, said, "pi-3 manages the cluster")
+	require.Contains(t, stderr, "picloud node rm pi-1 pi-2")
+	t.Logf("pi-3 managed %s after the command", time.Since(begun))
+	three.awaitManager("pi-3", healing)
+	require.Equal(t, []string{"pi-3"}, three.status().Voters)
+
+	_, stderr, code = three.cli("node", "rm", "pi-1", "--yes", "--force")
+	require.Zero(t, code, stderr)
+	two.start()
+	two.awaitManager("pi-3", healing)
+	two.await("a place beside the only voter", 90*time.Second, func() bool { return slices.Equal(three.status().Standbys, []string{"pi-2"}) })
+	l.awaitLive(healing)
+	calls.requireAll(three)
+	three.stop()
+	two.awaitManager("pi-2", healing)
 }

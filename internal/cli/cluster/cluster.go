@@ -50,7 +50,7 @@ func (c commands) status(cmd *cobra.Command, _ []string) error {
 	}
 	return c.Print(state, func() {
 		c.Table("NAME "+state.Name, rows(state))
-		c.NoteSeen(state.SeenBy, state.Trouble, state.Hint)
+		c.NoteSeen(state.SeenBy, state.Manager != "", state.Trouble, state.Hint)
 	})
 }
 

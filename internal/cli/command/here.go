@@ -42,12 +42,17 @@ func (c *Base) SeenHere(ctx context.Context) (seen local.Cluster, ok bool) {
 	return seen, false
 }
 
-// NoteSeen says on standard error that what was printed is what one node knows, and why.
-func (c *Base) NoteSeen(by, trouble, hint string) {
+// NoteSeen says on standard error that what was printed is what one node knows, and why. Managed
+// says that it knows a manager, which has no database then.
+func (c *Base) NoteSeen(by string, managed bool, trouble, hint string) {
 	if by == "" || trouble == "" {
 		return
 	}
-	c.Notef("picloud: as %s sees it; there is no manager: %s", by, trouble)
+	text := "picloud: as %s sees it; there is no manager: %s"
+	if managed {
+		text = "picloud: as %s sees it, without the database: %s"
+	}
+	c.Notef(text, by, trouble)
 	if hint != "" {
 		c.Notef("  hint: %s", hint)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -181,7 +182,8 @@ func (c commands) listNodes(cmd *cobra.Command, _ []string) error {
 			rows = append(rows, []string{n.Name, cmp.Or(n.Address, "-"), c.state(n), role(n), n.Version, fmt.Sprint(n.Rev), fmt.Sprint(n.Lag), cmp.Or(n.Arch, "-"), load(n), c.Ago(n.SeenAt)})
 		}
 		c.Table("NAME ADDRESS STATE ROLE VERSION REVISION LAG ARCH CALLS SEEN", rows)
-		c.NoteSeen(nodes.SeenBy, nodes.Trouble, nodes.Hint)
+		managed := slices.ContainsFunc(nodes.Items, func(n client.Node) bool { return n.Manager })
+		c.NoteSeen(nodes.SeenBy, managed, nodes.Trouble, nodes.Hint)
 	})
 }
 
