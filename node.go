@@ -20,6 +20,10 @@ const (
 // manager no more: nobody has carried the call out, so that it is safe to send it again.
 const NotSentHeader = "X-PiCloud-Not-Sent"
 
+// FunctionsHeader is where the node that was asked serves functions, as seen from itself: not the
+// manager that the call was passed on to.
+const FunctionsHeader = "X-PiCloud-Functions"
+
 // NodeRole says what a node may do in its cluster.
 type NodeRole string
 
@@ -31,6 +35,15 @@ const (
 
 // NodeRoles lists every role of nodes.
 var NodeRoles = []NodeRole{RoleManager, RoleServing}
+
+// Seat is the place of a node in the elections of the manager.
+type Seat string
+
+// The seats.
+const (
+	SeatVoter   Seat = "voter"
+	SeatStandby Seat = "standby" // it takes the place of a voter that is gone
+)
 
 // Node is one member of the cluster as the database knows it.
 type Node struct {
@@ -52,16 +65,17 @@ type Node struct {
 
 	// What the manager knows of it at this moment. The database keeps none of it.
 	Manager bool  `json:"manager,omitzero"`  // it is the manager
+	Seat    Seat  `json:"seat,omitempty"`    // its place in the elections; empty: it has none
 	Lag     int64 `json:"lag,omitzero"`      // revisions of the catalog that it does not serve yet
 	Away    bool  `json:"away,omitzero"`     // the other nodes do not hear it
 	Running *int  `json:"running,omitempty"` // calls that run or wait there; nil: not known
 }
 
-// ClusterState is the cluster as its manager sees it.
+// ClusterState is the cluster as its manager sees it, or as a node sees it that finds none.
 type ClusterState struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
-	Manager string `json:"manager"` // the name of the node that manages it
+	Manager string `json:"manager"` // the name of the node that manages it; empty: none is known
 	// Epoch counts the managers: each write that only the manager may make proves it. 0:
 	// the node is alone, and there is nobody to tell apart.
 	Epoch int64 `json:"epoch"`
@@ -71,6 +85,13 @@ type ClusterState struct {
 	Nodes    int      `json:"nodes"`
 	Alive    int      `json:"alive"`
 	Database string   `json:"database"` // the name of the node that runs it; empty: it is elsewhere
+
+	// SeenBy names the node that tells this of its own knowledge, without the manager and
+	// without the database; empty: the manager does.
+	SeenBy string `json:"seen_by,omitempty"`
+	// Trouble says why there is no manager, or that it has no database, and Hint what to do.
+	Trouble string `json:"trouble,omitempty"`
+	Hint    string `json:"hint,omitempty"`
 }
 
 // Invitation lets nodes into the cluster that show its token.

@@ -33,8 +33,8 @@ func (a *Agent) newControl() (*control, error) {
 		Data:    api.DataStores{Env: d.Env(), Secrets: d.Secrets(), KV: d.KV()},
 		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs, Others: others{a}},
 		Nodes:   api.NodeStores{Nodes: presentNodes{keeper{d.Nodes(), a}, a}, Invitations: d.Invitations(), Inviter: a, State: a},
-		Forward: a.forward,
-		Ready:   a.Unready, Missing: a.Missing, Node: a.opts.NodeName, Logger: a.log, Memory: a.bodies,
+		Forward: a.forward, Functions: a.servesAt(),
+		Ready: a.Unready, Missing: a.Missing, Node: a.opts.NodeName, Logger: a.log, Memory: a.bodies,
 		Hosts: append(strings.FieldsFunc(a.opts.ControlHosts, func(c rune) bool { return c == ',' || c == ' ' }),
 			a.opts.NodeName, a.opts.NodeName+".local"),
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -78,7 +78,11 @@ func (a *Agent) ServeControl(w http.ResponseWriter, r *http.Request, metrics htt
 	}
 	if strings.HasPrefix(r.URL.Path, "/api/") && a.manages() {
 		a.awaitDatabase(r.Context(), control.database)
-		if err := control.database.closed(); err != nil {
+		err := control.database.closed()
+		if err == nil {
+			err = a.hostGone()
+		}
+		if err != nil {
 			problem.Write(w, err, "")
 			return
 		}

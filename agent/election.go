@@ -139,10 +139,7 @@ func (e *election) candidates(context.Context) ([]elect.Candidate, error) {
 	if !d.open.Load() || d.Trouble() {
 		return nil, errDatabaseAway
 	}
-	heard := map[string]gossip.Member{}
-	for _, m := range e.a.cluster.Members() {
-		heard[m.Node] = m
-	}
+	heard := e.a.heardOf()
 	self := e.a.identity.ID
 	out := []elect.Candidate{{Node: self, Address: self, Manager: true, Alive: true, Since: e.a.started}}
 	for _, n := range e.a.cluster.State().Members {
@@ -228,8 +225,13 @@ func (a *Agent) awaitLeader(ctx context.Context) (node string, known bool) {
 	}
 }
 
-// ClusterState returns the cluster as this node, which manages it, sees it.
+// ClusterState returns the cluster as the manager sees it. A node that finds no manager tells
+// what it knows itself.
 func (a *Agent) ClusterState(ctx context.Context) (s picloud.ClusterState, err error) {
+	if !a.manages() {
+		s, _ = a.Seen()
+		return s, nil
+	}
 	facts, err := a.database.Cluster().Facts(ctx)
 	if err != nil {
 		return s, err
@@ -255,9 +257,16 @@ func (a *Agent) ClusterState(ctx context.Context) (s picloud.ClusterState, err e
 			s.Database = n.Name
 		}
 	}
-	raft := a.election.taking()
+	a.election.seats(&s, names)
+	return s, nil
+}
+
+// seats fills in who has which place in the elections, as far as this node knows. Names are
+// those of nodes, by id.
+func (e *election) seats(s *picloud.ClusterState, names map[string]string) {
+	raft := e.taking()
 	if raft == nil {
-		return s, nil
+		return
 	}
 	for _, one := range raft.Status().Servers {
 		name := cmp.Or(names[one.Node], one.Node)
@@ -269,5 +278,70 @@ func (a *Agent) ClusterState(ctx context.Context) (s picloud.ClusterState, err e
 	}
 	slices.Sort(s.Voters)
 	slices.Sort(s.Standbys)
-	return s, nil
+}
+
+// Seen returns the cluster and its nodes as this node sees them, from the gossip and from its
+// disk. It asks nobody.
+func (a *Agent) Seen() (s picloud.ClusterState, nodes []picloud.Node) {
+	a.mu.Lock()
+	c := a.cluster
+	a.mu.Unlock()
+	if c == nil {
+		return s, nil // it starts
+	}
+	state := c.State()
+	s = picloud.ClusterState{
+		ID: state.Cluster, Name: state.Name, Epoch: a.election.epoch.Load(), Nodes: 1 + len(state.Members), Alive: 1,
+		Voters: []string{}, Standbys: []string{}, SeenBy: a.opts.NodeName,
+	}
+	self := a.self()
+	self.Manager, self.Role = a.manages(), picloud.NodeRole(c.Peer().Role)
+	names := map[string]string{self.ID: self.Name}
+	nodes = append(nodes, self)
+	heard := a.heardOf()
+	for _, m := range state.Members {
+		h, known := heard[m.Node]
+		n := picloud.Node{ID: m.Node, Name: m.Name, Role: m.Role, Address: m.Address, Version: h.Meta.Version, Rev: h.Meta.Rev, Away: !h.Alive}
+		switch {
+		case h.Alive:
+			s.Alive++
+			n.SeenAt, n.Manager = time.Now(), h.Meta.Epoch > 0
+		case known:
+			n.SeenAt = h.Since
+		}
+		names[m.Node] = m.Name
+		nodes = append(nodes, n)
+	}
+	s.Database = names[state.Database.Host]
+	a.election.seats(&s, names)
+	for i, n := range nodes {
+		nodes[i].Seat = seatOf(s, n.Name)
+		if n.Manager {
+			s.Manager = n.Name
+		}
+	}
+	if s.Manager == "" || !a.database.answers() {
+		s.Trouble, s.Hint = a.absence()
+	}
+	return s, nodes
+}
+
+// seatOf is the place of a node in the elections.
+func seatOf(s picloud.ClusterState, name string) picloud.Seat {
+	switch {
+	case slices.Contains(s.Voters, name):
+		return picloud.SeatVoter
+	case slices.Contains(s.Standbys, name):
+		return picloud.SeatStandby
+	}
+	return ""
+}
+
+// heardOf is what the gossip says of the members, by id.
+func (a *Agent) heardOf() map[string]gossip.Member {
+	heard := map[string]gossip.Member{}
+	for _, m := range a.cluster.Members() {
+		heard[m.Node] = m
+	}
+	return heard
 }

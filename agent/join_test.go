@@ -114,10 +114,22 @@ func TestANodeJoinsThroughTheClusterPort(t *testing.T) {
 	a.Stop()
 	_, body = b.call("f")
 	require.Equal(t, "made at pi-2", body)
-	resp, body = b.do(http.MethodGet, b.control.URL+"/api/v1/nodes", "")
+	require.Eventually(t, func() bool { s, _ := b.Seen(); return s.Trouble != "" && s.Alive == 1 }, 20*time.Second, 5*time.Millisecond)
+	resp, body = b.do(http.MethodGet, b.control.URL+"/api/v1/apps", "")
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 	require.Contains(t, body, string(picloud.CodeNoManager))
+	require.Contains(t, body, "pi-1, which runs the database, does not answer since ")
 	require.NotEmpty(t, resp.Header.Get("Retry-After"))
+	seen, nodes := b.Seen()
+	require.Equal(t, "pi-2", seen.SeenBy)
+	require.Equal(t, "pi-1", seen.Database)
+	require.Empty(t, seen.Manager)
+	require.Len(t, nodes, 2)
+	require.True(t, nodes[1].Away)
+	resp, body = b.do(http.MethodGet, b.control.URL+"/api/v1/nodes", "")
+	require.Equal(t, http.StatusUnauthorized, resp.StatusCode, "what it knows itself is for those with a token: %s", body)
+	_, err := b.Recover(t.Context(), Recovery{})
+	require.ErrorContains(t, err, "no use without the database: pi-1, which runs the database")
 }
 
 // TestJoinIsRefused: each refusal says what is wrong, and leaves nothing behind.

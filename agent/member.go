@@ -156,6 +156,9 @@ func (a *Agent) learn(ctx context.Context) {
 			removed = append(removed, m.ID)
 			continue
 		}
+		if m.ID == a.identity.ID {
+			a.membership.promoted.Store(m.Role == picloud.RoleManager && a.serves())
+		}
 		members = append(members, join.Member{Node: m.ID, Name: m.Name, Role: m.Role, Address: m.Address})
 	}
 	a.cluster.Learn(members, removed)

@@ -33,6 +33,8 @@ type membership struct {
 	task  *service.Task
 	woken chan struct{}
 	ask   atomic.Bool // the database has news
+	// promoted says that the node may manage, and that its certificate does not say so yet.
+	promoted atomic.Bool
 
 	turning bool      // the keys of the gossip are being changed
 	step    int       // the revision of the gossip's keys that is waited for
@@ -205,11 +207,12 @@ func (a *Agent) alive() []gossip.Member {
 	})
 }
 
-// keepCertificate renews the node's certificate when two thirds of its life are over, and
-// returns when to look again.
+// keepCertificate renews the node's certificate when two thirds of its life are over, or when
+// the node was promoted, and returns when to look again.
 func (a *Agent) keepCertificate(ctx context.Context) time.Duration {
 	renew, expires := a.cluster.Validity()
-	if left := renew.Sub(a.cluster.Now()); left > 0 || a.cluster.Expired() || a.cluster.Removed() {
+	left := renew.Sub(a.cluster.Now())
+	if left > 0 && !a.membership.promoted.Load() || a.cluster.Expired() || a.cluster.Removed() {
 		return max(left, time.Minute)
 	}
 	csr, err := a.cluster.Request()
@@ -222,6 +225,12 @@ func (a *Agent) keepCertificate(ctx context.Context) time.Duration {
 	}
 	_, expires = a.cluster.Validity()
 	a.log.Info("the node's certificate was renewed", slog.Time("valid_until", expires))
+	if a.membership.promoted.Swap(false) {
+		a.cluster.Say()
+		if err := a.election.begin(); err != nil {
+			a.log.Error("this node may manage now, and takes part in the elections after its next start only", slog.Any("error", err))
+		}
+	}
 	return memberEvery
 }
 

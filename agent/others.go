@@ -94,8 +94,12 @@ type nodeLoad struct {
 	Running int `json:"running"`
 }
 
-// List implements api.NodeStore.
+// List implements api.NodeStore. A node that finds no manager lists what it knows itself.
 func (p presentNodes) List(ctx context.Context) ([]picloud.Node, error) {
+	if !p.a.manages() {
+		_, nodes := p.a.Seen()
+		return nodes, nil
+	}
 	nodes, err := p.NodeStore.List(ctx)
 	if err != nil {
 		return nil, err
@@ -108,13 +112,15 @@ func (p presentNodes) List(ctx context.Context) ([]picloud.Node, error) {
 	for _, o := range (others{p.a}).Others() {
 		away[o.ID] = !o.Alive
 	}
+	var state picloud.ClusterState
+	p.a.election.seats(&state, map[string]string{})
 	ctx, cancel := context.WithTimeout(ctx, loadPatience)
 	defer cancel()
 	var asked sync.WaitGroup
 	for i := range nodes {
 		n := &nodes[i]
 		n.Lag, n.Away = head-n.Rev, away[n.ID]
-		n.Manager = n.ID == p.a.identity.ID && p.a.manages()
+		n.Manager, n.Seat = n.ID == p.a.identity.ID && p.a.manages(), seatOf(state, n.ID)
 		switch _, other := away[n.ID]; {
 		case n.ID == p.a.identity.ID:
 			running := p.a.invoker.Running()

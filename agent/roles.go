@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"slices"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/cluster/identity"
@@ -120,4 +121,23 @@ func (k keeper) Remove(ctx context.Context, actor picloud.Actor, name string, fo
 	k.a.learn(ctx)
 	k.a.membership.wake(true)
 	return nil
+}
+
+// Promote lets a node that serves functions only manage the cluster, too. The rights in the
+// database come first: a crash between leaves a node that serves as before.
+func (k keeper) Promote(ctx context.Context, actor picloud.Actor, name string) (n picloud.Node, err error) {
+	if !actor.Admin {
+		return n, &picloud.Error{Code: picloud.CodeForbidden, Op: "promote node", Resource: name, Detail: "only cluster admins may"}
+	}
+	nodes, err := k.List(ctx)
+	if err != nil {
+		return n, err
+	}
+	i := slices.IndexFunc(nodes, func(n picloud.Node) bool { return n.Name == name && n.Role == picloud.RoleServing })
+	if i >= 0 {
+		if err := k.a.database.Roles().Promote(ctx, nodes[i].ID); err != nil {
+			return n, err
+		}
+	}
+	return k.Nodes.Promote(ctx, actor, name)
 }

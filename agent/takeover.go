@@ -7,7 +7,6 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/cluster/elect"
-	"github.com/picloud/picloud/cluster/gossip"
 )
 
 const (
@@ -108,10 +107,7 @@ func (w *watch) refound(ctx context.Context, o elect.Outlook) {
 // outlook is what this node knows at this moment.
 func (e *election) outlook(raft *elect.Raft) elect.Outlook {
 	o := elect.Outlook{Self: e.a.identity.ID, Epoch: e.epoch.Load(), Servers: raft.Status().Servers, Silence: raft.Silence()}
-	heard := map[string]gossip.Member{}
-	for _, m := range e.a.cluster.Members() {
-		heard[m.Node] = m
-	}
+	heard := e.a.heardOf()
 	for _, m := range e.a.cluster.State().Members {
 		if m.Role != picloud.RoleManager {
 			continue

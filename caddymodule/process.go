@@ -166,6 +166,24 @@ func (p *process) NewToken(ctx context.Context, user string) (token, saved strin
 	return node.NewLocalToken(ctx, user)
 }
 
+// Cluster implements local.Node.
+func (p *process) Cluster() (c local.Cluster) {
+	if node := activeNode(); node != nil {
+		c.State, c.Nodes = node.Seen()
+	}
+	return c
+}
+
+// Recover implements local.Node.
+func (p *process) Recover(ctx context.Context, r local.Recovery) (local.Recovered, error) {
+	node := activeNode()
+	if node == nil {
+		return local.Recovered{}, &picloud.Error{Code: picloud.CodeStarting, Op: "recover cluster", Detail: "the node is starting", RetryAfter: time.Second}
+	}
+	done, err := node.Recover(ctx, agent.Recovery(r))
+	return local.Recovered(done), err
+}
+
 // Status implements local.Node.
 func (p *process) Status() local.Status {
 	s := local.Status{

@@ -26,8 +26,10 @@ const (
 	answerTime = 5 * time.Second
 	// tokenTime bounds a new token, for which the node asks its database.
 	tokenTime = 30 * time.Second
-	// maxAnswer bounds the node's answer, in bytes.
-	maxAnswer = 64 << 10
+	// recoverTime bounds a recovery, for which a group of voters begins anew.
+	recoverTime = time.Minute
+	// maxAnswer bounds the node's answer, in bytes: a thousand nodes have half of it.
+	maxAnswer = 1 << 20
 	// lockInterval is how often Stop looks whether the process has ended: the
 	// kernel tells nobody.
 	lockInterval = 20 * time.Millisecond
@@ -93,6 +95,22 @@ func ReplaceToken(ctx context.Context, dataDir, user string) (made NewToken, err
 	defer cancel()
 	err = ask(ctx, dataDir, tokenQuestion, tokenOf{user}, &made)
 	return made, explain("ask node of", dataDir, err)
+}
+
+// Seen asks the node of a data folder how it sees its cluster.
+func Seen(ctx context.Context, dataDir string) (c Cluster, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	err = ask(ctx, dataDir, clusterQuestion, nil, &c)
+	return c, explain("ask node of", dataDir, err)
+}
+
+// Recover makes the node of a data folder the only voter of its cluster.
+func Recover(ctx context.Context, dataDir string, r Recovery) (done Recovered, err error) {
+	ctx, cancel := context.WithTimeout(ctx, recoverTime)
+	defer cancel()
+	err = ask(ctx, dataDir, recoverQuestion, r, &done)
+	return done, explain("ask node of", dataDir, err)
 }
 
 // explain turns the trouble of a question into what people read. What the node itself

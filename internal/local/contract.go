@@ -1,6 +1,10 @@
 package local
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/picloud/picloud"
+)
 
 // question is one kind of request to the socket of a node.
 type question struct{ method, path string }
@@ -12,6 +16,9 @@ var (
 	reloadQuestion = question{http.MethodPost, "/reload"} // answers when the configuration is in use
 	stopQuestion   = question{http.MethodPost, "/stop"}   // answers before the process ends
 	tokenQuestion  = question{http.MethodPost, "/token"}  // takes a tokenOf, and answers a NewToken
+
+	clusterQuestion = question{http.MethodGet, "/cluster"}          // answers a Cluster
+	recoverQuestion = question{http.MethodPost, "/cluster/recover"} // takes a Recovery, and answers a Recovered
 )
 
 // pattern is the question for a http.ServeMux.
@@ -26,4 +33,29 @@ type tokenOf struct {
 type NewToken struct {
 	Token string `json:"token"`
 	Saved string `json:"saved,omitempty"` // the credentials file that the node wrote; empty: none
+}
+
+// Cluster is the cluster as a node sees it, without asking anybody.
+type Cluster struct {
+	State picloud.ClusterState `json:"state"`
+	Nodes []picloud.Node       `json:"nodes"`
+}
+
+// Recovery asks a node to become the only voter of its cluster: the majority of the voters is
+// lost for good.
+type Recovery struct {
+	Adopt bool `json:"adopt"` // the terms of the elections begin anew, too
+	Force bool `json:"force"` // also while a majority is alive, or a node manages
+	Try   bool `json:"try"`   // only say what would be done
+}
+
+// Recovered says what a node did, or would do.
+type Recovered struct {
+	Node    string   `json:"node"` // the only voter
+	Cluster string   `json:"cluster"`
+	Lost    []string `json:"lost"`    // voters that do not answer
+	Alive   []string `json:"alive"`   // other voters that do
+	Manager string   `json:"manager"` // empty: there is none yet
+	Epoch   int64    `json:"epoch"`
+	Done    bool     `json:"done"`
 }

@@ -37,6 +37,17 @@ func (f *fake) NewToken(_ context.Context, user string) (token, saved string, er
 	return "pct_1", "/data/credentials", nil
 }
 
+func (f *fake) Cluster() Cluster {
+	return Cluster{State: picloud.ClusterState{Name: "home", SeenBy: "pi-1"}, Nodes: []picloud.Node{{Name: "pi-1"}}}
+}
+
+func (f *fake) Recover(_ context.Context, r Recovery) (Recovered, error) {
+	if !r.Force {
+		return Recovered{}, &picloud.Error{Code: picloud.CodeConflict, Detail: "a majority is alive", Hint: "--force"}
+	}
+	return Recovered{Node: "pi-1", Done: !r.Try}, nil
+}
+
 func (f *fake) Stop() {
 	f.stops.Add(1)
 	if f.onStop != nil {
@@ -77,6 +88,15 @@ func TestANodeThatRuns(t *testing.T) {
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "try ada", e.Hint)
 
+	seen, err := Seen(t.Context(), dir)
+	require.NoError(t, err)
+	require.Equal(t, f.Cluster(), seen)
+	_, err = Recover(t.Context(), dir, Recovery{Try: true})
+	require.ErrorIs(t, err, picloud.ErrConflict)
+	done, err := Recover(t.Context(), dir, Recovery{Force: true})
+	require.NoError(t, err)
+	require.True(t, done.Done)
+
 	pid, err := Stop(t.Context(), dir)
 	require.NoError(t, err)
 	require.Equal(t, os.Getpid(), pid)
@@ -89,7 +109,9 @@ func TestNobodyThere(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Status{Data: dir}, status)
 	_, tokenErr := ReplaceToken(t.Context(), dir, "ada")
-	for _, err := range []error{Reload(t.Context(), dir), second(Stop(t.Context(), dir)), tokenErr} {
+	_, seenErr := Seen(t.Context(), dir)
+	_, recoverErr := Recover(t.Context(), dir, Recovery{})
+	for _, err := range []error{Reload(t.Context(), dir), second(Stop(t.Context(), dir)), tokenErr, seenErr, recoverErr} {
 		var away *Away
 		require.ErrorAs(t, err, &away)
 		require.Equal(t, 3, away.ExitCode())
@@ -139,7 +161,7 @@ func TestTheSocketServesNothingElse(t *testing.T) {
 	s, err := Listen(dir, f)
 	require.NoError(t, err)
 	defer s.Close()
-	for _, c := range []string{"GET /stop", "GET /reload", "POST /status", "GET /config/", "GET /debug/pprof/"} {
+	for _, c := range []string{"GET /stop", "GET /reload", "GET /cluster/recover", "POST /status", "GET /config/", "GET /debug/pprof/"} {
 		method, path, _ := strings.Cut(c, " ")
 		require.ErrorContains(t, ask(t.Context(), dir, question{method, path}, nil, nil), "the node answered 40", c)
 	}
@@ -170,7 +192,8 @@ func TestAStrangersSocketAndLock(t *testing.T) {
 		defer func() { require.NoError(t, os.Chown(path, 0, 0)) }()
 		_, lookErr := Look(ctx, dir)
 		_, tokenErr := ReplaceToken(ctx, dir, "ada")
-		for _, err := range []error{lookErr, tokenErr, Reload(ctx, dir), second(Stop(ctx, dir))} {
+		_, recoverErr := Recover(ctx, dir, Recovery{})
+		for _, err := range []error{lookErr, tokenErr, recoverErr, Reload(ctx, dir), second(Stop(ctx, dir))} {
 			var foreign *datadir.Foreign
 			require.ErrorAs(t, err, &foreign)
 			require.Equal(t, path, foreign.Path)

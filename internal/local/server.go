@@ -29,6 +29,11 @@ type Node interface {
 	// NewToken replaces the API token of a user. saved is the credentials file that got
 	// the new one; empty: none.
 	NewToken(ctx context.Context, user string) (token, saved string, err error)
+
+	// Cluster is the cluster as the node sees it.
+	Cluster() Cluster
+	// Recover makes the node the only voter of its cluster.
+	Recover(ctx context.Context, r Recovery) (Recovered, error)
 }
 
 // Server answers on the socket of a data folder.
@@ -62,6 +67,8 @@ func Listen(dataDir string, node Node) (*Server, error) {
 		node.Stop()
 	})
 	mux.HandleFunc(tokenQuestion.pattern(), func(w http.ResponseWriter, r *http.Request) { serveToken(w, r, node) })
+	mux.HandleFunc(clusterQuestion.pattern(), func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, node.Cluster()) })
+	mux.HandleFunc(recoverQuestion.pattern(), func(w http.ResponseWriter, r *http.Request) { serveRecover(w, r, node) })
 	s := &Server{http: &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, MaxHeaderBytes: 4 << 10}}
 	s.task = service.Go(context.Background(), func(context.Context) { _ = s.http.Serve(l) }) // Close ends it
 	return s, nil
@@ -84,6 +91,22 @@ func serveToken(w http.ResponseWriter, r *http.Request, node Node) {
 		return
 	}
 	write(w, http.StatusCreated, NewToken{token, saved})
+}
+
+// serveRecover answers `picloud cluster recover` and `adopt`. Whoever can open the socket can
+// also empty the node's data folder.
+func serveRecover(w http.ResponseWriter, r *http.Request, node Node) {
+	var asked Recovery
+	if err := json.NewDecoder(io.LimitReader(r.Body, maxQuestion)).Decode(&asked); err != nil {
+		problem.Write(w, &picloud.Error{Code: picloud.CodeInvalid, Detail: "the request is not JSON"}, "")
+		return
+	}
+	done, err := node.Recover(r.Context(), asked)
+	if err != nil {
+		problem.Write(w, err, "")
+		return
+	}
+	write(w, http.StatusOK, done)
 }
 
 // serveReload answers `picloud reload`. The error names lines of the Caddyfile, which

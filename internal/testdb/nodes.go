@@ -57,3 +57,6 @@ type Alone struct{}
 func (Alone) ClusterState(context.Context) (picloud.ClusterState, error) {
 	return picloud.ClusterState{ID: "c", Name: "home", Manager: "pi-1", Voters: []string{}, Standbys: []string{}, Nodes: 1, Alive: 1, Database: "pi-1"}, nil
 }
+
+// Unmanaged says that a cluster of one has a manager.
+func (Alone) Unmanaged() (by, trouble, hint string) { return "", "", "" }

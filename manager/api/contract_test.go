@@ -189,8 +189,8 @@ var waitsElsewhere = map[string]string{
 	"addMember": "nodes know no members", "setMemberRole": "as addMember", "removeMember": "as addMember",
 	"createUser": "nodes know no users", "deleteUser": "as createUser", "rotateToken": "as createUser",
 	"putKV": "nodes keep no copy of keys", "deleteKV": "as putKV",
-	"removeNode": "nodes serve the same without it",
-	"invite":     "nodes serve the same, whoever is invited", "deleteInvitation": "nodes serve the same, whoever is invited",
+	"removeNode": "nodes serve the same without it", "promoteNode": "as removeNode",
+	"invite": "nodes serve the same, whoever is invited", "deleteInvitation": "nodes serve the same, whoever is invited",
 }
 
 // TestChangesWaitForTheNodes: an operation that changes what nodes serve is

@@ -75,6 +75,9 @@ func (s *server) identify(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Request-Id", c.id)
 		h.Set("X-PiCloud-Node", s.o.Node)
+		if s.o.Functions != "" {
+			h.Set(picloud.FunctionsHeader, s.o.Functions)
+		}
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store") // answers hold tokens and code
 		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))

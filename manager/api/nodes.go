@@ -23,6 +23,9 @@ type NodeStore interface {
 	// Drain takes a node out of service, or puts it back. It returns the catalog's revision
 	// that has it. Only cluster admins may.
 	Drain(ctx context.Context, actor picloud.Actor, name string, drained bool) (n picloud.Node, rev int64, err error)
+	// Promote lets a node that serves functions only manage the cluster, too. Only cluster
+	// admins may.
+	Promote(ctx context.Context, actor picloud.Actor, name string) (picloud.Node, error)
 	// Remove removes a node that is dead, or with force one that is alive. Only cluster
 	// admins may.
 	Remove(ctx context.Context, actor picloud.Actor, name string, force bool) error
@@ -53,8 +56,11 @@ type NodeStores struct {
 
 // ClusterStater knows the state of the cluster.
 type ClusterStater interface {
-	// ClusterState returns the state as this node, which manages the cluster, sees it.
+	// ClusterState returns the state as this node sees it: the manager, or one that finds none.
 	ClusterState(ctx context.Context) (picloud.ClusterState, error)
+	// Unmanaged says that this node answers of its own knowledge: its name, why it finds no
+	// manager, and what to do. All are empty when it manages the cluster.
+	Unmanaged() (by, trouble, hint string)
 }
 
 // nodes is the area of the cluster's nodes, and of this node itself.
@@ -72,6 +78,7 @@ func (a nodes) operations() []operation {
 		on("DELETE /api/v1/nodes/{node}", successes{204: nil}, a.removeNode),
 		change("POST /api/v1/nodes/{node}/drain", successes{200: nil}, a.drainNode),
 		change("POST /api/v1/nodes/{node}/resume", successes{200: nil}, a.resumeNode),
+		on("POST /api/v1/nodes/{node}/promote", successes{200: nil}, a.promoteNode),
 
 		on("GET /api/v1/cluster", successes{200: nil}, a.getCluster),
 		on("GET /api/v1/cluster/join-tokens", successes{200: nil}, a.listInvitations),
@@ -91,7 +98,11 @@ func (a nodes) listNodes(ctx context.Context, _, _ none) (out answer[client.Node
 		return out, err
 	}
 	slices.SortStableFunc(nodes, func(a, b picloud.Node) int { return strings.Compare(a.Name, b.Name) })
-	return ok(client.NodeList{Items: list(nodes)}), nil
+	l := client.NodeList{Items: list(nodes)}
+	if a.State != nil {
+		l.SeenBy, l.Trouble, l.Hint = a.State.Unmanaged()
+	}
+	return ok(l), nil
 }
 
 // getNode answers GET /nodes/{node}.
@@ -140,6 +151,12 @@ func (a nodes) drainNode(ctx context.Context, p ofNode, _ none) (out answer[picl
 func (a nodes) resumeNode(ctx context.Context, p ofNode, _ none) (out answer[picloud.Node], rev int64, err error) {
 	n, rev, err := a.Nodes.Drain(ctx, actor(ctx), p.Node, false)
 	return ok(n), rev, err
+}
+
+// promoteNode answers POST /nodes/{node}/promote. What nodes serve does not change.
+func (a nodes) promoteNode(ctx context.Context, p ofNode, _ none) (out answer[picloud.Node], err error) {
+	n, err := a.Nodes.Promote(ctx, actor(ctx), p.Node)
+	return ok(n), err
 }
 
 // getCluster answers GET /cluster.

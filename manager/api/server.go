@@ -53,6 +53,9 @@ type Options struct {
 	Forward func(w http.ResponseWriter, r *http.Request) bool `default:"this node is the manager"`
 	// Node is the name of this node, for X-PiCloud-Node.
 	Node string
+	// Functions is where this node serves functions, as seen from itself, for
+	// X-PiCloud-Functions. Default: the answers do not say it.
+	Functions string `default:"not said"`
 
 	// Memory bounds the bodies and answers of calls over 64 KiB. Default: it is not bounded.
 	Memory *budget.Budget `default:"no bound"`

@@ -41,13 +41,14 @@ func (c *Base) ConnectTo(t target.Target) (*Node, error) {
 // found none, or did not answer.
 func (n *Node) User() string { return n.last.get().user }
 
-// FunctionURL returns where the function at path answers.
+// FunctionURL returns where the function at path answers: on the node that was asked, as it
+// said itself, unless somebody named a place.
 func (n *Node) FunctionURL(path string) string {
 	ref, err := url.Parse(path)
 	if err != nil {
 		return path
 	}
-	return n.target.Functions.ResolveReference(ref).String()
+	return n.target.ServedAt(n.last.get().functions).ResolveReference(ref).String()
 }
 
 // Fail explains the error of a request, and adds the id under which the node's
@@ -79,6 +80,8 @@ type latest struct {
 type stamp struct {
 	id   string // under which the node's log knows it
 	user string // whose token it carried; empty: nobody's
+
+	functions string // where the node serves functions, as seen from itself; empty: it did not say
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -86,7 +89,7 @@ func (l *latest) RoundTrip(r *http.Request) (*http.Response, error) {
 	l.answer.Store(nil)
 	resp, err := l.next.RoundTrip(r)
 	if err == nil {
-		l.answer.Store(&stamp{resp.Header.Get("X-Request-Id"), resp.Header.Get("X-PiCloud-User")})
+		l.answer.Store(&stamp{resp.Header.Get("X-Request-Id"), resp.Header.Get("X-PiCloud-User"), resp.Header.Get(picloud.FunctionsHeader)})
 	}
 	return resp, err
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -76,7 +77,7 @@ func refusal(resp *http.Response) string {
 	}
 	switch problem.Code {
 	case picloud.CodeNoManager:
-		return "the cluster has no manager at this moment"
+		return cmp.Or(problem.Detail, "the cluster has no manager at this moment")
 	case picloud.CodeDeposed:
 		return "the cluster gets another manager at this moment"
 	case picloud.CodeUnreached:

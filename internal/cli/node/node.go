@@ -5,8 +5,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -27,8 +29,9 @@ func Command(base *command.Base) *cobra.Command {
 			Short:   "List the nodes of the cluster",
 			Long: "List the nodes of the cluster.\n" +
 				"STATE is alive, away (the others do not hear it) or stopped. ROLE is manager for the one that manages the\n" +
-				"cluster at this moment, candidate for those that may take its place, and node for those that only serve\n" +
-				"functions. LAG is how many revisions of the catalog a node does not serve yet, CALLS how many calls run or\n" +
+				"cluster at this moment, voter for the others that elect it, standby for one that takes the place of a voter, and\n" +
+				"node for those that take no part. While there is no manager, the node that is asked lists what it knows\n" +
+				"itself. LAG is how many revisions of the catalog a node does not serve yet, CALLS how many calls run or\n" +
 				"wait there.",
 			Args: command.Args(0, 0),
 			RunE: c.listNodes,
@@ -155,6 +158,8 @@ func (c commands) nodeRows(n client.Node) [][]string {
 		{"started", c.Ago(n.StartedAt)},
 		{"seen", c.Ago(n.SeenAt)},
 		{"state", c.state(n)},
+		{"role", role(n)},
+		{"may manage", mayManage(n)},
 	}
 	return append(rows, setting.Rows(setting.Source{Name: "node", Limits: setting.TextsOf(n.Limits)})...)
 }
@@ -163,6 +168,11 @@ func (c commands) listNodes(cmd *cobra.Command, _ []string) error {
 	nodes, err := command.Call(c.Base, cmd, "list nodes", "", func(ctx context.Context, node *command.Node) (client.NodeList, error) {
 		return client.Read[client.NodeList](node.ListNodes(ctx))
 	})
+	if errors.Is(err, picloud.ErrUnavailable) {
+		if seen, ok := c.SeenHere(cmd.Context()); ok {
+			nodes, err = client.NodeList{Items: seen.Nodes, SeenBy: seen.State.SeenBy, Trouble: seen.State.Trouble, Hint: seen.State.Hint}, nil
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -172,6 +182,8 @@ func (c commands) listNodes(cmd *cobra.Command, _ []string) error {
 			rows = append(rows, []string{n.Name, cmp.Or(n.Address, "-"), c.state(n), role(n), n.Version, fmt.Sprint(n.Rev), fmt.Sprint(n.Lag), cmp.Or(n.Arch, "-"), load(n), c.Ago(n.SeenAt)})
 		}
 		c.Table("NAME ADDRESS STATE ROLE VERSION REVISION LAG ARCH CALLS SEEN", rows)
+		managed := slices.ContainsFunc(nodes.Items, func(n client.Node) bool { return n.Manager })
+		c.NoteSeen(nodes.SeenBy, managed, nodes.Trouble, nodes.Hint)
 	})
 }
 
@@ -180,10 +192,18 @@ func role(n client.Node) string {
 	switch {
 	case n.Manager:
 		return "manager"
-	case n.Role == picloud.RoleManager:
-		return "candidate"
+	case n.Seat != "":
+		return string(n.Seat)
 	}
-	return cmp.Or(string(n.Role), "-")
+	return "node"
+}
+
+// mayManage says whether the node may become the manager.
+func mayManage(n client.Node) string {
+	if n.Role == picloud.RoleManager {
+		return "yes"
+	}
+	return "no"
 }
 
 // load is how many calls a node has.

@@ -30,6 +30,27 @@ type Target struct {
 	Context   string   // of the logins that the token was read from; empty: none
 	User      string   // whose token it is, as its file says; empty: no file says it
 	Functions *url.URL // where functions are served
+	Guessed   bool     // nobody said where: Functions is a guess
+}
+
+// ServedAt returns where functions are served, when the server said that it serves them at a URL
+// as seen from its own machine. What somebody named comes first.
+func (t Target) ServedAt(said string) *url.URL {
+	u, err := parseBase(said)
+	server, problem := parseBase(t.Server)
+	if !t.Guessed || err != nil || problem != nil || u.Port() == "" {
+		return t.Functions
+	}
+	if loopback(u.Hostname()) && !loopback(server.Hostname()) {
+		u.Host = net.JoinHostPort(server.Hostname(), u.Port())
+	}
+	return u
+}
+
+// Local reports whether the server is on this machine.
+func (t Target) Local() bool {
+	u, err := parseBase(t.Server)
+	return err == nil && loopback(u.Hostname())
 }
 
 // Finder finds the target. The environment, the logins and the files of nodes fill
@@ -174,7 +195,7 @@ func (f *Finder) New(server, token, functions string) (Target, error) {
 	}
 	t := Target{Server: server, Token: token}
 	if functions == "" {
-		t.Functions = f.guessFunctions(u)
+		t.Functions, t.Guessed = f.guessFunctions(u), true
 		return t, nil
 	}
 	if functions, err = complete("functions URL", functions, functionsPort); err != nil {

@@ -40,3 +40,21 @@ func TestServersAreCompleted(t *testing.T) {
 		require.Error(t, err, text)
 	}
 }
+
+// TestFunctionsAreWhereTheNodeSays: the node knows its port and its address, and not under which
+// name others reach it. What somebody named comes first.
+func TestFunctionsAreWhereTheNodeSays(t *testing.T) {
+	f, _ := newFinder(t)
+	for _, c := range []struct{ server, named, said, want string }{
+		{"http://127.0.0.1:18082", "", "http://localhost:18081", "http://localhost:18081"}, // another node of this machine
+		{"http://127.0.0.1:18082", "", "http://10.0.0.2:8080", "http://10.0.0.2:8080"},     // through a tunnel
+		{"http://pi-2:8081", "", "http://localhost:9080", "http://pi-2:9080"},
+		{"http://pi-2:8081", "", "", "http://pi-2:8080"}, // an earlier version
+		{"http://pi-2:8081", "", "javascript:alert(1)", "http://pi-2:8080"},
+		{"http://pi-2:8081", "http://pi-2:80", "http://localhost:9080", "http://pi-2:80"},
+	} {
+		target, err := f.New(c.server, "t", c.named)
+		require.NoError(t, err)
+		require.Equal(t, c.want, target.ServedAt(c.said).String(), c.server)
+	}
+}

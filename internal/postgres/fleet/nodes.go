@@ -108,6 +108,11 @@ DELETE FROM removed_node WHERE id IN (
 
 	sqlNodeByName = `SELECT ` + nodeColumns + ` FROM node WHERE name = $1`
 
+	// sqlNodePromote tells all nodes, of which that one asks for another certificate.
+	sqlNodePromote = `
+WITH changed AS (UPDATE node SET role = 'manager' WHERE name = $1 AND role <> 'manager' RETURNING id)
+SELECT count(pg_notify('picloud_node', '` + Changed + ` ' || id)) FROM changed`
+
 	sqlNodeDrained = `UPDATE node SET drained_at = CASE WHEN $2 THEN now() END WHERE name = $1`
 
 	sqlNodeLimits = `UPDATE node SET limits = $2 WHERE name = $1`
@@ -335,6 +340,19 @@ func (n Nodes) Drain(ctx context.Context, actor picloud.Actor, name string, drai
 		}
 		return c.Exec(ctx, sqlNodeDrained, name, drained)
 	})
+}
+
+// Promote lets a node that serves functions only manage the cluster, too, and tells it. Cluster
+// admins may.
+func (n Nodes) Promote(ctx context.Context, actor picloud.Actor, name string) (out picloud.Node, err error) {
+	out, _, err = n.edit(ctx, actor, postgres.About("promote node", name), func(ctx context.Context, c *postgres.Change, out *picloud.Node) error {
+		if out.Role == picloud.RoleManager {
+			return nil
+		}
+		out.Role = picloud.RoleManager
+		return c.Exec(ctx, sqlNodePromote, name)
+	})
+	return out, err
 }
 
 // edit changes a node that is there, under the catalog's lock.

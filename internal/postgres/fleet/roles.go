@@ -134,7 +134,10 @@ BEGIN
             EXECUTE format('REVOKE %I FROM %I', node_role, current_user);
         END IF;
     END IF;
-    EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT -1 PASSWORD %L', node_role, nullif(current_setting('picloud.verifier'), ''));
+    EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT -1', node_role);
+    IF current_setting('picloud.verifier') <> 'kept' THEN
+        EXECUTE format('ALTER ROLE %I PASSWORD %L', node_role, nullif(current_setting('picloud.verifier'), ''));
+    END IF;
     EXECUTE format('ALTER ROLE %I RESET ALL', node_role);
     EXECUTE format('GRANT %I TO %I', current_user, node_role);
     EXECUTE format('ALTER ROLE %I SET role = %L', node_role, current_user);
@@ -161,6 +164,8 @@ WHERE pg_has_role(a.usesysid, 'USAGE')`
 	sqlRolesMissing = `
 SELECT id::text, role::text FROM node
 WHERE id::text <> $1 AND NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = node_role_name(id))`
+
+	sqlRoleExists = `SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)`
 
 	// sqlMayMakeRoles reports whether the owner may make roles.
 	sqlMayMakeRoles = `SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user`
@@ -204,6 +209,23 @@ func (r Roles) Make(ctx context.Context, node string, as picloud.NodeRole, passw
 		}
 	}
 	return r.change(ctx, s, s.Resource, verifier, making)
+}
+
+// Promote gives the role of a node that served functions only the rights of a manager. Its
+// password stays. Nothing is to be done for a node that shares the role of others.
+func (r Roles) Promote(ctx context.Context, node string) error {
+	s := postgres.About("change database role", RoleName(node))
+	if s.Resource == "" {
+		return s.Fail(picloud.CodeInvalid, "the id of the node is no UUID", "")
+	}
+	var own bool
+	err := r.db.Look(ctx, r.db.Duties(), s, func(ctx context.Context) error {
+		return r.db.Duties().QueryRow(ctx, sqlRoleExists, s.Resource).Scan(&own)
+	})
+	if err != nil || !own { // it shares the role of the others
+		return err
+	}
+	return r.change(ctx, s, s.Resource, "kept", sqlRoleManager)
 }
 
 // Keep brings the roles in line with this binary and with the members: the rights of nodes

@@ -374,7 +374,15 @@ type Node = picloud.Node
 
 // NodeList defines model for NodeList.
 type NodeList struct {
+	// Hint What to do.
+	Hint  string `json:"hint,omitempty"`
 	Items []Node `json:"items"`
+
+	// SeenBy The node that lists them of its own knowledge, because it finds no manager; absent: the manager does.
+	SeenBy string `json:"seen_by,omitempty"`
+
+	// Trouble Why there is no manager.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // NodePatch defines model for NodePatch.
@@ -1215,6 +1223,11 @@ func (c *Client) UpdateNode(ctx context.Context, node string, body UpdateNodeJSO
 // DrainNode: Take a node out of service. Cluster admins only.
 func (c *Client) DrainNode(ctx context.Context, node string, edit ...RequestEditorFn) (*http.Response, error) {
 	return c.send(ctx, request{method: http.MethodPost, path: "/api/v1/nodes/%s/drain", segments: []any{node}}, edit)
+}
+
+// PromoteNode: Let a node that serves functions only manage the cluster, too. Cluster admins only.
+func (c *Client) PromoteNode(ctx context.Context, node string, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodPost, path: "/api/v1/nodes/%s/promote", segments: []any{node}}, edit)
 }
 
 // ResumeNode: Put a drained node back into service. Cluster admins only.
