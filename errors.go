@@ -2,6 +2,7 @@ package picloud
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -101,4 +102,12 @@ func Shorten(s string, n int) string {
 		n--
 	}
 	return s[:n] + "…"
+}
+
+// Count is a number of things as people read it: "1 app", "2 apps".
+func Count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }

@@ -94,6 +94,9 @@ func (a *Agent) connect(ctx context.Context) {
 	if !a.reach(ctx) {
 		return
 	}
+	if _, trouble := a.vault.State(); trouble != nil { // a node that is no member hears what it lacks: an invitation
+		a.log.Warn("secrets are not available on this node; functions that use none are served", slog.Any("error", trouble))
+	}
 	err := a.connected.Up(
 		service.Service{Name: "connections", Stop: d.Close},
 		service.Service{Name: "place among the nodes", Stop: a.leave},

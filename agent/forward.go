@@ -38,6 +38,12 @@ type forwarder struct {
 	proxy     *httputil.ReverseProxy
 }
 
+// closeIdle closes the connections that nobody uses at this moment.
+func (f *forwarder) closeIdle() {
+	f.transport.CloseIdleConnections()
+	f.members.CloseIdleConnections()
+}
+
 // overRPC makes a transport to other nodes. The host of a URL is the node's id.
 func (a *Agent) overRPC(accepts func(node string, peer identity.Peer) error) *http.Transport {
 	return &http.Transport{

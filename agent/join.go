@@ -189,12 +189,5 @@ func holdings(dataDir string) (text string, found bool) {
 	if _, err := os.Stat(filepath.Join(dataDir, "postgres")); err == nil {
 		found, database = true, " and a database of its own"
 	}
-	return fmt.Sprintf("%s in %s%s", count(functions, "function"), count(apps, "app"), database), found
-}
-
-func count(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return fmt.Sprintf("%d %s", n, noun)
+	return fmt.Sprintf("%s in %s%s", picloud.Count(functions, "function"), picloud.Count(apps, "app"), database), found
 }

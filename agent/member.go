@@ -72,8 +72,7 @@ func (a *Agent) startCluster() error {
 func (a *Agent) stopCluster() {
 	a.election.end()
 	a.endNodes()
-	a.forwarder.transport.CloseIdleConnections()
-	a.forwarder.members.CloseIdleConnections()
+	a.forwarder.closeIdle()
 	a.cluster.Stop()
 	a.rpc.Stop()
 }
@@ -140,14 +139,16 @@ func (a *Agent) reachDatabase(o *postgres.Options) (server *managed.Server, err 
 	return server, nil
 }
 
-// learn takes down who the members are.
-func (a *Agent) learn(ctx context.Context) {
+// learn takes down who the members are. The manager also takes the database from those that
+// were removed: whoever removed them may have ended in between. With an error the gossip and
+// what the disk has go on.
+func (a *Agent) learn(ctx context.Context) error {
 	if !a.cluster.Member() {
-		return
+		return nil
 	}
 	found, err := a.database.Cluster().Members(ctx)
 	if err != nil {
-		return // the gossip and what the disk has go on; the next comparison asks again
+		return err
 	}
 	var members []join.Member
 	var removed []string
@@ -162,7 +163,11 @@ func (a *Agent) learn(ctx context.Context) {
 		members = append(members, join.Member{Node: m.ID, Name: m.Name, Role: m.Role, Address: m.Address})
 	}
 	a.cluster.Learn(members, removed)
-	a.forwarder.transport.CloseIdleConnections() // one of them may lead to a node that was removed
+	a.forwarder.closeIdle() // one of them may lead to a node that was removed
+	if len(removed) == 0 || !a.manages() {
+		return nil
+	}
+	return a.database.Roles().LockOut(ctx)
 }
 
 // newClusterStats returns the metrics of the gossip. A node that is alone hears nobody.

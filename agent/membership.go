@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -20,7 +21,8 @@ const (
 	// memberEvery is how often a member looks at its place without being told to: the floor
 	// under notifications that were lost.
 	memberEvery = 10 * time.Minute
-	// lonelyEvery is how often it asks for the keys of the gossip while it hears nobody.
+	// lonelyEvery is how often it asks for the keys of the gossip while it hears nobody, and
+	// how soon it tries again what the database did not answer.
 	lonelyEvery = 30 * time.Second
 	// ringStep is the longest that a change of the gossip's keys waits for nodes that are
 	// alive and do not say that they have them. They get them when they ask.
@@ -73,8 +75,13 @@ func (a *Agent) keepMembership(ctx context.Context) {
 				news = m.ask.Swap(false) || a.cluster.Removed() || time.Since(last) >= memberEvery
 			}
 			if news {
-				a.learn(ctx)
 				last = time.Now()
+				if err := a.learn(ctx); errors.Is(err, picloud.ErrUnavailable) {
+					m.ask.Store(true)
+					wait = lonelyEvery
+				} else if err != nil {
+					a.log.Warn("the members of the cluster are not known for certain, or a removed node still has the database", slog.Any("error", err))
+				}
 			}
 			wait = min(wait, a.keepRing(ctx, news), a.keepCertificate(ctx))
 		}

@@ -166,6 +166,19 @@ func TestANodeIsRemoved(t *testing.T) {
 	require.Eventually(t, again.cluster.Removed, 10*time.Second, 10*time.Millisecond)
 }
 
+// TestARemovalThatEndedHalfway: a manager that ended between the removal of a node and taking
+// the database from it does the rest when it hears of it again.
+func TestARemovalThatEndedHalfway(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), testdb.DSN(t), onPorts(t)).ready()
+	b := a.served("pi-2")
+	require.NotZero(t, a.sessions(b))
+	require.NoError(t, a.database.Nodes().Remove(t.Context(), boss, "pi-2", true)) // no more than the first step
+	require.Eventually(t, func() (out bool) {
+		require.NoError(t, a.database.API().QueryRow(t.Context(), `SELECT NOT rolcanlogin FROM pg_roles WHERE rolname = $1`, fleet.RoleName(b.identity.ID)).Scan(&out))
+		return out && a.sessions(b) == 0
+	}, 20*time.Second, 10*time.Millisecond)
+}
+
 // TestANodeThatWasOffGetsTheKeys: a node that slept while the keys of the gossip were changed
 // gets them from another node before it gossips.
 func TestANodeThatWasOffGetsTheKeys(t *testing.T) {

@@ -115,10 +115,9 @@ func (k keeper) Remove(ctx context.Context, actor picloud.Actor, name string, fo
 	if err := k.RemoveBut(ctx, []string{k.a.identity.ID, k.a.cluster.State().Database.Host}, actor, name, force); err != nil {
 		return err
 	}
-	if err := k.a.database.Roles().LockOut(ctx); err != nil {
-		k.a.log.Warn("a removed node may still have a session with the database; it is ended at the next start of this node", slog.Any("error", err))
+	if err := k.a.learn(ctx); err != nil {
+		k.a.log.Warn("a removed node may still have a session with the database; this is tried again", slog.Any("error", err))
 	}
-	k.a.learn(ctx)
 	k.a.membership.wake(true)
 	return nil
 }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent"
 	"github.com/picloud/picloud/internal/datadir"
 )
@@ -49,6 +51,9 @@ func announce(ctx context.Context, out io.Writer, node *agent.Agent, c config, j
 			if why := waiting(status); why != said {
 				said = why
 				fmt.Fprintf(out, "PiCloud node %s waits: %s\n", status.NodeName, why)
+				if hint := hintOf(status); hint != "" {
+					fmt.Fprintf(out, "  %s\n", hint)
+				}
 			}
 		}
 	}
@@ -74,6 +79,9 @@ func banner(s agent.Status, took time.Duration) string {
 		fmt.Fprintf(&b, "          first-run admin token saved to %s (0600)", datadir.Shorten(s.Credentials))
 	}
 	b.WriteByte('\n')
+	if hint := hintOf(s); hint != "" {
+		fmt.Fprintf(&b, "          %s: %s\n", waiting(s), hint)
+	}
 	if c := s.Cluster; c != nil {
 		fmt.Fprintf(&b, "cluster:  %s; other nodes reach this one at %s\n", c.Name, c.Address)
 	}
@@ -94,7 +102,7 @@ func welcome(s agent.Status, joined agent.Joined) string {
 	if joined.Cluster == "" || joined.Already {
 		return ""
 	}
-	return fmt.Sprintf("PiCloud node %s joined cluster %q in %.1f s; %s live\n", s.NodeName, joined.Cluster, joined.Took.Seconds(), plural(s.Functions, "function"))
+	return fmt.Sprintf("PiCloud node %s joined cluster %q in %.1f s; %s live\n", s.NodeName, joined.Cluster, joined.Took.Seconds(), picloud.Count(s.Functions, "function"))
 }
 
 // network says who reaches the node: what listens where.
@@ -241,4 +249,16 @@ func waiting(s agent.Status) string {
 		return s.Database.Err.Error()
 	}
 	return "loading the catalog"
+}
+
+// hintOf says what a person can do for a node that does not reach its database; empty:
+// nothing is known.
+func hintOf(s agent.Status) string {
+	if s.Database == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*picloud.Error](s.Database.Err); ok {
+		return e.Hint
+	}
+	return ""
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent"
 	"github.com/picloud/picloud/internal/local"
 )
@@ -33,6 +34,9 @@ func TestBanner(t *testing.T) {
 	require.Contains(t, banner(s, 0), "not reached yet; serving the copy on disk")
 	require.Contains(t, banner(s, 0), "secrets:  not available on this node; `picloud doctor` says what to do\n")
 	require.Equal(t, "nobody listens", waiting(s))
+	require.Empty(t, hintOf(s))
+	s.Database.Err = &picloud.Error{Code: picloud.CodeDatabaseDown, Detail: "the cluster has not invited this node", Hint: "run `picloud node invite`"}
+	require.Contains(t, banner(s, 0), "\n          the cluster has not invited this node: run `picloud node invite`\n")
 	s.Memory = agent.MemoryStatus{Agent: 1 << 30, Transit: 80 << 20, Executors: 2 << 30, Machine: 4<<30 + 5}
 	require.Contains(t, banner(s, 0), "memory:   agent 1GiB (GOMEMLIMIT) with 80MiB for bodies and values on their way, executors 2GiB, of 4GiB\n")
 	s.Secrets = nil

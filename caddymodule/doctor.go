@@ -122,16 +122,9 @@ func verdict(findings []agent.Finding) error {
 	if failed == 0 {
 		return nil
 	}
-	text := "doctor: " + plural(failed, "part") + " will not work"
+	text := "doctor: " + picloud.Count(failed, "part") + " will not work"
 	if remedies {
 		text += "; the remedies are above"
 	}
 	return errors.New(text)
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/local"
 )
@@ -232,7 +233,7 @@ func describe(s local.Status, now time.Time) string {
 		row("database", "%s", s.Database)
 	}
 	if s.FunctionsURL != "" {
-		row("serves", "%s, revision %s", plural(s.Functions, "function"), strconv.FormatInt(s.Revision, 10))
+		row("serves", "%s, revision %s", picloud.Count(s.Functions, "function"), strconv.FormatInt(s.Revision, 10))
 	}
 	return b.String()
 }

@@ -88,7 +88,8 @@ func (v *Vault) fail(detail string, cause error) error {
 }
 
 // Establish asks the database which key is the cluster's, and makes the key when there
-// is none. An error means that the caller has to try again. One goroutine at a time
+// is none. An error means that the caller has to try again. State says whether the node can
+// use the key. One goroutine at a time
 // calls it; functions do not wait for it.
 func (v *Vault) Establish(ctx context.Context, store ClusterKeys) error {
 	id, err := store.KeyID(ctx)
@@ -109,9 +110,6 @@ func (v *Vault) Establish(ctx context.Context, store ClusterKeys) error {
 	defer v.mu.Unlock()
 	v.want, v.made = id, mine
 	v.read()
-	if v.trouble != nil {
-		v.log.Warn("secrets are not available on this node; functions that use none are served", slog.Any("error", v.trouble))
-	}
 	return nil
 }
 

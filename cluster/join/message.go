@@ -47,7 +47,9 @@ func (r Request) check() error {
 			return invalid("%s is %d, and must be 1 to 65535", name, number)
 		}
 	}
-	strange := func(c rune) bool { return c > unicode.MaxASCII || !unicode.IsGraphic(c) || strings.ContainsRune(` /\@?#"'[]`, c) }
+	strange := func(c rune) bool {
+		return c > unicode.MaxASCII || !unicode.IsGraphic(c) || strings.ContainsRune(` /\@?#"'[]`, c)
+	}
 	if len(r.Advertise) > maxHost || strings.ContainsFunc(r.Advertise, strange) {
 		return invalid("advertise, %q, is no host name and no address", picloud.Shorten(r.Advertise, 80))
 	}
