@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,7 @@ func TestFifty(t *testing.T) {
 		}
 		l.add(invitation...).token = one.token
 	}
+	l.introduce()
 	begun := time.Now()
 	l.together(l.nodes[1:], func(n *node) { n.start() })
 	t.Logf("%d nodes, of which %d serve functions only: they joined in %s", count, count-3, time.Since(begun).Round(100*time.Millisecond))
@@ -90,6 +92,23 @@ func TestFifty(t *testing.T) {
 	t.Logf("all were ready %s after the start of the first, and had heard each other after %s", ready.Round(100*time.Millisecond), time.Since(begun).Round(100*time.Millisecond))
 	l.awaitLive(time.Minute)
 	require.Equal(t, strconv.Itoa(count), one.sql("SELECT count(*) FROM node"))
+}
+
+// introduce tells each machine where all others are: the kernel remembers 1,024 neighbours of
+// all namespaces together, and fifty have 2,450.
+func (l *lab) introduce() {
+	l.t.Helper()
+	mac := func(n *node) string { return fmt.Sprintf("02:00:00:00:00:%02x", n.number) }
+	var all strings.Builder
+	for _, n := range l.nodes {
+		require.NoError(l.t, ip("-n", n.space, "link", "set", "eth0", "address", mac(n)))
+		fmt.Fprintf(&all, "neigh replace %s lladdr %s dev eth0 nud permanent\n", n.address, mac(n))
+	}
+	batch := filepath.Join(l.dir, "neighbours")
+	require.NoError(l.t, os.WriteFile(batch, []byte(all.String()), 0o600))
+	for _, n := range l.nodes {
+		require.NoError(l.t, ip("-n", n.space, "-batch", batch))
+	}
 }
 
 // together does something with nodes, a few at a time.

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,4 +114,30 @@ func TestRollingUpgrade(t *testing.T) {
 		l.awaitLive(time.Minute)
 		deploys("one went back")
 	}
+}
+
+// TestTooOld: the database was changed by a version that this one is too old for. A node
+// that restarts and one that joins say so and name that version; functions are served from the disk copy.
+func TestTooOld(t *testing.T) {
+	t.Parallel()
+	l := newFlatLab(t)
+	one := l.add().start()
+	one.token = one.readToken()
+	two := l.add(one.invite()...)
+	two.token = one.token
+	two.start()
+	l.awaitLive(healing)
+	one.deploy("steady", "ok")
+	three := l.add(one.invite()...)
+	one.sql("INSERT INTO migration (number, name, min_binary, by) VALUES (1000, '1000_later.sql', 1000, 'v9.1.0')")
+	two.stop()
+	two.launch()
+	two.await("an answer", healing, func() bool { status, body := two.call("steady"); return status == http.StatusOK && body == "ok" })
+	two.await("what is wrong", healing, func() bool { return strings.Contains(two.output.String(), "newer PiCloud") })
+	require.Contains(t, two.output.String(), "v9.1.0")
+	three.launch()
+	three.await("what is wrong", healing, func() bool { return strings.Contains(three.output.String(), "newer PiCloud") })
+	require.Contains(t, three.output.String(), "v9.1.0")
+	_, body := two.call("steady")
+	require.Equal(t, "ok", body)
 }
