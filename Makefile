@@ -94,15 +94,17 @@ fuzz:
 bench: setup build
 	@bench/run.sh
 
-## test-cluster: the suite of whole clusters in its long form; takes hours, and needs root
+## test-cluster: the suite of whole clusters in its long form; takes hours, and needs root and the history of the repository
 .PHONY: test-cluster
 test-cluster: setup-test
+	PICLOUD_TEST_CLUSTER=long go test -count=1 -timeout 1h -v -run '^TestPowerCuts' ./agent/replica ./cluster ./cluster/elect
 	env -u PICLOUD_DATABASE_URL PICLOUD_TEST_CLUSTER=long go test -count=1 -timeout 6h -v $(TESTFLAGS) ./test/cluster
 
-## bench-cluster: measure an idle cluster of three nodes for five minutes; needs root
+## bench-cluster: measure an idle cluster of three nodes, and of fifty, for five minutes each; needs root
 .PHONY: bench-cluster
 bench-cluster: setup-test
 	env -u PICLOUD_DATABASE_URL PICLOUD_BENCH_CLUSTER=5m go test -count=1 -timeout 30m -run '^TestMeasure$$' -v ./test/cluster
+	env -u PICLOUD_DATABASE_URL PICLOUD_TEST_CLUSTER=long PICLOUD_BENCH_CLUSTER=5m go test -count=1 -timeout 30m -run '^TestFifty$$' -v ./test/cluster
 
 ## clean: remove what the build made
 .PHONY: clean

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
@@ -163,5 +164,5 @@ func (h home) furnish() error {
 	if err := os.Setenv("XDG_DATA_HOME", h.DataDir); err != nil {
 		return fmt.Errorf("set folder of Caddy's files: %w", err)
 	}
-	return nil
+	return h.retireCA(time.Now())
 }

@@ -77,6 +77,12 @@ func DialToken(ctx context.Context, addr string, pin token.Pin, now func() time.
 			Hint: "check the address; if it is right, make a new token there with `picloud node invite`",
 		}
 	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" { // the member may be about to start
+		return nil, &picloud.Error{
+			Code: picloud.CodeUnreached, Op: "join", Resource: addr, Detail: "nobody answers there", RetryAfter: time.Second, Err: err,
+			Hint: "check the address, and whether that node runs",
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/token"
 )
@@ -157,6 +158,11 @@ func TestJoinTrustsThePinOnly(t *testing.T) {
 	conn, err := DialToken(soon(t), p.Addr().String(), a.Pin(), func() time.Time { return time.Unix(0, 0) })
 	require.NoError(t, err, "a board that starts in 1970 joins")
 	conn.Close()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	closed.Close()
+	_, err = DialToken(soon(t), closed.Addr().String(), a.Pin(), nil)
+	require.ErrorIs(t, err, picloud.ErrUnavailable, "who joins waits until somebody answers")
 }
 
 func TestRemovedNodesAreRefusedOnBothEnds(t *testing.T) {

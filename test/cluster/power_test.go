@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -16,21 +17,33 @@ import (
 
 func init() { powercut.Watcher() }
 
-// record starts the node under a watch that writes down what it does to its data folder.
-func (n *node) record(out string) {
+// startAs starts the node with another program than picloud, and waits until it is ready.
+func (n *node) startAs(program *exec.Cmd, env ...string) *node {
 	n.t.Helper()
 	n.output, n.exited = &safeBuffer{}, make(chan struct{})
-	n.cmd = powercut.Command(n.data, out, append([]string{filepath.Join(binaries, "picloud"), "run"}, n.args...)...)
-	watch := n.cmd.Env[len(n.cmd.Env)-2:]
-	n.cmd.Dir, n.cmd.Env = n.dir, append(slices.Clone(n.env), watch...)
-	n.cmd.Stdout, n.cmd.Stderr, n.cmd.WaitDelay = n.output, n.output, time.Second
-	require.NoError(n.t, n.begin(n.cmd))
-	cmd, exited := n.cmd, n.exited
+	program.Dir, program.Env = n.dir, append(slices.Clone(n.env), env...)
+	program.Stdout, program.Stderr, program.WaitDelay = n.output, n.output, time.Second
+	n.cmd = program
+	require.NoError(n.t, n.begin(program))
+	exited := n.exited
 	go func() {
-		cmd.Wait()
+		program.Wait()
 		close(exited)
 	}()
 	n.awaitReady(60 * time.Second)
+	return n
+}
+
+// run is the command line of the node with the binaries of a folder.
+func (n *node) run(folder string) []string {
+	return append([]string{filepath.Join(folder, "picloud"), "run"}, n.args...)
+}
+
+// record starts the node under a watch that writes down what it does to its data folder.
+func (n *node) record(out string) {
+	n.t.Helper()
+	watch := powercut.Command(n.data, out, n.run(binaries)...)
+	n.startAs(watch, watch.Env[len(watch.Env)-2:]...)
 }
 
 // TestPowerCuts records what a member does to its disk while it joins, gets functions and

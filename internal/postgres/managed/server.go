@@ -32,7 +32,7 @@ type Options struct {
 	// Lock is the lock on DataDir when the caller holds it already. Default:
 	// Start takes it, Stop gives it back.
 	Lock *datadir.Lock
-	// MaxConnections is how many connections the server takes. Default 100.
+	// MaxConnections is how many connections the server takes. Default 250: see maxSessions.
 	MaxConnections int
 	// NoSync leaves syncing to the system: a crash of the server loses nothing,
 	// one of the machine everything. For tests only.
@@ -87,7 +87,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("resolve data folder %q: %w", o.DataDir, err)
 	}
 	o.DataDir = dir
-	o.MaxConnections = cmp.Or(o.MaxConnections, 100)
+	o.MaxConnections = cmp.Or(o.MaxConnections, 250)
 	run := o.RunDir
 	if run == "" {
 		run = defaultRunDir(dir)
