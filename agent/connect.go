@@ -41,6 +41,9 @@ type database struct {
 	fleet    *replica.Fleet
 	listener *postgres.Listener
 
+	halted context.Context // ended when this node's database is not the cluster's any more
+	halt   context.CancelFunc
+
 	outcast    func() error  // why no member lets this node in; nil error: they do
 	limited    bool          // the node's role in the database has the rights of serving only
 	open       atomic.Bool   // this node leads: the control API may use the database
@@ -58,6 +61,7 @@ func (a *Agent) openDatabase() error {
 		Version: a.opts.Version, Logger: a.log,
 		OnTrouble: func() { d.syncer.Interrupted() }, // it goes on asking until the database answers
 	}
+	d.halted, d.halt = context.WithCancel(context.Background())
 	var err error
 	if d.server, err = a.reachDatabase(&o); err != nil {
 		return err
@@ -82,6 +86,9 @@ func (a *Agent) startConnecting() error {
 // brings it down again.
 func (a *Agent) connect(ctx context.Context) {
 	d := a.database
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.halted, cancel)()
 	defer d.Close()
 	defer a.connected.Down()
 	if d.server != nil {
@@ -179,6 +186,9 @@ func (a *Agent) attempt(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if d.server != nil && !d.server.Started() {
+		if err := a.mayHost(ctx); err != nil {
+			return err
+		}
 		if err := d.server.Start(ctx); err != nil {
 			return fmt.Errorf("start postgres: %w", err)
 		}

@@ -32,6 +32,9 @@ type Meta struct {
 	Hosts    bool   `cbor:"7,keyasint,omitempty"` // it runs the cluster's own database
 	Version  string `cbor:"8,keyasint,omitempty"` // of PiCloud; at most 32 bytes
 	KeyRev   int    `cbor:"9,keyasint,omitempty"` // revision of the gossip keys that it holds
+	// Generation is that of the database whose host it is, and which answers; 0: of none, or
+	// of one that was never restored.
+	Generation int64 `cbor:"10,keyasint,omitempty"`
 }
 
 // metaDecoding is strict in what costs memory and lenient in fields that a newer
@@ -72,7 +75,7 @@ func (m Meta) tame() Meta {
 	if !isHostPort(m.Address) {
 		m.Address = ""
 	}
-	m.Rev, m.Epoch, m.KeyRev = max(m.Rev, 0), max(m.Epoch, 0), max(m.KeyRev, 0)
+	m.Rev, m.Epoch, m.KeyRev, m.Generation = max(m.Rev, 0), max(m.Epoch, 0), max(m.KeyRev, 0), max(m.Generation, 0)
 	return m
 }
 
