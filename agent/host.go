@@ -462,4 +462,3 @@ func (a *Agent) fetch(ctx context.Context, node string, m dump.Manifest, path st
 	}
 	return dump.Fetch(path, m, resp.Body)
 }
-

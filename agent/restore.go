@@ -260,7 +260,9 @@ type Restore struct {
 
 	a     *Agent
 	force bool
+	begun time.Time
 	made  backup.Restored
+	alone bool          // the nodes that are left cannot elect a manager among themselves
 	lock  *datadir.Lock // of the folder in which the database is made
 }
 
@@ -285,7 +287,7 @@ func PlanRestore(ctx context.Context, opts Options, from string, force bool) (*R
 	case a.cluster.Removed():
 		return nil, removedFrom(a.cluster.State().Name)
 	}
-	r := &Restore{Survey: a.survey(ctx), a: a, force: force}
+	r := &Restore{begun: time.Now(), Survey: a.survey(ctx), a: a, force: force}
 	if r.Answers && !force {
 		return refuse(picloud.CodeConflict, fmt.Sprintf("the database on %s answers: nothing needs to be restored", r.Host), "stop that node first if you mean it, or use --force")
 	}
@@ -346,6 +348,9 @@ func (r *Restore) Prepare(ctx context.Context) (err error) {
 		Dir: dir, PostgresBin: r.a.opts.PostgresBin, Cluster: r.a.cluster.State().Cluster, Host: r.a.identity.ID,
 		Removed: r.removed(), Members: r.known, Rev: max(r.Revision, r.From.Revision), Epoch: r.epoch, Lock: r.lock,
 	})
+	if err == nil {
+		r.alone = r.leaderless(ctx) // now, because the stop of this node may cost the others their majority
+	}
 	return err
 }
 
@@ -412,10 +417,6 @@ func (r *Restore) Take(ctx context.Context, lock *datadir.Lock) error {
 			return &picloud.Error{Code: picloud.CodeConflict, Op: "restore database", Detail: "the database on " + now.Host + " answers again: nothing was changed"}
 		}
 	}
-	alone, err := r.leaderless(ctx)
-	if err != nil {
-		return err
-	}
 	if err := endServer(ctx, data, a.opts.PostgresBin, lock); err != nil {
 		return err
 	}
@@ -431,7 +432,7 @@ func (r *Restore) Take(ctx context.Context, lock *datadir.Lock) error {
 	if err := datadir.SyncDir(data); err != nil {
 		return err
 	}
-	if alone {
+	if r.alone {
 		if err := makeOnlyVoter(data, a.identity.ID, r.made.Term); err != nil {
 			return err
 		}
@@ -454,11 +455,11 @@ func makeOnlyVoter(dataDir, node string, term uint64) error {
 
 // leaderless reports whether the nodes that are left cannot elect a manager among
 // themselves: none of them knows one, though they had the time.
-func (r *Restore) leaderless(ctx context.Context) (bool, error) {
+func (r *Restore) leaderless(ctx context.Context) bool {
 	if r.hostID == r.a.identity.ID {
-		return false, nil // the voters are those that they were
+		return false // the voters are those that they were
 	}
-	ctx, cancel := context.WithTimeout(ctx, electTime)
+	ctx, cancel := context.WithDeadline(ctx, r.begun.Add(electTime))
 	defer cancel()
 	for {
 		answers, led := 0, false
@@ -470,11 +471,11 @@ func (r *Restore) leaderless(ctx context.Context) (bool, error) {
 			return led
 		})
 		if led || answers == 0 {
-			return !led, nil
+			return !led
 		}
 		select {
 		case <-ctx.Done():
-			return true, nil
+			return true
 		case <-time.After(time.Second):
 		}
 	}
@@ -496,4 +497,3 @@ func (r *Restore) Close() error {
 	}
 	return err
 }
-
