@@ -47,6 +47,8 @@ type hostView struct {
 	Node    string `json:"node"`    // who says it
 	Answers bool   `json:"answers"` // it runs here, and answers
 	Leader  string `json:"leader"`  // whom Raft has elected; empty: not known
+	// Voters are who elects, as the node's Raft knows.
+	Voters []string `json:"voters"`
 	// Revision and Epoch are the newest that the node knows.
 	Revision int64 `json:"revision"`
 	Epoch    int64 `json:"epoch"`
@@ -66,9 +68,7 @@ func (a *Agent) view(ctx context.Context) hostView {
 	for _, m := range a.cluster.Members() {
 		v.Epoch = max(v.Epoch, m.Meta.Epoch)
 	}
-	if lead, ok := a.election.leader(); ok {
-		v.Leader = lead
-	}
+	v.Leader, v.Voters = a.election.known()
 	if d := a.database; d.server != nil && v.Host == a.identity.ID && d.open.Load() && !a.superseded() {
 		facts, err := d.Cluster().Server(ctx)
 		v.Answers, v.Size, v.Since, v.Postgres = err == nil, facts.Size, facts.Since, facts.Version
@@ -77,16 +77,23 @@ func (a *Agent) view(ctx context.Context) hostView {
 	return v
 }
 
-// leader is the node that Raft has elected.
-func (e *election) leader() (node string, known bool) {
+// known returns whom Raft has elected, empty if that is not known, and who votes.
+func (e *election) known() (leader string, voters []string) {
 	e.mu.Lock()
 	raft := e.raft
 	e.mu.Unlock()
 	if raft == nil {
-		return "", false
+		return "", nil
 	}
-	lead, ok := raft.Leader()
-	return lead.Node, ok
+	if lead, ok := raft.Leader(); ok {
+		leader = lead.Node
+	}
+	for _, one := range raft.Status().Servers {
+		if one.Voter {
+			voters = append(voters, one.Node)
+		}
+	}
+	return leader, voters
 }
 
 // superseded reports whether this node runs a database that is not the cluster's any more:
@@ -110,18 +117,19 @@ func elsewhere(cluster string) error {
 func (a *Agent) mayHost(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, hostTime)
 	defer cancel()
-	a.ofManagers(ctx, func(v hostView) bool { return true })
+	a.ofManagers(ctx, "", func(hostView) bool { return true })
 	if a.superseded() {
 		return elsewhere(a.cluster.State().Name)
 	}
 	return nil
 }
 
-// ofManagers asks nodes that may manage about the database, until enough has been said.
-func (a *Agent) ofManagers(ctx context.Context, enough func(hostView) bool) {
+// ofManagers asks nodes that may manage, but for one, about the database, until enough has
+// been said.
+func (a *Agent) ofManagers(ctx context.Context, but string, enough func(hostView) bool) {
 	var nodes []string
 	for _, m := range a.cluster.State().Members {
-		if m.Role == picloud.RoleManager && len(nodes) < maxDatabaseAsked {
+		if m.Role == picloud.RoleManager && m.Node != but && len(nodes) < maxDatabaseAsked {
 			nodes = append(nodes, m.Node)
 		}
 	}
@@ -182,6 +190,7 @@ func (a *Agent) followDatabase(ctx context.Context) {
 		}
 		if news {
 			a.sessions.end()
+			a.database.Moved()
 			a.forwarder.transport.CloseIdleConnections()
 			a.database.syncer.Interrupted()
 			a.membership.wake(true)

@@ -462,16 +462,21 @@ func (r *Restore) leaderless(ctx context.Context) bool {
 	ctx, cancel := context.WithDeadline(ctx, r.begun.Add(electTime))
 	defer cancel()
 	for {
-		answers, led := 0, false
-		r.a.ofManagers(ctx, func(v hostView) bool {
-			if v.Node != r.hostID {
-				answers++
-				led = led || v.Leader != "" && v.Leader != r.hostID
+		alive, voters, led := []string{r.a.identity.ID}, []string(nil), false
+		r.a.ofManagers(ctx, r.hostID, func(v hostView) bool {
+			alive = append(alive, v.Node)
+			if len(v.Voters) > len(voters) {
+				voters = v.Voters
 			}
+			led = led || v.Leader != "" && v.Leader != r.hostID
 			return led
 		})
-		if led || answers == 0 {
+		if led || len(alive) == 1 {
 			return !led
+		}
+		left := len(slices.DeleteFunc(slices.Clone(voters), func(v string) bool { return !slices.Contains(alive, v) }))
+		if len(voters) > 0 && left <= len(voters)/2 {
+			return true // there is nothing to wait for
 		}
 		select {
 		case <-ctx.Done():
