@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -453,6 +454,39 @@ func (p *patient) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	return p.Reader.Read(b)
+}
+
+// keptDumps are the dumps that this node and others which are alive keep, the newest first.
+func (a *Agent) keptDumps(ctx context.Context) []picloud.Dump {
+	out := []picloud.Dump{}
+	if !a.cluster.Member() || a.cluster.State().Database.DSN != "" {
+		return out
+	}
+	ctx, cancel := context.WithTimeout(ctx, hostTime)
+	defer cancel()
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	add := func(node string, kept []dump.Manifest) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, m := range kept {
+			out = append(out, picloud.Dump{Node: node, TakenAt: m.TakenAt, Revision: m.Revision, Size: m.Size})
+		}
+	}
+	peers := dumpPeers{a}
+	for _, node := range peers.Nodes() {
+		asking.Go(func() {
+			if kept, err := peers.Kept(ctx, node); err == nil {
+				add(peers.Name(node), kept)
+			}
+		})
+	}
+	add(a.cluster.Peer().Name, dump.NewStore(dumpsDir(a.opts.DataDir)).List())
+	asking.Wait()
+	slices.SortFunc(out, func(a, b picloud.Dump) int {
+		return cmp.Or(b.TakenAt.Compare(a.TakenAt), cmp.Compare(a.Node, b.Node))
+	})
+	return out
 }
 
 // fetch gets a dump that another node keeps, into a file.

@@ -25,7 +25,6 @@ import (
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/backup"
-	"github.com/picloud/picloud/internal/postgres/fleet"
 	"github.com/picloud/picloud/internal/postgres/managed"
 	"github.com/picloud/picloud/internal/postgres/store"
 )
@@ -65,10 +64,10 @@ type Survey struct {
 	// Every is how often a dump is made; below zero: never.
 	Every time.Duration `json:"every"`
 
-	hostID string
-	epoch  int64
-	leader bool // somebody but the host leads the elections
-	known  []backup.Member
+	hostID  string
+	epoch   int64
+	removed []string // who are no members any more, as anybody says that may manage
+	known   []backup.Member
 }
 
 // KeptDump is a dump that a node keeps.
@@ -152,6 +151,7 @@ func (a *Agent) survey(ctx context.Context) Survey {
 	defer cancel()
 	var mu sync.Mutex
 	var asking sync.WaitGroup
+	var views []hostView
 	for _, m := range state.Members {
 		asking.Go(func() {
 			peer, v, kept, err := a.surveyed(ctx, m)
@@ -164,7 +164,7 @@ func (a *Agent) survey(ctx context.Context) Survey {
 				s.known = append(s.known, backup.Member{ID: peer.Node, Name: peer.Name, Role: picloud.NodeRole(peer.Role), Address: m.Address})
 			}
 			if v != nil {
-				s.heard(*v)
+				views = append(views, *v)
 			}
 			for _, d := range kept {
 				if d.Check() == nil && d.Cluster == state.Cluster {
@@ -173,18 +173,18 @@ func (a *Agent) survey(ctx context.Context) Survey {
 			}
 		})
 	}
-	if s.hostID == a.identity.ID {
+	if s.hostID == a.identity.ID && !a.cluster.Removed() {
 		asking.Go(func() {
-			facts, version, err := a.ownDatabase(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil {
-				s.Answers, s.Size, s.Since, s.Postgres = true, facts.Size, facts.Since, version
-				s.Revision = max(s.Revision, facts.Revision)
+			if v, err := a.ownDatabase(ctx); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				views = append(views, v)
 			}
 		})
 	}
 	asking.Wait()
+	s.removed = slices.Clone(state.Removed)
+	s.weigh(views)
 	s.Host = a.nameOf(s.hostID)
 	if s.hostID == a.identity.ID {
 		s.Host = s.Node
@@ -202,15 +202,24 @@ func (a *Agent) survey(ctx context.Context) Survey {
 	return s
 }
 
-// heard takes down what another node says.
-func (s *Survey) heard(v hostView) {
-	s.Revision, s.epoch = max(s.Revision, v.Revision), max(s.epoch, v.Epoch)
-	s.leader = s.leader || v.Leader != "" && v.Leader != s.hostID
-	if v.Generation > s.Generation {
-		s.Generation = v.Generation
+// weigh makes one picture of what the nodes say. This node may have been off while the database
+// moved: the latest generation counts.
+func (s *Survey) weigh(views []hostView) {
+	for _, v := range views {
+		s.Revision, s.epoch = max(s.Revision, v.Revision), max(s.epoch, v.Epoch)
+		if v.Generation > s.Generation {
+			s.Generation, s.hostID = v.Generation, v.Host
+		}
+		for _, node := range v.Removed {
+			if !slices.Contains(s.removed, node) {
+				s.removed = append(s.removed, node)
+			}
+		}
 	}
-	if v.Node == s.hostID && v.Answers {
-		s.Answers, s.Size, s.Since, s.Postgres = true, v.Size, v.Since, v.Postgres
+	for _, v := range views {
+		if v.Node == s.hostID && v.Answers {
+			s.Answers, s.Size, s.Since, s.Postgres = true, v.Size, v.Since, v.Postgres
+		}
 	}
 }
 
@@ -235,18 +244,20 @@ func (a *Agent) surveyed(ctx context.Context, m join.Member) (peer identity.Peer
 }
 
 // ownDatabase asks the server of this data folder how it is.
-func (a *Agent) ownDatabase(ctx context.Context) (facts fleet.Server, version string, err error) {
+func (a *Agent) ownDatabase(ctx context.Context) (v hostView, err error) {
 	server, err := managed.New(managed.Options{DataDir: a.opts.DataDir, BinDir: a.opts.PostgresBin})
 	if err != nil {
-		return facts, "", err
+		return v, err
 	}
 	db, err := store.Open(postgres.Options{DSN: managed.DSN, Socket: server.Socket()})
 	if err != nil {
-		return facts, "", err
+		return v, err
 	}
 	defer db.Close()
-	facts, err = db.Cluster().Server(ctx)
-	return facts, facts.Version, err
+	facts, err := db.Cluster().Server(ctx)
+	v.Host, v.Node, v.Generation = a.identity.ID, a.identity.ID, a.cluster.State().Database.Generation
+	v.Answers, v.Size, v.Since, v.Postgres, v.Revision = true, facts.Size, facts.Since, facts.Version, facts.Revision
+	return v, err
 }
 
 // Restore is the bringing up of the cluster's database on this node, from a dump.
@@ -288,6 +299,9 @@ func PlanRestore(ctx context.Context, opts Options, from string, force bool) (*R
 		return nil, removedFrom(a.cluster.State().Name)
 	}
 	r := &Restore{begun: time.Now(), Survey: a.survey(ctx), a: a, force: force}
+	if slices.Contains(r.removed, a.identity.ID) {
+		return nil, removedFrom(a.cluster.State().Name)
+	}
 	if r.Answers && !force {
 		return refuse(picloud.CodeConflict, fmt.Sprintf("the database on %s answers: nothing needs to be restored", r.Host), "stop that node first if you mean it, or use --force")
 	}
@@ -346,7 +360,7 @@ func (r *Restore) Prepare(ctx context.Context) (err error) {
 	defer file.Close()
 	r.made, err = backup.Restore(ctx, file, backup.Plan{
 		Dir: dir, PostgresBin: r.a.opts.PostgresBin, Cluster: r.a.cluster.State().Cluster, Host: r.a.identity.ID,
-		Removed: r.removed(), Members: r.known, Rev: max(r.Revision, r.From.Revision), Epoch: r.epoch, Lock: r.lock,
+		Removed: r.gone(), Members: r.known, Rev: max(r.Revision, r.From.Revision), Epoch: r.epoch, Lock: r.lock,
 	})
 	if err == nil {
 		r.alone = r.leaderless(ctx) // now, because the stop of this node may cost the others their majority
@@ -364,9 +378,9 @@ func (r *Restore) fetchOwn(path string) error {
 	return dump.Fetch(path, r.From.Manifest, file)
 }
 
-// removed are the nodes that are no members any more: those before, and the host.
-func (r *Restore) removed() []string {
-	out := slices.Clone(r.a.cluster.State().Removed)
+// gone are the nodes that are no members any more: those before, and the host.
+func (r *Restore) gone() []string {
+	out := slices.Clone(r.removed)
 	if r.hostID != r.a.identity.ID && !slices.Contains(out, r.hostID) {
 		out = append(out, r.hostID)
 	}
@@ -437,7 +451,7 @@ func (r *Restore) Take(ctx context.Context, lock *datadir.Lock) error {
 			return err
 		}
 	}
-	moved := cluster.Moved{Host: a.identity.ID, Generation: max(r.Generation, r.From.Generation) + 1, Removed: r.removed()}
+	moved := cluster.Moved{Host: a.identity.ID, Generation: max(r.Generation, r.From.Generation) + 1, Removed: r.gone()}
 	if news, err := a.cluster.Follow(moved); err != nil || !news {
 		return errors.Join(errors.New("restore database: this node cannot take down that it runs the database"), err)
 	}

@@ -204,3 +204,45 @@ func mustServer(t *testing.T, ta *testAgent) *managed.Server {
 	require.NoError(t, err)
 	return server
 }
+
+// TestARestoreOnTheNodeItself: its database is damaged, and another node keeps a dump. The old folder is put
+// aside, and the node stays a member. What a command that was killed has left does not matter.
+func TestARestoreOnTheNodeItself(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
+	b := a.joined("pi-2")
+	a.deploy("hello", helloSource)
+	a.dumped(1)
+	a.deploy("late", helloSource)
+	_, err := PlanRestore(t.Context(), a.opts, "pi-2", false)
+	require.ErrorContains(t, err, "the database on pi-1 answers")
+	a.Stop()
+	require.NoError(t, os.MkdirAll(filepath.Join(a.opts.DataDir, "restore", "postgres", "base"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(a.opts.DataDir, "restore", "fetched.dump"), []byte("half"), 0o600))
+	opts := a.opts
+	r, err := PlanRestore(t.Context(), opts, "pi-2", false)
+	require.NoError(t, err)
+	require.NotEmpty(t, r.Aside)
+	require.NoError(t, r.Prepare(t.Context()))
+	_, err = os.Stat(r.Aside)
+	require.Error(t, err, "nothing is touched before the end")
+	other, err := PlanRestore(t.Context(), opts, "pi-2", false)
+	require.NoError(t, err)
+	require.Error(t, other.Prepare(t.Context()), "one restore at a time")
+	lock, err := datadir.Acquire(opts.DataDir)
+	require.NoError(t, err)
+	require.NoError(t, r.Take(t.Context(), lock))
+	lock.Release()
+	require.NoError(t, r.Close())
+	require.FileExists(t, filepath.Join(r.Aside, "PG_VERSION"))
+
+	a = a.again().reached()
+	require.Eventually(t, func() bool { return a.manages() }, 30*time.Second, 10*time.Millisecond)
+	a.deploy("after", helloSource)
+	for _, n := range []*testAgent{a, b} {
+		require.Eventually(t, func() bool { s, _ := n.call("after"); return s == http.StatusOK }, 30*time.Second, 10*time.Millisecond)
+		s, _ := n.call("late")
+		require.Equal(t, http.StatusNotFound, s)
+	}
+	require.False(t, a.superseded())
+	require.EqualValues(t, 1, b.cluster.State().Database.Generation)
+}

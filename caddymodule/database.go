@@ -225,7 +225,7 @@ func describeSurvey(s agent.Survey, now time.Time) string {
 		fmt.Fprintf(&b, "If %s died for good, all of it would be lost. Keep a backup: docs/operate.md.\n", s.Host)
 		return b.String()
 	}
-	every := "every " + s.Every.String()
+	every := "every " + hours(s.Every)
 	if s.Every < 0 {
 		every = "by hand only"
 	}
@@ -293,6 +293,18 @@ func describeRestore(r *agent.Restore, now time.Time) string {
 	}
 	b.WriteString("This node is stopped at the end. Its next start runs the database.\n")
 	return b.String()
+}
+
+// hours is a duration without the parts that are zero.
+func hours(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // moment is a time for people: that of the day, with the date unless it is today.

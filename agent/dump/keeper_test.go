@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 // house is a source of dumps and the nodes that keep them.
 type house struct {
+	mu    sync.Mutex
 	rev   int64
 	taken int
 	nodes []string
@@ -27,31 +29,62 @@ type house struct {
 }
 
 func (h *house) Take(_ context.Context, to io.Writer) (Manifest, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.taken++
 	_, err := to.Write([]byte("a dump"))
 	m := of(h.rev, time.Now(), "")
 	m.SHA256, m.Size = "", 0
 	return m, err
 }
-func (h *house) Nodes() []string         { return h.nodes }
+
+// set changes something under way.
+func (h *house) set(change func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change()
+}
+
+func (h *house) Nodes() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.nodes
+}
+
 func (h *house) Name(node string) string { return node }
+
 func (h *house) Send(_ context.Context, node string, m Manifest, from io.Reader) error {
 	raw, err := io.ReadAll(from)
 	if err != nil || len(raw) != int(m.Size) || m.Check() != nil {
 		return errors.New("it is not whole")
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.full[node] {
 		return errors.New("its disk is full")
 	}
 	h.held[node] = append(h.held[node], m)
 	return nil
 }
-func (h *house) Kept(_ context.Context, node string) ([]Manifest, error) { return h.held[node], nil }
+
+func (h *house) Kept(_ context.Context, node string) ([]Manifest, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.held[node], nil
+}
+
+func (h *house) revision() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rev
+}
+
+func sleep(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // no real time passes
 
 func newHouse(t *testing.T, nodes ...string) (*house, *Keeper) {
 	h := &house{rev: 1, nodes: nodes, full: map[string]bool{}, held: map[string][]Manifest{}}
 	return h, NewKeeper(Options{
-		Dir: filepath.Join(t.TempDir(), "dumps"), Source: h, Peers: h, Revision: func() int64 { return h.rev }, Logger: slog.New(slog.DiscardHandler),
+		Dir: filepath.Join(t.TempDir(), "dumps"), Source: h, Peers: h, Revision: h.revision, Logger: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -63,34 +96,38 @@ func TestDumpsInTime(t *testing.T) {
 		k.Start()
 		defer k.Stop()
 		wait := func(d time.Duration) int {
-			time.Sleep(d)
+			sleep(d)
 			synctest.Wait()
+			h.mu.Lock()
+			defer h.mu.Unlock()
 			return h.taken
 		}
 		require.Zero(t, wait(24*time.Hour), "there is nobody to keep one")
-		h.nodes = []string{"a", "b", "c"}
+		h.set(func() { h.nodes = []string{"a", "b", "c"} })
 		require.Equal(t, 1, wait(2*time.Minute))
 		require.Equal(t, 1, wait(5*time.Hour))
 		require.Equal(t, 2, wait(2*time.Hour), "six hours later")
-		require.Len(t, h.held["a"], 2)
-		require.Len(t, h.held["b"], 2)
-		require.Empty(t, h.held["c"], "two are enough")
+		h.set(func() {
+			require.Len(t, h.held["a"], 2)
+			require.Len(t, h.held["b"], 2)
+			require.Empty(t, h.held["c"], "two are enough")
+		})
 
 		wait(20 * time.Minute)
-		h.rev = 2
+		h.set(func() { h.rev = 2 })
 		require.Equal(t, 2, wait(time.Minute), "the catalog has to rest")
 		require.Equal(t, 3, wait(3*time.Minute))
-		h.rev = 3
+		h.set(func() { h.rev = 3 })
 		require.Equal(t, 3, wait(10*time.Minute))
 		require.Equal(t, 4, wait(5*time.Minute), "a quarter of an hour later")
 
-		h.full["a"], h.full["b"], h.full["c"] = true, true, true
-		h.rev = 4
+		h.set(func() { h.full["a"], h.full["b"], h.full["c"] = true, true, true })
+		h.set(func() { h.rev = 4 })
 		require.Equal(t, 5, wait(16*time.Minute))
 		_, err := k.Last()
 		require.ErrorContains(t, err, "its disk is full")
 		require.Equal(t, 6, wait(6*time.Minute), "soon again")
-		h.full["b"] = false
+		h.set(func() { h.full["b"] = false })
 		wait(6 * time.Minute)
 		last, err := k.Last()
 		require.NoError(t, err)
@@ -104,7 +141,7 @@ func TestARestartNeedsNoDump(t *testing.T) {
 		h, k := newHouse(t, "a")
 		h.held["a"] = []Manifest{of(1, time.Now(), "x")}
 		k.Start()
-		time.Sleep(3 * time.Hour)
+		sleep(3 * time.Hour)
 		synctest.Wait()
 		k.Stop()
 		require.Zero(t, h.taken)
