@@ -43,6 +43,7 @@ type database struct {
 
 	halted context.Context // ended when this node's database is not the cluster's any more
 	halt   context.CancelFunc
+	retry  chan struct{} // asks for the next attempt at once: the database has moved
 
 	outcast    func() error  // why no member lets this node in; nil error: they do
 	limited    bool          // the node's role in the database has the rights of serving only
@@ -56,7 +57,7 @@ type database struct {
 
 // openDatabase prepares the way to the database; nothing is touched yet.
 func (a *Agent) openDatabase() error {
-	d := &database{settled: sync.OnceFunc(func() { close(a.settled) }), outcast: a.outcast}
+	d := &database{retry: make(chan struct{}, 1), settled: sync.OnceFunc(func() { close(a.settled) }), outcast: a.outcast}
 	o := postgres.Options{
 		Version: a.opts.Version, Logger: a.log,
 		OnTrouble: func() { d.syncer.Interrupted() }, // it goes on asking until the database answers
@@ -166,6 +167,8 @@ func (a *Agent) reach(ctx context.Context) bool {
 		}
 		select {
 		case <-time.After(pause.NextBackOff()):
+		case <-d.retry:
+			pause.Reset()
 		case <-ctx.Done():
 			return false
 		}

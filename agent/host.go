@@ -192,6 +192,10 @@ func (a *Agent) followDatabase(ctx context.Context) {
 		if news {
 			a.sessions.end()
 			a.database.Moved()
+			select {
+			case a.database.retry <- struct{}{}:
+			default:
+			}
 			a.forwarder.transport.CloseIdleConnections()
 			a.database.syncer.Interrupted()
 			a.membership.wake(true)

@@ -35,6 +35,8 @@ const (
 	// electTime is how long a restore waits for the others to elect somebody, before it makes
 	// this node the only voter.
 	electTime = 20 * time.Second
+	// startTime is how long it waits for them to know who votes at all.
+	startTime = 3 * time.Second
 	// endTime bounds the end of a server that was left in a folder.
 	endTime = time.Minute
 )
@@ -489,8 +491,10 @@ func (r *Restore) leaderless(ctx context.Context) bool {
 			return !led
 		}
 		left := len(slices.DeleteFunc(slices.Clone(voters), func(v string) bool { return !slices.Contains(alive, v) }))
-		if len(voters) > 0 && left <= len(voters)/2 {
-			return true // there is nothing to wait for
+		// With too few voters there is nothing to wait for. Nodes that know none are no members of
+		// the elections yet; one that has just started knows them in a moment.
+		if left <= len(voters)/2 && (len(voters) > 0 || time.Since(r.begun) > startTime) {
+			return true
 		}
 		select {
 		case <-ctx.Done():

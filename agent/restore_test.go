@@ -126,6 +126,34 @@ func TestTheDatabaseMovesToAnotherNode(t *testing.T) {
 	}
 }
 
+// TestNodesThatWereOffFollow: one that knows the dead board only, whatever its role; and the dump
+// did not know the one that joined later.
+func TestNodesThatWereOffFollow(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
+	b := a.joined("pi-2")
+	c := a.served("pi-3")
+	a.deploy("hello", helloSource)
+	a.dumped(1)
+	late := a.joined("pi-4")
+	c.Stop()
+	a.Stop()
+	b = b.restores("pi-2").reached()
+	b.token = a.token
+	c = c.again()
+	for _, n := range []*testAgent{c, late} {
+		require.Eventually(t, func() bool { return n.cluster.State().Database.Host == b.identity.ID }, 40*time.Second, 10*time.Millisecond, n.opts.NodeName)
+	}
+	require.Eventually(t, func() bool { return b.manages() }, 30*time.Second, 10*time.Millisecond)
+	c.reached()
+	b.deploy("after", helloSource)
+	for _, n := range []*testAgent{c, late} {
+		require.Eventually(t, func() bool { s, _ := n.call("after"); return s == http.StatusOK }, 20*time.Second, 10*time.Millisecond, n.opts.NodeName)
+	}
+	nodes, err := b.database.Nodes().List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, nodes, 3)
+}
+
 // TestALieInTheGossipMovesNobody: who is named as the host has to say so itself, and to show
 // that it may manage.
 func TestALieInTheGossipMovesNobody(t *testing.T) {
