@@ -47,6 +47,7 @@ type hostView struct {
 	cluster.Moved
 	Node    string `json:"node"`    // who says it
 	Answers bool   `json:"answers"` // it runs here, and answers
+	Reaches bool   `json:"reaches"` // the node reaches it, as far as it knows: elsewhere
 	Leader  string `json:"leader"`  // whom Raft has elected; empty: not known
 	// Voters are who elects, as the node's Raft knows.
 	Voters []string `json:"voters"`
@@ -70,6 +71,9 @@ func (a *Agent) view(ctx context.Context) hostView {
 		v.Epoch = max(v.Epoch, m.Meta.Epoch)
 	}
 	v.Leader, v.Voters = a.election.known()
+	if d := a.database; d.server == nil {
+		v.Reaches = d.open.Load() && !d.Trouble()
+	}
 	if d := a.database; d.server != nil && v.Host == a.identity.ID && d.open.Load() && !a.superseded() {
 		facts, err := d.Cluster().Server(ctx)
 		v.Answers, v.Size, v.Since, v.Postgres = err == nil, facts.Size, facts.Since, facts.Version

@@ -37,6 +37,8 @@ const (
 	electTime = 20 * time.Second
 	// startTime is how long it waits for them to know who votes at all.
 	startTime = 3 * time.Second
+	// noticeTime is how long other nodes may take to notice that the database is gone.
+	noticeTime = 10 * time.Second
 	// endTime bounds the end of a server that was left in a folder.
 	endTime = time.Minute
 )
@@ -67,6 +69,7 @@ type Survey struct {
 	Every time.Duration `json:"every"`
 
 	hostID  string
+	reached string // a node that says that it reaches the database, though this one does not
 	epoch   int64
 	removed []string // who are no members any more, as anybody says that may manage
 	known   []backup.Member
@@ -218,7 +221,11 @@ func (s *Survey) weigh(views []hostView) {
 			}
 		}
 	}
+	s.reached = ""
 	for _, v := range views {
+		if v.Reaches && v.Host == s.hostID && v.Generation == s.Generation {
+			s.reached = v.Node
+		}
 		if v.Node == s.hostID && v.Answers {
 			s.Answers, s.Size, s.Since, s.Postgres = true, v.Size, v.Since, v.Postgres
 		}
@@ -304,8 +311,8 @@ func PlanRestore(ctx context.Context, opts Options, from string, force bool) (*R
 	if slices.Contains(r.removed, a.identity.ID) {
 		return nil, removedFrom(a.cluster.State().Name)
 	}
-	if r.Answers && !force {
-		return refuse(picloud.CodeConflict, fmt.Sprintf("the database on %s answers: nothing needs to be restored", r.Host), "stop that node first if you mean it, or use --force")
+	if err := r.awaitSilence(ctx); err != nil {
+		return nil, err
 	}
 	found := false
 	for _, d := range r.Dumps {
@@ -328,6 +335,39 @@ func PlanRestore(ctx context.Context, opts Options, from string, force bool) (*R
 		r.Aside = filepath.Join(a.opts.DataDir, "postgres.aside-"+time.Now().UTC().Format("20060102T150405Z"))
 	}
 	return r, backup.Fits(ctx, a.opts.PostgresBin, r.From.Postgres, r.From.Migration)
+}
+
+// awaitSilence refuses to go on while the database answers, or another node reaches it. One
+// that has not noticed yet gets a moment.
+func (r *Restore) awaitSilence(ctx context.Context) error {
+	for !r.force {
+		e := &picloud.Error{Code: picloud.CodeConflict, Op: "restore database"}
+		switch {
+		case r.Answers:
+			e.Detail, e.Hint = fmt.Sprintf("the database on %s answers: nothing needs to be restored", r.Host), "stop that node first if you mean it, or use --force"
+			return e
+		case r.reached == "":
+			return nil
+		case time.Since(r.begun) > noticeTime || !pause(ctx, time.Second):
+			e.Detail = fmt.Sprintf("%s says that it reaches the database on %s, though this node does not", r.a.nameOf(r.reached), r.Host)
+			e.Hint = "mend the network between the two; if that node is gone, try again in a minute, or use --force"
+			return e
+		}
+		r.Survey = r.a.survey(ctx)
+	}
+	return nil
+}
+
+// pause waits, and reports whether ctx is still alive.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // restoreDir is where a database is made before it is moved to its place.
@@ -430,7 +470,7 @@ func (r *Restore) Take(ctx context.Context, lock *datadir.Lock) error {
 	a, data := r.a, r.a.opts.DataDir
 	if !r.force {
 		if now := a.survey(ctx); now.Answers && r.hostID != a.identity.ID {
-			return &picloud.Error{Code: picloud.CodeConflict, Op: "restore database", Detail: "the database on " + now.Host + " answers again: nothing was changed"}
+			return &picloud.Error{Code: picloud.CodeConflict, Op: "restore database", Detail: "the database on " + now.Host + " answers again: nothing was changed", Hint: "start this node again"}
 		}
 	}
 	if err := endServer(ctx, data, a.opts.PostgresBin, lock); err != nil {
@@ -496,10 +536,8 @@ func (r *Restore) leaderless(ctx context.Context) bool {
 		if left <= len(voters)/2 && (len(voters) > 0 || time.Since(r.begun) > startTime) {
 			return true
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, time.Second) {
 			return true
-		case <-time.After(time.Second):
 		}
 	}
 }

@@ -274,3 +274,18 @@ func TestARestoreOnTheNodeItself(t *testing.T) {
 	require.False(t, a.superseded())
 	require.EqualValues(t, 1, b.cluster.State().Database.Generation)
 }
+
+// TestARestoreIsRefusedWhileOthersReachTheDatabase: the network between two nodes is cut, and
+// nothing else.
+func TestARestoreIsRefusedWhileOthersReachTheDatabase(t *testing.T) {
+	r := &Restore{Survey: Survey{Generation: 1, hostID: "one"}, begun: time.Now().Add(-time.Minute), a: startAgent(t, testdb.Dir(t), testdb.DSN(t)).ready().Agent}
+	say := func(reaches bool, generation int64) hostView {
+		return hostView{Moved: movedTo("one", generation), Node: "two", Reaches: reaches}
+	}
+	r.weigh([]hostView{say(true, 0), say(false, 1)})
+	require.NoError(t, r.awaitSilence(t.Context()), "that of another generation")
+	r.weigh([]hostView{say(true, 1)})
+	require.ErrorContains(t, r.awaitSilence(t.Context()), "two says that it reaches the database")
+	r.force = true
+	require.NoError(t, r.awaitSilence(t.Context()))
+}
