@@ -58,6 +58,9 @@ const (
 	CodeInvitation Code = "PC1402"
 	CodeNoManager  Code = "PC1403"
 	CodeUnreached  Code = "PC1404"
+	CodeDump       Code = "PC1405"
+
+	CodeDatabaseElsewhere Code = "PC1406"
 )
 
 // Entry is the catalogue's description of a code.
@@ -123,6 +126,8 @@ var Catalogue = []Entry{
 	{CodeInvitation, ErrForbidden, "invitation-refused", "Invitation refused", 403, "The token of the invitation is unknown, used up or past its time; the detail says which. `picloud node invite` makes another one."},
 	{CodeNoManager, ErrUnavailable, "no-manager", "No manager", 503, "The cluster has no manager at this moment, or this node cannot reach it. Functions are served; changes have to wait. Try again after `Retry-After`."},
 	{CodeUnreached, ErrUnavailable, "node-not-reached", "Node not reached", 503, "Another node of the cluster did not answer. Try again after `Retry-After`."},
+	{CodeDump, ErrUnavailable, "dump-not-kept", "Dump not kept", 507, "A node could not keep a dump of the database, or has none that can be used; the detail says why. Older dumps stay as they are."},
+	{CodeDatabaseElsewhere, ErrForbidden, "database-elsewhere", "Database was restored elsewhere", 403, "The cluster's database was brought up on another node while this one was away, so the database of this node is the cluster's no more. `picloud node reset` and an invitation bring the node back; keep a copy of its data folder if something in it is missed."},
 }
 
 var byCode = func() map[Code]Entry {

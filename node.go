@@ -92,6 +92,18 @@ type ClusterState struct {
 	// Trouble says why there is no manager, or that it has no database, and Hint what to do.
 	Trouble string `json:"trouble,omitempty"`
 	Hint    string `json:"hint,omitempty"`
+	// Revision is that of the catalog, and Dumps are the dumps of the database that other nodes
+	// keep, as far as they answer: the newest first.
+	Revision int64  `json:"revision"`
+	Dumps    []Dump `json:"dumps"`
+}
+
+// Dump is a dump of the cluster's database that a node keeps.
+type Dump struct {
+	Node     string    `json:"node"` // its name
+	TakenAt  time.Time `json:"taken_at"`
+	Revision int64     `json:"revision"` // of the catalog
+	Size     int64     `json:"size"`     // in bytes
 }
 
 // Invitation lets nodes into the cluster that show its token.

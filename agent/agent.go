@@ -67,6 +67,8 @@ type Agent struct {
 	// memoryBefore is the limit of the process's memory before Start.
 	memoryBefore int64
 
+	sessions   *sessions  // with the database of another node
+	dumps      dumpKeeper // of the database that this node runs
 	membership *membership
 	forwarder  *forwarder
 	election   *election
@@ -106,7 +108,7 @@ func New(opts Options) (*Agent, error) {
 	a.bodies = budget.New(opts.TransitMemory)
 	a.logs = logbook.New(opts.DataDir, opts.NodeName, &a.secrets, opts.Logger)
 	a.invoker = invoke.New(invoke.Options{Logs: a.logs, Secrets: &a.secrets, Grants: a.grants, Node: opts.NodeName, Logger: opts.Logger})
-	a.membership = newMembership()
+	a.membership, a.sessions = newMembership(), &sessions{a: a}
 	a.forwarder, a.election, a.clusterStats = a.newForwarder(), newElection(a), a.newClusterStats()
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)

@@ -41,6 +41,10 @@ type database struct {
 	fleet    *replica.Fleet
 	listener *postgres.Listener
 
+	halted context.Context // ended when this node's database is not the cluster's any more
+	halt   context.CancelFunc
+	retry  chan struct{} // asks for the next attempt at once: the database has moved
+
 	outcast    func() error  // why no member lets this node in; nil error: they do
 	limited    bool          // the node's role in the database has the rights of serving only
 	open       atomic.Bool   // this node leads: the control API may use the database
@@ -53,12 +57,13 @@ type database struct {
 
 // openDatabase prepares the way to the database; nothing is touched yet.
 func (a *Agent) openDatabase() error {
-	d := &database{settled: sync.OnceFunc(func() { close(a.settled) }), outcast: a.outcast}
+	d := &database{retry: make(chan struct{}, 1), settled: sync.OnceFunc(func() { close(a.settled) }), outcast: a.outcast}
 	o := postgres.Options{
 		Version: a.opts.Version, Logger: a.log,
 		OnTrouble: func() { d.syncer.Interrupted() }, // it goes on asking until the database answers
 		Epoch:     a.managesUnder, OnDeposed: a.deposed,
 	}
+	d.halted, d.halt = context.WithCancel(context.Background())
 	var err error
 	if d.server, err = a.reachDatabase(&o); err != nil {
 		return err
@@ -83,6 +88,9 @@ func (a *Agent) startConnecting() error {
 // brings it down again.
 func (a *Agent) connect(ctx context.Context) {
 	d := a.database
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.halted, cancel)()
 	defer d.Close()
 	defer a.connected.Down()
 	if d.server != nil {
@@ -165,6 +173,8 @@ func (a *Agent) reach(ctx context.Context) bool {
 		}
 		select {
 		case <-time.After(pause.NextBackOff()):
+		case <-d.retry:
+			pause.Reset()
 		case <-ctx.Done():
 			return false
 		}
@@ -185,6 +195,9 @@ func (a *Agent) attempt(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if d.server != nil && !d.server.Started() {
+		if err := a.mayHost(ctx); err != nil {
+			return err
+		}
 		if err := d.server.Start(ctx); err != nil {
 			return fmt.Errorf("start postgres: %w", err)
 		}

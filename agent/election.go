@@ -242,7 +242,7 @@ func (a *Agent) ClusterState(ctx context.Context) (s picloud.ClusterState, err e
 	}
 	s = picloud.ClusterState{
 		ID: facts.ID, Name: facts.Name, Manager: a.opts.NodeName, Epoch: a.election.epoch.Load(), Nodes: len(nodes),
-		Voters: []string{}, Standbys: []string{},
+		Voters: []string{}, Standbys: []string{}, Revision: a.replica.Durable(), Dumps: a.keptDumps(ctx),
 	}
 	if a.database.server != nil {
 		s.Database = a.opts.NodeName

@@ -165,6 +165,7 @@ func (a *Agent) found(ctx context.Context, authority *identity.Authority, keys g
 	if err := a.election.begin(); err != nil {
 		return err
 	}
+	a.keepDumps()
 	a.log.Info("this node invites others now, and listens to them", slog.String("address", state.Address))
 	a.database.syncer.Wake() // the others find its address in its report
 	return nil

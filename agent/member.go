@@ -17,7 +17,6 @@ import (
 	"github.com/picloud/picloud/cluster/gossip"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/join"
-	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/fleet"
 	"github.com/picloud/picloud/internal/postgres/managed"
@@ -65,11 +64,13 @@ func (a *Agent) startCluster() error {
 	if err := a.cluster.Start(services); err != nil {
 		return err
 	}
+	a.keepDumps()
 	return a.election.begin()
 }
 
 // stopCluster ends all that other nodes have here.
 func (a *Agent) stopCluster() {
+	a.dumps.stop()
 	a.election.end()
 	a.endNodes()
 	a.forwarder.closeIdle()
@@ -124,11 +125,7 @@ func (a *Agent) reachDatabase(o *postgres.Options) (server *managed.Server, err 
 		if o.DSN, err = postgres.DSNOf(managed.DSN, fleet.RoleName(a.identity.ID), ""); err != nil {
 			return nil, err
 		}
-		o.Dial = func(ctx context.Context) (net.Conn, error) {
-			ctx, cancel := context.WithTimeout(ctx, relayed)
-			defer cancel()
-			return a.cluster.Dial(ctx, host, port.Database)
-		}
+		o.Dial = a.sessions.dial // it may move to another node while this one runs
 	default:
 		server, err = managed.New(managed.Options{DataDir: a.opts.DataDir, BinDir: a.opts.PostgresBin, Lock: a.lock, Logger: a.log})
 		if err != nil {

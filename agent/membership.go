@@ -70,9 +70,11 @@ func (a *Agent) keepMembership(ctx context.Context) {
 		wait := memberEvery
 		if a.cluster.Member() {
 			news := false
+			a.followDatabase(ctx)
 			if d := a.database; d.open.Load() && !d.Trouble() {
 				// A node that was told by a member that it was removed asks the database.
 				news = m.ask.Swap(false) || a.cluster.Removed() || time.Since(last) >= memberEvery
+				news = news && !a.superseded() // its own database is no authority any more
 			}
 			if news {
 				last = time.Now()
@@ -265,6 +267,9 @@ func (a *Agent) renew(ctx context.Context, q renewal) error {
 // outcast says why no member lets this node in any more, or nil.
 func (a *Agent) outcast() error {
 	name := a.cluster.State().Name
+	if a.superseded() {
+		return elsewhere(name)
+	}
 	if a.cluster.Removed() {
 		return removedFrom(name)
 	}

@@ -70,6 +70,9 @@ type Options struct {
 	// in bytes: bodies, answers, and what functions ask of the node. Default: an
 	// eighth of the machine's memory, 64 MiB to 80 MiB.
 	TransitMemory int64
+	// DumpEvery is how often the node of a managed database gives a dump of it to other
+	// nodes. 0: every 6 h. Below: not by itself.
+	DumpEvery time.Duration
 	// Version is the version of the binary. Default "dev".
 	Version string
 	// Logger takes the node's own log. Default: slog.Default().

@@ -41,6 +41,7 @@ func (a *Agent) nodeHandler() http.Handler {
 	mux.HandleFunc("GET "+pathRing, func(w http.ResponseWriter, r *http.Request) { reply(w, a.cluster.Ring(), nil) })
 	mux.HandleFunc("POST "+pathAdmit, asked(a.admitFor))
 	mux.HandleFunc("POST "+pathRenew, asked(a.renewFor))
+	a.serveDumps(mux)
 	mux.HandleFunc("/", a.serveOther)
 	return mux
 }
@@ -71,7 +72,12 @@ func reply(w http.ResponseWriter, answer any, err error) {
 // ask asks another node, which may be the manager: its certificate says so. An error of it
 // comes back as one.
 func (a *Agent) ask(ctx context.Context, node, method, path string, question, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	return a.askFor(ctx, askTime, node, method, path, question, into)
+}
+
+// askFor is ask, for an answer that takes its time.
+func (a *Agent) askFor(ctx context.Context, limit time.Duration, node, method, path string, question, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	raw, err := json.Marshal(question)
 	if err != nil {

@@ -51,7 +51,7 @@ func Inspect(dataDir string) (h Holdings, found bool) {
 // somebody else's.
 var kept = []string{
 	"node.json", "node.json.bad", "cluster", "cluster.key", "credentials", "credentials.new", "catalog", "logs", "caddy",
-	"postgres", "postgres.log*", "postgres-run", "postgres.init-*", "run",
+	"postgres", "postgres.log*", "postgres-run", "postgres.init-*", "postgres.aside-*", "run", "dumps", "restore",
 }
 
 // Reset deletes what a node keeps, its database too, so that it can start anew or join a

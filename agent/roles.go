@@ -50,7 +50,7 @@ func (a *Agent) schema(ctx context.Context) error {
 func (a *Agent) roleFor(ctx context.Context, node string, as picloud.NodeRole) (join.Database, error) {
 	base, roles, name := a.cluster.State().Database, a.database.Roles(), fleet.RoleName(node)
 	if base.DSN == "" {
-		return join.Database{Host: base.Host, Role: name}, roles.Make(ctx, node, as, "")
+		return join.Database{Host: base.Host, Generation: base.Generation, Role: name}, roles.Make(ctx, node, as, "")
 	}
 	password := rand.Text()
 	err := roles.Make(ctx, node, as, password)

@@ -62,7 +62,7 @@ func TestDefaultCaddyfileIsTheEmbeddedConfiguration(t *testing.T) {
 			"data": filepath.Join(t.TempDir(), "my data"), "node_name": "pi-7", "bind": "127.0.0.1", "http_port": "1080", "https_port": "1443", "admin_port": "1081",
 			"log_level": "ERROR", "database_url": "postgres://db/x?sslmode=require", "postgres_bin": "/opt/pg 17/bin", "executor": "/opt/executor",
 			"sandbox": "best_effort", "executor_idle": "5m", "executor_memory": "1GiB", "executor_workers": "3", "control_hosts": "pi.example.org", "transit_memory": "1GiB",
-			"join": "pi-0.local", "join_token": "PCT1.X", "advertise": "10.0.0.9", "cluster_port": "1947", "gossip_port": "1946",
+			"join": "pi-0.local", "join_token": "PCT1.X", "advertise": "10.0.0.9", "cluster_port": "1947", "gossip_port": "1946", "dump_every": "2h",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestEverySettingIsACaddyfileOption(t *testing.T) {
 func TestEverySettingReachesTheNode(t *testing.T) {
 	values := map[string]string{
 		"data": t.TempDir(), "node_name": "pi-8", "log_level": "ERROR", "sandbox": "strict", "executor_idle": "1h", "executor_memory": "1GiB", "executor_workers": "9", "control_hosts": "pi.example.com", "transit_memory": "1GiB",
-		"join": "pi-1.local", "join_token": "PCT1.Y", "advertise": "10.0.0.8", "cluster_port": "2947", "gossip_port": "2946",
+		"join": "pi-1.local", "join_token": "PCT1.Y", "advertise": "10.0.0.8", "cluster_port": "2947", "gossip_port": "2946", "dump_every": "3h",
 	}
 	for i, s := range table {
 		if values[s.Name] == "" {

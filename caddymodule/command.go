@@ -20,13 +20,13 @@ type Options struct {
 }
 
 // Commands returns the commands that need the node itself: run, stop, status,
-// reload, config, doctor and caddy. cmd/picloud adds them to those of the CLI.
+// reload, config, doctor, database and caddy. cmd/picloud adds them to those of the CLI.
 func Commands(opts Options) []*cobra.Command {
 	if opts.Getenv == nil {
 		opts.Getenv = os.Getenv
 	}
 	launched.Store(&launch{version: opts.Version, defaultData: datadir.Default(opts.Getenv)}) // for Caddy's own commands; `run` knows more
-	return []*cobra.Command{runCommand(opts), stopCommand(opts), statusCommand(opts), reloadCommand(opts), configCommand(), doctorCommand(opts), caddyCommand()}
+	return []*cobra.Command{runCommand(opts), stopCommand(opts), statusCommand(opts), reloadCommand(opts), configCommand(), doctorCommand(opts), databaseCommand(opts), caddyCommand()}
 }
 
 func configCommand() *cobra.Command {

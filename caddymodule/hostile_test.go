@@ -130,7 +130,7 @@ func TestAFixedSettingIsNamedWhenItChanges(t *testing.T) {
 	other := map[string]string{
 		"data": "/b", "node_name": "pi-2", "bind": "127.0.0.1", "http_port": "1", "https_port": "2", "admin_port": "3", "log_level": "ERROR",
 		"database_url": "postgres://me:secret@db/x", "postgres_bin": "/x", "executor": "/x", "sandbox": "best_effort", "executor_idle": "5m", "executor_memory": "1GiB", "executor_workers": "3", "control_hosts": "pi.example.org", "transit_memory": "1GiB",
-		"join": "pi-0.local", "join_token": "PCT1.X", "advertise": "10.0.0.9", "cluster_port": "1947", "gossip_port": "1946",
+		"join": "pi-0.local", "join_token": "PCT1.X", "advertise": "10.0.0.9", "cluster_port": "1947", "gossip_port": "1946", "dump_every": "0",
 	}
 	require.Len(t, other, len(table), "a new setting has a value here")
 	read := func(values map[string]string) settings {

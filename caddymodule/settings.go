@@ -127,6 +127,11 @@ var table = []setting{
 		Doc:   "memory for bodies, answers and values on their way",
 		field: size(64<<20, func(s *settings) *int64 { return &s.TransitMemory }),
 	},
+	{
+		Name: "dump_every", Otherwise: "6h",
+		Doc:   "how often the node of a managed database gives other nodes a dump of it, 1m to 168h; 0 turns that off",
+		field: dumpEvery(func(s *settings) *time.Duration { return &s.DumpEvery }),
+	},
 }
 
 // text is a field that takes everything.
@@ -170,6 +175,17 @@ func duration(low, high time.Duration, bounds string, place func(*settings) *tim
 		d, err := caddy.ParseDuration(text)
 		return d, err == nil && d >= low && d <= high
 	}, misfit{"a duration", bounds}}
+}
+
+// dumpEvery is a field that takes a duration, or 0 for never.
+func dumpEvery(place func(*settings) *time.Duration) field {
+	return in[time.Duration]{place, func(text string) (time.Duration, bool) {
+		d, err := caddy.ParseDuration(text)
+		if err == nil && d == 0 {
+			return -1, true // the zero value stands for the default
+		}
+		return d, err == nil && d >= time.Minute && d <= 7*24*time.Hour
+	}, misfit{"a duration", "between 1m and 168h, or 0"}}
 }
 
 // size is a field that takes a number of bytes, such as 1GiB, of at least low.

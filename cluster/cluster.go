@@ -326,6 +326,9 @@ func (c *Cluster) meta() gossip.Meta {
 	m := c.o.Say()
 	m.Name, m.Version = c.o.Name, c.o.Version
 	m.Address, m.Role, m.KeyRev = c.state.Address, string(c.identity.Peer().Role), c.state.GossipRev
+	if m.Hosts && m.Database {
+		m.Generation = c.state.Database.Generation
+	}
 	return m
 }
 

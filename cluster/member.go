@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
+	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/internal/service"
 )
@@ -98,9 +100,22 @@ func (c *Cluster) refusedBy(err error) {
 		return
 	}
 	c.mu.Lock()
-	was := c.gone
-	c.told(true)
+	was, hosts := c.gone, c.state.Database.Host == c.o.Node
+	if !hosts {
+		c.told(true)
+	}
 	c.mu.Unlock()
+	if hosts {
+		// Nobody can remove the node that runs the database: it was brought up elsewhere. One
+		// that may manage has to say so.
+		by, known := errors.AsType[*port.RefusedError](err)
+		if !known || by.Peer.Role != identity.Manager {
+			return
+		}
+		if err := c.Renounce(); err != nil {
+			c.log.Error("this node's database is not the cluster's any more, and that cannot be saved", slog.Any("error", err))
+		}
+	}
 	if !was {
 		c.o.Changed() // so that somebody looks whether it is true
 	}

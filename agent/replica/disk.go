@@ -216,6 +216,17 @@ func (s *disk) collect(m manifest) {
 	}
 }
 
+// KeptRevision returns the revision of the copy in a data folder; 0: there is none.
+func KeptRevision(dataDir string) int64 {
+	s := &disk{dir: filepath.Join(dataDir, "catalog"), log: slog.New(slog.DiscardHandler)}
+	for _, name := range []string{manifestFile, manifestPrevFile} {
+		if m, err := s.readManifest(name); err == nil {
+			return m.Rev
+		}
+	}
+	return 0
+}
+
 // Kept counts the functions and apps of the copy in a data folder. It reports whether
 // there is a copy.
 func Kept(dataDir string) (functions, apps int, found bool) {

@@ -234,4 +234,3 @@ func scan(note, format string, into ...any) bool {
 	n, err := fmt.Sscanf(note, format, into...)
 	return err == nil && n == len(into)
 }
-

@@ -12,7 +12,7 @@ import (
 )
 
 // The longest texts of a Meta, in bytes. With them each Meta fits into the 512
-// bytes that memberlist grants: the longest has 421, which a test holds.
+// bytes that memberlist grants: the longest has 431, which a test holds.
 const (
 	maxName    = 64
 	maxAddress = 253 + len(":65535")
@@ -34,6 +34,9 @@ type Meta struct {
 	Version  string `cbor:"8,keyasint,omitempty"`  // of PiCloud; at most 32 bytes
 	KeyRev   int    `cbor:"9,keyasint,omitempty"`  // revision of the gossip keys that it holds
 	Group    int    `cbor:"10,keyasint,omitempty"` // what it knows of Raft's group: elect.Group
+	// Generation is that of the database whose host it is, and which answers; 0: of none, or
+	// of one that was never restored.
+	Generation int64 `cbor:"11,keyasint,omitempty"`
 }
 
 // metaDecoding is strict in what costs memory and lenient in fields that a newer
@@ -74,8 +77,8 @@ func (m Meta) tame() Meta {
 	if !isHostPort(m.Address) {
 		m.Address = ""
 	}
-	m.Rev, m.Epoch, m.KeyRev = max(m.Rev, 0), max(m.Epoch, 0), max(m.KeyRev, 0)
 	m.Group = min(max(m.Group, 0), maxGroup)
+	m.Rev, m.Epoch, m.KeyRev, m.Generation = max(m.Rev, 0), max(m.Epoch, 0), max(m.KeyRev, 0), max(m.Generation, 0)
 	return m
 }
 

@@ -14,10 +14,10 @@ import (
 func TestMetaFits(t *testing.T) {
 	most := Meta{
 		Name: strings.Repeat("é", 400), Address: strings.Repeat("a", 253) + ":65535", Role: strings.Repeat("r", 99), Version: strings.Repeat("v", 99),
-		Rev: math.MaxInt64, Epoch: math.MaxInt64, Database: true, Hosts: true, KeyRev: math.MaxInt, Group: math.MaxInt,
+		Rev: math.MaxInt64, Epoch: math.MaxInt64, Database: true, Hosts: true, KeyRev: math.MaxInt, Group: math.MaxInt, Generation: math.MaxInt64,
 	}
 	b := most.encode()
-	require.LessOrEqual(t, len(b), 421)
+	require.LessOrEqual(t, len(b), 431)
 	require.LessOrEqual(t, len(b), memberlist.MetaMaxSize)
 	got, ok := decodeMeta(b)
 	require.True(t, ok)

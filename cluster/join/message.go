@@ -72,6 +72,8 @@ type Database struct {
 	Host string `json:"host,omitempty"`
 	// DSN is where the database is, with the password: a secret.
 	DSN string `json:"dsn,omitempty"`
+	// Generation counts how often the database was brought up on another node.
+	Generation int64 `json:"generation,omitempty"`
 	// Role is the node's own role in the database; empty: the node uses the one that was
 	// given for all.
 	Role string `json:"role,omitempty"`

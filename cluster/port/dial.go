@@ -27,6 +27,18 @@ var (
 	ErrLetIn      = errors.New("the other side refuses this node")
 )
 
+// RefusedError says that the other side, which has proved who it is, refuses this node.
+type RefusedError struct {
+	Peer identity.Peer
+	err  error
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string { return e.err.Error() }
+
+// Unwrap returns ErrLetIn with the reason.
+func (e *RefusedError) Unwrap() error { return e.err }
+
 // Dialer connects to the ports of other nodes of the cluster. Only Identity is
 // needed.
 type Dialer struct {
@@ -142,9 +154,9 @@ func shake(raw net.Conn, proto string, config *tls.Config, verify func([]*x509.C
 		return peer, secured, nil
 	}
 	if int(greeting[0]) < len(greetings) {
-		return peer, nil, fmt.Errorf("%w: %w", ErrLetIn, greetings[greeting[0]])
+		return peer, nil, &RefusedError{peer, fmt.Errorf("%w: %w", ErrLetIn, greetings[greeting[0]])}
 	}
-	return peer, nil, fmt.Errorf("%w, for a reason that only a newer version knows", ErrLetIn)
+	return peer, nil, &RefusedError{peer, fmt.Errorf("%w, for a reason that only a newer version knows", ErrLetIn)}
 }
 
 // explain tells what a failed handshake means.

@@ -31,6 +31,17 @@ type DB struct {
 
 	trouble   atomic.Bool // the server did not answer the last operation
 	onTrouble func()      // nil: nobody asks
+
+	moved chan struct{} // see Moved
+}
+
+// Moved says that Options.Dial leads to another server from now on: the listener does not
+// wait to try again, as it would with one that is down.
+func (d *DB) Moved() {
+	select {
+	case d.moved <- struct{}{}:
+	default:
+	}
 }
 
 // ErrNewerDatabase says that a newer PiCloud migrated the database past what
@@ -51,6 +62,7 @@ func Open(o Options) (*DB, error) {
 		by:        cmp.Or(o.Version, "unknown"),
 		log:       cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		onTrouble: o.OnTrouble, manages: o.Epoch, onDeposed: o.OnDeposed,
+		moved: make(chan struct{}, 1),
 	}
 	if d.manages == nil {
 		d.manages = func() int64 { return Alone }

@@ -81,6 +81,8 @@ func (l *Listener) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
+		case <-l.db.moved:
+			pause.Reset()
 		}
 	}
 }

@@ -95,7 +95,7 @@ func packages(t *testing.T) map[string][]*ast.File {
 		}
 	}
 	maps.DeleteFunc(out, func(name string, _ []*ast.File) bool { return !driver[name] || name == "managed" }) // managed asks for the server's state alone
-	require.ElementsMatch(t, []string{"postgres", "catalog", "people", "keys", "fleet"}, slices.Collect(maps.Keys(out)))
+	require.ElementsMatch(t, []string{"postgres", "catalog", "people", "keys", "fleet", "backup"}, slices.Collect(maps.Keys(out)))
 	return out
 }
 

@@ -55,7 +55,7 @@ type Alone struct{}
 
 // ClusterState returns it.
 func (Alone) ClusterState(context.Context) (picloud.ClusterState, error) {
-	return picloud.ClusterState{ID: "c", Name: "home", Manager: "pi-1", Voters: []string{}, Standbys: []string{}, Nodes: 1, Alive: 1, Database: "pi-1"}, nil
+	return picloud.ClusterState{ID: "c", Name: "home", Manager: "pi-1", Voters: []string{}, Standbys: []string{}, Nodes: 1, Alive: 1, Database: "pi-1", Dumps: []picloud.Dump{}}, nil
 }
 
 // Unmanaged says that a cluster of one has a manager.

@@ -117,7 +117,7 @@ func TestSchemasDescribeTheirTypes(t *testing.T) {
 		"App": picloud.App{}, "Member": picloud.Member{}, "User": picloud.User{}, "AppSettings": picloud.AppSettings{}, "KVQuota": picloud.KVQuota{}, "Secret": picloud.Secret{}, "Limits": picloud.Limits{}, "CORS": picloud.CORS{},
 		"Settings": picloud.Settings{}, "Function": picloud.Function{}, "Compiled": picloud.Compiled{}, "Version": picloud.Version{},
 		"Deployment": picloud.Deployment{}, "Acks": picloud.Acks{}, "LogRecord": picloud.LogRecord{}, "Invocation": picloud.Invocation{},
-		"Node": picloud.Node{}, "Invitation": picloud.Invitation{}, "ClusterState": picloud.ClusterState{}, "FieldError": picloud.FieldError{}, "Problem": problem.Problem{},
+		"Node": picloud.Node{}, "Invitation": picloud.Invitation{}, "ClusterState": picloud.ClusterState{}, "Dump": picloud.Dump{}, "FieldError": picloud.FieldError{}, "Problem": problem.Problem{},
 	} {
 		schema, ok := c.Components.Schemas[name]
 		require.True(t, ok, name)

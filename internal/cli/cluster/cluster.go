@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,6 +65,10 @@ func rows(s client.ClusterState) [][]string {
 		{"nodes", fmt.Sprintf("%d, of which %d alive", s.Nodes, s.Alive)},
 		{"manager", manager},
 		{"database", cmp.Or(s.Database, "elsewhere")},
+	}
+	if len(s.Dumps) > 0 {
+		last := s.Dumps[0]
+		rows = append(rows, []string{"last dump", fmt.Sprintf("on %s, revision %d of %d, %s", last.Node, last.Revision, s.Revision, last.TakenAt.Local().Format(time.DateTime))})
 	}
 	if len(s.Voters) > 0 {
 		rows = append(rows, []string{"voters", strings.Join(s.Voters, ", ")})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -38,6 +39,9 @@ SELECT id::text, name, role::text, address, false FROM node
 UNION ALL
 (SELECT id::text, name, '', '', true FROM removed_node WHERE removed_at > now() - interval '200 days' ORDER BY removed_at DESC LIMIT 1000)
 ORDER BY 1`
+
+	sqlClusterServer = `SELECT pg_database_size(current_database()), pg_postmaster_start_time(), (SELECT rev FROM catalog_head),
+    split_part(current_setting('server_version'), ' ', 1)`
 
 	sqlClusterClaimKeyID = `UPDATE cluster SET key_id = $1 WHERE key_id IS NULL`
 )
@@ -86,6 +90,23 @@ func (c Cluster) Facts(ctx context.Context) (f Facts, err error) {
 		return c.db.Duties().QueryRow(ctx, sqlClusterFacts).Scan(&f.ID, &f.Name, &f.Founder)
 	})
 	return f, err
+}
+
+// Server says how the database is.
+type Server struct {
+	Size     int64     // in bytes
+	Since    time.Time // when its server was started
+	Revision int64     // of the catalog
+	Version  string    // of PostgreSQL, such as "15.18"
+}
+
+// Server asks the database how it is.
+func (c Cluster) Server(ctx context.Context) (s Server, err error) {
+	about := postgres.About("look at the database", "")
+	err = c.db.Look(ctx, c.db.Duties(), about, func(ctx context.Context) error {
+		return c.db.Duties().QueryRow(ctx, sqlClusterServer).Scan(&s.Size, &s.Since, &s.Revision, &s.Version)
+	})
+	return s, err
 }
 
 // Authority is what the cluster signs and encrypts with. Key and GossipKeys are sealed.

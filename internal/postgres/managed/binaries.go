@@ -30,6 +30,16 @@ type binaries struct {
 func (b binaries) postgres() string { return filepath.Join(b.dir, "postgres") }
 func (b binaries) initdb() string   { return filepath.Join(b.dir, "initdb") }
 
+// Major is the major version of a PostgreSQL version such as "15.18"; 0 if it is none.
+func Major(version string) int {
+	digits, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(digits)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
 // places are where packages put the binaries; distributions keep them out of
 // PATH.
 var places = []string{

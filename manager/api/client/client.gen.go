@@ -166,6 +166,9 @@ type DraftResult struct {
 	Response *DraftResponse `json:"response,omitempty"`
 }
 
+// Dump defines model for Dump.
+type Dump = picloud.Dump
+
 // Duration A Go duration such as "1m30s".
 //
 // Example: 10s

@@ -1,0 +1,66 @@
+package cluster
+
+import (
+	"log/slog"
+	"slices"
+
+	"github.com/picloud/picloud/cluster/join"
+)
+
+// Moved says that the database of the cluster was brought up on another node. Whoever says it
+// has shown the certificate of a node that may manage the cluster.
+type Moved struct {
+	// Host runs the database now. Others reach it through that node's cluster port.
+	Host string `json:"host"`
+	// Generation counts how often the database was brought up elsewhere. It only grows.
+	Generation int64 `json:"generation"`
+	// Removed are the nodes that are no members any more: the host before, for one.
+	Removed []string `json:"removed"`
+}
+
+// Follow takes over where the database is, on disk first, if that is newer than what the node
+// knows. It reports whether it was. The removed nodes are refused from then on: a node reaches
+// one of the two databases, and never both. A cluster whose database is elsewhere follows nobody.
+func (c *Cluster) Follow(m Moved) (news bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := c.state.Database
+	if c.identity == nil || known.DSN != "" || m.Host == "" || m.Generation <= known.Generation || slices.Contains(m.Removed, m.Host) {
+		return false, nil
+	}
+	next := c.state
+	next.Database.Host, next.Database.Generation = m.Host, m.Generation
+	for _, node := range m.Removed {
+		if !slices.Contains(next.Removed, node) && len(next.Removed) < maxMembers {
+			next.Removed = append(slices.Clone(next.Removed), node)
+		}
+	}
+	next.Members = slices.DeleteFunc(slices.Clone(next.Members), func(m join.Member) bool { return slices.Contains(next.Removed, m.Node) })
+	if err := next.write(c.o.Dir); err != nil {
+		return false, err
+	}
+	c.state = next
+	c.publish()
+	c.refuse(next.Removed)
+	c.log.Warn("the database of the cluster is on another node now", slog.String("host", m.Host), slog.Int64("generation", m.Generation))
+	return true, nil
+}
+
+// Renounce takes down that this node's own database is not the cluster's any more: members
+// refuse the node, though it runs the database as far as it knows. So another one took its place. It
+// stays so over restarts.
+func (c *Cluster) Renounce() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.identity == nil || slices.Contains(c.state.Removed, c.o.Node) {
+		return nil
+	}
+	next := c.state
+	next.Removed = append(slices.Clone(next.Removed), c.o.Node)
+	if err := next.write(c.o.Dir); err != nil {
+		return err
+	}
+	c.state = next
+	c.refuse(next.Removed)
+	return nil
+}
