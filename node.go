@@ -16,8 +16,8 @@ const (
 	DefaultClusterPort = 7947 // everything else between nodes
 )
 
-// NotSentHeader is set in the answer of a node that could not pass a call on: no manager
-// has it, so that it is safe to send it again.
+// NotSentHeader is set in the answer of a node that could not pass a call on, or that is the
+// manager no more: nobody has carried the call out, so that it is safe to send it again.
 const NotSentHeader = "X-PiCloud-Not-Sent"
 
 // NodeRole says what a node may do in its cluster.

@@ -70,8 +70,9 @@ type Agent struct {
 	membership *membership
 	forwarder  *forwarder
 	election   *election
-	rpc        *service.Task      // answers other nodes; nil: none has asked yet
-	endNodes   context.CancelFunc // ends what other nodes have under way here
+	reign      atomic.Pointer[reign] // nil: this node does not manage a cluster of several
+	rpc        *service.Task         // answers other nodes; nil: none has asked yet
+	endNodes   context.CancelFunc    // ends what other nodes have under way here
 
 	// The node's services: those that always run, those that run once the database
 	// was reached, and those that run while this node leads. A cluster of one leads as
@@ -106,7 +107,7 @@ func New(opts Options) (*Agent, error) {
 	a.logs = logbook.New(opts.DataDir, opts.NodeName, &a.secrets, opts.Logger)
 	a.invoker = invoke.New(invoke.Options{Logs: a.logs, Secrets: &a.secrets, Grants: a.grants, Node: opts.NodeName, Logger: opts.Logger})
 	a.membership = newMembership()
-	a.forwarder, a.election, a.clusterStats = a.newForwarder(), &election{a: a}, a.newClusterStats()
+	a.forwarder, a.election, a.clusterStats = a.newForwarder(), newElection(a), a.newClusterStats()
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
 	a.broker, err = broker.New(broker.Options{

@@ -57,6 +57,7 @@ func (a *Agent) openDatabase() error {
 	o := postgres.Options{
 		Version: a.opts.Version, Logger: a.log,
 		OnTrouble: func() { d.syncer.Interrupted() }, // it goes on asking until the database answers
+		Epoch:     a.managesUnder, OnDeposed: a.deposed,
 	}
 	var err error
 	if d.server, err = a.reachDatabase(&o); err != nil {
@@ -99,6 +100,8 @@ func (a *Agent) connect(ctx context.Context) {
 		service.Service{Name: "key-value store", Start: a.useKeys},
 		service.Service{Name: "listener", Start: func() error { a.listen(ctx); return nil }, Stop: func() { d.listener.Stop() }},
 		service.Service{Name: "leader's duties", Start: a.lead, Stop: a.leading.Down},
+		// A manager that stops gives its place away while it still reaches the database.
+		service.Service{Name: "place in the elections", Stop: a.election.end},
 	)
 	if err != nil {
 		a.log.Error("not all services run on this node", slog.Any("error", err))
@@ -244,9 +247,14 @@ func (a *Agent) notified(channel, payload string) {
 	case "":
 		d.syncer.Interrupted()
 		a.membership.wake(true)
+		a.election.challenged()
 	case postgres.CatalogChannel:
 		d.syncer.Wake()
 	case postgres.NodeChannel:
+		if payload == fleet.Contended {
+			a.election.challenged()
+			return
+		}
 		if strings.HasPrefix(payload, fleet.Changed) {
 			a.membership.wake(true)
 		}
@@ -255,6 +263,9 @@ func (a *Agent) notified(channel, payload string) {
 		d.fleet.Reported()
 	}
 }
+
+// answers reports whether the node has its database, as far as it knows.
+func (d *database) answers() bool { return d.open.Load() && !d.Trouble() }
 
 // closed says why the control API has to wait, or nil.
 func (d *database) closed() error {

@@ -84,7 +84,7 @@ func (a *Agent) NewLocalToken(ctx context.Context, user string) (token, saved st
 		return "", "", err
 	}
 	token, hash := manager.NewToken()
-	err = control.database.Users().SetToken(ctx, picloud.Actor{User: user}, user, hash) // a user may replace the own token
+	err = control.database.Users().SetOwnToken(ctx, user, hash)
 	if errors.Is(err, picloud.ErrNotFound) {
 		return "", "", &picloud.Error{Code: picloud.CodeNotFound, Op: op, Resource: user, Detail: "there is no such user", Hint: a.adminsHint(ctx, control.database)}
 	}

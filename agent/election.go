@@ -22,11 +22,6 @@ import (
 )
 
 const (
-	// leaderless is how long two nodes are without a leader before the second one
-	// contends for the leadership in the database.
-	leaderless = 15 * time.Second
-	// watchEvery is how often two nodes look whether they are without one.
-	watchEvery = 5 * time.Second
 	// leaderLook is how often a call looks whether there is a manager by now.
 	leaderLook = 20 * time.Millisecond
 )
@@ -38,10 +33,16 @@ type election struct {
 
 	mu    sync.Mutex
 	raft  *elect.Raft   // nil: the node takes no part
-	watch *service.Task // of two nodes
+	watch *service.Task // see watch
+
+	news  chan struct{}               // wakes watch; has room for one
+	lease atomic.Pointer[elect.Lease] // nil: the node does not ask for the manager's place
+	group atomic.Int64                // of type elect.Group: what the gossip is told
 
 	epoch atomic.Int64 // of the leadership that this node has; 0: it is not the manager
 }
+
+func newElection(a *Agent) *election { return &election{a: a, news: make(chan struct{}, 1)} }
 
 // begin takes part, if the node is a member that may manage. Further calls do nothing.
 func (e *election) begin() error {
@@ -53,9 +54,13 @@ func (e *election) begin() error {
 	}
 	leadership := a.database.Leadership()
 	state := a.cluster.State()
+	listener, err := a.cluster.Listener(port.Raft)
+	if err != nil {
+		return err
+	}
 	raft, err := elect.NewRaft(elect.Options{
 		Node: a.identity.ID, Address: a.identity.ID, Cluster: state.Cluster, Dir: filepath.Join(clusterDir(a.opts.DataDir), "raft"),
-		Stream: stream{a.cluster.Listener(port.Raft), a}, Fence: leadership, Duty: e.duty,
+		Stream: stream{listener, a}, Fence: leadership, Duty: e.duty,
 		AddressOf: func(node string) (string, bool) { return node, true }, // the cluster finds its address when it dials
 		Found:     e.found, Nodes: e.candidates, Better: e.better, Leases: leadership, Contested: e.contested, Logger: a.log,
 	})
@@ -65,13 +70,11 @@ func (e *election) begin() error {
 	if err := raft.Start(); err != nil {
 		return err
 	}
-	lease := func() (*elect.Lease, error) {
-		return elect.NewLease(elect.LeaseOptions{
-			Node: a.identity.ID, Cluster: state.Cluster, Leases: leadership, Duty: e.duty, Contested: e.contested, Logger: a.log,
-		})
-	}
 	e.raft = raft
-	e.watch = service.Go(context.Background(), func(ctx context.Context) { e.watchOver(ctx, raft, lease) })
+	w := &watch{e: e, raft: raft, options: elect.LeaseOptions{
+		Node: a.identity.ID, Cluster: state.Cluster, Leases: leadership, Duty: e.duty, Contested: e.contested, Logger: a.log,
+	}}
+	e.watch = service.Go(context.Background(), w.keep)
 	return nil
 }
 
@@ -84,6 +87,7 @@ func (e *election) end() {
 	watch.Stop()
 	if raft != nil {
 		raft.Stop()
+		e.group.Store(int64(elect.Untold))
 	}
 }
 
@@ -93,11 +97,11 @@ func (e *election) duty(ctx context.Context, _ elect.Lead, epoch int64) error {
 	e.a.log.Info("this node is the manager of its cluster", slog.Int64("epoch", epoch))
 	e.a.cluster.Say()
 	e.a.membership.wake(true) // a change of the gossip's keys may be under way
-	<-ctx.Done()
+	err := e.a.perform(ctx, epoch)
 	e.epoch.CompareAndSwap(epoch, 0) // Raft may have given this node a newer one, while a lease ends
 	e.a.log.Info("this node is no longer the manager of its cluster")
 	e.a.cluster.Say()
-	return nil
+	return err
 }
 
 // found reports whether this node begins the elections of its cluster: it is the founder,
@@ -161,67 +165,6 @@ func (e *election) better() string {
 	return ""
 }
 
-// contested reports whether this node sees no other one that may manage.
-func (e *election) contested() bool {
-	for _, m := range e.a.cluster.Members() {
-		if m.Alive && m.Node != e.a.identity.ID && m.Meta.Role == string(identity.Manager) {
-			return false
-		}
-	}
-	return true
-}
-
-// watchOver lets the second of two nodes contend for the leadership in the database while
-// Raft has no leader. From three nodes on Raft alone decides.
-func (e *election) watchOver(ctx context.Context, raft *elect.Raft, newLease func() (*elect.Lease, error)) {
-	var lease *elect.Lease
-	defer func() {
-		if lease != nil {
-			lease.Stop()
-		}
-	}()
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	led := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if _, known := raft.Leader(); known {
-			led = time.Now()
-		}
-		gone := time.Since(led) >= leaderless && e.ofTwo() && e.contested()
-		switch {
-		case gone && lease == nil:
-			l, err := newLease()
-			if err == nil {
-				err = l.Start()
-			}
-			if err != nil {
-				e.a.log.Warn("this node cannot take the manager's place", slog.Any("error", err))
-				continue
-			}
-			lease = l
-		case !gone && lease != nil:
-			lease.Stop()
-			lease = nil
-		}
-	}
-}
-
-// ofTwo reports whether two nodes of the cluster may manage.
-func (e *election) ofTwo() bool {
-	managers := 1
-	for _, m := range e.a.cluster.State().Members {
-		if m.Role == picloud.RoleManager {
-			managers++
-		}
-	}
-	return managers == 2
-}
-
 // stream carries Raft over the cluster port. Its addresses are the ids of nodes.
 type stream struct {
 	net.Listener
@@ -245,9 +188,7 @@ func (a *Agent) leader() (node string, known bool) {
 	if a.manages() {
 		return a.identity.ID, true
 	}
-	a.election.mu.Lock()
-	raft := a.election.raft
-	a.election.mu.Unlock()
+	raft := a.election.taking()
 	if raft != nil {
 		if lead, ok := raft.Leader(); ok && lead.Node != a.identity.ID {
 			return lead.Node, true
@@ -314,9 +255,7 @@ func (a *Agent) ClusterState(ctx context.Context) (s picloud.ClusterState, err e
 			s.Database = n.Name
 		}
 	}
-	a.election.mu.Lock()
-	raft := a.election.raft
-	a.election.mu.Unlock()
+	raft := a.election.taking()
 	if raft == nil {
 		return s, nil
 	}

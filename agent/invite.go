@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -47,12 +46,13 @@ func (a *Agent) Invite(ctx context.Context, actor picloud.Actor, i picloud.Invit
 	if err != nil {
 		return i, "", "", err
 	}
-	if err := a.found(ctx, authority, keys); err != nil {
-		return i, "", "", err
-	}
 	t := token.New(authority.Pin())
 	i.ID = hex.EncodeToString(t.ID[:])
+	// As the last change of a node that is alone: a cluster of several elects its manager first.
 	if made, err = a.database.Invitations().Create(ctx, actor, i, life, t.SecretHash()); err != nil {
+		return i, "", "", err
+	}
+	if err := a.found(ctx, authority, keys); err != nil {
 		return i, "", "", err
 	}
 	return made, t.Text(), a.cluster.State().Address, nil
@@ -132,10 +132,13 @@ func sealedBy(what string, cause error) error {
 	}
 }
 
-// found makes this node, if it is alone, the first member.
+// found makes this node, if it is alone, the first member, and sees that it listens to others.
 func (a *Agent) found(ctx context.Context, authority *identity.Authority, keys gossipKeys) error {
-	if a.cluster.Member() {
-		return nil
+	if a.cluster.Member() { // its ports may have been taken when it became one
+		if err := a.cluster.Listen(); err != nil {
+			return err
+		}
+		return a.election.begin()
 	}
 	facts, err := a.database.Cluster().Facts(ctx)
 	if err != nil {
@@ -221,8 +224,26 @@ func (a *Agent) admit(ctx context.Context, r join.Request, from netip.Addr) (ans
 	return join.Answer{
 		Cluster: state.Cluster, Name: state.Name, Role: role, Address: address, Certificate: leaf, Roots: a.cluster.RootsPEM(),
 		GossipKeys: keys.keys, GossipRev: keys.rev, ClusterKey: key.Text(), Database: database, Self: a.identity.ID,
-		Members: append(slices.Clone(state.Members), a.asMember()), Time: a.cluster.Now(),
+		Members: append(foremost(state.Members), a.asMember()), Time: a.cluster.Now(),
 	}, nil
+}
+
+// maxToldMembers bounds the members that a new one is told of, so that its answer fits into
+// a message. It learns of the others from the database.
+const maxToldMembers = 63
+
+// foremost are the members that a new one needs first: those that may manage.
+func foremost(members []join.Member) []join.Member {
+	var told, rest []join.Member
+	for _, m := range members {
+		if m.Role == picloud.RoleManager {
+			told = append(told, m)
+		} else {
+			rest = append(rest, m)
+		}
+	}
+	told = append(told, rest...)
+	return told[:min(len(told), maxToldMembers)]
 }
 
 // asMember is this node as others reach it.
@@ -230,7 +251,7 @@ func (a *Agent) asMember() join.Member {
 	address := a.cluster.State().Address
 	return join.Member{
 		Node: a.identity.ID, Name: a.opts.NodeName, Role: picloud.NodeRole(a.cluster.Peer().Role), Address: address,
-		Gossip: net.JoinHostPort(hostOf(address), strconv.Itoa(a.opts.GossipPort)),
+		Gossip: net.JoinHostPort(cluster.HostOf(address), strconv.Itoa(a.opts.GossipPort)),
 	}
 }
 
@@ -241,12 +262,4 @@ func keyDigest(csr []byte) ([sha256.Size]byte, error) {
 		return [sha256.Size]byte{}, err
 	}
 	return sha256.Sum256(request.RawSubjectPublicKeyInfo), nil
-}
-
-func hostOf(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	return host
 }

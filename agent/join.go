@@ -159,7 +159,7 @@ func enter(c *cluster.Cluster, dataDir string, answer join.Answer, address strin
 		if m.Node == answer.Self {
 			answer.Members[i].Address = address
 			if _, number, err := net.SplitHostPort(m.Gossip); err == nil {
-				answer.Members[i].Gossip = net.JoinHostPort(hostOf(address), number)
+				answer.Members[i].Gossip = net.JoinHostPort(cluster.HostOf(address), number)
 			}
 		}
 	}

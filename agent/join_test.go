@@ -2,15 +2,19 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/cluster/join"
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/testdb"
 )
@@ -174,4 +178,37 @@ func TestJoinIsRefused(t *testing.T) {
 	err = try(func(o *Options) { o.NodeName = "pi-3" })
 	testdb.RequireCode(t, picloud.CodeInvitation, err)
 	require.ErrorContains(t, err, "used up")
+}
+
+// TestAnInvitationWhilePortsAreTaken: an invitation is made only when somebody listens to the
+// nodes that come.
+func TestAnInvitationWhilePortsAreTaken(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
+	taken, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(a.opts.ClusterPort)))
+	require.NoError(t, err)
+	for range 2 {
+		_, _, _, err = a.Invite(t.Context(), boss, picloud.Invitation{Role: picloud.RoleManager, Uses: 1}, time.Hour)
+		require.ErrorContains(t, err, "listen on cluster port")
+	}
+	require.NoError(t, taken.Close())
+	a.joined("pi-2")
+}
+
+// TestTheAnswerOfAJoinFits: whatever the members call themselves and however many there are.
+func TestTheAnswerOfAJoinFits(t *testing.T) {
+	var members []join.Member
+	for i := range 1000 {
+		role := picloud.RoleServing
+		if i%100 == 99 {
+			role = picloud.RoleManager
+		}
+		long := strings.Repeat("a", 253) + ":65535"
+		members = append(members, join.Member{Node: newUUID(), Name: strings.Repeat("n", 63), Role: role, Address: long, Gossip: long})
+	}
+	told := foremost(members)
+	require.Equal(t, picloud.RoleManager, told[9].Role)
+	text, err := json.Marshal(told)
+	require.NoError(t, err)
+	require.Less(t, len(text), 48<<10, "a message of the join protocol has 64 KiB")
+	require.Len(t, foremost(members[:2]), 2)
 }

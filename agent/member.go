@@ -94,7 +94,7 @@ func (a *Agent) serveNodes(ctx context.Context, l net.Listener) {
 
 // gossiped is what the node says of itself in the gossip.
 func (a *Agent) gossiped() gossip.Meta {
-	m := gossip.Meta{Rev: a.replica.Durable(), Epoch: a.election.epoch.Load()}
+	m := gossip.Meta{Rev: a.replica.Durable(), Epoch: a.election.epoch.Load(), Group: int(a.election.group.Load())}
 	if d := a.database; d != nil {
 		m.Database, m.Hosts = d.open.Load() && !d.Trouble(), d.server != nil
 	}
@@ -107,6 +107,7 @@ func (a *Agent) heard() {
 		d.syncer.Wake()
 	}
 	a.membership.wake(false)
+	a.election.heard()
 }
 
 // reachDatabase says how this node reaches the database of its cluster. A nil server means

@@ -211,7 +211,20 @@ func (c *Cluster) Enter(s State, leafPEM, rootsPEM []byte) error {
 		return err
 	}
 	c.become(id, s)
-	if !c.running {
+	return c.listen()
+}
+
+// Listen makes a member that runs listen to the others, if it does not yet: the ports were
+// taken when it tried.
+func (c *Cluster) Listen() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.listen()
+}
+
+// listen is Listen. The caller holds mu.
+func (c *Cluster) listen() error {
+	if !c.running || c.identity == nil || c.port != nil {
 		return nil
 	}
 	return c.open()
@@ -222,10 +235,7 @@ func (c *Cluster) Start(s Services) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.services, c.running = s, true
-	if c.identity == nil {
-		return nil
-	}
-	return c.open()
+	return c.listen()
 }
 
 // open listens and gossips. The caller holds mu.
@@ -246,7 +256,7 @@ func (c *Cluster) open() error {
 	}
 	c.ringed = make(chan struct{})
 	g, err := gossip.New(gossip.Options{
-		Node: c.o.Node, Cluster: c.state.Cluster, Bind: c.o.Bind, Advertise: c.o.Advertise, Last: hostOf(c.state.Address), Port: c.o.GossipPort,
+		Node: c.o.Node, Cluster: c.state.Cluster, Bind: c.o.Bind, Advertise: c.o.Advertise, Last: HostOf(c.state.Address), Port: c.o.GossipPort,
 		Keys: c.state.GossipKeys, Known: c.known, Hold: c.ringed, Resolve: c.o.Resolve, Changed: c.heard, Logger: c.log,
 	})
 	if err == nil {
@@ -322,14 +332,9 @@ func (c *Cluster) meta() gossip.Meta {
 // Say tells the others what has changed of this node.
 func (c *Cluster) Say() {
 	c.mu.Lock()
-	g := c.gossip
-	var m gossip.Meta
-	if g != nil {
-		m = c.meta()
-	}
-	c.mu.Unlock()
-	if g != nil {
-		g.Say(m)
+	defer c.mu.Unlock()
+	if c.gossip != nil {
+		c.gossip.Say(c.meta()) // under the lock: of two at once the newer one counts
 	}
 }
 
@@ -354,7 +359,7 @@ func (c *Cluster) publish() {
 	out := make([]string, 0, len(c.state.Members))
 	for _, m := range c.state.Members {
 		address := m.Gossip
-		if host := hostOf(m.Address); address == "" && host != "" {
+		if host := HostOf(m.Address); address == "" && host != "" {
 			// Only the database has told of it so far: most nodes gossip on the same port.
 			address = net.JoinHostPort(host, strconv.Itoa(c.o.GossipPort))
 		}
@@ -387,7 +392,7 @@ func (c *Cluster) follow(heard []gossip.Member) {
 		return
 	}
 	c.mu.Lock()
-	address := net.JoinHostPort(cmp.Or(c.o.Advertise, hostOf(heard[i].Gossip)), strconv.Itoa(c.o.Port))
+	address := net.JoinHostPort(cmp.Or(c.o.Advertise, HostOf(heard[i].Gossip)), strconv.Itoa(c.o.Port))
 	moved := address != c.state.Address
 	if moved {
 		c.log.Info("other nodes reach this one at another address now", slog.String("from", c.state.Address), slog.String("to", address))
@@ -442,10 +447,12 @@ func (c *Cluster) Learn(members []join.Member, removed []string) {
 	}
 	c.state.Members, c.state.Removed = next, removed
 	c.refuse(removed)
+	c.publish()
 	c.save()
 }
 
-// remember takes down addresses that members have given in the gossip.
+// remember takes down the addresses of members that the gossip tells. Who is a member, and
+// in which role, it does not take from there: a peer that lies can say anything.
 func (c *Cluster) remember(heard []gossip.Member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -454,15 +461,14 @@ func (c *Cluster) remember(heard []gossip.Member) {
 		if h.Node == c.o.Node || !h.Alive || h.Meta.Address == "" || c.removed[h.Node] {
 			continue
 		}
-		m := join.Member{Node: h.Node, Name: h.Meta.Name, Role: picloud.NodeRole(h.Meta.Role), Address: h.Meta.Address, Gossip: h.Gossip}
 		i := slices.IndexFunc(c.state.Members, func(k join.Member) bool { return k.Node == h.Node })
-		switch {
-		case i < 0 && len(c.state.Members) < maxMembers:
-			c.state.Members, changed = append(c.state.Members, m), true
-		case i >= 0 && c.state.Members[i] != m:
-			c.state.Members = slices.Clone(c.state.Members)
-			c.state.Members[i], changed = m, true
+		if i < 0 || c.state.Members[i].Address == h.Meta.Address && c.state.Members[i].Gossip == h.Gossip {
+			continue
 		}
+		if !changed {
+			c.state.Members, changed = slices.Clone(c.state.Members), true // others read the list without the lock
+		}
+		c.state.Members[i].Address, c.state.Members[i].Gossip = h.Meta.Address, h.Gossip
 	}
 	if changed {
 		c.publish()
@@ -470,7 +476,7 @@ func (c *Cluster) remember(heard []gossip.Member) {
 	}
 }
 
-// maxMembers bounds what is taken down of the gossip, which is only a hint.
+// maxMembers bounds the removed nodes that are taken from another member.
 const maxMembers = 1000
 
 // save writes the state. The caller holds mu. A node whose disk is full goes on.
@@ -480,23 +486,38 @@ func (c *Cluster) save() {
 	}
 }
 
-// Listener returns the connections of a protocol that other nodes open to this one. The
-// node must be a member that listens.
-func (c *Cluster) Listener(proto string) net.Listener {
+// Listener returns the connections of a protocol that other nodes open to this one. It is
+// an error for a node that does not listen to others.
+func (c *Cluster) Listener(proto string) (net.Listener, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.port.Listener(proto)
+	if c.port == nil {
+		return nil, errors.New("this node does not listen to other nodes")
+	}
+	return c.port.Listener(proto), nil
 }
 
-// Members returns what the gossip says of the nodes, this one too.
+// Members returns what the gossip says of the nodes, this one too. The role of another node
+// is the one that the database told, and none until it did: what a node says of its own
+// role gives it no part in elections and no calls.
 func (c *Cluster) Members() []gossip.Member {
 	c.mu.Lock()
-	g := c.gossip
+	g, members := c.gossip, c.state.Members
 	c.mu.Unlock()
 	if g == nil {
 		return nil
 	}
-	return g.Members()
+	roles := make(map[string]picloud.NodeRole, len(members))
+	for _, m := range members {
+		roles[m.Node] = m.Role
+	}
+	heard := g.Members()
+	for i, h := range heard {
+		if h.Node != c.o.Node {
+			heard[i].Meta.Role = string(roles[h.Node])
+		}
+	}
+	return heard
 }
 
 // Dial opens a connection to another node, at the addresses that are known of it.
@@ -570,7 +591,8 @@ func firstAddress() string {
 	return "127.0.0.1"
 }
 
-func hostOf(address string) string {
+// HostOf returns the host of an address; empty: it is no host:port.
+func HostOf(address string) string {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return ""

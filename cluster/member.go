@@ -34,8 +34,8 @@ func (c *Cluster) Ring() Ring {
 // removed nodes of the ring are added to those that the node knows: the database may be away.
 func (c *Cluster) UseRing(r Ring) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.identity == nil || r.Rev <= c.state.GossipRev || len(r.Keys) == 0 {
-		c.mu.Unlock()
 		return nil
 	}
 	next := c.state
@@ -46,20 +46,19 @@ func (c *Cluster) UseRing(r Ring) error {
 		}
 	}
 	if err := next.write(c.o.Dir); err != nil {
-		c.mu.Unlock()
 		return err
 	}
 	c.refuse(next.Removed)
 	c.state = next
-	g := c.gossip
-	c.mu.Unlock()
-	if g == nil {
+	c.publish()
+	if c.gossip == nil {
 		return nil
 	}
-	if err := g.UseKeys(r.Keys); err != nil {
+	// Under the lock: of two that come at once the newer one counts.
+	if err := c.gossip.UseKeys(r.Keys); err != nil {
 		return fmt.Errorf("use new keys of the gossip: %w", err)
 	}
-	c.Say()
+	c.gossip.Say(c.meta())
 	return nil
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -10,8 +11,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/cluster/gossip"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/join"
+	"github.com/picloud/picloud/cluster/port"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -105,4 +108,59 @@ func TestNewerKeysAreTaken(t *testing.T) {
 	require.True(t, again.Removed())
 	again.Learn(nil, []string{otherID})
 	require.False(t, again.Removed(), "the database knows better")
+}
+
+// TestALiarInTheGossip: a member that says that it manages gets no other role by it, and a
+// node that nobody has let in is no member. Addresses are taken down: they are a hint.
+func TestALiarInTheGossip(t *testing.T) {
+	c := member(t, "127.0.0.1:1", Options{})
+	c.Learn([]join.Member{{Node: otherID, Name: "pi-2", Role: picloud.RoleServing, Address: "127.0.0.1:1"}}, nil)
+	require.NoError(t, c.Start(Services{}))
+	defer c.Stop()
+	const inventedID = "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a13"
+	for _, node := range []string{otherID, inventedID} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		require.NoError(t, l.Close())
+		liar, err := gossip.New(gossip.Options{
+			Node: node, Cluster: clusterID, Bind: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Keys: [][]byte{make([]byte, 32)},
+			Known: func() []string { return []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(c.o.GossipPort))} },
+		})
+		require.NoError(t, err)
+		liar.Say(gossip.Meta{Name: "boss", Address: "127.0.0.1:2", Role: string(identity.Manager), Epoch: 1 << 60})
+		require.NoError(t, liar.Start())
+		defer liar.Stop()
+	}
+	heard := map[string]gossip.Member{}
+	require.Eventually(t, func() bool {
+		for _, m := range c.Members() {
+			heard[m.Node] = m
+		}
+		return heard[otherID].Alive && heard[inventedID].Alive && c.State().Members[0].Address == "127.0.0.1:2"
+	}, 20*time.Second, time.Millisecond)
+	require.Equal(t, string(identity.Node), heard[otherID].Meta.Role)
+	require.Empty(t, heard[inventedID].Meta.Role)
+	require.Equal(t, string(identity.Manager), heard[nodeID].Meta.Role, "its own comes from its certificate")
+	require.Equal(t, []join.Member{{
+		Node: otherID, Name: "pi-2", Role: picloud.RoleServing, Address: "127.0.0.1:2", Gossip: heard[otherID].Gossip,
+	}}, c.State().Members)
+}
+
+// TestPortsThatWereTaken: a node that became a member while another program had its port
+// listens when it is told to again.
+func TestPortsThatWereTaken(t *testing.T) {
+	c := member(t, "127.0.0.1:1", Options{})
+	_, err := c.Listener(port.Raft)
+	require.Error(t, err)
+	require.NoError(t, c.Listen(), "it does not run")
+	taken, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(c.o.GossipPort)))
+	require.NoError(t, err)
+	defer c.Stop()
+	require.ErrorContains(t, c.Start(Services{}), "listen on gossip port")
+	require.ErrorContains(t, c.Listen(), "listen on gossip port")
+	require.NoError(t, taken.Close())
+	require.NoError(t, c.Listen())
+	require.NoError(t, c.Listen(), "once")
+	_, err = c.Listener(port.Raft)
+	require.NoError(t, err)
 }

@@ -56,7 +56,7 @@ const (
 
 func openDisk(dataDir string, log *slog.Logger) (*disk, error) {
 	s := &disk{dir: filepath.Join(dataDir, "catalog"), log: log}
-	if err := os.MkdirAll(s.objects(), 0o700); err != nil {
+	if err := datadir.MakeDir(s.objects()); err != nil {
 		return nil, fmt.Errorf("create catalog folder: %w", err)
 	}
 	return s, nil

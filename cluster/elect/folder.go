@@ -32,7 +32,7 @@ var errFound = errors.New("the database does not say whether this node begins th
 // votes in the folder stay good.
 func damaged(err error) bool {
 	var errno syscall.Errno
-	for _, other := range []error{errFound, errSick, errRemoved, errTime, context.Canceled, fs.ErrPermission, fs.ErrClosed} {
+	for _, other := range []error{errFound, errSick, errRemoved, errRemade, errTime, context.Canceled, fs.ErrPermission, fs.ErrClosed} {
 		if errors.Is(err, other) {
 			return false
 		}

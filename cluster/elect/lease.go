@@ -13,9 +13,11 @@ import (
 
 const (
 	// leaseLength is how long a lease lasts that is not renewed. The database's clock decides.
-	leaseLength = 15 * time.Second
+	leaseLength = 10 * time.Second
 	// renewals is how often a lease is renewed in its length.
 	renewals = 3
+	// leaseSlack is how long after the end of another node's lease a node asks for it.
+	leaseSlack = 50 * time.Millisecond
 )
 
 // Leases is the row in PostgreSQL by which nodes take the leadership without Raft.
@@ -40,20 +42,21 @@ type LeaseOptions struct {
 	Leases  Leases // Required
 	Duty    Duty   // Required
 	// Contested says whether the nodes have to ask the database who leads, because they do
-	// not see each other: for the holder, that it does not see another manager; for the
-	// others, that they do not see the holder. It must not block. Required.
-	Contested func() bool
+	// not see each other: for the holder, that it does not see a node that may contend; for
+	// the others, that they do not see the holder. It must not block. Required.
+	Contested func(holder string) bool
 	// Logger receives what happens. Default: discard.
 	Logger *slog.Logger
 
 	length time.Duration // for tests
 }
 
-// Lease is the elector of two nodes whose database is elsewhere. One voter of Raft cannot
+// Lease is the elector while Raft's group has one voter, which is gone. One voter cannot
 // be outvoted, and of two each could stop the other; the database is the third that
 // decides. At rest it sends no statement: the holder keeps the leadership while the
-// nodes see each other. When they do not, the other node contends, which gives the holder
-// 15 s to renew. A holder that is gone loses the leadership then.
+// nodes see each other. When they do not, another node contends, which gives the holder
+// 10 s to renew. The database tells the holder of that at once (Challenge). A holder that
+// is gone loses the leadership then.
 //
 // There are never two managers that write: the row has one epoch, which changes with the
 // holder, and each write of a manager proves it. The lease is about time only: when to
@@ -63,6 +66,7 @@ type Lease struct {
 	log     *slog.Logger
 	task    *service.Task
 	changed chan struct{}
+	asked   chan struct{}
 	steps   chan chan struct{}
 	holder  atomic.Pointer[string]
 }
@@ -75,7 +79,7 @@ func NewLease(o LeaseOptions) (*Lease, error) {
 	if o.length == 0 {
 		o.length = leaseLength
 	}
-	return &Lease{o: o, log: logger(o.Logger), changed: make(chan struct{}, 1), steps: make(chan chan struct{})}, nil
+	return &Lease{o: o, log: logger(o.Logger), changed: make(chan struct{}, 1), asked: make(chan struct{}, 1), steps: make(chan chan struct{})}, nil
 }
 
 // Start implements Elector.
@@ -86,6 +90,10 @@ func (l *Lease) Start() error {
 
 // Stop implements Elector. It releases the lease, so that another node that asks takes it.
 func (l *Lease) Stop() { l.task.Stop() }
+
+// Challenge tells the node that another one contends for the leadership. The holder shows at
+// once that it is alive. It does not block.
+func (l *Lease) Challenge() { signal(l.asked) }
 
 // Changed implements Elector.
 func (l *Lease) Changed() <-chan struct{} { return l.changed }
@@ -127,9 +135,10 @@ type tenure struct {
 type tenant struct {
 	*Lease
 	mine  *tenure
-	shy   time.Time // the node stepped down, and takes nothing before then
-	known bool      // somebody holds the leadership, and nothing made the node doubt it
-	told  bool      // the log has the trouble
+	shy   time.Time        // the node stepped down, and takes nothing before then
+	known bool             // somebody holds the leadership, and nothing made the node doubt it
+	told  bool             // the log has the trouble
+	over  <-chan time.Time // when the lease of another node ends; nil: nobody waits for that
 }
 
 func (l *Lease) own(ctx context.Context) {
@@ -137,7 +146,7 @@ func (l *Lease) own(ctx context.Context) {
 	tick := time.NewTicker(l.o.length / renewals)
 	defer tick.Stop()
 	defer func() { t.lose(true) }()
-	t.look(ctx)
+	t.look(ctx, false)
 	for {
 		var over <-chan struct{}
 		if t.mine != nil {
@@ -147,7 +156,12 @@ func (l *Lease) own(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			t.look(ctx)
+			t.look(ctx, false)
+		case <-t.over:
+			t.over = nil
+			t.look(ctx, false)
+		case <-l.asked:
+			t.look(ctx, true)
 		case <-over:
 			err := t.mine.err
 			l.log.Info("this node gives the leadership away", slog.Any("cause", err))
@@ -165,20 +179,21 @@ func (l *Lease) own(ctx context.Context) {
 	}
 }
 
-// look asks the database if there is a reason to.
-func (t *tenant) look(ctx context.Context) {
+// look asks the database if there is a reason to: another node has challenged the holder, or
+// the nodes do not see each other.
+func (t *tenant) look(ctx context.Context, challenged bool) {
 	ctx, cancel := context.WithTimeout(ctx, t.o.length/renewals)
 	defer cancel()
 	if t.mine != nil {
-		t.hold(ctx)
+		t.hold(ctx, challenged)
 		return
 	}
-	contested := t.o.Contested()
-	if t.known && !contested || time.Now().Before(t.shy) {
+	seen, _ := t.Leader()
+	if t.known && !t.o.Contested(seen.Node) || time.Now().Before(t.shy) {
 		return
 	}
 	holder, err := t.o.Leases.Holder(ctx)
-	if err == nil && (holder == "" || holder == t.o.Node || contested) {
+	if err == nil && (holder == "" || holder == t.o.Node || t.o.Contested(holder)) {
 		t.take(ctx)
 		return
 	}
@@ -192,13 +207,15 @@ func (t *tenant) look(ctx context.Context) {
 // take asks for the lease.
 func (t *tenant) take(ctx context.Context) {
 	asked := time.Now()
-	holder, epoch, _, err := t.o.Leases.Lease(ctx, t.o.Cluster, t.o.Node, 0, t.o.length)
+	holder, epoch, left, err := t.o.Leases.Lease(ctx, t.o.Cluster, t.o.Node, 0, t.o.length)
 	t.tell(err)
 	if err != nil {
 		return
 	}
 	t.known = true
-	if holder == t.o.Node {
+	if holder != t.o.Node {
+		t.over = time.After(min(max(left, 0), t.o.length) + leaseSlack)
+	} else {
 		mine := &tenure{epoch: epoch, until: asked.Add(t.o.length)}
 		lead := Lead{Node: t.o.Node}
 		t.log.Info("this node manages the cluster", append(lead.describe(), slog.Int64("epoch", epoch))...)
@@ -213,10 +230,10 @@ func (t *tenant) take(ctx context.Context) {
 }
 
 // hold keeps the leadership: it renews while another node may contend, and rests else.
-func (t *tenant) hold(ctx context.Context) {
+func (t *tenant) hold(ctx context.Context, challenged bool) {
 	asked, length := time.Now(), t.o.length
-	if !t.o.Contested() {
-		if t.mine.until.IsZero() {
+	if !t.o.Contested(t.o.Node) {
+		if t.mine.until.IsZero() && !challenged {
 			return
 		}
 		length = 0
@@ -281,7 +298,8 @@ func (t *tenant) tell(err error) {
 }
 
 // defend renews the leadership of Raft's leader while another node contends for it by a
-// lease. It returns when the leadership is lost, or with ctx.
+// lease: when the database says so, and all the time while the nodes do not see each other.
+// It returns when the leadership is lost, or with ctx.
 func (r *Raft) defend(ctx context.Context, epoch int64) error {
 	if r.o.Leases == nil || r.o.Contested == nil {
 		return nil
@@ -294,9 +312,11 @@ func (r *Raft) defend(ctx context.Context, epoch int64) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-r.asked:
+			leased = true // as far as this node knows: the row says so
 		}
 		length := r.t.leaseLength
-		if !r.o.Contested() {
+		if !r.o.Contested(r.o.Node) {
 			if !leased {
 				continue
 			}

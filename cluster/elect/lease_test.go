@@ -38,8 +38,13 @@ func (f *fence) Lease(_ context.Context, _, node string, epoch int64, length tim
 	case takes && epoch != f.epoch || takes && epoch == 0:
 		f.epoch++
 		f.node, f.until = node, now.Add(length)
-	case takes, !leased:
+	case takes:
 		f.until = now.Add(length)
+	case !leased:
+		f.until = now.Add(length)
+		if f.challenge != nil {
+			f.challenge() // as the database tells the nodes
+		}
 	}
 	return f.node, f.epoch, f.until.Sub(now), nil
 }
@@ -77,7 +82,7 @@ func sleep(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // no real time
 func tenantOf(t *testing.T, f Leases, i int, contested *atomic.Bool) (*Lease, *node) {
 	t.Helper()
 	n := &node{id: nodeID(i), ended: make(chan time.Time, 100), quit: make(chan error)}
-	l, err := NewLease(LeaseOptions{Node: n.id, Cluster: clusterID, Leases: f, Duty: n.duty, Contested: contested.Load})
+	l, err := NewLease(LeaseOptions{Node: n.id, Cluster: clusterID, Leases: f, Duty: n.duty, Contested: func(string) bool { return contested.Load() }})
 	require.NoError(t, err)
 	require.NoError(t, l.Start())
 	return l, n
@@ -197,7 +202,7 @@ func TestALeaseIsGivenAway(t *testing.T) {
 func TestRaftsLeaderDefendsItsPlace(t *testing.T) {
 	var contested atomic.Bool
 	g := &group{t: t, fence: &fence{}}
-	n := g.add(0, func(o *Options) { o.Leases, o.Contested = g.fence, contested.Load })
+	n := g.add(0, func(o *Options) { o.Leases, o.Contested = g.fence, func(string) bool { return contested.Load() } })
 	g.eventually(func() bool { return g.leader() == n }, "it leads")
 	contend := func() {
 		_, _, _, err := g.fence.Lease(t.Context(), clusterID, nodeID(5), 0, quick.leaseLength)

@@ -44,6 +44,8 @@ type fence struct {
 	until time.Time // zero: no lease
 	down  bool
 	asked atomic.Int64
+
+	challenge func() // is told when a holder at rest gets a lease; nil: nobody is
 }
 
 var errDown = errors.New("the database does not answer")

@@ -40,9 +40,10 @@ type Options struct {
 	// node for 30 s. Nil or "": there is none.
 	Better func() string
 	// Leases and Contested let the leader keep the leadership when another node contends
-	// for it by a Lease, in a cluster of two. Nil: nobody does. See LeaseOptions.
+	// for it by a Lease, because the leader is the only voter. Nil: nobody does. See
+	// LeaseOptions.
 	Leases    Leases
-	Contested func() bool
+	Contested func(holder string) bool
 	// Slow doubles the timers, for nodes far from each other.
 	Slow bool
 	// Logger receives what happens. Default: discard.
@@ -106,7 +107,8 @@ func config(t timers, node string, log *slog.Logger) *raft.Config {
 	return c
 }
 
-// Raft is the elector of a cluster with three managers or more, and of a node alone.
+// Raft is the elector of a cluster with three managers or more, and of a node alone. While its
+// group has one voter only, a Lease takes that one's place when it is gone.
 type Raft struct {
 	o   Options
 	t   timers
@@ -115,7 +117,9 @@ type Raft struct {
 	wire    *wire
 	task    *service.Task
 	changed chan struct{}
+	asked   chan struct{} // another node contends for the leadership
 	steps   chan chan struct{}
+	remakes chan remake
 	now     atomic.Pointer[generation]
 	last    atomic.Pointer[Status] // what the last generation said of itself
 	quiet   time.Time              // no handover for the fence's sake before then; the owner's
@@ -154,7 +158,10 @@ func NewRaft(o Options) (*Raft, error) {
 		o.disk = openFolder
 	}
 	o.Dir = filepath.Clean(o.Dir)
-	r := &Raft{o: o, t: t, log: logger(o.Logger), changed: make(chan struct{}, 1), steps: make(chan chan struct{})}
+	r := &Raft{
+		o: o, t: t, log: logger(o.Logger), changed: make(chan struct{}, 1), asked: make(chan struct{}, 1),
+		steps: make(chan chan struct{}), remakes: make(chan remake),
+	}
 	r.last.Store(&Status{State: "rebuilding"})
 	return r, nil
 }
@@ -212,6 +219,59 @@ func (r *Raft) Step() {
 	}
 }
 
+// Challenge tells the node that another one contends for the leadership by a Lease. The leader
+// shows at once that it is alive. It does not block.
+func (r *Raft) Challenge() { signal(r.asked) }
+
+// Silence returns for how long the node has heard of no leader; 0: it leads itself, or its
+// Raft is being built.
+func (r *Raft) Silence() time.Duration {
+	g := r.now.Load()
+	if g == nil || g.raft.State() == raft.Leader {
+		return 0
+	}
+	heard := g.raft.LastContact()
+	if heard.Before(g.since) {
+		heard = g.since
+	}
+	return time.Since(heard)
+}
+
+// remake asks the owner of a Raft to begin the group anew.
+type remake struct {
+	floor uint64
+	done  chan error
+}
+
+// Remake begins the group anew, with this node as its only voter, as Recover does: the
+// majority of the voters was lost for good. The terms go on behind floor. The caller has made
+// sure that no other node does the same with that floor. What the other voters know of
+// the group is overwritten when this one adds them.
+func (r *Raft) Remake(ctx context.Context, floor uint64) error {
+	q := remake{floor, make(chan error, 1)}
+	if r.task == nil {
+		return errStopped
+	}
+	select {
+	case r.remakes <- q:
+	case <-r.task.Done():
+		return errStopped
+	case <-ctx.Done():
+		return fmt.Errorf("begin the group of the election anew: %w", ctx.Err())
+	}
+	select {
+	case err := <-q.done:
+		return err
+	case <-r.task.Done():
+		return errStopped
+	case <-ctx.Done():
+		return fmt.Errorf("begin the group of the election anew: %w", ctx.Err())
+	}
+}
+
+// errStopped says that the election was stopped.
+var errStopped = errors.New("the election on this node was stopped")
+
 // Status returns what the Raft knows of itself.
 func (r *Raft) Status() Status {
 	s := *r.last.Load()
@@ -240,16 +300,28 @@ func (r *Raft) own(ctx context.Context) {
 	wait := backoff.New(r.t.rebuild, r.t.rebuildMax)
 	for ctx.Err() == nil {
 		g, err := r.build(ctx)
+		var again remake
 		if err == nil {
 			r.now.Store(g)
 			signal(r.changed)
 			began := time.Now()
-			err = r.serve(ctx, g)
+			again, err = r.serve(ctx, g)
 			r.now.Store(nil)
 			signal(r.changed)
 			g.close()
 			if time.Since(began) > 5*r.t.rebuildMax {
 				wait.Reset()
+			}
+		}
+		if again.done != nil {
+			if !g.gone(ctx) {
+				return
+			}
+			err = Recover(r.o.Dir, r.o.Node, r.o.Address, again.floor)
+			again.done <- err
+			if err == nil {
+				r.log.Warn("this node begins the group of the election anew, as its only voter", slog.Uint64("behind_term", again.floor))
+				continue
 			}
 		}
 		if ctx.Err() != nil {
@@ -258,13 +330,13 @@ func (r *Raft) own(ctx context.Context) {
 		s := *r.last.Load()
 		s.State = "rebuilding"
 		s.Rebuilt++
-		again := s.Trouble == err.Error()
+		repeated := s.Trouble == err.Error()
 		s.Trouble = err.Error()
 		next := wait.NextBackOff()
 		switch {
 		case errors.Is(err, errFound):
 			next = min(next, foundPause)
-			if !again {
+			if !repeated {
 				r.log.Info("the election waits for the database", slog.Any("cause", err))
 			}
 			err = nil

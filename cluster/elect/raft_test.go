@@ -83,7 +83,7 @@ func TestAnotherTrueIsANewLeadership(t *testing.T) {
 	require.NoError(t, err)
 	leads := make(chan bool)
 	gen.leads = leads
-	task := service.Go(context.Background(), func(ctx context.Context) { _ = r.serve(ctx, gen) })
+	task := service.Go(context.Background(), func(ctx context.Context) { _, _ = r.serve(ctx, gen) })
 	for i := range int64(4) {
 		leads <- true
 		require.Eventually(t, func() bool { return n.runs.Load() == i+1 && n.epoch.Load() != 0 }, patience, time.Millisecond)

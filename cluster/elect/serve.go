@@ -23,6 +23,8 @@ var (
 	errSick = errors.New("the election has a leader on this node that cannot write")
 	// errRemoved says that the leader removed this node from the voters and standbys.
 	errRemoved = errors.New("the leader removed this node from the elections")
+	// errRemade says that the group is to begin anew.
+	errRemade = errors.New("the group of the election begins anew on this node")
 	// errAbdicate says that the leader gives its place away.
 	errAbdicate = errors.New("the node gives the leadership away")
 )
@@ -31,8 +33,10 @@ var (
 type reign struct {
 	task  *service.Task
 	since time.Time
-	err   error  // why it ended; read it after the task is done
+	// Read these after the task is done.
+	err   error  // why it ended
 	to    string // the node that should follow; empty: any
+	epoch int64  // 0: it never got one
 }
 
 // server runs one generation. All its fields belong to the goroutine of serve, which is
@@ -50,8 +54,9 @@ type server struct {
 	out     int // looks in a row that found the node removed
 }
 
-// serve runs a Raft until ctx ends, or until it has to be built anew; the error says why.
-func (r *Raft) serve(ctx context.Context, g *generation) (err error) {
+// serve runs a Raft until ctx ends, or until it has to be built anew; the error says why. With
+// a remake, the group begins anew before that.
+func (r *Raft) serve(ctx context.Context, g *generation) (again remake, err error) {
 	s := &server{r: r, g: g, pauses: backoff.New(r.t.rebuild, r.t.rebuildMax/8)}
 	defer s.end()
 	tick := time.NewTicker(r.t.tick)
@@ -66,9 +71,9 @@ func (r *Raft) serve(ctx context.Context, g *generation) (err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return again, ctx.Err()
 		case <-g.store.broken:
-			return g.store.trouble()
+			return again, g.store.trouble()
 		case leads := <-g.leads:
 			// The channel holds the latest value only: a second true stands for a new
 			// leadership, with a loss between them that nobody saw.
@@ -82,7 +87,7 @@ func (r *Raft) serve(ctx context.Context, g *generation) (err error) {
 			signal(r.changed)
 		case <-over:
 			if err := s.ended(); err != nil {
-				return err
+				return again, err
 			}
 		case <-handed:
 			s.handed()
@@ -93,9 +98,11 @@ func (r *Raft) serve(ctx context.Context, g *generation) (err error) {
 			}
 		case done := <-r.steps:
 			s.step(done)
+		case again = <-r.remakes:
+			return again, errRemade
 		case <-tick.C:
 			if s.removed() {
-				return errRemoved
+				return again, errRemoved
 			}
 		}
 	}
@@ -206,9 +213,14 @@ func (s *server) handed() {
 	}
 }
 
-// end stops what the server started, and hands the leadership on when the node stops.
+// end stops what the server started, and hands the leadership on when the node stops: to
+// another voter, or to whoever asks the database for it.
 func (s *server) end() {
+	reign := s.reign
 	s.stop()
+	if reign != nil && s.late == nil && reign.epoch != 0 && !s.others() {
+		s.release(reign.epoch)
+	}
 	if s.g.store.trouble() == nil && s.g.raft.State() == raft.Leader && s.handing == nil && s.others() {
 		s.handOn("")
 	}
@@ -217,6 +229,18 @@ func (s *server) end() {
 	}
 	if s.late != nil && !done(s.late, 5*dutyGrace) {
 		s.r.log.Error("the manager's duties do not end")
+	}
+}
+
+// release lets another node take the leadership at once.
+func (s *server) release(epoch int64) {
+	if s.r.o.Leases == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.r.t.leaseLength/renewals)
+	defer cancel()
+	if err := s.r.o.Leases.Release(ctx, epoch, s.r.o.Node); err != nil && !deposed(err) {
+		s.r.log.Info("the leadership was not released; another node takes it when it has run out", slog.Any("err", err))
 	}
 }
 
@@ -264,6 +288,7 @@ func (r *Raft) rule(ctx context.Context, g *generation, reign *reign) error {
 		cancel(err)
 		return err
 	}
+	reign.epoch = epoch
 	r.log.Info("this node manages the cluster", append(lead.describe(), slog.Int64("epoch", epoch))...)
 	wg.Go(func() {
 		if err := r.defend(ctx, epoch); err != nil {

@@ -14,6 +14,8 @@ import (
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/metadb"
+
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // segmentSize is how much of the disk the log takes, in bytes: an entry is written when
@@ -37,7 +39,8 @@ type folder struct {
 }
 
 func openFolder(dir string) (disk, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	// With the folder of the snapshots: the log is cut off behind one, and must not outlive it.
+	if err := datadir.MakeDir(filepath.Join(dir, "snapshots")); err != nil {
 		return nil, err
 	}
 	meta := &metadb.BoltMetaDB{}

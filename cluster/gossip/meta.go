@@ -12,26 +12,28 @@ import (
 )
 
 // The longest texts of a Meta, in bytes. With them each Meta fits into the 512
-// bytes that memberlist grants: the longest has 418, which a test holds.
+// bytes that memberlist grants: the longest has 421, which a test holds.
 const (
 	maxName    = 64
 	maxAddress = 253 + len(":65535")
 	maxRole    = 16
 	maxVersion = 32
+	maxGroup   = 100
 )
 
 // Meta is what a node says of itself. It comes from the node alone, so that it is a
 // hint: a peer that lies can give any value within the bounds of the types here.
 type Meta struct {
-	Name     string `cbor:"1,keyasint,omitempty"` // for people; at most 64 bytes
-	Address  string `cbor:"2,keyasint,omitempty"` // host:port of its cluster port, or empty
-	Role     string `cbor:"3,keyasint,omitempty"` // at most 16 bytes
-	Rev      int64  `cbor:"4,keyasint,omitempty"` // revision of the catalog that it serves
-	Epoch    int64  `cbor:"5,keyasint,omitempty"` // the newest epoch that it has seen
-	Database bool   `cbor:"6,keyasint,omitempty"` // it reaches the database
-	Hosts    bool   `cbor:"7,keyasint,omitempty"` // it runs the cluster's own database
-	Version  string `cbor:"8,keyasint,omitempty"` // of PiCloud; at most 32 bytes
-	KeyRev   int    `cbor:"9,keyasint,omitempty"` // revision of the gossip keys that it holds
+	Name     string `cbor:"1,keyasint,omitempty"`  // for people; at most 64 bytes
+	Address  string `cbor:"2,keyasint,omitempty"`  // host:port of its cluster port, or empty
+	Role     string `cbor:"3,keyasint,omitempty"`  // at most 16 bytes
+	Rev      int64  `cbor:"4,keyasint,omitempty"`  // revision of the catalog that it serves
+	Epoch    int64  `cbor:"5,keyasint,omitempty"`  // of its leadership; 0: it does not manage
+	Database bool   `cbor:"6,keyasint,omitempty"`  // it reaches the database
+	Hosts    bool   `cbor:"7,keyasint,omitempty"`  // it runs the cluster's own database
+	Version  string `cbor:"8,keyasint,omitempty"`  // of PiCloud; at most 32 bytes
+	KeyRev   int    `cbor:"9,keyasint,omitempty"`  // revision of the gossip keys that it holds
+	Group    int    `cbor:"10,keyasint,omitempty"` // what it knows of Raft's group: elect.Group
 }
 
 // metaDecoding is strict in what costs memory and lenient in fields that a newer
@@ -73,6 +75,7 @@ func (m Meta) tame() Meta {
 		m.Address = ""
 	}
 	m.Rev, m.Epoch, m.KeyRev = max(m.Rev, 0), max(m.Epoch, 0), max(m.KeyRev, 0)
+	m.Group = min(max(m.Group, 0), maxGroup)
 	return m
 }
 

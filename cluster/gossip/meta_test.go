@@ -14,10 +14,10 @@ import (
 func TestMetaFits(t *testing.T) {
 	most := Meta{
 		Name: strings.Repeat("é", 400), Address: strings.Repeat("a", 253) + ":65535", Role: strings.Repeat("r", 99), Version: strings.Repeat("v", 99),
-		Rev: math.MaxInt64, Epoch: math.MaxInt64, Database: true, Hosts: true, KeyRev: math.MaxInt,
+		Rev: math.MaxInt64, Epoch: math.MaxInt64, Database: true, Hosts: true, KeyRev: math.MaxInt, Group: math.MaxInt,
 	}
 	b := most.encode()
-	require.LessOrEqual(t, len(b), 418)
+	require.LessOrEqual(t, len(b), 421)
 	require.LessOrEqual(t, len(b), memberlist.MetaMaxSize)
 	got, ok := decodeMeta(b)
 	require.True(t, ok)
@@ -50,7 +50,7 @@ func TestMetaComesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := Meta{
 			Name: rapid.String().Draw(t, "name"), Address: rapid.String().Draw(t, "address"), Role: rapid.String().Draw(t, "role"), Version: rapid.String().Draw(t, "version"),
-			Rev: rapid.Int64().Draw(t, "rev"), Epoch: rapid.Int64().Draw(t, "epoch"), KeyRev: rapid.Int().Draw(t, "keys"),
+			Rev: rapid.Int64().Draw(t, "rev"), Epoch: rapid.Int64().Draw(t, "epoch"), KeyRev: rapid.Int().Draw(t, "keys"), Group: rapid.Int().Draw(t, "group"),
 			Database: rapid.Bool().Draw(t, "database"), Hosts: rapid.Bool().Draw(t, "hosts"),
 		}
 		got, ok := decodeMeta(m.encode())

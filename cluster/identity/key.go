@@ -63,7 +63,7 @@ func MakeOrLoadKey(dir string) (*Key, error) {
 	if _, err := os.Lstat(filepath.Join(dir, certificateFile)); err == nil {
 		return nil, damaged(filepath.Join(dir, keyFile), "it is missing, but its certificate is there")
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := datadir.MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("make folder of the cluster: %w", err)
 	}
 	if err := datadir.SyncDir(filepath.Dir(dir)); err != nil {

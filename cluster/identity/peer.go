@@ -29,6 +29,9 @@ const (
 
 func (r Role) valid() bool { return r == Manager || r == Node }
 
+// ValidID reports whether text is the UUID of a node or a cluster, as certificates have it.
+func ValidID(text string) bool { return uuid.MatchString(text) }
+
 // Peer is a node as its certificate names it.
 type Peer struct {
 	Cluster string // UUID of the cluster

@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// exchangeTime bounds one exchange.
+	// exchangeTime bounds one exchange, and requestTime how long the request may take to
+	// come, and then how long it waits for a place.
 	exchangeTime = 30 * time.Second
+	requestTime  = 10 * time.Second
 	// maxExchanges bounds the exchanges at once.
 	maxExchanges = 8
 	// maxAttempts is how many requests one address may send within attemptsWithin.
@@ -31,11 +33,13 @@ type Door struct {
 	log   *slog.Logger
 	rate  *rate
 	busy  chan struct{}
+
+	patience time.Duration // with a request that does not come, and then with a place; shorter in tests
 }
 
 // NewDoor returns a door that admit decides for.
 func NewDoor(admit Admit, log *slog.Logger) *Door {
-	return &Door{admit: admit, log: log, rate: newRate(), busy: make(chan struct{}, maxExchanges)}
+	return &Door{admit: admit, log: log, rate: newRate(), busy: make(chan struct{}, maxExchanges), patience: requestTime}
 }
 
 // Serve answers one request on conn, and closes conn.
@@ -43,8 +47,6 @@ func (d *Door) Serve(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, exchangeTime)
 	defer cancel()
-	deadline, _ := ctx.Deadline()
-	_ = conn.SetDeadline(deadline) // a connection that takes none is closed by its listener
 	from := addressOf(conn)
 	answer, err := d.exchange(ctx, conn, from)
 	r := reply{Answer: &answer}
@@ -54,26 +56,38 @@ func (d *Door) Serve(ctx context.Context, conn net.Conn) {
 		}
 		r = reply{Refusal: refuse(err)}
 	}
+	deadline, _ := ctx.Deadline()
+	_ = conn.SetDeadline(deadline) // a connection that takes none is closed by its listener
 	if err := write(conn, r); err != nil {
 		d.log.Info("a node that joins did not get its answer", slog.String("from", from.String()), slog.Any("error", err))
 	}
 }
 
 func (d *Door) exchange(ctx context.Context, conn net.Conn, from netip.Addr) (Answer, error) {
+	// The request comes first: who says nothing takes nobody's place, and whoever asks
+	// hears the answer.
+	_ = conn.SetDeadline(time.Now().Add(d.patience))
+	var r Request
+	if err := read(conn, &r); err != nil {
+		return Answer{}, errors.Join(errFrame, err)
+	}
 	busy := &picloud.Error{Code: picloud.CodeOverload, Op: "join", Detail: "many nodes join at this moment", RetryAfter: 5 * time.Second}
 	if !d.rate.allow(from, time.Now()) {
 		busy.Detail, busy.RetryAfter = "too many requests came from "+from.String(), attemptsWithin
 		return Answer{}, busy
 	}
+	if err := r.check(); err != nil {
+		return Answer{}, err
+	}
+	turn := time.NewTimer(d.patience)
+	defer turn.Stop()
 	select {
 	case d.busy <- struct{}{}:
 		defer func() { <-d.busy }()
-	case <-ctx.Done():
+	case <-turn.C:
 		return Answer{}, busy
-	}
-	var r Request
-	if err := read(conn, &r); err != nil {
-		return Answer{}, errors.Join(errFrame, err)
+	case <-ctx.Done():
+		return Answer{}, ctx.Err()
 	}
 	answer, err := d.admit(ctx, r, from)
 	if err != nil {

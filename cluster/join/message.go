@@ -1,9 +1,13 @@
 package join
 
 import (
+	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/cluster/identity"
 )
 
 // Request is what a node says that wants to become a member.
@@ -21,6 +25,33 @@ type Request struct {
 	// ClusterPort and GossipPort are the ports that the node will listen on.
 	ClusterPort int `json:"cluster_port"`
 	GossipPort  int `json:"gossip_port"`
+}
+
+// maxHost is the longest host name, in bytes.
+const maxHost = 253
+
+// check refuses what no node of PiCloud sends, before anybody is asked about it: other nodes
+// would dial it, and lists would show it.
+func (r Request) check() error {
+	invalid := func(format string, args ...any) error {
+		return &picloud.Error{Code: picloud.CodeInvalid, Op: "join", Resource: picloud.Shorten(r.Name, 80), Detail: fmt.Sprintf(format, args...)}
+	}
+	if err := picloud.CheckName("node_name", r.Name); err != nil {
+		return err
+	}
+	if !identity.ValidID(r.Node) {
+		return invalid("the id of the node, %q, is no UUID", picloud.Shorten(r.Node, 80))
+	}
+	for name, number := range map[string]int{"cluster_port": r.ClusterPort, "gossip_port": r.GossipPort} {
+		if number < 1 || number > 65535 {
+			return invalid("%s is %d, and must be 1 to 65535", name, number)
+		}
+	}
+	strange := func(c rune) bool { return c > unicode.MaxASCII || !unicode.IsGraphic(c) || strings.ContainsRune(` /\@?#"'[]`, c) }
+	if len(r.Advertise) > maxHost || strings.ContainsFunc(r.Advertise, strange) {
+		return invalid("advertise, %q, is no host name and no address", picloud.Shorten(r.Advertise, 80))
+	}
+	return nil
 }
 
 // Member is a node of the cluster as others reach it.

@@ -27,6 +27,10 @@ func (r *rate) allow(from netip.Addr, now time.Time) bool {
 		clear(r.count)
 		r.since = now
 	}
+	if from.Is6() { // one machine has as many addresses of its network as it likes
+		network, _ := from.WithZone("").Prefix(64) // an address of IPv6 has one
+		from = network.Addr()
+	}
 	if _, known := r.count[from]; !known && len(r.count) >= maxAddresses {
 		from = netip.Addr{}
 	}

@@ -131,7 +131,7 @@ var only = []struct {
 }
 
 // notShipped holds what no node runs: tests and measurements.
-var notShipped = []string{"bench", "internal/testdb", "internal/testenv", "internal/testworker", "test"}
+var notShipped = []string{"bench", "internal/powercut", "internal/testdb", "internal/testenv", "internal/testworker", "test"}
 
 // bareGo names the functions that start a goroutine themselves, each with who
 // ends it. All others use service.Go or sync.WaitGroup.Go. A function is named

@@ -32,13 +32,17 @@ const (
 	sqlHeadBump = `UPDATE catalog_head SET rev = rev + 1 RETURNING rev, pg_notify('picloud_catalog', rev::text)`
 )
 
-// Change is a transaction on behalf of an actor, which may change the catalog.
+// Change is a transaction on behalf of an actor, which may change the catalog. It is one of
+// the manager's, see Options.Epoch.
 type Change struct {
 	Subject
 	Actor picloud.Actor
 	Tx    pgx.Tx
 	Rev   int64 // the revision of this change; 0: nothing has changed yet
 
+	db    *DB
+	epoch int64 // under which the node manages the cluster, see Options.Epoch
+	held  bool  // the epoch was the present one when the change began
 	admin bool  // the actor is a cluster admin, and stays one until the end
 	head  int64 // the catalog's revision when the change began, if it holds the catalog's lock
 }
@@ -103,34 +107,43 @@ func (d *DB) ChangeAsAdmin(ctx context.Context, s Subject, actor picloud.Actor, 
 	})
 }
 
-// transact runs fn in a transaction and commits it. It returns the revision at
-// which the change stands.
+// transact runs fn in a transaction of the manager and commits it. It returns the
+// revision at which the change stands.
 func (d *DB) transact(ctx context.Context, s Subject, actor picloud.Actor, fn func(context.Context, *Change) error) (rev int64, err error) {
 	committing := false // before that the server undoes what it did for a connection that breaks
-	err = d.run(ctx, controlTimeout, d.api, s, func() bool { return !committing }, func(ctx context.Context) error {
-		tx, err := d.api.Begin(ctx)
-		if err != nil {
+	var c *Change
+	err = d.run(ctx, controlTimeout, d.api, s, func() bool { return !committing }, func(ctx context.Context) (err error) {
+		c, committing = &Change{Subject: s, Actor: actor, db: d}, false
+		if c.epoch, err = d.epoch(s); err != nil {
 			return err
 		}
-		defer rollback(tx)
-		c := &Change{Subject: s, Actor: actor, Tx: tx}
+		if c.Tx, err = d.api.Begin(ctx); err != nil {
+			return err
+		}
+		defer rollback(c.Tx)
 		if err := fn(ctx, c); err != nil {
 			return err
 		}
 		rev = c.stands()
 		committing = true
-		return c.unknown(tx.Commit(ctx))
+		err = c.Tx.Commit(ctx)
+		committing = !undone(err) && !pgconn.SafeToRetry(err)
+		return c.unknown(err)
 	})
+	if err != nil && !committing {
+		err = c.overtaken(ctx, err)
+	}
 	if err != nil {
 		return 0, err
 	}
 	return rev, nil
 }
 
-// enter takes the locks, the catalog's when asked to, and checks the actor's
-// role, in one round trip.
+// enter proves the epoch, takes the locks, the catalog's when asked to, and checks the
+// actor's role, in one round trip.
 func (c *Change) enter(ctx context.Context, app string, need picloud.Role, catalog bool) error {
 	batch := &pgx.Batch{}
+	queueFence(batch, c.epoch)
 	if catalog {
 		batch.Queue(sqlHeadLock)
 	}
@@ -139,6 +152,10 @@ func (c *Change) enter(ctx context.Context, app string, need picloud.Role, catal
 	batch.Queue(sqlAccess, ActingAdmin(c.Actor), c.Actor.User, app)
 	results := c.Tx.SendBatch(ctx, batch)
 	defer results.Close() //nolint:errcheck // the errors of its statements were read
+	if err := c.db.readFence(results, c.epoch); err != nil {
+		return err
+	}
+	c.held = true
 	var headErr error
 	if catalog {
 		headErr = results.QueryRow().Scan(&c.head)
@@ -153,13 +170,18 @@ func (c *Change) enter(ctx context.Context, app string, need picloud.Role, catal
 	return err
 }
 
-// enterAsAdmin takes the catalog's lock and that of the admin's row.
+// enterAsAdmin proves the epoch, and takes the catalog's lock and that of the admin's row.
 func (c *Change) enterAsAdmin(ctx context.Context) error {
 	batch := &pgx.Batch{}
+	queueFence(batch, c.epoch)
 	batch.Queue(sqlHeadLock)
 	batch.Queue(sqlAdminHold, ActingAdmin(c.Actor))
 	results := c.Tx.SendBatch(ctx, batch)
 	defer results.Close() //nolint:errcheck // the errors of its statements were read
+	if err := c.db.readFence(results, c.epoch); err != nil {
+		return err
+	}
+	c.held = true
 	if err := results.QueryRow().Scan(&c.head); err != nil {
 		return err
 	}
@@ -221,7 +243,7 @@ func (c *Change) Exec(ctx context.Context, sql string, args ...any) error {
 // unknown explains a commit that failed: when the connection broke, the server
 // may have carried it out.
 func (c *Change) unknown(err error) error {
-	if err == nil || pgconn.SafeToRetry(err) {
+	if err == nil || pgconn.SafeToRetry(err) || undone(err) {
 		return err
 	}
 	wrapped := c.Wrap(err)

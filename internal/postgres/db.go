@@ -26,6 +26,9 @@ type DB struct {
 	by        string
 	log       *slog.Logger
 
+	manages   func() int64      // see Options.Epoch
+	onDeposed func(epoch int64) // nil: nobody asks
+
 	trouble   atomic.Bool // the server did not answer the last operation
 	onTrouble func()      // nil: nobody asks
 }
@@ -47,7 +50,10 @@ func Open(o Options) (*DB, error) {
 		conf:      conf.ConnConfig.Copy(),
 		by:        cmp.Or(o.Version, "unknown"),
 		log:       cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
-		onTrouble: o.OnTrouble,
+		onTrouble: o.OnTrouble, manages: o.Epoch, onDeposed: o.OnDeposed,
+	}
+	if d.manages == nil {
+		d.manages = func() int64 { return Alone }
 	}
 	for _, one := range []struct {
 		pool       **pgxpool.Pool

@@ -111,8 +111,11 @@ func picloudError(op, resource string, err error) error {
 			out.Detail, out.Hint = standby, standbyHint
 		}
 	}
-	if out.Code == picloud.CodeDatabaseDown {
+	switch out.Code {
+	case picloud.CodeDatabaseDown:
 		out.RetryAfter = retryAfter
+	case picloud.CodeDeposed:
+		out.RetryAfter, out.Err = retryAfter, nil
 	}
 	return out
 }
@@ -136,12 +139,16 @@ const (
 // text stays in the cause; it may quote what the caller sent.
 func explain(pg *pgconn.PgError) (code picloud.Code, detail, hint string) {
 	switch pg.Code {
+	case deposed:
+		return picloud.CodeDeposed, deposedDetail, deposedHint
 	case "23505": // unique_violation
 		return picloud.CodeExists, "it exists already", ""
 	case "23503": // foreign_key_violation
 		return picloud.CodeConflict, "what it belongs to went away meanwhile", ""
 	case "23514", "22021", "22P05", "22P02", "22001": // check_violation, bad characters, bad text
 		return picloud.CodeInvalid, "the database does not accept the value", ""
+	case "25P03", "25P04": // idle_in_transaction_session_timeout, transaction_timeout
+		return picloud.CodeDatabaseDown, "the node was silent in the middle of the operation, and the server has undone it", ""
 	case "57014": // query_canceled
 		return picloud.CodeDatabaseDown, "the statement ran past its time", ""
 	case "55P03", "40P01", "40001": // lock_not_available, deadlock, serialization

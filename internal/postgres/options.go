@@ -38,6 +38,13 @@ type Options struct {
 	// OnTrouble is called when an operation finds that the server cannot be reached or
 	// does not answer, and the operation before it did not. It must not block. Optional.
 	OnTrouble func()
+	// Epoch says under which epoch this node manages its cluster now; Alone and NoManager
+	// stand for none. Each change of the manager proves the epoch. It must not block.
+	// Default: the node is alone.
+	Epoch func() int64
+	// OnDeposed is called when the database refuses an epoch of this node, because another
+	// node manages the cluster. It must not block. Optional.
+	OnDeposed func(epoch int64)
 	// Version is the binary's version; migrations record it.
 	Version string
 	// Logger receives what the Listener meets. Default: discard.

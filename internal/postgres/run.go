@@ -79,11 +79,19 @@ func lost(err error) bool {
 		return false
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		// The server is going down, or became a standby.
-		return strings.HasPrefix(pg.Code, "57P") || pg.Code == "25006"
+		// The server is going down, became a standby, or ended a session that held locks and
+		// said nothing.
+		return strings.HasPrefix(pg.Code, "57P") || pg.Code == "25006" || undone(err)
 	}
 	var connect *pgconn.ConnectError
 	return !errors.As(err, &connect) && (brokenOff(err) || pgconn.SafeToRetry(err))
+}
+
+// undone reports whether the server ended the transaction before it heard of a commit: the
+// node was frozen.
+func undone(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pg.Code == "25P03" || pg.Code == "25P04")
 }
 
 // brokenOff reports whether a connection ended in the middle of an exchange. The
@@ -111,13 +119,17 @@ func Rows[T any](ctx context.Context, d *DB, pool *pgxpool.Pool, s Subject, row 
 	return items, err
 }
 
-// Batch sends several statements in one round trip. Without a begin they are
-// one transaction, each with a snapshot of its own.
+// Batch sends several statements of the manager in one round trip, as Send does.
 func (d *DB) Batch(ctx context.Context, s Subject, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
+	return d.Run(ctx, d.api, s, func(ctx context.Context) error { return d.Send(ctx, d.api, s, queue, read) })
+}
+
+// AnyBatch is Batch for what every node may do, whether it manages the cluster or not.
+func (d *DB) AnyBatch(ctx context.Context, s Subject, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
 	return d.Run(ctx, d.api, s, d.batch(queue, read))
 }
 
-// LookBatch is Batch for statements that only read.
+// LookBatch is AnyBatch for statements that only read.
 func (d *DB) LookBatch(ctx context.Context, s Subject, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
 	return d.Look(ctx, d.api, s, d.batch(queue, read))
 }

@@ -114,6 +114,9 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		whole.Body = c.body
 	}
 	defer problem.Unread(w, whole)()
+	if code == picloud.CodeDeposed { // nothing was changed, so that any request may be sent again
+		w.Header().Set(picloud.NotSentHeader, "true")
+	}
 	problem.Write(w, err, c.id)
 }
 

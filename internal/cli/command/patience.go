@@ -77,6 +77,8 @@ func refusal(resp *http.Response) string {
 	switch problem.Code {
 	case picloud.CodeNoManager:
 		return "the cluster has no manager at this moment"
+	case picloud.CodeDeposed:
+		return "the cluster gets another manager at this moment"
 	case picloud.CodeUnreached:
 		return "a node of the cluster does not answer at this moment"
 	}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -48,6 +49,7 @@ func answering(status int, body string, header ...string) func() *http.Response 
 func TestACommandWaitsForAManager(t *testing.T) {
 	none := `{"code":"` + string(picloud.CodeNoManager) + `"}`
 	down := `{"code":"` + string(picloud.CodeDatabaseDown) + `"}`
+	deposed := `{"code":"` + string(picloud.CodeDeposed) + `"}`
 	ok := answering(200, "done")
 	for name, c := range map[string]struct {
 		method string
@@ -56,12 +58,14 @@ func TestACommandWaitsForAManager(t *testing.T) {
 		status int
 		sent   int
 		took   time.Duration
+		says   string // default: has no manager
 	}{
 		"a read":                     {method: "GET", first: answering(503, none, "Retry-After", "2"), status: 200, sent: 2, took: 2 * time.Second},
 		"a deploy":                   {method: "PUT", first: answering(503, none), status: 200, sent: 2, took: time.Second},
 		"a removal":                  {method: "DELETE", first: answering(503, none), status: 200, sent: 2, took: time.Second},
 		"what may have been done":    {method: "POST", first: answering(503, none), status: 503, sent: 1},
 		"what was not sent":          {method: "POST", first: answering(503, none, picloud.NotSentHeader, "true"), status: 200, sent: 2, took: time.Second},
+		"a manager no more":          {method: "POST", first: answering(503, deposed, picloud.NotSentHeader, "true"), status: 200, sent: 2, took: time.Second, says: "gets another manager"},
 		"another trouble":            {method: "GET", first: answering(503, down), status: 503, sent: 1},
 		"no manager for a long time": {method: "GET", first: answering(503, none, "Retry-After", "5"), always: true, status: 503, sent: 7, took: 30 * time.Second},
 	} {
@@ -86,7 +90,7 @@ func TestACommandWaitsForAManager(t *testing.T) {
 				require.NoError(t, err)
 				require.NotEmpty(t, body, "it is left to be read")
 				if c.sent > 1 {
-					require.Equal(t, []string{"picloud: the cluster has no manager at this moment; waiting up to 30s …"}, notes)
+					require.Equal(t, []string{"picloud: the cluster " + cmp.Or(c.says, "has no manager") + " at this moment; waiting up to 30s …"}, notes)
 				} else {
 					require.Empty(t, notes)
 				}

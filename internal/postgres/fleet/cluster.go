@@ -132,9 +132,11 @@ const Changed = "members"
 // to, if nobody else has. Fresh says that a new key is among them, which no removed node has.
 // It reports whether it did.
 func (c Cluster) ChangeGossip(ctx context.Context, sealed []byte, from, to int, fresh bool) (done bool, err error) {
-	var changed int
-	err = c.db.Run(ctx, c.db.Duties(), postgres.About("change the keys of the gossip", ""), func(ctx context.Context) error {
-		return c.db.Duties().QueryRow(ctx, sqlClusterGossip, sealed, from, to, fresh).Scan(&changed)
+	s, changed := postgres.About("change the keys of the gossip", ""), 0
+	err = c.db.Run(ctx, c.db.Duties(), s, func(ctx context.Context) error {
+		return c.db.Send(ctx, c.db.Duties(), s, func(b *pgx.Batch) {
+			b.Queue(sqlClusterGossip, sealed, from, to, fresh)
+		}, func(results pgx.BatchResults) error { return results.QueryRow().Scan(&changed) })
 	})
 	return changed > 0, err
 }

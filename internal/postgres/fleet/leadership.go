@@ -19,6 +19,10 @@ import (
 // database's clock is the only one that decides when a lease is over.
 type Leadership struct{ db *postgres.DB }
 
+// Contended is what the nodes are told when one of them contends for the leadership: the holder
+// has to show that it is alive.
+const Contended = "contended"
+
 // Held is the state of the leadership.
 type Held struct {
 	Cluster  string // the cluster's id
@@ -50,15 +54,20 @@ RETURNING epoch`
 	// sqlLeadershipLease takes, renews or contends for a lease, whichever the row allows.
 	// A holder that names its epoch in $4 renews; one that does not, begins a new
 	// leadership. When the holder is another node that needs no lease so far, the
-	// statement gives it one: a holder that is alive renews it, and one that is gone
-	// loses it. While another node's lease runs, the statement changes nothing.
+	// statement gives it one, and the nodes hear of that: a holder that is alive renews it,
+	// and one that is gone loses it. While another node's lease runs, the statement changes
+	// nothing.
 	sqlLeadershipLease = `
-UPDATE leadership SET
-    epoch = epoch + (` + leaseTaken + ` AND epoch IS DISTINCT FROM nullif($4::bigint, 0))::int,
-    acquired_at = CASE WHEN ` + leaseTaken + ` AND epoch IS DISTINCT FROM nullif($4::bigint, 0) THEN clock_timestamp() ELSE acquired_at END,
-    node_id = CASE WHEN ` + leaseTaken + ` THEN $2::uuid ELSE node_id END,
-    lease_until = clock_timestamp() + $3::bigint * interval '1 microsecond'
-WHERE cluster_id = $1::uuid AND (` + leaseTaken + ` OR lease_until IS NULL)`
+WITH changed AS (
+    UPDATE leadership SET
+        epoch = epoch + (` + leaseTaken + ` AND epoch IS DISTINCT FROM nullif($4::bigint, 0))::int,
+        acquired_at = CASE WHEN ` + leaseTaken + ` AND epoch IS DISTINCT FROM nullif($4::bigint, 0) THEN clock_timestamp() ELSE acquired_at END,
+        node_id = CASE WHEN ` + leaseTaken + ` THEN $2::uuid ELSE node_id END,
+        lease_until = clock_timestamp() + $3::bigint * interval '1 microsecond'
+    WHERE cluster_id = $1::uuid AND (` + leaseTaken + ` OR lease_until IS NULL)
+    RETURNING node_id
+)
+SELECT count(pg_notify('picloud_node', '` + Contended + `')) FROM changed WHERE node_id IS DISTINCT FROM $2::uuid`
 
 	// sqlLeadershipRenew prolongs a lease that somebody gave to the holder; an
 	// undisputed leadership stays one.
@@ -76,6 +85,20 @@ WHERE epoch = $1 AND node_id = $2::uuid AND lease_until IS NOT NULL`
 SELECT cluster_id::text, raft_term, epoch, coalesce(node_id::text, ''), lease_until IS NOT NULL,
     coalesce(extract(epoch FROM lease_until - clock_timestamp()) * 1000000, 0)::bigint, acquired_at
 FROM leadership`
+
+	// sqlLeadershipRefound gives the holder $2 a term of its own, behind which it begins
+	// Raft's group anew: the epoch is its own, none of $3 is a member, and nobody but $4 may
+	// manage. A node that comes too late finds another epoch, so that no two begin one
+	// behind the same term.
+	sqlLeadershipRefound = `
+UPDATE leadership SET raft_term = raft_term + 1
+WHERE epoch = $1 AND node_id = $2::uuid
+    AND NOT EXISTS (SELECT 1 FROM node WHERE id::text = ANY ($3))
+    AND NOT EXISTS (SELECT 1 FROM node WHERE role = 'manager' AND id::text <> ALL ($4))
+RETURNING raft_term`
+
+	// sqlLeadershipRecover gives a node a term of its own, because an operator says so.
+	sqlLeadershipRecover = `UPDATE leadership SET raft_term = raft_term + 1 WHERE cluster_id = $1::uuid RETURNING raft_term`
 
 	// sqlLeadershipAdopt gives the leadership to the cluster that remains after the folders
 	// of Raft were lost on all nodes. Terms start anew, and epochs go on.
@@ -156,6 +179,43 @@ func (l Leadership) keep(ctx context.Context, s postgres.Subject, epoch int64, n
 		}
 		return nil
 	})
+}
+
+// Refound returns the term behind which the holder begins Raft's group anew, with itself as
+// the only voter. It fails with picloud.CodeDeposed when the epoch is over, when one of gone is
+// a member all the same, or when a node that is none of known may manage. No two nodes get the
+// same term.
+func (l Leadership) Refound(ctx context.Context, epoch int64, node string, gone, known []string) (term uint64, err error) {
+	if gone == nil {
+		gone = []string{}
+	}
+	return l.behind(ctx, postgres.About("begin the elections anew", ""), func(s postgres.Subject) error { return s.Deposed() },
+		sqlLeadershipRefound, epoch, node, gone, known)
+}
+
+// Recover returns the term behind which a node begins Raft's group anew because an operator
+// says that the majority of the voters is lost. No two nodes get the same term.
+func (l Leadership) Recover(ctx context.Context, cluster string) (term uint64, err error) {
+	return l.behind(ctx, postgres.About("begin the elections anew", ""), func(s postgres.Subject) error {
+		h, err := l.Show(ctx)
+		if err == nil {
+			err = foreign(s, h.Cluster)
+		}
+		return err
+	}, sqlLeadershipRecover, cluster)
+}
+
+// behind sends a statement that returns a term, or no row when it is refused.
+func (l Leadership) behind(ctx context.Context, s postgres.Subject, refused func(postgres.Subject) error, sql string, args ...any) (uint64, error) {
+	var term int64
+	err := l.db.Run(ctx, l.db.Duties(), s, func(ctx context.Context) error {
+		err := l.db.Duties().QueryRow(ctx, sql, args...).Scan(&term)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return refused(s)
+		}
+		return err
+	})
+	return uint64(term), err
 }
 
 // Show returns the state of the leadership.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
@@ -31,11 +32,11 @@ CREATE TABLE ledger_head (one boolean PRIMARY KEY DEFAULT true, n bigint NOT NUL
 INSERT INTO ledger_head (n) VALUES (0);
 CREATE TABLE ledger (n bigint NOT NULL, epoch bigint NOT NULL)`
 
-	sqlLedgerAdd = postgres.Fence + `, next AS (
-    UPDATE ledger_head SET n = n + 1 WHERE EXISTS (SELECT 1 FROM fence) RETURNING n
-), done AS (
-    INSERT INTO ledger (n, epoch) SELECT n, $1 FROM next RETURNING 1
-)` + postgres.Fenced
+	addToLedger = `
+WITH next AS (
+    UPDATE ledger_head SET n = n + 1 RETURNING n
+)
+INSERT INTO ledger (n, epoch) SELECT n, $1 FROM next`
 )
 
 func cluster(t *testing.T, db *store.DB) string {
@@ -46,8 +47,7 @@ func cluster(t *testing.T, db *store.DB) string {
 }
 
 func add(ctx context.Context, db *store.DB, epoch int64) error {
-	_, err := db.Lead(ctx, postgres.About("add to the ledger", ""), epoch, sqlLedgerAdd)
-	return err
+	return db.Lead(ctx, postgres.About("add to the ledger", ""), epoch, func(b *pgx.Batch) { b.Queue(addToLedger, epoch) })
 }
 
 func TestTheLeadershipGoesToTheLatestTerm(t *testing.T) {
@@ -103,7 +103,8 @@ func TestADeposedManagerWritesNothing(t *testing.T) {
 	// A change that holds the leadership is committed before another node has it.
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, postgres.Hold(t.Context(), postgres.About("hold", ""), tx, old))
+	_, err = tx.Exec(t.Context(), `SELECT manages($1)`, old)
+	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), `INSERT INTO ledger (n, epoch) VALUES (0, $1)`, old)
 	require.NoError(t, err)
 	var mine atomic.Int64
@@ -127,10 +128,6 @@ func TestADeposedManagerWritesNothing(t *testing.T) {
 	require.Equal(t, old+1, mine.Load())
 
 	testdb.RequireCode(t, picloud.CodeDeposed, add(t.Context(), db, old))
-	tx, err = conn.Begin(t.Context())
-	require.NoError(t, err)
-	testdb.RequireCode(t, picloud.CodeDeposed, postgres.Hold(t.Context(), postgres.About("hold", ""), tx, old))
-	require.NoError(t, tx.Rollback(t.Context()))
 	var rows int
 	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM ledger`).Scan(&rows))
 	require.Equal(t, 2, rows)
@@ -192,6 +189,77 @@ func TestALeaseGoesToAnotherNodeWhenItIsOver(t *testing.T) {
 	testdb.RequireCode(t, picloud.CodeDeposed, err)
 }
 
+// TestTheHolderHearsThatItIsContended: only then, so that nodes at rest hear nothing.
+func TestTheHolderHearsThatItIsContended(t *testing.T) {
+	dsn := testdb.DSN(t)
+	db := testdb.OpenWithRoot(t, dsn)
+	id, l := cluster(t, db), db.Leadership()
+	listener := testdb.Connect(t, dsn)
+	_, err := listener.Exec(t.Context(), `LISTEN picloud_node`)
+	require.NoError(t, err)
+	told := func() bool {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		n, err := listener.WaitForNotification(ctx)
+		return err == nil && n.Payload == fleet.Contended
+	}
+	epoch, err := l.Acquire(t.Context(), id, 1, nodeA)
+	require.NoError(t, err)
+	lease := func(node string, epoch int64) {
+		t.Helper()
+		_, _, _, err := l.Lease(t.Context(), id, node, epoch, 15*time.Second)
+		require.NoError(t, err)
+	}
+	lease(nodeA, epoch)
+	require.False(t, told(), "it renews")
+	require.NoError(t, l.Renew(t.Context(), epoch, nodeA, 0))
+	lease(nodeB, 0)
+	require.True(t, told())
+	lease(nodeB, 0)
+	require.False(t, told(), "it has its lease already")
+}
+
+// TestTheHolderBeginsTheElectionsAnew when the database agrees with what it believes.
+func TestTheHolderBeginsTheElectionsAnew(t *testing.T) {
+	db := testdb.New(t)
+	id, l := cluster(t, db), db.Leadership()
+	for name, node := range map[string]string{"pi-1": nodeA, "pi-2": nodeB} {
+		_, err := db.API().Exec(t.Context(), `INSERT INTO node (id, name, version, rev, started_at) VALUES ($1, $2, 'v', 0, now())`, node, name)
+		require.NoError(t, err)
+	}
+	_, err := l.Acquire(t.Context(), id, 7, nodeA)
+	require.NoError(t, err)
+	require.NoError(t, l.Release(t.Context(), 1, nodeA))
+	_, epoch, _, err := l.Lease(t.Context(), id, nodeB, 0, 15*time.Second)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, epoch)
+	refuse := func(epoch int64, node string, gone, known []string) {
+		t.Helper()
+		_, err := l.Refound(t.Context(), epoch, node, gone, known)
+		testdb.RequireCode(t, picloud.CodeDeposed, err)
+	}
+	refuse(2, nodeB, []string{nodeA}, []string{nodeA, nodeB}) // the voter is a member
+	refuse(2, nodeB, nil, []string{nodeB})                    // somebody else may manage
+	_, err = db.API().Exec(t.Context(), `DELETE FROM node WHERE id = $1`, nodeA)
+	require.NoError(t, err)
+	refuse(1, nodeA, []string{nodeA}, []string{nodeB}) // its epoch is over
+	refuse(2, nodeA, []string{nodeA}, []string{nodeB}) // the epoch is another node's
+	term, err := l.Refound(t.Context(), 2, nodeB, []string{nodeA}, []string{nodeB})
+	require.NoError(t, err)
+	require.EqualValues(t, 8, term)
+	term, err = l.Recover(t.Context(), id)
+	require.NoError(t, err)
+	require.EqualValues(t, 9, term, "an operator's node gets another one")
+	_, err = l.Recover(t.Context(), other)
+	testdb.RequireCode(t, picloud.CodeDeposed, err)
+	epoch, err = l.Acquire(t.Context(), id, 10, nodeB)
+	require.NoError(t, err, "it is elected behind its term")
+	require.EqualValues(t, 3, epoch)
+	_, err = l.Acquire(t.Context(), id, 9, nodeA)
+	testdb.RequireCode(t, picloud.CodeDeposed, err)
+}
+
 // Many sessions write to a ledger while the leadership moves; three of four use an epoch
 // that is over. Without the fence the ledger has rows of an earlier epoch behind those of
 // a later one.
@@ -218,7 +286,7 @@ func TestFencedWritesUnderStress(t *testing.T) {
 					if rand.IntN(4) > 0 {
 						use -= rand.Int64N(5)
 					}
-					switch err := add(context.WithoutCancel(ctx), node, use); {
+					switch err := add(context.WithoutCancel(ctx), node, max(1, use)); {
 					case err == nil:
 						added.Add(1)
 					case picloud.CodeOf(err) == picloud.CodeDeposed:

@@ -144,7 +144,11 @@ func (m Members) change(ctx context.Context, s postgres.Subject, actor picloud.A
 	err := m.db.Run(ctx, m.db.API(), s, func(ctx context.Context) (err error) {
 		for {
 			var word string
-			if out, word, err = scanChange(m.db.API().QueryRow(ctx, sql, args...)); err != nil || word == "ok" {
+			err = m.db.Send(ctx, m.db.API(), s, func(b *pgx.Batch) { b.Queue(sql, args...) }, func(results pgx.BatchResults) (err error) {
+				out, word, err = scanChange(results.QueryRow())
+				return err
+			})
+			if err != nil || word == "ok" {
 				return err
 			}
 			if word != "stale" {

@@ -162,6 +162,18 @@ func (u Users) ByToken(ctx context.Context, hash []byte) (picloud.User, error) {
 
 // SetToken replaces a user's token. Cluster admins may, and the user.
 func (u Users) SetToken(ctx context.Context, actor picloud.Actor, name string, hash []byte) error {
+	return u.setToken(ctx, actor, name, hash, u.db.Batch)
+}
+
+// SetOwnToken replaces a user's token on behalf of whoever owns the machine of a node, which
+// need not manage the cluster.
+func (u Users) SetOwnToken(ctx context.Context, name string, hash []byte) error {
+	return u.setToken(ctx, picloud.Actor{User: name}, name, hash, u.db.AnyBatch)
+}
+
+type batch func(ctx context.Context, s postgres.Subject, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error
+
+func (u Users) setToken(ctx context.Context, actor picloud.Actor, name string, hash []byte, send batch) error {
 	s := postgres.About("replace token of user", name)
 	if !actor.Admin && actor.User != name {
 		return s.AdminsOnly()
@@ -173,7 +185,7 @@ func (u Users) SetToken(ctx context.Context, actor picloud.Actor, name string, h
 		return s.NotFound()
 	}
 	var allowed, changed bool
-	err := u.db.Batch(ctx, s, func(b *pgx.Batch) {
+	err := send(ctx, s, func(b *pgx.Batch) {
 		b.Queue(sqlUserLock, name)
 		b.Queue(sqlUserSetToken, postgres.ActingAdmin(actor), name, hash, actor.User)
 	}, func(results pgx.BatchResults) error {
@@ -203,7 +215,7 @@ func (u Users) Bootstrap(ctx context.Context, name string, hash []byte) (created
 	if err := checkHash(s, hash); err != nil {
 		return false, err
 	}
-	err = u.db.Batch(ctx, s, func(b *pgx.Batch) {
+	err = u.db.AnyBatch(ctx, s, func(b *pgx.Batch) {
 		b.Queue(sqlClusterLock)
 		b.Queue(sqlUserBootstrap, name, hash)
 	}, func(results pgx.BatchResults) error {
