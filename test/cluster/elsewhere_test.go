@@ -15,9 +15,9 @@ import (
 	"github.com/picloud/picloud/internal/testdb"
 )
 
-// elsewhere is a PostgreSQL that is no node's. All nodes reach it by the network of the lab,
+// commonDatabase is a PostgreSQL that is no node's. All nodes reach it by the network of the lab,
 // so that each of them can be cut from it, and from the others, apart.
-type elsewhere struct {
+type commonDatabase struct {
 	t      *testing.T
 	dsn    string // of the administrator, and of this process
 	socket string // of the server
@@ -29,9 +29,9 @@ type elsewhere struct {
 const gateAddress = "10.77.0.254"
 
 // beginElsewhere makes a lab with a cluster of count nodes whose database is elsewhere.
-func beginElsewhere(t *testing.T, count int) (*lab, *elsewhere) {
+func beginElsewhere(t *testing.T, count int) (*lab, *commonDatabase) {
 	t.Helper()
-	e := &elsewhere{t: t, dsn: testdb.Server(t).DSN()}
+	e := &commonDatabase{t: t, dsn: testdb.Server(t).DSN()}
 	u, err := url.Parse(e.dsn)
 	require.NoError(t, err)
 	e.socket = fmt.Sprintf("%s/.s.PGSQL.%s", u.Query().Get("host"), u.Query().Get("port"))
@@ -46,7 +46,7 @@ func beginElsewhere(t *testing.T, count int) (*lab, *elsewhere) {
 }
 
 // session opens a session of the administrator.
-func (e *elsewhere) session() (ask func(sql string) [][]string) {
+func (e *commonDatabase) session() (ask func(sql string) [][]string) {
 	e.t.Helper()
 	conn := testdb.Connect(e.t, e.dsn)
 	var mu sync.Mutex
@@ -72,7 +72,7 @@ func (e *elsewhere) session() (ask func(sql string) [][]string) {
 }
 
 // listen opens the gate to the server and returns its address.
-func (e *elsewhere) listen(l *lab) string {
+func (e *commonDatabase) listen(l *lab) string {
 	open := func(address string) (err error) {
 		e.gate, err = net.Listen("tcp", address)
 		return err
@@ -86,7 +86,7 @@ func (e *elsewhere) listen(l *lab) string {
 	return e.gate.Addr().String()
 }
 
-func (e *elsewhere) accept() {
+func (e *commonDatabase) accept() {
 	for {
 		outer, err := e.gate.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -110,7 +110,7 @@ func (e *elsewhere) accept() {
 	}
 }
 
-func (e *elsewhere) close() {
+func (e *commonDatabase) close() {
 	if e.gate != nil {
 		e.gate.Close()
 	}
@@ -118,7 +118,7 @@ func (e *elsewhere) close() {
 
 // cut cuts the network between a node and the database, in both directions and without a
 // word to either; the result heals it.
-func (e *elsewhere) cut(n *node) (heal func()) {
+func (e *commonDatabase) cut(n *node) (heal func()) {
 	e.t.Helper()
 	ways := [][2]string{{n.space, gateAddress}, {n.lab.space(0), n.address}}
 	for _, w := range ways {
@@ -135,7 +135,7 @@ func (e *elsewhere) cut(n *node) (heal func()) {
 // record makes the database write down each change of the catalog with the node that made it
 // and the node that held the leadership at that moment, and each change of the leadership.
 // A node is known by the role of its session; the first one has none of its own.
-func (e *elsewhere) record() {
+func (e *commonDatabase) record() {
 	e.t.Helper()
 	for _, sql := range []string{
 		`CREATE SCHEMA record`,
@@ -161,7 +161,7 @@ func (e *elsewhere) record() {
 // requireOneWriter requires of all that was recorded that nobody wrote who was not the
 // manager at that moment, that the revisions have no gap and no duplicate, and that epochs
 // only grow: with the revisions and by themselves.
-func (e *elsewhere) requireOneWriter() {
+func (e *commonDatabase) requireOneWriter() {
 	e.t.Helper()
 	require.NotEmpty(e.t, e.ask(`SELECT rev FROM record.change LIMIT 1`))
 	for what, sql := range map[string]string{
@@ -179,7 +179,7 @@ func (e *elsewhere) requireOneWriter() {
 
 // holdUp makes every change of the catalog wait in the database, in the middle of its
 // statement, until the result is called.
-func (e *elsewhere) holdUp() (release func()) {
+func (e *commonDatabase) holdUp() (release func()) {
 	e.t.Helper()
 	ask := e.session()
 	ask(`BEGIN`)
@@ -188,12 +188,12 @@ func (e *elsewhere) holdUp() (release func()) {
 }
 
 // waiting is how many sessions wait for a lock.
-func (e *elsewhere) waiting() string {
+func (e *commonDatabase) waiting() string {
 	return e.ask(`SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)[0][0]
 }
 
 // manager is the node that holds the leadership, as the database says.
-func (e *elsewhere) manager(l *lab) *node {
+func (e *commonDatabase) manager(l *lab) *node {
 	e.t.Helper()
 	name := e.ask(`SELECT n.name FROM leadership l JOIN node n ON n.id = l.node_id`)
 	for _, n := range l.nodes {
@@ -205,11 +205,11 @@ func (e *elsewhere) manager(l *lab) *node {
 }
 
 // epoch is the one of the present leadership.
-func (e *elsewhere) epoch() string { return e.ask(`SELECT epoch FROM leadership`)[0][0] }
+func (e *commonDatabase) epoch() string { return e.ask(`SELECT epoch FROM leadership`)[0][0] }
 
 // voting makes a lab of three nodes that all vote, with a database elsewhere that records
 // who writes. The function steady answers on each of them.
-func voting(t *testing.T) (*lab, *elsewhere) {
+func voting(t *testing.T) (*lab, *commonDatabase) {
 	t.Helper()
 	l, e := beginElsewhere(t, 3)
 	l.nodes[0].deploy("steady", "ok")

@@ -62,7 +62,7 @@ func TestManagerKills(t *testing.T) {
 }
 
 // acquired is when the present leadership began.
-func (e *elsewhere) acquired() time.Time {
+func (e *commonDatabase) acquired() time.Time {
 	e.t.Helper()
 	micro, err := strconv.ParseInt(e.ask(`SELECT (extract(epoch FROM acquired_at) * 1000000)::bigint FROM leadership`)[0][0], 10, 64)
 	require.NoError(e.t, err)

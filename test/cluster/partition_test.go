@@ -60,7 +60,7 @@ func TestManagerWithoutDatabase(t *testing.T) {
 // changesHands cuts the manager from something, and requires that another node manages
 // within a time, under deploys through all nodes and calls of functions on all nodes; and
 // that all is well soon after the cut has healed.
-func (l *lab) changesHands(e *elsewhere, what string, within time.Duration, cut func(*node) (heal func())) {
+func (l *lab) changesHands(e *commonDatabase, what string, within time.Duration, cut func(*node) (heal func())) {
 	l.t.Helper()
 	former, before := e.manager(l), e.epoch()
 	w := write("ledger-"+before, soon, l.nodes...)

@@ -96,12 +96,10 @@ func TestWrongRole(t *testing.T) {
 	said, err := asRole(two, `SELECT count(*) FROM leadership`)
 	require.NoError(t, err, said)
 
-	one.await("the second manager to stand by", time.Minute, func() bool { return len(one.cluster().Standbys) == 1 })
+	one.await("the second manager to stand by", 2*time.Minute, func() bool { return len(one.cluster().Standbys) == 1 })
 	c := three.cluster()
 	require.Equal(t, []string{"pi-1"}, c.Voters)
 	require.Equal(t, []string{"pi-2"}, c.Standbys)
 	require.Equal(t, "node", one.sql(`SELECT role FROM node WHERE name = 'pi-3'`))
-	_, err = filepath.Glob(filepath.Join(three.data, "cluster", "raft"))
-	require.NoError(t, err)
 	require.NoDirExists(t, filepath.Join(three.data, "cluster", "raft"))
 }

@@ -138,7 +138,7 @@ func (n *node) publish(function, text string, patience time.Duration) deploying 
 // requireLedger requires that the database has each acknowledged deploy of a function once,
 // as it was acknowledged, in its order, and none that was refused; and that the numbers of
 // versions have no gap. It returns how many were acknowledged, refused and unsure.
-func (e *elsewhere) requireLedger(function string, all []deploying) (acknowledged, refused, unsure int) {
+func (e *commonDatabase) requireLedger(function string, all []deploying) (acknowledged, refused, unsure int) {
 	e.t.Helper()
 	type row struct {
 		version    int

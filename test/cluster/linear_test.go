@@ -21,7 +21,7 @@ import (
 // The register is a function: its revision, which is its ETag, its live version, and a
 // variable that only a change with If-Match sets.
 type (
-	register struct {
+	content struct {
 		rev     int64
 		version int
 		value   string
@@ -32,22 +32,22 @@ type (
 		value string // of swap
 	}
 	registerOut struct {
-		now    register // of read: what there is; of the others: what they made
-		denied bool     // of swap: there was another revision
+		now    content // of read: what there is; of the others: what they made
+		denied bool    // of swap: there was another revision
 	}
 )
 
 // registerFrom is the model of a register that begins with a state.
-func registerFrom(first register) porcupine.Model {
+func registerFrom(first content) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return first },
 		Step: func(state, input, output any) (bool, any) {
-			was, op, out := state.(register), input.(registerOp), output.(registerOut)
+			was, op, out := state.(content), input.(registerOp), output.(registerOut)
 			switch {
 			case op.kind == "read":
 				return was == out.now, was
 			case op.kind == "deploy":
-				return out.now.rev > was.rev && out.now.version > was.version, register{out.now.rev, out.now.version, was.value}
+				return out.now.rev > was.rev && out.now.version > was.version, content{out.now.rev, out.now.version, was.value}
 			case out.denied:
 				return was.rev != op.match, was
 			}
@@ -63,7 +63,7 @@ func registerFrom(first register) porcupine.Model {
 func TestRegister(t *testing.T) {
 	t.Parallel()
 	var l *lab
-	var e *elsewhere
+	var e *commonDatabase
 	var rows func(sql string) [][]string
 	if long() {
 		l, e = voting(t)
@@ -138,7 +138,7 @@ func TestRegister(t *testing.T) {
 			require.NoError(t, err)
 			version, err := strconv.Atoi(row[1])
 			require.NoError(t, err)
-			o.Output, o.Return = registerOut{now: register{rev, version, row[2]}}, time.Since(begun).Nanoseconds()
+			o.Output, o.Return = registerOut{now: content{rev, version, row[2]}}, time.Since(begun).Nanoseconds()
 			history = append(history, o)
 		}
 	}
@@ -174,7 +174,7 @@ func (n *node) register(op registerOp) (out registerOut, sure bool) {
 		if err := json.Unmarshal([]byte(d.answer.body), &made); !d.acknowledged() || err != nil {
 			return out, false
 		}
-		return registerOut{now: register{rev: made.Deployment.Rev, version: made.Deployment.Version}}, true
+		return registerOut{now: content{rev: made.Deployment.Rev, version: made.Deployment.Version}}, true
 	case "swap":
 		a = n.send(ctx, http.MethodPatch, url, fmt.Sprintf(`{"settings":{"env":{"N":"%s"}}}`, op.value), "If-Match", fmt.Sprintf(`"%d"`, op.match))
 	default:
@@ -187,7 +187,7 @@ func (n *node) register(op registerOp) (out registerOut, sure bool) {
 	if err := json.Unmarshal([]byte(a.body), &f); a.status != http.StatusOK || err != nil {
 		return out, false
 	}
-	return registerOut{now: register{f.Rev, f.Version, f.Settings.Env["N"]}}, true
+	return registerOut{now: content{f.Rev, f.Version, f.Settings.Env["N"]}}, true
 }
 
 // watch requires that the versions of a function that the node serves only go forward.
