@@ -292,7 +292,7 @@ func (a *Agent) Seen() (s picloud.ClusterState, nodes []picloud.Node) {
 	state := c.State()
 	s = picloud.ClusterState{
 		ID: state.Cluster, Name: state.Name, Epoch: a.election.epoch.Load(), Nodes: 1 + len(state.Members), Alive: 1,
-		Voters: []string{}, Standbys: []string{}, SeenBy: a.opts.NodeName,
+		Voters: []string{}, Standbys: []string{}, SeenBy: a.opts.NodeName, Revision: a.replica.Durable(), Dumps: a.ownDumps(),
 	}
 	self := a.self()
 	self.Manager, self.Role = a.manages(), picloud.NodeRole(c.Peer().Role)

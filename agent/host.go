@@ -461,26 +461,34 @@ func (a *Agent) keptDumps(ctx context.Context) []picloud.Dump {
 	defer cancel()
 	var mu sync.Mutex
 	var asking sync.WaitGroup
-	add := func(node string, kept []dump.Manifest) {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, m := range kept {
-			out = append(out, picloud.Dump{Node: node, TakenAt: m.TakenAt, Revision: m.Revision, Size: m.Size})
-		}
-	}
 	peers := dumpPeers{a}
 	for _, node := range peers.Nodes() {
 		asking.Go(func() {
 			if kept, err := peers.Kept(ctx, node); err == nil {
-				add(peers.Name(node), kept)
+				mu.Lock()
+				defer mu.Unlock()
+				out = append(out, asDumps(peers.Name(node), kept)...)
 			}
 		})
 	}
-	add(a.cluster.Peer().Name, dump.NewStore(dumpsDir(a.opts.DataDir)).List())
 	asking.Wait()
+	out = append(out, a.ownDumps()...)
 	slices.SortFunc(out, func(a, b picloud.Dump) int {
 		return cmp.Or(b.TakenAt.Compare(a.TakenAt), cmp.Compare(a.Node, b.Node))
 	})
+	return out
+}
+
+// ownDumps are the dumps that this node keeps.
+func (a *Agent) ownDumps() []picloud.Dump {
+	return asDumps(a.opts.NodeName, dump.NewStore(dumpsDir(a.opts.DataDir)).List())
+}
+
+func asDumps(node string, kept []dump.Manifest) []picloud.Dump {
+	out := make([]picloud.Dump, 0, len(kept))
+	for _, m := range kept {
+		out = append(out, picloud.Dump{Node: node, TakenAt: m.TakenAt, Revision: m.Revision, Size: m.Size})
+	}
 	return out
 }
 

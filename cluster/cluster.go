@@ -321,17 +321,6 @@ func (c *Cluster) Stop() {
 	}
 }
 
-// meta is what the node says of itself. The caller holds mu.
-func (c *Cluster) meta() gossip.Meta {
-	m := c.o.Say()
-	m.Name, m.Version = c.o.Name, c.o.Version
-	m.Address, m.Role, m.KeyRev = c.state.Address, string(c.identity.Peer().Role), c.state.GossipRev
-	if m.Hosts && m.Database {
-		m.Generation = c.state.Database.Generation
-	}
-	return m
-}
-
 // Say tells the others what has changed of this node.
 func (c *Cluster) Say() {
 	c.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/picloud/picloud/cluster/gossip"
 	"github.com/picloud/picloud/cluster/join"
 )
 
@@ -63,4 +64,15 @@ func (c *Cluster) Renounce() error {
 	c.state = next
 	c.refuse(next.Removed)
 	return nil
+}
+
+// meta is what the node says of itself. The caller holds mu.
+func (c *Cluster) meta() gossip.Meta {
+	m := c.o.Say()
+	m.Name, m.Version = c.o.Name, c.o.Version
+	m.Address, m.Role, m.KeyRev = c.state.Address, string(c.identity.Peer().Role), c.state.GossipRev
+	if m.Hosts && m.Database {
+		m.Generation = c.state.Database.Generation
+	}
+	return m
 }

@@ -467,11 +467,17 @@ func (g *generation) startRaft(ctx context.Context) (*raft.Raft, *gate, error) {
 		}
 		return mute.Load()
 	})
+	begun := false
+	defer func() { // Raft panics over a disk that was closed meanwhile
+		if !begun {
+			_ = through.Close()
+		}
+	}()
 	started, err := raft.NewRaft(config(r.t, r.o.Node, r.log), g.fsm, g.store, g.store, snaps, through)
 	if err != nil {
-		_ = through.Close()
 		return nil, nil, err
 	}
+	begun = true
 	live.Store(started)
 	if servers := members(started); len(servers) == 1 && servers[0].Node == r.o.Node && servers[0].Voter {
 		through.stand(ctx, r.o.Node)
