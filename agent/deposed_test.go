@@ -1,18 +1,12 @@
 package agent
 
 import (
-	"bytes"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
@@ -20,69 +14,12 @@ import (
 	"github.com/picloud/picloud/internal/testdb"
 )
 
-// freezer is a way to the database on which a session says nothing more when it comes to a
-// text: what the server sees of a node that is frozen.
-type freezer struct {
-	text   []byte
-	frozen chan struct{} // closed when it is
-	once   sync.Once
-}
-
-// freezing returns the DSN of a database through a freezer.
-func freezing(t *testing.T, dsn, text string) (string, *freezer) {
-	t.Helper()
-	conf, err := pgx.ParseConfig(dsn)
-	require.NoError(t, err)
-	network, address := pgconn.NetworkAddress(conf.Host, conf.Port)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	f := &freezer{text: []byte(text), frozen: make(chan struct{})}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial(network, address)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			wg.Go(func() { f.pass(client, server); server.Close() })
-			wg.Go(func() { _, _ = io.Copy(client, server); client.Close() })
-		}
-	})
-	t.Cleanup(wg.Wait)
-	t.Cleanup(func() { l.Close() })
-	return fmt.Sprintf("host=127.0.0.1 port=%d user=%s password='%s' dbname=%s sslmode=disable search_path=%s",
-		l.Addr().(*net.TCPAddr).Port, conf.User, conf.Password, conf.Database, conf.RuntimeParams["search_path"]), f
-}
-
-// pass copies what a client sends, up to the text.
-func (f *freezer) pass(client io.Reader, server io.Writer) {
-	part := make([]byte, 128<<10)
-	for silent := false; ; {
-		n, err := client.Read(part)
-		if bytes.Contains(part[:n], f.text) {
-			silent = true
-			f.once.Do(func() { close(f.frozen) })
-		}
-		if !silent {
-			_, _ = server.Write(part[:n]) // the client sees a connection that broke
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
 // TestAFrozenDeployIsOvertaken: the manager is frozen in the middle of a deploy, and another
 // node gets the leadership meanwhile. The deploy ends in PC1308, nothing of it is in the
 // database, and the caller may send it again. The node ceases to manage, and goes on serving.
 func TestAFrozenDeployIsOvertaken(t *testing.T) {
 	dsn := testdb.DSN(t)
-	way, freezer := freezing(t, dsn, "frozen deploy")
+	way, frozen := testdb.Freezing(t, dsn, "frozen deploy")
 	a := startAgent(t, testdb.Dir(t), way, onPorts(t)).ready()
 	a.deploy("hello", helloSource)
 	require.Equal(t, []string{"manager", "housekeeping"}, a.leading.Names())
@@ -113,7 +50,7 @@ func TestAFrozenDeployIsOvertaken(t *testing.T) {
 	var next atomic.Int64
 	wg.Go(func() {
 		select {
-		case <-freezer.frozen:
+		case <-frozen:
 		case <-time.After(20 * time.Second):
 			t.Error("the deploy was not frozen")
 			return

@@ -275,14 +275,14 @@ func TestADeposedManagerChangesNothing(t *testing.T) {
 		db.KV(), db.Nodes(), db.Cluster(), db.Invitations(), db.Leadership(), db.Roles(),
 	} {
 		kind := reflect.TypeOf(one)
-		for i := range kind.NumMethod() {
-			methods = append(methods, kind.Name()+"."+kind.Method(i).Name)
+		for m := range kind.Methods() {
+			methods = append(methods, kind.Name()+"."+m.Name)
 		}
 	}
 	require.ElementsMatch(t, methods, classed)
 	stores := 0
-	for i, kind := 0, reflect.TypeOf(db); i < kind.NumMethod(); i++ {
-		if m := kind.Method(i).Type; m.NumIn() == 1 && m.NumOut() == 1 && strings.Contains(m.Out(0).PkgPath(), "/internal/postgres/") {
+	for m := range reflect.TypeOf(db).Methods() {
+		if m.Type.NumIn() == 1 && m.Type.NumOut() == 1 && strings.Contains(m.Type.Out(0).PkgPath(), "/internal/postgres/") {
 			stores++
 		}
 	}

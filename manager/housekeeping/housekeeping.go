@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -36,31 +37,25 @@ type Duty struct {
 // with picloud.CodeDeposed, when a duty finds that the epoch is over. Other failures are
 // logged, and their duty is tried again.
 func Run(ctx context.Context, epoch int64, duties []Duty, log *slog.Logger) error {
-	due := make([]time.Time, len(duties))
-	for i := range due {
-		due[i] = time.Now().Add(first + rand.N(first))
+	if len(duties) == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	plan := make([]*planned, len(duties))
+	for i, d := range duties {
+		plan[i] = &planned{d, time.Now().Add(first + rand.N(first))}
 	}
 	for {
-		next := -1
-		for i := range due {
-			if next < 0 || due[i].Before(due[next]) {
-				next = i
-			}
-		}
-		if next < 0 {
-			<-ctx.Done()
-			return nil
-		}
-		timer := time.NewTimer(time.Until(due[next]))
+		next := slices.MinFunc(plan, func(a, b *planned) int { return a.due.Compare(b.due) })
+		timer := time.NewTimer(time.Until(next.due))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
 		}
-		d := duties[next]
-		err := d.Do(ctx, epoch)
-		pause := d.Every - d.Every/10 + rand.N(d.Every/5+1)
+		err := next.Do(ctx, epoch)
+		pause := next.Every - next.Every/10 + rand.N(next.Every/5+1)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -68,8 +63,14 @@ func Run(ctx context.Context, epoch int64, duties []Duty, log *slog.Logger) erro
 			return err
 		case err != nil:
 			pause = min(pause, again)
-			log.Warn("a duty of the manager failed; it is tried again", slog.String("duty", d.Name), slog.Duration("in", pause), slog.Any("error", err))
+			log.Warn("a duty of the manager failed; it is tried again", slog.String("duty", next.Name), slog.Duration("in", pause), slog.Any("error", err))
 		}
-		due[next] = time.Now().Add(pause)
+		next.due = time.Now().Add(pause)
 	}
+}
+
+// planned is a duty with the time of its next run.
+type planned struct {
+	Duty
+	due time.Time
 }

@@ -129,6 +129,8 @@ func TestAChangeUnderWayEndsBeforeTheNextEpoch(t *testing.T) {
 	inside, release, acquired := make(chan struct{}), make(chan struct{}), make(chan int64, 1)
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	let := sync.OnceFunc(func() { close(release) })
+	defer let() // also when the test fails
 	wg.Go(func() {
 		_, err := m.frozen(t.Context(), old, func() {}, func() { close(inside); <-release })
 		if err != nil {
@@ -150,7 +152,7 @@ func TestAChangeUnderWayEndsBeforeTheNextEpoch(t *testing.T) {
 	}, 10*time.Second, time.Millisecond, "the next manager waits")
 	require.Empty(t, acquired)
 	require.Equal(t, before, rowsOf(t, conn))
-	close(release)
+	let()
 	require.Equal(t, old+1, <-acquired)
 	require.Equal(t, before+1, rowsOf(t, conn), "the change was there first")
 
