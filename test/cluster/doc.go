@@ -9,4 +9,6 @@
 //
 // `make test` runs the short form. `make test-cluster` runs the long one: the same tests
 // with more rounds and longer partitions. `make bench-cluster` measures an idle cluster.
+// PICLOUD_TEST_CLUSTER_KILLS says how often the manager is killed, PICLOUD_TEST_CLUSTER_LOG
+// at which level the nodes log; with it their output is shown also when nothing fails.
 package cluster

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	binaries = dir
 	// Most of each test is waiting, so that more of them than cores may run at a time.
 	flag.Parse()
-	if err := flag.Set("test.parallel", "5"); err != nil {
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	code := m.Run()
