@@ -195,9 +195,6 @@ func (a *Agent) openData() (err error) {
 		a.closeData()
 		return err
 	}
-	if a.opts.DatabaseURL != "" { // a copy of a managed database comes with its node: the two never meet
-		a.identity.place = placeOf(a.opts.DataDir)
-	}
 	a.vault.Look()
 	return nil
 }

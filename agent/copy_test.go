@@ -54,3 +54,28 @@ func TestANodeReportsWhenItWorks(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, nodes, 1)
 }
+
+// TestACopyOfAJoinedNodeIsRefused: also where the database is that of another node, or where
+// the way to it came with the join.
+func TestACopyOfAJoinedNodeIsRefused(t *testing.T) {
+	for name, dsn := range map[string]string{"managed": "", "dsn": testdb.DSN(t)} {
+		t.Run(name, func(t *testing.T) {
+			a := startAgent(t, testdb.Dir(t), dsn, onPorts(t)).ready()
+			b := a.served("pi-2")
+			copied := testdb.Dir(t)
+			require.NoError(t, os.Mkdir(filepath.Join(copied, "cluster"), 0o700))
+			for _, file := range []string{"node.json", "cluster.key", "cluster/node.key", "cluster/node.crt", "cluster/cluster.json"} {
+				text, err := os.ReadFile(filepath.Join(b.opts.DataDir, file))
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(filepath.Join(copied, file), text, 0o600))
+			}
+			c := startAgent(t, copied, "", named("pi-3"), onPorts(t))
+			<-c.DatabaseSettled()
+			require.ErrorContains(t, c.database.closed(), "one of the two data folders is a copy")
+			nodes, err := a.database.Nodes().List(t.Context())
+			require.NoError(t, err)
+			require.Len(t, nodes, 2)
+			require.Equal(t, "pi-2", nodes[1].Name)
+		})
+	}
+}

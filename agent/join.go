@@ -96,11 +96,21 @@ func ask(ctx context.Context, opts Options, pin token.Pin, r join.Request, waiti
 	host = strings.Trim(host, "[]")
 	said := ""
 	for pause := backoff.New(backoff.First, backoff.Last); ; {
-		address, err = resolve(ctx, host, number)
-		if err == nil {
+		var addresses []string
+		addresses, err = resolve(ctx, host, number)
+		var missed []error
+		for _, address = range addresses { // some may not lead to the node from here
+			reached := false
 			answer, err = join.Ask(ctx, func(ctx context.Context) (net.Conn, error) {
-				return port.DialToken(ctx, address, pin, time.Now)
+				conn, err := port.DialToken(ctx, address, pin, time.Now)
+				reached = err == nil
+				return conn, err
 			}, address, r)
+			if reached || ctx.Err() != nil {
+				break
+			}
+			missed = append(missed, err)
+			err = errors.Join(missed...)
 		}
 		if err == nil || !errors.Is(err, picloud.ErrUnavailable) {
 			return answer, address, err
@@ -120,21 +130,27 @@ func ask(ctx context.Context, opts Options, pin token.Pin, r join.Request, waiti
 	}
 }
 
-// resolve finds the address of a member.
-func resolve(ctx context.Context, host, number string) (string, error) {
+// maxTried bounds the addresses of one name that are tried.
+const maxTried = 8
+
+// resolve finds the addresses of a member.
+func resolve(ctx context.Context, host, number string) (found []string, err error) {
 	if net.ParseIP(host) != nil {
-		return net.JoinHostPort(host, number), nil
+		return []string{net.JoinHostPort(host, number)}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	addresses, err := mdns.Resolve(ctx, host)
 	if err != nil || len(addresses) == 0 {
-		return "", &picloud.Error{
+		return nil, &picloud.Error{
 			Code: picloud.CodeUnreached, Op: "find", Resource: host, Detail: "no address is known for this name", Err: err,
 			Hint: "`picloud node discover` lists the nodes that this network knows; or use the address of the node: --join 192.168.…",
 		}
 	}
-	return net.JoinHostPort(addresses[0].String(), number), nil
+	for _, address := range addresses[:min(len(addresses), maxTried)] {
+		found = append(found, net.JoinHostPort(address.Unmap().String(), number))
+	}
+	return found, nil
 }
 
 // enter writes what the member answered. The certificate comes last: a crash before it

@@ -3,11 +3,13 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -223,4 +225,58 @@ func TestTheAnswerOfAJoinFits(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, len(text), 48<<10, "a message of the join protocol has 64 KiB")
 	require.Len(t, foremost(members[:2]), 2)
+}
+
+// TestANodeWaitsForTheMemberThatItJoins: as long as nobody answers, at none of the addresses of
+// a name, and then it joins.
+func TestANodeWaitsForTheMemberThatItJoins(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
+	token, address := a.invites(1)
+	late, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, number, err := net.SplitHostPort(late.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, late.Close())
+	o := Options{DataDir: testdb.Dir(t), Join: "localhost:" + number, JoinToken: token}
+	named("pi-2")(&o)
+	onPorts(t)(&o)
+	lock, err := datadir.Acquire(o.DataDir)
+	require.NoError(t, err)
+	defer lock.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var passing sync.WaitGroup
+	said := make(chan error, 1)
+	passing.Go(func() { // the member comes up when the node has said that it waits
+		<-said
+		l, err := net.Listen("tcp", late.Addr().String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer l.Close()
+		from, err := l.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer from.Close()
+		to, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer to.Close()
+		passing.Go(func() { _, _ = io.Copy(to, from) })
+		_, _ = io.Copy(from, to)
+	})
+	joined, err := Join(ctx, o, func(why error) {
+		select {
+		case said <- why:
+		default:
+		}
+	})
+	require.NoError(t, err)
+	require.NotEmpty(t, joined.Cluster)
+	passing.Wait()
 }

@@ -41,6 +41,10 @@ func (a *Agent) openCluster() error {
 	if a.misplaced != nil {
 		a.log.Error("this node does not find its place in its cluster; it serves the functions of its disk copy, and nothing else", slog.Any("error", a.misplaced))
 	}
+	// A copy of a managed database comes with its node: those two never meet. All others do.
+	if a.opts.DatabaseURL != "" || a.cluster.Member() && a.cluster.State().Database.Host != a.identity.ID {
+		a.identity.place = placeOf(a.opts.DataDir)
+	}
 	return nil
 }
 

@@ -75,7 +75,8 @@ func (d Dialer) Dial(ctx context.Context, addr, proto, wantNode string) (net.Con
 }
 
 // DialToken connects to any node of the cluster whose root has the pin, to join it.
-// What is sent on the connection reaches that cluster and nobody else.
+// What is sent on the connection reaches that cluster and nobody else. ErrUnavailable says
+// that nobody answers: trying again makes sense.
 func DialToken(ctx context.Context, addr string, pin token.Pin, now func() time.Time) (net.Conn, error) {
 	if now == nil {
 		now = time.Now
@@ -89,10 +90,16 @@ func DialToken(ctx context.Context, addr string, pin token.Pin, now func() time.
 			Hint: "check the address; if it is right, make a new token there with `picloud node invite`",
 		}
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" { // the member may be about to start
+	if err != nil && errors.Is(err, ErrNotPiCloud) {
 		return nil, &picloud.Error{
-			Code: picloud.CodeUnreached, Op: "join", Resource: addr, Detail: "nobody answers there", RetryAfter: time.Second, Err: err,
-			Hint: "check the address, and whether that node runs",
+			Code: picloud.CodeInvalid, Op: "join", Resource: addr, Detail: "no node of PiCloud answers there", Err: err,
+			Hint: "name the address of a node, and its cluster port if that is another one than 7947: --join HOST:PORT",
+		}
+	}
+	if err != nil && !errors.Is(err, identity.ErrExpired) {
+		return nil, &picloud.Error{
+			Code: picloud.CodeUnreached, Op: "join", Resource: addr, Detail: "nobody answers there", Err: err, RetryAfter: time.Second,
+			Hint: "see that the node there runs, and that its cluster port can be reached from here",
 		}
 	}
 	if err != nil {
