@@ -252,15 +252,19 @@ func (p *plan) shrink() (Change, bool) {
 	return Change{}, false
 }
 
-// standBy adds a standby.
+// standBy adds a standby. A voter that is alone has one, also while others are away that would
+// vote: it is the one that takes its place.
 func (p *plan) standBy() (Change, bool) {
-	healthy := 0
+	want, healthy := p.wantBy, 0
+	if len(p.voters) == 1 && p.want > 1 {
+		want = max(want, 1)
+	}
 	for _, s := range p.standbys {
 		if !p.dead(s.Node) {
 			healthy++
 		}
 	}
-	if healthy >= p.wantBy {
+	if healthy >= want {
 		return Change{}, false
 	}
 	for _, n := range p.spare {

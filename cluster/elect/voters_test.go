@@ -174,6 +174,11 @@ func TestPlanGrowsAndShrinks(t *testing.T) {
 	settle(Change{AddStandby, "b", "b:1"}) // two voters are worse than one
 	list("a", "b", "c")
 	settle(Change{AddStandby, "c", "c:1"}, Change{AddVoter, "b", "b:1"}, Change{AddVoter, "c", "c:1"})
+	w.servers = []Server{{"a", "a:1", true}} // the group began anew from one
+	died("c", time.Hour)
+	settle(Change{AddStandby, "b", "b:1"}) // somebody has to take its place
+	list("a", "b", "c")
+	settle(Change{AddStandby, "c", "c:1"}, Change{AddVoter, "b", "b:1"}, Change{AddVoter, "c", "c:1"})
 	list("a", "b", "c", "d", "e")
 	settle(Change{AddStandby, "d", "d:1"})
 	died("b", 9*time.Minute)

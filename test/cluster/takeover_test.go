@@ -62,6 +62,7 @@ func TestTwoNodesWithADatabaseElsewhere(t *testing.T) {
 	one, two := l.nodes[0], l.nodes[1]
 	one.deploy("steady", "ok")
 	two.await("a place beside the only voter", 90*time.Second, func() bool { return slices.Equal(two.status().Standbys, []string{"pi-2"}) })
+	pause(3 * time.Second) // the manager gives the place, and pi-2 hears of it
 
 	calls := underLoad("steady", two)
 	one.kill()
@@ -87,6 +88,7 @@ func TestTwoNodesWithADatabaseElsewhere(t *testing.T) {
 	three := l.join(two.invite())
 	three.awaitManager("pi-2", healing)
 	two.await("pi-3 to stand by", 90*time.Second, func() bool { return slices.Equal(two.status().Standbys, []string{"pi-3"}) })
+	pause(3 * time.Second)
 	calls.requireAll(two)
 	two.kill()
 	took = three.awaitManager("pi-3", time.Minute)
@@ -138,13 +140,17 @@ func TestRecover(t *testing.T) {
 	three.awaitManager("pi-3", healing)
 	require.Equal(t, []string{"pi-3"}, three.status().Voters)
 
-	_, stderr, code = three.cli("node", "rm", "pi-1", "--yes", "--force")
-	require.Zero(t, code, stderr)
-	two.start()
+	two.start() // pi-1 is a member still
 	two.awaitManager("pi-3", healing)
 	two.await("a place beside the only voter", 90*time.Second, func() bool { return slices.Equal(three.status().Standbys, []string{"pi-2"}) })
+	_, stderr, code = three.cli("node", "rm", "pi-1", "--yes", "--force")
+	require.Zero(t, code, stderr)
 	l.awaitLive(healing)
 	calls.requireAll(three)
+	pause(3 * time.Second)
 	three.stop()
 	two.awaitManager("pi-2", healing)
+	_, stderr, code = two.cli("node", "rm", "pi-3", "--yes", "--force")
+	require.Zero(t, code, stderr)
+	two.await("a group of its own", healing, func() bool { return slices.Equal(two.status().Voters, []string{"pi-2"}) })
 }
