@@ -135,7 +135,7 @@ func writeLog(dir string) error {
 			return err
 		}
 		_, transport := raft.NewInmemTransport("127.0.0.1:1")
-		defer transport.Close() //nolint:errcheck // it holds nothing
+		defer transport.Close()
 		sink, err := snaps.Create(raft.SnapshotVersionMax, 6, 2, raft.Configuration{}, 1, transport)
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -34,9 +35,9 @@ func (h How) String() string {
 type Rules bool
 
 const (
-	// POSIX: its content. Its name needs an fsync of the folder.
+	// POSIX keeps its content. Its name needs an fsync of the folder.
 	POSIX Rules = false
-	// Linux: the name of a new file too, as ext4, XFS, Btrfs and F2FS do.
+	// Linux keeps the name of a new file too, as ext4, XFS, Btrfs and F2FS do.
 	Linux Rules = true
 )
 
@@ -77,7 +78,7 @@ func Build(dir string, ops []Op, done int, rules Rules, how How) error {
 	}
 	var chance *rand.Rand
 	if how > Lost {
-		chance = rand.New(rand.NewPCG(uint64(how), uint64(done))) //nolint:gosec // the same test each time
+		chance = rand.New(rand.NewPCG(uint64(how), uint64(done)))
 	}
 	return v.root.write(dir, how, chance)
 }
@@ -148,8 +149,8 @@ func (v *volume) apply(index int, o Op) error {
 		folder := v.find(filepath.Dir(o.Path))
 		folder.names = append(folder.names, naming{index, map[string]*inode{filepath.Base(o.Path): nil, filepath.Base(o.To): n}})
 	case Write, Truncate, Grow:
-		o.Path = ""
-		n.writes = append(n.writes, numbered(o, index))
+		o.index = index
+		n.writes = append(n.writes, o)
 	case Sync:
 		n.sync(int(o.Offset))
 		if folder := v.find(filepath.Dir(o.Path)); v.rules == Linux && !n.folder {
@@ -159,17 +160,6 @@ func (v *volume) apply(index int, o Op) error {
 		return fmt.Errorf("%s is not simulated", o.Kind)
 	}
 	return nil
-}
-
-// numbered keeps an operation's number where a write has no use for it.
-func numbered(o Op, index int) Op {
-	o.To = fmt.Sprint(index)
-	return o
-}
-
-func number(o Op) (index int) {
-	fmt.Sscan(o.To, &index)
-	return index
 }
 
 // sync makes safe what was done before the operation index.
@@ -182,7 +172,7 @@ func (n *inode) sync(index int) {
 		n.entries, n.names = n.after(changes), n.names[changes:]
 		return
 	}
-	for len(n.writes) > 0 && number(n.writes[0]) < index {
+	for len(n.writes) > 0 && n.writes[0].index < index {
 		n.data = change(n.data, n.writes[0])
 		n.writes = n.writes[1:]
 	}
@@ -289,19 +279,15 @@ func (n *inode) write(dir string, how How, chance *rand.Rand) error {
 // are the same are tried once.
 func Digest(dir string) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
-	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || path == dir {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
+	err = fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == "." {
 			return err
 		}
 		fmt.Fprintf(h, "%q %t ", name, d.IsDir())
 		if !d.Type().IsRegular() {
 			return nil
 		}
-		raw, err := os.ReadFile(path)
+		raw, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}

@@ -42,6 +42,8 @@ type Op struct {
 	// had ended when it began.
 	Offset int64
 	Data   []byte
+
+	index int // of a write in the record, for the model
 }
 
 func (o Op) String() string {
@@ -89,7 +91,9 @@ func Watcher() {
 	if out == "" {
 		return
 	}
-	os.Unsetenv(envOut)
+	if err := os.Unsetenv(envOut); err != nil {
+		panic(err)
+	}
 	code, err := watch(os.Args[1:], os.Getenv(envDir), out)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "record:", err)

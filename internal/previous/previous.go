@@ -13,9 +13,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // Read returns a file of the version before; write makes it when a release is made.
@@ -23,12 +22,19 @@ func Read(t *testing.T, name string, write func() []byte) []byte {
 	t.Helper()
 	path := filepath.Join("testdata", "previous", name)
 	if os.Getenv("PICLOUD_TEST_RELEASE") != "" {
-		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755)) //nolint:gosec // part of the sources
-		require.NoError(t, os.WriteFile(path, write(), 0o644))     //nolint:gosec // part of the sources
+		check(t, name, os.MkdirAll(filepath.Dir(path), 0o755))
+		check(t, name, os.WriteFile(path, write(), 0o644))
 	}
 	raw, err := os.ReadFile(path)
-	require.NoError(t, err)
+	check(t, name, err)
 	return raw
+}
+
+func check(t *testing.T, name string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
 }
 
 // JSON checks a message in JSON that means message. Today's code reads what the version before
@@ -38,25 +44,24 @@ func Read(t *testing.T, name string, write func() []byte) []byte {
 func JSON[T any](t *testing.T, name string, message T, decode func(raw []byte) (T, error)) {
 	t.Helper()
 	today, err := json.Marshal(message)
-	require.NoError(t, err)
+	check(t, name, err)
 	before := Read(t, name, func() []byte { return append(today, '\n') })
-	read, err := decode(before)
-	require.NoError(t, err, name)
-	require.Equal(t, message, read, name)
-
 	members := map[string]json.RawMessage{}
-	require.NoError(t, json.Unmarshal(before, &members), name)
+	check(t, name, json.Unmarshal(before, &members))
 	members["of_a_later_version"] = json.RawMessage(`{"a":[1]}`)
 	later, err := json.Marshal(members)
-	require.NoError(t, err)
-	read, err = decode(later)
-	require.NoError(t, err, name)
-	require.Equal(t, message, read, name)
-
+	check(t, name, err)
+	for _, raw := range [][]byte{before, later} {
+		read, err := decode(raw)
+		check(t, name, err)
+		if !reflect.DeepEqual(message, read) {
+			t.Fatalf("%s: %s is read as %+v, and means %+v", name, raw, read, message)
+		}
+	}
 	var known, written any
-	require.NoError(t, json.Unmarshal(before, &known))
-	require.NoError(t, json.Unmarshal(today, &written))
-	require.NoError(t, Covers(known, written), name)
+	check(t, name, json.Unmarshal(before, &known))
+	check(t, name, json.Unmarshal(today, &written))
+	check(t, name, Covers(known, written))
 }
 
 // Covers reports what a value of the version before has that one of today lacks, or has of
@@ -87,7 +92,7 @@ func Covers(before, today any) error {
 			}
 		}
 	case []any:
-		now := today.([]any) //nolint:errcheck // the types are the same
+		now := today.([]any)
 		if len(known) != len(now) {
 			return fmt.Errorf("it had %d elements, and has %d", len(known), len(now))
 		}

@@ -49,7 +49,7 @@ func checkOut(t *testing.T, commit string) string {
 func TestRollingUpgrade(t *testing.T) {
 	t.Parallel()
 	if !long() {
-		t.Log("two builds take minutes: PICLOUD_TEST_CLUSTER=long; TestMessagesOfTheVersionBefore in cluster and agent is the short form")
+		t.Log("two builds take minutes: PICLOUD_TEST_CLUSTER=long; the tests of internal/previous are the short form")
 		return
 	}
 	old := build(t, checkOut(t, previous), "-ldflags", "-X main.version=v0.0.1-previous")
