@@ -58,6 +58,7 @@ const (
 	CodeInvitation Code = "PC1402"
 	CodeNoManager  Code = "PC1403"
 	CodeUnreached  Code = "PC1404"
+	CodeStale      Code = "PC1407"
 )
 
 // Entry is the catalogue's description of a code.
@@ -123,6 +124,7 @@ var Catalogue = []Entry{
 	{CodeInvitation, ErrForbidden, "invitation-refused", "Invitation refused", 403, "The token of the invitation is unknown, used up or past its time; the detail says which. `picloud node invite` makes another one."},
 	{CodeNoManager, ErrUnavailable, "no-manager", "No manager", 503, "The cluster has no manager at this moment, or this node cannot reach it. Functions are served; changes have to wait. Try again after `Retry-After`."},
 	{CodeUnreached, ErrUnavailable, "node-not-reached", "Node not reached", 503, "Another node of the cluster did not answer. Try again after `Retry-After`."},
+	{CodeStale, ErrUnavailable, "catalog-stale", "Copy of the catalog too old", 503, "The node has not compared its catalog with the database for longer than the function's `max_stale` allows, so it may have an old version. Call another node, or again when this one reaches the database."},
 }
 
 var byCode = func() map[Code]Entry {

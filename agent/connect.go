@@ -56,7 +56,10 @@ func (a *Agent) openDatabase() error {
 	d := &database{settled: sync.OnceFunc(func() { close(a.settled) }), outcast: a.outcast}
 	o := postgres.Options{
 		Version: a.opts.Version, Logger: a.log,
-		OnTrouble: func() { d.syncer.Interrupted() }, // it goes on asking until the database answers
+		OnTrouble: func() {
+			d.syncer.Interrupted() // it goes on asking until the database answers
+			a.membership.wake(false)
+		},
 	}
 	var err error
 	if d.server, err = a.reachDatabase(&o); err != nil {
@@ -139,8 +142,11 @@ func (a *Agent) lead() error {
 
 // reach makes attempts until the database is ready for work, or ctx ends.
 func (a *Agent) reach(ctx context.Context) bool {
-	d := a.database
-	for pause := backoff.New(backoff.First, backoff.Last); ; {
+	d, last := a.database, backoff.Soon
+	if d.server != nil {
+		last = backoff.Last // an attempt to start a server writes to the disk
+	}
+	for pause := backoff.New(backoff.First, last); ; {
 		err := a.attempt(ctx)
 		if err == nil {
 			return true // also when ctx has ended meanwhile: the node has reported, and says that it stops
@@ -154,6 +160,7 @@ func (a *Agent) reach(ctx context.Context) bool {
 		d.waiting = err
 		d.mu.Unlock()
 		d.settled()
+		a.membership.wake(false)
 		if !again {
 			a.log.Warn("the node does not have the database yet, and goes on trying", slog.Any("error", err))
 		}

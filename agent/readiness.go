@@ -17,6 +17,9 @@ const (
 	partDiskCopy = "disk_copy"
 	// partDiskSpace: the disk of the data folder is full.
 	partDiskSpace = "disk_space"
+	// partCurrent: what the node serves was not compared with the database for two minutes
+	// or longer, so that a newer version may be live elsewhere.
+	partCurrent = "current_catalog"
 	// partSecrets: the node cannot open the secrets of functions.
 	partSecrets = "secrets"
 )
@@ -52,6 +55,9 @@ func (a *Agent) Missing() (parts []string) {
 	}
 	if a.replica.Behind() {
 		parts = append(parts, partDiskCopy)
+	}
+	if a.replica.Stale() {
+		parts = append(parts, partCurrent)
 	}
 	if full(a.opts.DataDir) {
 		parts = append(parts, partDiskSpace)

@@ -25,6 +25,9 @@ type Status struct {
 	// functions it has.
 	Revision  int64
 	Functions int
+	// Stale is how old the node's copy of the catalog may be, if it was not compared with the
+	// database for two minutes or longer; 0: it is current.
+	Stale time.Duration
 	// Database is the node's way to its database; nil before Start.
 	Database *DatabaseStatus
 	// Cluster is the cluster that the node is a member of; nil while it is alone.
@@ -69,6 +72,9 @@ func (a *Agent) Status() Status {
 	}
 	if serves := a.replica.State(); serves != nil {
 		s.Revision, s.Functions = serves.Rev, len(serves.Routes)
+		if age := a.replica.Age(); a.replica.Stale() {
+			s.Stale = age
+		}
 	}
 	a.mu.Lock()
 	d, c := a.database, a.cluster
