@@ -37,6 +37,7 @@ type membership struct {
 
 	handing chan struct{} // a place for each catalog that is handed to another node
 
+	copied  time.Time // when a newer catalog of another node could not be taken; zero: it could
 	turning bool      // the keys of the gossip are being changed
 	step    int       // the revision of the gossip's keys that is waited for
 	since   time.Time // when that began

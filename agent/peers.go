@@ -231,14 +231,20 @@ func (a *Agent) keepCopy(ctx context.Context) time.Duration {
 	default:
 		return memberEvery // the database comes first: its first attempt is under way
 	}
+	m := a.membership
 	if d.open.Load() && !d.Trouble() {
+		m.copied = time.Time{}
 		return memberEvery
+	}
+	if wait := copyEvery - time.Since(m.copied); wait > 0 {
+		return wait // a node that lies is asked no more often for that it says something new
 	}
 	took, again := a.replica.CatchUp(ctx, copies{a})
 	switch {
 	case took:
 		return time.Second // another node may have a still later one
 	case again:
+		m.copied = time.Now()
 		return copyEvery
 	}
 	return memberEvery
@@ -246,7 +252,7 @@ func (a *Agent) keepCopy(ctx context.Context) time.Duration {
 
 // copyEvery is how often a node that could not take the newer catalog of another one asks
 // again.
-const copyEvery = 15 * time.Second
+const copyEvery = 5 * time.Second
 
 // copies are the other nodes as those who may have a newer catalog. It implements
 // replica.Peers.

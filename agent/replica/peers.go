@@ -66,10 +66,11 @@ func (r *Replica) CatchUp(ctx context.Context, peers Peers) (took, again bool) {
 	}
 	_, rev := r.known()
 	fetched := map[picloud.Digest][]byte{} // also of a node that did not have all
-	nodes := peers.Newer(rev)
+	nodes := r.honestFirst(peers.Newer(rev))
 	for _, node := range nodes[:min(len(nodes), maxPeers)] {
 		got, err := r.takeFrom(ctx, peers, node, fetched)
 		if err == nil {
+			r.forgive()
 			r.log.Info("took a newer catalog from another node, because the database is away", slog.String("node", node), slog.Int64("revision", got))
 			return true, false
 		}
@@ -83,7 +84,7 @@ func (r *Replica) CatchUp(ctx context.Context, peers Peers) (took, again bool) {
 	return false, len(nodes) > 0
 }
 
-// blame says why a node's copy was not taken, once for each node until it has a good one.
+// blame says why a node's copy was not taken, once for each node until some node's is.
 func (r *Replica) blame(node string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,6 +93,30 @@ func (r *Replica) blame(node string, err error) {
 	}
 	r.liars[node] = true
 	r.log.Warn("a newer catalog of another node was not taken", slog.String("node", node), slog.Any("error", err))
+}
+
+// honestFirst puts the nodes that were blamed behind the others, so that they cannot keep
+// those from being asked.
+func (r *Replica) honestFirst(nodes []string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	slices.SortStableFunc(nodes, func(a, b string) int {
+		switch {
+		case r.liars[a] == r.liars[b]:
+			return 0
+		case r.liars[a]:
+			return 1
+		}
+		return -1
+	})
+	return nodes
+}
+
+// forgive forgets who was blamed.
+func (r *Replica) forgive() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.liars)
 }
 
 // known is what a copy of another node must continue. A damaged copy is continued by its

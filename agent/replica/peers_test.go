@@ -244,6 +244,22 @@ func TestANodeThatLiesHarmsNothing(t *testing.T) {
 	}
 }
 
+// TestNodesThatLieDoNotKeepOthersFromBeingAsked, however many there are.
+func TestNodesThatLieDoNotKeepOthersFromBeingAsked(t *testing.T) {
+	r := at(t, t.TempDir(), 4, "one")
+	peers := newNeighbours()
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		peers.order, peers.copies[name] = append(peers.order, name), sends([]byte("no"))
+	}
+	good := at(t, t.TempDir(), 9, "one", "two")
+	peers.add("f", good, sign)
+	took, _ := r.CatchUp(t.Context(), peers)
+	require.False(t, took)
+	require.Equal(t, maxPeers, peers.asked)
+	took, _ = r.CatchUp(t.Context(), peers)
+	require.True(t, took)
+}
+
 // TestAChangeOfTheDatabaseWinsOverOneOfANode: what was computed from another state is not
 // applied.
 func TestAChangeOfTheDatabaseWinsOverOneOfANode(t *testing.T) {
