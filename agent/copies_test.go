@@ -60,7 +60,7 @@ func TestANewerCatalogWithoutTheDatabase(t *testing.T) {
 	c.awaits("f", "new")
 	c.awaits("word", "swordfish")
 	require.Eventually(t, func() bool { return c.replica.Durable() == b.replica.State().Rev }, 10*time.Second, time.Millisecond, "and it is on disk")
-	require.NotNil(t, c.database.closed(), "the database is away all the while")
+	require.Error(t, c.database.closed(), "the database is away all the while")
 
 	b.Stop()
 	d = d.again()

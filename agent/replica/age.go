@@ -160,9 +160,14 @@ func (a *age) look() {
 // cutOff writes down that the node is not in touch with the database, once. The caller
 // holds mu.
 func (a *age) cutOff(old time.Duration) {
-	if !a.cut {
-		a.write(comparison{At: a.wall().Add(-old), Cut: true})
+	if a.cut {
+		return
 	}
+	at := a.wall().Add(-old)
+	if a.last.IsZero() && !a.kept.IsZero() {
+		at = a.kept // whatever the wall clock says meanwhile
+	}
+	a.write(comparison{At: at, Cut: true})
 }
 
 // behind notes that the copy is about to change without the database: what is written to

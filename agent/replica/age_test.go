@@ -17,16 +17,17 @@ import (
 type lived struct {
 	age
 	since atomic.Pointer[time.Time]
-	off   time.Duration // of the wall clock
+	off   atomic.Int64 // of the wall clock, a time.Duration
 }
 
 // live begins a life. Off is by how much the wall clock is ahead.
 func live(dir string, off time.Duration, signs ...string) *lived {
-	l := &lived{off: off}
+	l := &lived{}
+	l.off.Store(int64(off))
 	l.told = func(since time.Time) {
 		l.since.Store(&since)
 	}
-	l.wall = func() time.Time { return time.Now().Add(l.off) }
+	l.wall = func() time.Time { return time.Now().Add(time.Duration(l.off.Load())) }
 	l.open(dir, signs, slog.New(slog.DiscardHandler))
 	return l
 }
@@ -42,7 +43,7 @@ func inBubble(t *testing.T, f func(t *testing.T, dir string)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(27 * 366 * 24 * time.Hour) // a bubble begins in the year 2000
+		<-time.After(27 * 366 * 24 * time.Hour) // a bubble begins in the year 2000
 		f(t, dir)
 	})
 }
@@ -64,15 +65,15 @@ func TestACopyBecomesStaleAfterTwoComparisonsWereMissed(t *testing.T) {
 		defer l.close()
 		for range 100 {
 			l.compared()
-			time.Sleep(pollInterval + pullTimeout)
+			<-time.After(pollInterval + pullTimeout)
 			require.False(t, l.stale())
 		}
 		require.Zero(t, written(t, dir), "a node in touch writes nothing")
-		time.Sleep(CutOff - pollInterval - pullTimeout + time.Millisecond)
+		<-time.After(CutOff - pollInterval - pullTimeout + time.Millisecond)
 		require.True(t, l.stale())
 		require.Equal(t, CutOff+time.Millisecond, l.of())
 		first := written(t, dir)
-		time.Sleep(24 * time.Hour)
+		<-time.After(24 * time.Hour)
 		require.Equal(t, first, written(t, dir), "written once for each time that it is cut off")
 		require.Equal(t, 24*time.Hour+CutOff+time.Millisecond, l.of())
 		require.Equal(t, l.of(), time.Since(*l.since.Load()), "calls get the same age")
@@ -87,25 +88,25 @@ func TestTheAgeGoesOnOverRestarts(t *testing.T) {
 	inBubble(t, func(t *testing.T, dir string) {
 		l := live(dir, 0)
 		l.compared()
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		l.close()
-		time.Sleep(50 * time.Second)
+		<-time.After(50 * time.Second)
 		l = live(dir, 0)
 		require.Equal(t, time.Minute, l.of(), "a stop")
 		require.False(t, l.stale())
-		time.Sleep(time.Minute + time.Millisecond)
+		<-time.After(time.Minute + time.Millisecond)
 		require.True(t, l.stale(), "the time before the restart counts")
 
-		time.Sleep(time.Hour) // power cut: nothing is closed
+		<-time.After(time.Hour) // power cut: nothing is closed
 		l.timer.Stop()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		l = live(dir, 0)
 		require.True(t, l.stale(), "at once")
 		require.InDelta(t, 2*time.Hour+2*time.Minute, l.of(), float64(2*time.Second))
 
 		l.compared()
 		l.close()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		l = live(dir, 0)
 		require.InDelta(t, time.Minute, l.of(), float64(time.Second), "the outage is over, also on disk")
 		l.close()
@@ -119,13 +120,13 @@ func TestAPowerCutOfANodeInTouch(t *testing.T) {
 		l := live(dir, 0, sign)
 		l.compared()
 		l.close()
-		time.Sleep(30 * 24 * time.Hour)
+		<-time.After(30 * 24 * time.Hour)
 		l = live(dir, 0, sign)
 		l.compared()
 		require.NoError(t, os.WriteFile(sign, nil, 0o600))
 		require.NoError(t, os.Chtimes(sign, time.Now(), time.Now()))
 		l.timer.Stop()
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		l = live(dir, 0, sign, filepath.Join(dir, "none"))
 		require.Equal(t, 10*time.Minute, l.of())
 		require.True(t, l.stale())
@@ -133,7 +134,7 @@ func TestAPowerCutOfANodeInTouch(t *testing.T) {
 
 		// A node that was cut off writes the sign, too.
 		require.NoError(t, os.Chtimes(sign, time.Now(), time.Now()))
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		l = live(dir, 0, sign)
 		require.InDelta(t, 11*time.Minute, l.of(), float64(time.Second))
 		l.close()
@@ -148,7 +149,7 @@ func TestAWrongClockMakesNoNonsense(t *testing.T) {
 		l := live(dir, 0)
 		l.compared()
 		l.close()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		for off, want := range map[time.Duration]time.Duration{-55 * years: 0, -2 * time.Hour: 0, 70 * years: oldest, 0: time.Hour} {
 			l := live(dir, off)
 			require.InDelta(t, want, l.of(), float64(2*time.Second), "%s", off)
@@ -156,17 +157,20 @@ func TestAWrongClockMakesNoNonsense(t *testing.T) {
 			require.NoError(t, os.WriteFile(l.path, []byte(`{"at":"`+time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)+`"}`), 0o600))
 		}
 		l = live(dir, -55*years)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		require.Equal(t, time.Minute, l.of(), "at least the time since the start")
 		require.False(t, l.stale())
-		time.Sleep(90 * time.Second)
+		<-time.After(90 * time.Second)
 		require.True(t, l.stale())
-		l.off = 0 // NTP
-		time.Sleep(pollInterval)
+		again := live(dir, 0) // after a power cut, with NTP
+		require.InDelta(t, time.Hour+150*time.Second, again.of(), float64(2*time.Second), "the wrong clock has not got to the disk")
+		again.timer.Stop()
+		l.off.Store(0) // NTP
+		<-time.After(pollInterval)
 		require.InDelta(t, time.Hour+3*time.Minute+30*time.Second, time.Since(*l.since.Load()), float64(2*time.Second), "the next look finds it")
 		l.compared()
-		l.off = -55 * years
-		time.Sleep(time.Minute)
+		l.off.Store(int64(-55 * years))
+		<-time.After(time.Minute)
 		require.Equal(t, time.Minute, l.of(), "after a comparison no wall clock counts")
 		l.close()
 
