@@ -61,6 +61,7 @@ const (
 	CodeDump       Code = "PC1405"
 
 	CodeDatabaseElsewhere Code = "PC1406"
+	CodeStale             Code = "PC1407"
 )
 
 // Entry is the catalogue's description of a code.
@@ -128,6 +129,7 @@ var Catalogue = []Entry{
 	{CodeUnreached, ErrUnavailable, "node-not-reached", "Node not reached", 503, "Another node of the cluster did not answer. Try again after `Retry-After`."},
 	{CodeDump, ErrUnavailable, "dump-not-kept", "Dump not kept", 507, "A node could not keep a dump of the database, or has none that can be used; the detail says why. Older dumps stay as they are."},
 	{CodeDatabaseElsewhere, ErrForbidden, "database-elsewhere", "Database was restored elsewhere", 403, "The cluster's database was brought up on another node while this one was away, so the database of this node is the cluster's no more. `picloud node reset` and an invitation bring the node back; keep a copy of its data folder if something in it is missed."},
+	{CodeStale, ErrUnavailable, "catalog-stale", "Copy of the catalog too old", 503, "The node has not compared its catalog with the database for longer than the function's `max_stale` allows, so it may have an old version. Call another node, or again when this one reaches the database."},
 }
 
 var byCode = func() map[Code]Entry {

@@ -30,6 +30,10 @@ type Limits struct {
 	// OutboundCalls is how many of them may be HTTP requests, redirects
 	// included. Default 20, 1 to 1,000.
 	OutboundCalls int `json:"outbound_calls,omitempty"`
+	// MaxStale is how old a node's copy of the catalog may be: beyond it the node answers
+	// 503 instead of running code that may have been replaced. Default 0, however old; 2 min
+	// to 365 days.
+	MaxStale Duration `json:"max_stale,omitempty"`
 }
 
 // Limit describes one of Limits. LimitTable lists all of them; what checks,
@@ -64,6 +68,8 @@ var limitTable = []Limit{
 		"calls of `kv`, `secrets` and `http` in one call", "error `host_call_limit` in the script"),
 	count("outbound_calls", func(l *Limits) *int { return &l.OutboundCalls }, 20, 1000,
 		"HTTP requests of one call, redirects included", "error `outbound_call_limit` in the script"),
+	span("max_stale", func(l *Limits) *Duration { return &l.MaxStale }, 0, 2*time.Minute, 365*24*time.Hour,
+		"age of the node's catalog while it is cut off from the database; 0s: however old", "503 `PC1407` with `Retry-After`"),
 }
 
 func span(name string, field func(*Limits) *Duration, initial, least, most time.Duration, doc, beyond string) Limit {
@@ -77,9 +83,11 @@ func span(name string, field func(*Limits) *Duration, initial, least, most time.
 
 // short is a duration without the zero units that String adds: "15m".
 func short(d time.Duration) string {
-	text := strings.TrimSuffix(d.String(), "m0s")
-	if text != d.String() {
-		text += "m"
+	text := d.String()
+	for _, unit := range []string{"m", "h"} {
+		if rest, zero := strings.CutSuffix(text, unit+map[string]string{"m": "0s", "h": "0m"}[unit]); zero {
+			text = rest + unit
+		}
 	}
 	return text
 }

@@ -30,6 +30,10 @@ func TestLimitTableHasEveryField(t *testing.T) {
 	require.Equal(t, "15m", short(15*time.Minute))
 	require.Equal(t, "1m30s", short(90*time.Second))
 	require.Equal(t, "10ms", short(10*time.Millisecond))
+	require.Equal(t, "2m", short(2*time.Minute))
+	require.Equal(t, "0s", short(0))
+	require.Equal(t, "8760h", short(365*24*time.Hour))
+	require.Equal(t, "10h20m", short(10*time.Hour+20*time.Minute))
 }
 
 func quoted(s string) string {

@@ -112,6 +112,8 @@ func New(opts Options) (*Agent, error) {
 	a.forwarder, a.election, a.clusterStats = a.newForwarder(), newElection(a), a.newClusterStats()
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
+	a.replica.OnStale(a.invoker.SetStale)
+	a.replica.OnDurable(a.tellRevision)
 	a.broker, err = broker.New(broker.Options{
 		Vault: a.vault, Hidden: &a.secrets, Settled: a.settled, Egress: egress.Options{Reserved: opts.reserved, Memory: a.bodies},
 	})
@@ -172,7 +174,7 @@ func (a *Agent) start() error {
 		{Name: "logs", Start: a.logs.Start, Stop: a.logs.Stop},
 		{Name: "outbound requests", Stop: func() { a.broker.Close() }},
 		{Name: "executor", Start: a.startExecutor, Stop: func() { a.executor.Stop() }},
-		{Name: "catalog copy", Start: a.replica.Boot}, // from here on the node serves
+		{Name: "catalog copy", Start: a.bootCopy, Stop: a.replica.Close}, // from here on the node serves
 		{Name: "place in the cluster", Start: a.openCluster},
 		{Name: "control API", Start: a.openControl},
 		{Name: "other nodes", Start: a.startCluster, Stop: a.stopCluster},

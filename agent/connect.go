@@ -60,8 +60,11 @@ func (a *Agent) openDatabase() error {
 	d := &database{retry: make(chan struct{}, 1), settled: sync.OnceFunc(func() { close(a.settled) }), outcast: a.outcast}
 	o := postgres.Options{
 		Version: a.opts.Version, Logger: a.log,
-		OnTrouble: func() { d.syncer.Interrupted() }, // it goes on asking until the database answers
-		Epoch:     a.managesUnder, OnDeposed: a.deposed,
+		Epoch: a.managesUnder, OnDeposed: a.deposed,
+		OnTrouble: func() {
+			d.syncer.Interrupted() // it goes on asking until the database answers
+			a.membership.wake(false)
+		},
 	}
 	d.halted, d.halt = context.WithCancel(context.Background())
 	var err error
@@ -153,8 +156,11 @@ func (a *Agent) lead() error {
 
 // reach makes attempts until the database is ready for work, or ctx ends.
 func (a *Agent) reach(ctx context.Context) bool {
-	d := a.database
-	for pause := backoff.New(backoff.First, backoff.Last); ; {
+	d, last := a.database, backoff.Soon
+	if d.server != nil {
+		last = backoff.Last // an attempt to start a server writes to the disk
+	}
+	for pause := backoff.New(backoff.First, last); ; {
 		err := a.attempt(ctx)
 		if err == nil {
 			return true // also when ctx has ended meanwhile: the node has reported, and says that it stops
@@ -168,6 +174,7 @@ func (a *Agent) reach(ctx context.Context) bool {
 		d.waiting = err
 		d.mu.Unlock()
 		d.settled()
+		a.membership.wake(false)
 		if !again {
 			a.log.Warn("the node does not have the database yet, and goes on trying", slog.Any("error", err))
 		}

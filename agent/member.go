@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -107,11 +108,24 @@ func (a *Agent) gossiped() gossip.Meta {
 
 // heard is called when the gossip has something new.
 func (a *Agent) heard() {
-	if d := a.database; d != nil {
-		d.syncer.Wake()
+	alive := a.alive()
+	changed := a.membership.alive.Swap(int64(len(alive))) != int64(len(alive))
+	if d := a.database; d != nil && (changed || slices.ContainsFunc(alive, a.newer)) {
+		d.syncer.Wake() // who lost its neighbours may have lost the database, too
 	}
 	a.membership.wake(false)
 	a.election.heard()
+}
+
+// newer reports whether a node says that it serves a later revision than this one.
+func (a *Agent) newer(m gossip.Member) bool { return m.Meta.Rev > a.replica.Durable() }
+
+// tellRevision tells the others which revision this node serves. The one that the node
+// boots with it tells when it begins to gossip.
+func (a *Agent) tellRevision() {
+	if a.cluster != nil {
+		a.cluster.Say()
+	}
 }
 
 // reachDatabase says how this node reaches the database of its cluster. A nil server means

@@ -34,16 +34,22 @@ const (
 type membership struct {
 	task  *service.Task
 	woken chan struct{}
-	ask   atomic.Bool // the database has news
+	ask   atomic.Bool  // the database has news
+	alive atomic.Int64 // how many others the gossip heard last
 	// promoted says that the node may manage, and that its certificate does not say so yet.
 	promoted atomic.Bool
 
+	handing chan struct{} // a place for each catalog that is handed to another node
+
+	copied  time.Time // when a newer catalog of another node could not be taken; zero: it could
 	turning bool      // the keys of the gossip are being changed
 	step    int       // the revision of the gossip's keys that is waited for
 	since   time.Time // when that began
 }
 
-func newMembership() *membership { return &membership{woken: make(chan struct{}, 1)} }
+func newMembership() *membership {
+	return &membership{woken: make(chan struct{}, 1), handing: make(chan struct{}, 2)}
+}
 
 // wake asks for a look soon. News says that the database has some, and not the gossip only.
 func (m *membership) wake(news bool) {
@@ -85,7 +91,8 @@ func (a *Agent) keepMembership(ctx context.Context) {
 					a.log.Warn("the members of the cluster are not known for certain, or a removed node still has the database", slog.Any("error", err))
 				}
 			}
-			wait = min(wait, a.keepRing(ctx, news), a.keepCertificate(ctx))
+			a.cluster.Say() // whether this node reaches the database
+			wait = min(wait, a.keepRing(ctx, news), a.keepCertificate(ctx), a.keepCopy(ctx))
 		}
 		timer := time.NewTimer(wait)
 		select {

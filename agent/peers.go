@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +15,9 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/replica"
 	"github.com/picloud/picloud/cluster"
+	"github.com/picloud/picloud/cluster/gossip"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/join"
 	"github.com/picloud/picloud/internal/problem"
@@ -26,6 +29,9 @@ const (
 	pathRing  = "/node/v1/ring"  // the keys of the gossip
 	pathAdmit = "/node/v1/admit" // a request to join that a node which only serves got
 	pathRenew = "/node/v1/renew" // the next certificate
+
+	pathCatalog = "/node/v1/catalog" // what this node serves, signed by one that may manage
+	pathObjects = "/node/v1/objects" // the sources of functions
 
 	// askTime bounds one question, and maxAsked its answer, in bytes.
 	askTime  = 10 * time.Second
@@ -42,6 +48,9 @@ func (a *Agent) nodeHandler() http.Handler {
 	mux.HandleFunc("POST "+pathAdmit, asked(a.admitFor))
 	mux.HandleFunc("POST "+pathRenew, asked(a.renewFor))
 	a.serveDumps(mux)
+	// Each member may read all of this in the database, too.
+	mux.HandleFunc("GET "+pathCatalog, a.handCatalog)
+	mux.HandleFunc("POST "+pathObjects, a.handObjects)
 	mux.HandleFunc("/", a.serveOther)
 	return mux
 }
@@ -79,34 +88,44 @@ func (a *Agent) ask(ctx context.Context, node, method, path string, question, in
 func (a *Agent) askFor(ctx context.Context, limit time.Duration, node, method, path string, question, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	raw, err := json.Marshal(question)
+	answer, err := put(ctx, a.forwarder.transport, node, method, path, question)
 	if err != nil {
-		return fmt.Errorf("ask another node: %w", err)
+		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+node+path, bytes.NewReader(raw))
-	if err != nil {
-		return fmt.Errorf("ask another node: %w", err)
-	}
-	resp, err := a.forwarder.transport.RoundTrip(r)
+	defer answer.Close()
+	body, err := io.ReadAll(io.LimitReader(answer, maxAsked))
 	if err != nil {
 		return fmt.Errorf("ask node %s: %w", node, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAsked))
-	if err != nil {
-		return fmt.Errorf("ask node %s: %w", node, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var p problem.Problem
-		if err := json.Unmarshal(body, &p); err != nil || p.Code == "" {
-			return fmt.Errorf("ask node %s: it answers %s", node, resp.Status)
-		}
-		return &picloud.Error{Code: p.Code, Op: "ask node", Resource: node, Detail: picloud.Shorten(p.Detail, 500), Hint: picloud.Shorten(p.Hint, 500)}
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("ask node %s: its answer cannot be read: %w", node, err)
 	}
 	return nil
+}
+
+// put puts a question to another node, and returns its answer, which may have any length.
+func put(ctx context.Context, way http.RoundTripper, node, method, path string, question any) (io.ReadCloser, error) {
+	raw, err := json.Marshal(question)
+	if err != nil {
+		return nil, fmt.Errorf("ask another node: %w", err)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+node+path, bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("ask another node: %w", err)
+	}
+	resp, err := way.RoundTrip(r)
+	if err != nil {
+		return nil, fmt.Errorf("ask node %s: %w", node, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	var p problem.Problem
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAsked)).Decode(&p); err != nil || p.Code == "" {
+		return nil, fmt.Errorf("ask node %s: it answers %s", node, resp.Status)
+	}
+	return nil, &picloud.Error{Code: p.Code, Op: "ask node", Resource: node, Detail: picloud.Shorten(p.Detail, 500), Hint: picloud.Shorten(p.Hint, 500)}
 }
 
 // admission is a request to join with the address that it came from.
@@ -205,3 +224,114 @@ func (a *Agent) catchUp(ctx context.Context) {
 		}
 	}
 }
+
+// subjectCatalog is what nodes sign a catalog as.
+const subjectCatalog = "catalog"
+
+// keepCopy takes a newer catalog from another node while the database is away, and returns
+// when to look again. The gossip says when there may be one.
+func (a *Agent) keepCopy(ctx context.Context) time.Duration {
+	d := a.database
+	select {
+	case <-a.settled:
+	default:
+		return memberEvery // the database comes first: its first attempt is under way
+	}
+	m := a.membership
+	if d.open.Load() && !d.Trouble() {
+		m.copied = time.Time{}
+		return memberEvery
+	}
+	if wait := copyEvery - time.Since(m.copied); wait > 0 {
+		return wait // a node that lies is asked no more often for that it says something new
+	}
+	took, again := a.replica.CatchUp(ctx, copies{a})
+	switch {
+	case took:
+		return time.Second // another node may have a still later one
+	case again:
+		m.copied = time.Now()
+		return copyEvery
+	}
+	return memberEvery
+}
+
+// copyEvery is how often a node that could not take the newer catalog of another one asks
+// again.
+const copyEvery = 5 * time.Second
+
+// copies are the other nodes as those who may have a newer catalog. It implements
+// replica.Peers.
+type copies struct{ a *Agent }
+
+// Newer lists the nodes that say they have a later revision: those that may sign it first,
+// and of them those with the latest.
+func (c copies) Newer(rev int64) (nodes []string) {
+	members := slices.DeleteFunc(c.a.alive(), func(m gossip.Member) bool { return m.Meta.Rev <= rev })
+	slices.SortFunc(members, func(x, y gossip.Member) int {
+		return cmp.Or(cmp.Compare(rank(x), rank(y)), cmp.Compare(y.Meta.Rev, x.Meta.Rev), cmp.Compare(x.Node, y.Node))
+	})
+	for _, m := range members {
+		nodes = append(nodes, m.Node)
+	}
+	return nodes
+}
+
+// rank orders the nodes that can sign before the others.
+func rank(m gossip.Member) int {
+	if m.Meta.Role == string(identity.Manager) {
+		return 0
+	}
+	return 1
+}
+
+// Copy asks a node for its catalog.
+func (c copies) Copy(ctx context.Context, node string) (io.ReadCloser, error) {
+	return put(ctx, c.a.forwarder.members, node, http.MethodGet, pathCatalog, nil)
+}
+
+// Objects asks a node for the sources of functions.
+func (c copies) Objects(ctx context.Context, node string, digests []picloud.Digest) (io.ReadCloser, error) {
+	return put(ctx, c.a.forwarder.members, node, http.MethodPost, pathObjects, digests)
+}
+
+// Verify checks who signed a catalog.
+func (c copies) Verify(got *replica.Copy) error {
+	return c.a.cluster.Verify(subjectCatalog, got.Catalog, identity.Signature{Certificate: got.Certificate, Signature: got.Signature})
+}
+
+// handCatalog gives another node what this one serves.
+func (a *Agent) handCatalog(w http.ResponseWriter, _ *http.Request) {
+	select {
+	case a.membership.handing <- struct{}{}:
+		defer func() { <-a.membership.handing }()
+	default:
+		problem.Write(w, &picloud.Error{Code: picloud.CodeUnreached, Op: "hand over the catalog", Detail: "this node hands it to others at this moment", RetryAfter: copyEvery}, "")
+		return
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(askTime)) // a connection that cannot is closed by the other node
+	raw, err := a.replica.Hand(func(catalog []byte) (certificate, signature []byte, ok bool) {
+		s, ok := a.cluster.Sign(subjectCatalog, catalog)
+		return s.Certificate, s.Signature, ok
+	})
+	if err != nil {
+		problem.Write(w, &picloud.Error{Code: picloud.CodeNotFound, Op: "hand over the catalog", Detail: err.Error()}, "")
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, _ = w.Write(raw) // the other node has gone
+}
+
+// handObjects gives another node the sources that it asks for.
+func (a *Agent) handObjects(w http.ResponseWriter, r *http.Request) {
+	var digests []picloud.Digest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxDigests)).Decode(&digests); err != nil {
+		problem.Write(w, &picloud.Error{Code: picloud.CodeInvalid, Op: "hand over sources", Detail: "the question cannot be read"}, "")
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_ = a.replica.WriteObjects(w, digests) // the other node has gone, or asks for too many
+}
+
+// maxDigests bounds a question for sources, in bytes: it names 64 of them.
+const maxDigests = 16 << 10

@@ -3,12 +3,19 @@ package agent
 import (
 	"context"
 	"maps"
+	"path/filepath"
 	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent/gateway"
 	"github.com/picloud/picloud/agent/replica"
 )
+
+// bootCopy serves what the disk has. The clock of the cluster is written once an hour while
+// the node runs.
+func (a *Agent) bootCopy() error {
+	return a.replica.Boot(filepath.Join(clusterDir(a.opts.DataDir), "clock"))
+}
 
 // serve makes callers see a new state of the catalog. It is where the wings meet:
 // the replica says what changed, the invoker and the gateway make it callable.

@@ -27,6 +27,9 @@ type Status struct {
 	// functions it has.
 	Revision  int64
 	Functions int
+	// Stale is how old the node's copy of the catalog may be, if it was not compared with the
+	// database for two minutes or longer; 0: it is current.
+	Stale time.Duration
 	// Database is the node's way to its database; nil before Start.
 	Database *DatabaseStatus
 	// Cluster is the cluster that the node is a member of; nil while it is alone.
@@ -71,6 +74,9 @@ func (a *Agent) Status() Status {
 	}
 	if serves := a.replica.State(); serves != nil {
 		s.Revision, s.Functions = serves.Rev, len(serves.Routes)
+		if age := a.replica.Age(); a.replica.Stale() {
+			s.Stale = age
+		}
 	}
 	a.mu.Lock()
 	d, c := a.database, a.cluster
@@ -121,6 +127,9 @@ const (
 	partDiskCopy = "disk_copy"
 	// partDiskSpace: the disk of the data folder is full.
 	partDiskSpace = "disk_space"
+	// partCurrent: what the node serves was not compared with the database for two minutes
+	// or longer, so that a newer version may be live elsewhere.
+	partCurrent = "current_catalog"
 	// partSecrets: the node cannot open the secrets of functions.
 	partSecrets = "secrets"
 )
@@ -156,6 +165,9 @@ func (a *Agent) Missing() (parts []string) {
 	}
 	if a.replica.Behind() {
 		parts = append(parts, partDiskCopy)
+	}
+	if a.replica.Stale() {
+		parts = append(parts, partCurrent)
 	}
 	if full(a.opts.DataDir) {
 		parts = append(parts, partDiskSpace)

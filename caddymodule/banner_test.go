@@ -54,6 +54,8 @@ func TestStateAgreesWithReadiness(t *testing.T) {
 		{agent.Status{Unready: errors.New("no catalog")}, local.Starting, "loading the catalog"},
 		{agent.Status{Database: down, Missing: []string{"database"}}, local.Degraded, "nobody listens"},
 		{agent.Status{Database: &agent.DatabaseStatus{}, Missing: []string{"database", "disk_space"}}, local.Degraded, "it serves without database, disk_space"},
+		{agent.Status{Database: down, Stale: 10*time.Minute + 20*time.Second}, local.Degraded, "nobody listens; what it serves may be 10m20s old"},
+		{agent.Status{Missing: []string{"current_catalog"}, Stale: 49*time.Hour + 9*time.Second}, local.Degraded, "it serves without current_catalog; what it serves may be 49h0m old"},
 	} {
 		state, reason := stateOf(tt.now)
 		require.Equal(t, tt.state, state)

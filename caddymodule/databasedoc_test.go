@@ -38,5 +38,6 @@ once. ` + "`picloud node rm NAME`" + ` removes a dead node, which stays out then
 
 A node serves from the copy on its disk when its database is away, and starts from it on a full disk, so ` + "`degraded`" + ` is no reason for a balancer to turn away; who needs the
 database asks for the word. ` + "`missing`" + ` names ` + "`database`" + ` (not reached since the start, or no answer when it was last asked: at most a
-minute ago), ` + "`disk_copy`" + ` (a power cut would bring back an older state here), ` + "`disk_space`" + ` (less than 1 MiB), ` + "`secrets`" + ` (they cannot be opened here).
+minute ago), ` + "`disk_copy`" + ` (a power cut would bring back an older state here), ` + "`current_catalog`" + ` (not compared with the database for two minutes: what is served may be old),
+` + "`disk_space`" + ` (less than 1 MiB), ` + "`secrets`" + ` (they cannot be opened here).
 `

@@ -211,11 +211,27 @@ func stateOf(now agent.Status) (state, reason string) {
 	case now.Unready != nil:
 		return local.Starting, waiting(now)
 	case now.Database != nil && now.Database.Err != nil:
-		return local.Degraded, now.Database.Err.Error()
+		return local.Degraded, now.Database.Err.Error() + howOld(now)
 	case len(now.Missing) > 0:
-		return local.Degraded, "it serves without " + strings.Join(now.Missing, ", ")
+		return local.Degraded, "it serves without " + strings.Join(now.Missing, ", ") + howOld(now)
 	}
 	return local.Ready, ""
+}
+
+// howOld says how old what a node serves may be, if it is cut off.
+func howOld(now agent.Status) string {
+	if now.Stale == 0 {
+		return ""
+	}
+	unit := time.Second
+	if now.Stale >= time.Hour {
+		unit = time.Minute
+	}
+	age, minutes := strings.CutSuffix(now.Stale.Truncate(unit).String(), "m0s")
+	if minutes {
+		age += "m"
+	}
+	return "; what it serves may be " + age + " old"
 }
 
 // open lets signals and the commands of this machine reach the process.

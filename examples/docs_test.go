@@ -89,12 +89,14 @@ func TestLimitsInTheDocument(t *testing.T) {
 		"| `log_bytes`: of one call | 64 KiB | 1 B to 1 MiB |",
 		"| `host_calls`: of one call: `kv`, `secrets` and `http` together | 50 | 1 to 10,000 |",
 		"| `outbound_calls`: of one call: requests of `http`, redirects included | 20 | 1 to 1,000 |",
+		"none: however old | none | 2 min to 365 days | 503 `" + string(picloud.CodeStale) + "` with `Retry-After` |",
 	} {
 		require.Contains(t, string(text), row)
 	}
-	require.Equal(t, "10s 64MiB 32 128 8MiB 8MiB 64KiB 50 20", strings.Join([]string{
+	require.Equal(t, "10s 64MiB 32 128 8MiB 8MiB 64KiB 50 20 0s", strings.Join([]string{
 		d.Timeout.String(), d.Memory.String(), strconv.Itoa(d.Concurrency), strconv.Itoa(d.Queue),
 		d.RequestBody.String(), d.ResponseBody.String(), d.LogBytes.String(), strconv.Itoa(d.HostCalls), strconv.Itoa(d.OutboundCalls),
+		d.MaxStale.String(),
 	}, " "), "the defaults changed: change docs/functions.md and this test")
 	for _, m := range module.Modules() {
 		for _, f := range m.Functions {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent/invoke"
@@ -76,7 +77,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request, at *place, clie
 		return
 	}
 	switch picloud.CodeOf(err) {
-	case picloud.CodeRequestTooLarge, picloud.CodeOverload:
+	case picloud.CodeRequestTooLarge, picloud.CodeOverload, picloud.CodeStale:
 		problem.Linger(w, r) // not the function's time
 	}
 }
@@ -134,6 +135,16 @@ func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, at *place) {
 // call runs the function and writes its answer, or the error that took its
 // place. It returns the status that was sent and that error.
 func (e *Endpoint) call(w http.ResponseWriter, r *http.Request, call *executor.Call) (status int, err error) {
+	stale, err := e.function.Staleness()
+	if stale != nil {
+		w.Header()["X-Picloud-Stale"] = []string{strconv.FormatInt(int64(stale.Age()/time.Second), 10)}
+	}
+	if err != nil {
+		if r.ContentLength != 0 {
+			problem.Last(w, r)
+		}
+		return e.fail(w, call.ID, err), err
+	}
 	body, err := e.readBody(r)
 	if err != nil {
 		problem.Last(w, r) // what is left of the body does not have to come

@@ -22,7 +22,7 @@ func CopyHeader(h http.Header, pairs []executor.HeaderField, corsDecides bool) (
 		switch name {
 		case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer",
 			"Transfer-Encoding", "Upgrade", "X-Call-Id", "X-Picloud-Version",
-			"X-Picloud-Node", "X-Picloud-Error", "X-Picloud-Leader":
+			"X-Picloud-Node", "X-Picloud-Error", "X-Picloud-Leader", "X-Picloud-Stale":
 			continue
 		case "Alt-Svc", "Clear-Site-Data", "Expect-Ct", "Nel", "Public-Key-Pins", "Public-Key-Pins-Report-Only",
 			"Report-To", "Service-Worker-Allowed", "Strict-Transport-Security":

@@ -7,6 +7,7 @@ package invoke
 import (
 	"log/slog"
 	"maps"
+	"sync/atomic"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/executor"
@@ -37,6 +38,7 @@ type Invoker struct {
 	rings    Rings
 	failures failures
 	metrics  *metrics
+	stale    atomic.Pointer[Staleness] // nil: the node's copy of the catalog is current
 }
 
 // New returns an Invoker. UseExecutor comes before the first function.

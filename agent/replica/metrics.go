@@ -25,7 +25,7 @@ func newMetrics(age func() float64) *metrics {
 		}),
 		age: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "picloud_catalog_age_seconds",
-			Help: "Time since this node last compared its catalog with the database; -1 when it never did since it started.",
+			Help: "Time since this node last compared its catalog with the database, also before it was restarted; -1 when it has no catalog.",
 		}, age),
 		functions: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "picloud_functions",

@@ -6,6 +6,7 @@ package replica
 import (
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,30 +21,45 @@ type Replica struct {
 	log   *slog.Logger
 	serve func(Change)
 
-	metrics  *metrics
-	state    atomic.Pointer[State] // nil until something was loaded
-	durable  atomic.Int64          // the newest revision that is on disk too
-	verified atomic.Int64          // unix nanoseconds of the last comparison with the database; 0: never
+	told    func() // see OnDurable
+	metrics *metrics
+	state   atomic.Pointer[State] // nil until something was loaded
+	durable atomic.Int64          // the newest revision that is on disk too
+	age     age                   // since the last comparison with the database
 
 	mu      sync.Mutex
 	disk    *disk
-	rewrite bool          // the copy on disk is damaged: write every source again
-	changed chan struct{} // closed and replaced whenever durable grows
+	rewrite bool            // the copy on disk is damaged: write every source again
+	liars   map[string]bool // nodes whose copy was not taken, and that the log has named
+	changed chan struct{}   // closed and replaced whenever durable grows
 }
 
 // New returns an empty replica whose copy is below dataDir. Serve is called for
 // each change, from one goroutine at a time, and must make callers see the new
 // state before it returns.
 func New(dataDir string, serve func(Change), log *slog.Logger) *Replica {
-	r := &Replica{dir: dataDir, log: log, serve: serve, changed: make(chan struct{})}
-	r.metrics = newMetrics(r.age)
+	r := &Replica{dir: dataDir, log: log, serve: serve, told: func() {}, changed: make(chan struct{}), liars: map[string]bool{}}
+	r.age.told, r.age.wall = func(time.Time) {}, time.Now
+	r.metrics = newMetrics(r.seconds)
 	return r
 }
+
+// OnStale sets what is called when the copy was not compared for CutOff, with the time of
+// the last comparison, and with the zero time when it was compared again. While it is
+// stale the call is repeated each minute. It must not block. It comes before Boot.
+func (r *Replica) OnStale(told func(since time.Time)) { r.age.told = told }
+
+// OnDurable sets what is called when a newer revision is on disk. It must not block, nor
+// call the replica but for Durable. It comes before Boot.
+func (r *Replica) OnDurable(told func()) { r.told = told }
 
 // Boot serves what the copy on disk holds, and keeps the copy current from then
 // on. It does so without the database. An error means that the folder of the copy cannot
 // be made.
-func (r *Replica) Boot() error {
+//
+// Signs are files that the node writes now and then while it runs. After a power cut they
+// tell for how long it was certainly in touch with the database.
+func (r *Replica) Boot(signs ...string) error {
 	disk, err := openDisk(r.dir, r.log)
 	if err != nil {
 		return err
@@ -53,6 +69,7 @@ func (r *Replica) Boot() error {
 	defer r.mu.Unlock()
 	r.disk = disk
 	r.rewrite = damaged > 0
+	r.age.open(disk.dir, append(signs, filepath.Join(disk.dir, manifestFile)), r.log)
 	if m == nil {
 		return nil
 	}
@@ -75,10 +92,11 @@ func (r *Replica) Behind() bool {
 	return s != nil && s.Rev != r.durable.Load()
 }
 
-// have returns what the node holds, to ask the database for what came after.
+// have returns what the node holds, to ask the database for what came after. Of a damaged
+// copy that is nothing: the node needs the whole catalog.
 func (r *Replica) have() (incarnation string, rev int64) {
 	s := r.state.Load()
-	if s == nil {
+	if s == nil || s.Damaged {
 		return "", 0
 	}
 	return s.Incarnation, s.Rev
@@ -99,9 +117,18 @@ func (r *Replica) missing(d picloud.Delta) []picloud.Digest {
 // error means that the copy on disk is behind; the node serves the new state all
 // the same, and does not acknowledge it.
 func (r *Replica) apply(d picloud.Delta, fetched map[picloud.Digest][]byte) error {
+	return r.applyTo(r.state.Load(), d, fetched)
+}
+
+// applyTo is apply for a delta that continues a state. It fails with errMoved, and changes
+// nothing, if that is no longer the present one: the database and other nodes can bring
+// changes at the same time.
+func (r *Replica) applyTo(old *State, d picloud.Delta, fetched map[picloud.Digest][]byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old := r.state.Load()
+	if r.state.Load() != old {
+		return errMoved
+	}
 	next, err := old.after(d, fetched)
 	if err != nil {
 		return err
@@ -151,6 +178,7 @@ func (r *Replica) saved(rev int64) {
 	r.durable.Store(rev)
 	close(r.changed)
 	r.changed = make(chan struct{})
+	r.told()
 }
 
 // watch returns the revision that is durable and a channel that is closed when
@@ -161,14 +189,20 @@ func (r *Replica) watch() (rev int64, changed <-chan struct{}) {
 	return r.durable.Load(), r.changed
 }
 
-// compared notes that the state was just found equal to the database.
-func (r *Replica) compared() { r.verified.Store(time.Now().UnixNano()) }
+// Age is the time since the copy was last compared with the database, in this process or
+// in one before.
+func (r *Replica) Age() time.Duration { return r.age.of() }
 
-// age is the time since the last comparison in seconds, -1 if there was none.
-func (r *Replica) age() float64 {
-	at := r.verified.Load()
-	if at == 0 {
+// Stale reports whether the copy was not compared for CutOff, and thus may be old.
+func (r *Replica) Stale() bool { return r.State() != nil && r.Age() >= CutOff }
+
+// seconds is the age for the metric; -1: there is no copy.
+func (r *Replica) seconds() float64 {
+	if r.State() == nil {
 		return -1
 	}
-	return time.Since(time.Unix(0, at)).Seconds()
+	return r.Age().Seconds()
 }
+
+// Close ends the measuring of the copy's age. The copy is served on.
+func (r *Replica) Close() { r.age.close() }

@@ -11,9 +11,11 @@ import (
 // State is one revision of the catalog as this node has it. It is pure data and
 // never changes: a delta leads to a new State. The nil State has nothing.
 type State struct {
-	// Incarnation identifies the catalog's history. It is empty when the copy on
-	// disk was not whole: then the node asks the database for the whole catalog.
+	// Incarnation identifies the catalog's history. It is empty in copies of the first format.
 	Incarnation string
+	// Damaged says that the copy on disk was not whole: then the node asks for the whole
+	// catalog.
+	Damaged bool
 	// Rev is the revision.
 	Rev int64
 	// Routes are the functions.
@@ -175,18 +177,17 @@ func (s *State) manifest() manifest {
 	for _, app := range s.Apps {
 		m.Apps = append(m.Apps, app)
 	}
+	if s.Damaged {
+		m.Incarnation = "" // the whole is still to come
+	}
 	return m
 }
 
-// stateOf returns the state that a copy on disk holds. A copy that is damaged
-// has no incarnation.
+// stateOf returns the state that a copy on disk holds.
 func stateOf(m *manifest, sources map[picloud.Digest][]byte, damaged bool) *State {
 	s := &State{
-		Incarnation: m.Incarnation, Rev: m.Rev, Limits: m.Limits, Drained: m.Drained, Sources: sources,
+		Incarnation: m.Incarnation, Rev: m.Rev, Limits: m.Limits, Drained: m.Drained, Damaged: damaged, Sources: sources,
 		Routes: make(map[picloud.RouteKey]picloud.Route, len(m.Routes)), Apps: make(map[string]picloud.AppConfig, len(m.Apps)),
-	}
-	if damaged {
-		s.Incarnation = ""
 	}
 	for _, app := range m.Apps {
 		s.Apps[app.App] = app

@@ -72,7 +72,7 @@ func (s *Syncer) Interrupted() {
 func (s *Syncer) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	pause, failing := backoff.New(backoff.First, backoff.Last), false
+	pause, failing := backoff.New(backoff.First, backoff.Soon), false
 	for {
 		select {
 		case <-ctx.Done():
@@ -117,24 +117,37 @@ func (s *Syncer) pull(ctx context.Context) error {
 		// Where this fails the report below does too.
 		s.known = s.nodes.Report(ctx, s.self()) == nil
 	}
+	err := errMoved
+	for errors.Is(err, errMoved) { // another node brings one revision, so this ends
+		err = s.compare(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	s.replica.age.compared()
+	return s.nodes.Report(ctx, s.self())
+}
+
+// compare brings the catalog to what the database has now.
+func (s *Syncer) compare(ctx context.Context) error {
+	base := s.replica.State()
 	incarnation, have := s.replica.have()
 	delta, err := s.store.Delta(ctx, s.self().ID, incarnation, have)
 	if err != nil {
 		return err
 	}
-	if s.replica.State().changedBy(delta) {
-		var fetched map[picloud.Digest][]byte
-		if missing := s.replica.missing(delta); len(missing) > 0 {
-			if fetched, err = s.store.Sources(ctx, missing); err != nil {
-				return err
-			}
-		}
-		if err := s.replica.apply(delta, fetched); err != nil {
+	if !base.changedBy(delta) {
+		return s.replica.repair()
+	}
+	var fetched map[picloud.Digest][]byte
+	if missing := s.replica.missing(delta); len(missing) > 0 {
+		if fetched, err = s.store.Sources(ctx, missing); err != nil {
 			return err
 		}
-	} else if err := s.replica.repair(); err != nil {
+	}
+	if err := s.replica.applyTo(base, delta, fetched); err != nil {
 		return err
 	}
-	s.replica.compared()
-	return s.nodes.Report(ctx, s.self())
+	s.replica.dropHanded()
+	return nil
 }

@@ -15,6 +15,11 @@ const (
 	Last  = 15 * time.Second
 )
 
+// Soon is the last pause of what a node needs in order to be current: after an outage all
+// nodes are on the newest revision within 10 s. An attempt that began just before the end
+// may take 5 s, and the pause after it one and a half times Soon.
+const Soon = 3 * time.Second
+
 // Backoff gives the next pause by NextBackOff and begins anew by Reset. It is
 // not safe for concurrent use.
 type Backoff = backoff.ExponentialBackOff

@@ -66,7 +66,7 @@ func (l *Listener) Stop() {
 
 // run keeps a connection until ctx ends.
 func (l *Listener) run(ctx context.Context) {
-	pause := backoff.New(backoff.First, backoff.Last)
+	pause := backoff.New(backoff.First, backoff.Soon)
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := l.session(ctx)

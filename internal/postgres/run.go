@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/picloud/picloud"
 )
 
 // Run performs an operation within its deadline. When a connection is broken, the
@@ -58,10 +60,20 @@ func (d *DB) run(ctx context.Context, limit time.Duration, pool *pgxpool.Pool, s
 // it was last asked.
 func (d *DB) Trouble() bool { return d.trouble.Load() }
 
+// gone reports whether the database is known to be away, and is being asked for by others.
+func (d *DB) gone() bool { return d.onTrouble != nil && d.trouble.Load() }
+
+var (
+	// errGone is the cause of what was not tried.
+	errGone = &picloud.Error{Code: picloud.CodeDatabaseDown, Op: "reach database", Detail: "it did not answer when it was last asked", RetryAfter: retryAfter}
+	// errBusy is the cause of what found no connection.
+	errBusy = &picloud.Error{Code: picloud.CodeDatabaseDown, Op: "reach database", Detail: "the functions of this node use all connections that they have", RetryAfter: retryAfter}
+)
+
 // note takes down how an operation within ctx ended.
 func (d *DB) note(ctx context.Context, err error) {
-	if ctx.Err() != nil && err != nil {
-		return // the caller went away, or had less patience
+	if ctx.Err() != nil && err != nil || errors.Is(err, errBusy) {
+		return // the caller went away, or had less patience; or nothing was asked
 	}
 	var pg *pgconn.PgError
 	answered := err == nil || !lost(err) && (errors.As(err, &pg) || !unreachable(err))
@@ -145,12 +157,21 @@ func (d *DB) batch(queue func(*pgx.Batch), read func(pgx.BatchResults) error) fu
 
 // ForFunction runs an operation on one of the connections that functions share,
 // with short waits.
+//
+// While the database is in trouble, and somebody goes on asking it (Options.OnTrouble), the
+// operation fails at once: a function must not wait for what is known to be gone.
 func (d *DB) ForFunction(ctx context.Context, s Subject, fn func(context.Context, *pgxpool.Conn) error) error {
+	if d.gone() {
+		return s.Wrap(errGone)
+	}
 	return d.Run(ctx, d.functions, s, d.borrowed(fn))
 }
 
 // LookForFunction is ForFunction for an operation that only reads.
 func (d *DB) LookForFunction(ctx context.Context, s Subject, fn func(context.Context, *pgxpool.Conn) error) error {
+	if d.gone() {
+		return s.Wrap(errGone)
+	}
 	return d.Look(ctx, d.functions, s, d.borrowed(fn))
 }
 
@@ -161,6 +182,9 @@ func (d *DB) borrowed(fn func(context.Context, *pgxpool.Conn) error) func(contex
 		conn, err := d.functions.Acquire(wait)
 		cancel()
 		if err != nil {
+			if stat := d.functions.Stat(); ctx.Err() == nil && stat.AcquiredConns() == stat.MaxConns() {
+				return errBusy // others have all connections: that says nothing of the server
+			}
 			return err
 		}
 		defer conn.Release()

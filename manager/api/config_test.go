@@ -72,6 +72,10 @@ func TestSettingsOfAppsAndNodes(t *testing.T) {
 		{who: "admin", method: "PATCH", path: "/nodes/pi-1", body: `{"rev":1}`, status: 400, code: "PC1001", contains: `"field":"rev"`},
 
 		{name: "a function's queue of zero", who: "developer", method: "PATCH", path: "/apps/shop/functions/hello", body: `{"settings":{"limits":{"queue":0}}}`, status: 400, code: "PC1001", contains: `settings.limits.queue must be between 1 and 10000`},
+		{name: "an age that no node in touch has", who: "developer", method: "PATCH", path: "/apps/shop/functions/hello", body: `{"settings":{"limits":{"max_stale":"1m"}}}`, status: 400, code: "PC1001", contains: `settings.limits.max_stale must be between 2m and 8760h`},
+		{name: "an age", who: "developer", method: "PATCH", path: "/apps/shop/functions/hello", body: `{"settings":{"limits":{"max_stale":"10m"}}}`, status: 200, contains: `"max_stale":"10m0s"`},
+		{name: "an age of a node", who: "admin", method: "PATCH", path: "/nodes/pi-1", body: `{"limits":{"max_stale":"1h"}}`, status: 200, contains: `"max_stale":"1h0m0s"`},
+		{name: "and none", who: "admin", method: "PATCH", path: "/nodes/pi-1", body: `{"limits":{"max_stale":null}}`, status: 200},
 		{name: "a timeout of zero", who: "developer", method: "POST", path: "/apps/shop/functions", body: `{"name":"x","settings":{"limits":{"timeout":"0s"}}}`, status: 400, code: "PC1001", contains: `settings.limits.timeout must be between 10ms and 15m`},
 		{who: "developer", method: "PATCH", path: "/apps/shop/functions/hello", body: `{"settings":{"env":{"A":"1","B":"2"},"secrets":["TOKEN"],"egress":["api.example.org:443","192.168.1.0/24"],"limits":{"outbound_calls":3}}}`, status: 200, contains: `"env":{"A":"1","B":"2"},"secrets":["TOKEN"],"egress":["api.example.org:443","192.168.1.0/24"]`},
 		{name: "null takes one variable away", who: "developer", method: "PATCH", path: "/apps/shop/functions/hello", body: `{"settings":{"env":{"A":null,"C":"3"},"secrets":null}}`, status: 200, contains: `"env":{"B":"2","C":"3"},"egress"`},

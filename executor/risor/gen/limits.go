@@ -28,6 +28,7 @@ var documented = []limit{
 	{"log_bytes", "of one call", 1, 1 << 20, "the rest is dropped"},
 	{"host_calls", "of one call: `kv`, `secrets` and `http` together", 1, 10_000, "error `host_call_limit` in the script"},
 	{"outbound_calls", "of one call: requests of `http`, redirects included", 1, 1000, "error `outbound_call_limit` in the script"},
+	{"max_stale", "age of the node's copy of the catalog while it is [cut off](cluster.md#how-old-a-copy-may-be); none: however old", int64(2 * time.Minute), int64(365 * 24 * time.Hour), beyond(picloud.CodeStale) + " with `Retry-After`"},
 }
 
 // beyond is the answer that a code gives.
@@ -73,6 +74,10 @@ func amount(t reflect.Type, n int64) string {
 	case reflect.TypeFor[picloud.Duration]():
 		d := time.Duration(n)
 		switch {
+		case d == 0:
+			return "none"
+		case d%(24*time.Hour) == 0:
+			return fmt.Sprintf("%d days", d/(24*time.Hour))
 		case d%time.Minute == 0:
 			return fmt.Sprintf("%d min", d/time.Minute)
 		case d%time.Second == 0:

@@ -2,6 +2,7 @@ package keys_test
 
 import (
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/postgres"
+	"github.com/picloud/picloud/internal/postgres/store"
 	"github.com/picloud/picloud/internal/testdb"
 )
 
@@ -67,4 +70,58 @@ func TestKillingTheServerLosesNoCount(t *testing.T) {
 		require.LessOrEqual(t, n, acknowledged[c]+unknown[c])
 	}
 	t.Logf("%v acknowledged, %v unknown", acknowledged, unknown)
+}
+
+// TestWhatIsKnownToBeGoneFailsAtOnce: the first operation finds out, the others do not wait,
+// and the next answer of the server ends it.
+func TestWhatIsKnownToBeGoneFailsAtOnce(t *testing.T) {
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word
+	require.NoError(t, err)
+	defer deaf.Close()
+	told := make(chan struct{}, 1)
+	db, err := store.Open(postgres.Options{DSN: "postgres://u@" + deaf.Addr().String() + "/db?sslmode=disable", OnTrouble: func() { told <- struct{}{} }})
+	require.NoError(t, err)
+	defer db.Close()
+	s := db.KV().Of("shop", picloud.KVQuota{})
+	begun := time.Now()
+	_, err = s.Increment(t.Context(), "n", 1, 0)
+	testdb.RequireDown(t, err)
+	require.Less(t, time.Since(begun), 5*time.Second)
+	<-told
+	for range 100 {
+		begun = time.Now()
+		_, err = s.Increment(t.Context(), "n", 1, 0)
+		testdb.RequireDown(t, err)
+		_, _, err = s.Get(t.Context(), "n", nil)
+		testdb.RequireDown(t, err)
+		require.Less(t, time.Since(begun), 50*time.Millisecond)
+	}
+}
+
+// TestAFullPoolIsNoTrouble: functions that wait for one another say nothing of the server.
+func TestAFullPoolIsNoTrouble(t *testing.T) {
+	dsn := testdb.DSN(t)
+	testdb.App(t, testdb.OpenWithRoot(t, dsn), "shop")
+	db, err := store.Open(postgres.Options{DSN: dsn, OnTrouble: func() { t.Error("the server is in no trouble") }})
+	require.NoError(t, err)
+	defer db.Close()
+	s := db.KV().Of("shop", picloud.KVQuota{})
+	_, err = s.Increment(t.Context(), "n", 1, 0)
+	require.NoError(t, err)
+	tx, err := testdb.Connect(t, dsn).Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `LOCK kv`)
+	require.NoError(t, err)
+	var calls sync.WaitGroup
+	for range 12 {
+		calls.Go(func() {
+			_, err := s.Increment(t.Context(), "n", 1, 0)
+			testdb.RequireDown(t, err)
+		})
+	}
+	calls.Wait()
+	require.False(t, db.Trouble())
+	require.NoError(t, tx.Rollback(t.Context()))
+	_, err = s.Increment(t.Context(), "n", 1, 0)
+	require.NoError(t, err)
 }

@@ -430,7 +430,7 @@ type Problem struct {
 type Readiness struct {
 	// Missing What the node does without. `database`: it was not reached since the start, or did not answer when it was last asked.
 	// `disk_copy`: what is served is not on disk, so a power cut loses it here. `disk_space`: the data folder has less than 1 MiB.
-	// `secrets`: the node cannot open them.
+	// `secrets`: the node cannot open them. `current_catalog`: what is served was not compared with the database for two minutes.
 	Missing []string        `json:"missing"`
 	Status  ReadinessStatus `json:"status"`
 }
