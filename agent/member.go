@@ -42,6 +42,7 @@ func (a *Agent) openCluster() error {
 	if a.misplaced != nil {
 		a.log.Error("this node does not find its place in its cluster; it serves the functions of its disk copy, and nothing else", slog.Any("error", a.misplaced))
 	}
+	a.quota.Changed()
 	return nil
 }
 
@@ -107,6 +108,7 @@ func (a *Agent) heard() {
 		d.syncer.Wake()
 	}
 	a.membership.wake(false)
+	a.quota.Changed()
 }
 
 // reachDatabase says how this node reaches the database of its cluster. A nil server means
@@ -158,6 +160,7 @@ func (a *Agent) learn(ctx context.Context) {
 		members = append(members, join.Member{Node: m.ID, Name: m.Name, Role: m.Role, Address: m.Address})
 	}
 	a.cluster.Learn(members, removed)
+	a.quota.Changed()
 	a.forwarder.transport.CloseIdleConnections() // one of them may lead to a node that was removed
 }
 

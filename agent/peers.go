@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/quota"
 	"github.com/picloud/picloud/cluster"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/join"
@@ -26,6 +27,7 @@ const (
 	pathRing  = "/node/v1/ring"  // the keys of the gossip
 	pathAdmit = "/node/v1/admit" // a request to join that a node which only serves got
 	pathRenew = "/node/v1/renew" // the next certificate
+	pathLimit = "/node/v1/limit" // a part of the limits that this node keeps
 
 	// askTime bounds one question, and maxAsked its answer, in bytes.
 	askTime  = 10 * time.Second
@@ -41,6 +43,9 @@ func (a *Agent) nodeHandler() http.Handler {
 	mux.HandleFunc("GET "+pathRing, func(w http.ResponseWriter, r *http.Request) { reply(w, a.cluster.Ring(), nil) })
 	mux.HandleFunc("POST "+pathAdmit, asked(a.admitFor))
 	mux.HandleFunc("POST "+pathRenew, asked(a.renewFor))
+	mux.HandleFunc("POST "+pathLimit, asked(func(_ context.Context, peer identity.Peer, q quota.Ask) (quota.Answer, error) {
+		return a.quota.Answer(peer.Node, q), nil
+	}))
 	mux.HandleFunc("/", a.serveOther)
 	return mux
 }
@@ -71,6 +76,32 @@ func reply(w http.ResponseWriter, answer any, err error) {
 // ask asks another node, which may be the manager: its certificate says so. An error of it
 // comes back as one.
 func (a *Agent) ask(ctx context.Context, node, method, path string, question, into any) error {
+	return askOver(ctx, a.forwarder.transport, node, method, path, question, into)
+}
+
+// view is who is in the cluster, for the limits that hold over it.
+func (a *Agent) view() (self string, v quota.View) {
+	self = a.identity.ID
+	v.Members, v.Alive = []string{self}, []string{self}
+	for _, o := range (others{a}).Others() {
+		v.Members = append(v.Members, o.ID)
+		if o.Alive {
+			v.Alive = append(v.Alive, o.ID)
+		}
+	}
+	slices.Sort(v.Members)
+	slices.Sort(v.Alive)
+	return self, v
+}
+
+// askKeeper asks the node that keeps the limits of functions, which may be any member.
+func (a *Agent) askKeeper(ctx context.Context, node string, q quota.Ask) (answer quota.Answer, err error) {
+	err = askOver(ctx, a.forwarder.members, node, http.MethodPost, pathLimit, q, &answer)
+	return answer, err
+}
+
+// askOver asks another node.
+func askOver(ctx context.Context, over *http.Transport, node, method, path string, question, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	raw, err := json.Marshal(question)
@@ -81,7 +112,7 @@ func (a *Agent) ask(ctx context.Context, node, method, path string, question, in
 	if err != nil {
 		return fmt.Errorf("ask another node: %w", err)
 	}
-	resp, err := a.forwarder.transport.RoundTrip(r)
+	resp, err := over.RoundTrip(r)
 	if err != nil {
 		return fmt.Errorf("ask node %s: %w", node, err)
 	}

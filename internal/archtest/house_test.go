@@ -70,6 +70,7 @@ type wing struct {
 // wings never import one another.
 var wings = []wing{
 	{"agent/broker", nil},
+	{"agent/quota", nil},
 	{"agent/replica", nil},
 	{"cluster", nil},
 	{"manager", []string{"executor/wire"}}, // the control API writes values of the key-value store in its encoding
