@@ -123,7 +123,7 @@ func TestTheLoop(t *testing.T) {
 		require.Equal(t, 2, calls(settle+2*renew), "two calls run on the other node")
 		at.leave()
 		at.leave()
-		require.Equal(t, 4, calls(2*renew), "the other node has given its part back")
+		require.Equal(t, 4, calls(5*renew/2), "the other node has given its part back")
 
 		for range 4 {
 			bt.leave()
