@@ -141,7 +141,7 @@ func (a *Agent) failed(err error) {
 func (a *Agent) Collectors() []prometheus.Collector {
 	return slices.Concat(
 		a.invoker.Collectors(), a.gateway.Collectors(), a.replica.Collectors(), a.logs.Collectors(),
-		a.broker.Collectors(), a.execStats.Collectors(), a.clusterStats,
+		a.broker.Collectors(), a.quota.Collectors(), a.execStats.Collectors(), a.clusterStats,
 	)
 }
 

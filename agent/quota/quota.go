@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/picloud/picloud"
 )
 
@@ -44,6 +46,9 @@ type Quota struct {
 	links   map[string]*link
 	running bool // the loop
 	stopped bool
+
+	questions  prometheus.Counter
+	collectors []prometheus.Collector
 }
 
 // link is the way to one keeper.
@@ -67,11 +72,25 @@ type batch struct {
 // New returns a Quota. It starts nothing.
 func New(o Options) *Quota {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Quota{
+	q := &Quota{
 		o: o, boot: rand.Text(), ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1), now: time.Now,
 		holders: map[picloud.RouteKey]*holder{}, active: map[*holder]struct{}{}, links: map[string]*link{},
+		questions: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "picloud_limit_questions_total", Help: "Questions to other nodes about limits that hold over all nodes.",
+		}),
 	}
+	q.collectors = []prometheus.Collector{q.questions, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "picloud_limit_functions", Help: "Functions of which this node holds or needs a part of a limit that holds over all nodes.",
+	}, func() float64 {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return float64(len(q.active))
+	})}
+	return q
 }
+
+// Collectors returns the metrics, always the same ones.
+func (q *Quota) Collectors() []prometheus.Collector { return q.collectors }
 
 // Enter makes the limit of a function hold over all nodes, or changes it. The gate stays
 // the same for as long as the function is not left.
@@ -232,6 +251,7 @@ func (q *Quota) loop() {
 				q.taken(b, q.Answer(b.node, b.ask), nil, q.now())
 				continue
 			}
+			q.questions.Inc()
 			q.tasks.Go(func() {
 				ctx, cancel := context.WithTimeout(q.ctx, patienceOfAsk)
 				defer cancel()

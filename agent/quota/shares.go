@@ -48,8 +48,11 @@ func (a account) share(me *held, limit int, now time.Time) (granted int) {
 		}
 	}
 	target := targets[me]
-	if me.n > target {
-		return me.n - min(me.n-target, max(lack-free, 0))
+	switch {
+	case me.n > target && lack > free:
+		return target
+	case me.n > target:
+		return me.n // nobody lacks it
 	}
 	free = max(free, 0)
 	granted = min(target, me.n+free)
