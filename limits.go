@@ -15,7 +15,9 @@ type Limits struct {
 	// Memory is the heap of one executor process of the app, in bytes; the
 	// largest of its functions' counts. Default 64 MiB, 16 MiB to 2 GiB.
 	Memory Size `json:"memory,omitempty"`
-	// Concurrency is how many calls run at once on one node. Default 32, 1 to 1,000.
+	// Concurrency is how many calls run at once, 1 to 1,000: over all nodes of the cluster
+	// where a function or its app sets it. The default, 32, and what a node sets for itself
+	// count on each node.
 	Concurrency int `json:"concurrency,omitempty"`
 	// Queue is how many further calls wait for a place on one node. Default 128, 1 to 10,000.
 	Queue int `json:"queue,omitempty"`
@@ -59,7 +61,7 @@ var limitTable = []Limit{
 		"wall time of a call, waiting not counted", "504 `PC1204`; the process is killed if it does not stop"),
 	size("memory", func(l *Limits) *Size { return &l.Memory }, 64<<20, 16<<20, 2<<30,
 		"heap of one process of the app; the largest of its functions' counts", "500 `PC1205`; the app's next call gets a fresh process"),
-	count("concurrency", func(l *Limits) *int { return &l.Concurrency }, 32, 1000, "calls at once on a node", "further ones wait"),
+	count("concurrency", func(l *Limits) *int { return &l.Concurrency }, 32, 1000, "calls at once, over all nodes; the default and what a node sets: on each node", "further ones wait"),
 	count("queue", func(l *Limits) *int { return &l.Queue }, 128, 10_000, "calls that wait on a node", "429 `PC1210` with `Retry-After`"),
 	size("request_body", func(l *Limits) *Size { return &l.RequestBody }, 8<<20, 1, 64<<20, "body of a request", "413 `PC1209`"),
 	size("response_body", func(l *Limits) *Size { return &l.ResponseBody }, 8<<20, 1, 64<<20, "body of an answer", "500 `PC1208`"),

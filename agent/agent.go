@@ -19,6 +19,7 @@ import (
 	"github.com/picloud/picloud/agent/broker"
 	"github.com/picloud/picloud/agent/gateway"
 	"github.com/picloud/picloud/agent/invoke"
+	"github.com/picloud/picloud/agent/quota"
 	"github.com/picloud/picloud/agent/replica"
 	"github.com/picloud/picloud/cluster"
 	"github.com/picloud/picloud/executor"
@@ -47,6 +48,7 @@ type Agent struct {
 	invoker *invoke.Invoker
 	gateway *gateway.Gateway
 	replica *replica.Replica
+	quota   *quota.Quota // limits that hold over all nodes
 
 	state   atomic.Int32  // of type state
 	ready   chan struct{} // closed when the node serves for the first time
@@ -108,7 +110,7 @@ func New(opts Options) (*Agent, error) {
 	a.bodies = budget.New(opts.TransitMemory)
 	a.logs = logbook.New(opts.DataDir, opts.NodeName, &a.secrets, opts.Logger)
 	a.invoker = invoke.New(invoke.Options{Logs: a.logs, Secrets: &a.secrets, Grants: a.grants, Node: opts.NodeName, Logger: opts.Logger})
-	a.membership, a.sessions = newMembership(), &sessions{a: a}
+	a.membership, a.sessions, a.quota = newMembership(), &sessions{a: a}, quota.New(quota.Options{View: a.who, Ask: a.askKeeper})
 	a.forwarder, a.election, a.clusterStats = a.newForwarder(), newElection(a), a.newClusterStats()
 	a.gateway = gateway.New(gateway.Options{Bodies: a.bodies, Node: opts.NodeName, NewID: a.invoker.NewID, Unready: a.Unready})
 	a.replica = replica.New(opts.DataDir, a.serve, opts.Logger)
@@ -144,7 +146,7 @@ func (a *Agent) failed(err error) {
 func (a *Agent) Collectors() []prometheus.Collector {
 	return slices.Concat(
 		a.invoker.Collectors(), a.gateway.Collectors(), a.replica.Collectors(), a.logs.Collectors(),
-		a.broker.Collectors(), a.execStats.Collectors(), a.clusterStats,
+		a.broker.Collectors(), a.quota.Collectors(), a.execStats.Collectors(), a.clusterStats,
 	)
 }
 
@@ -178,6 +180,7 @@ func (a *Agent) start() error {
 		{Name: "place in the cluster", Start: a.openCluster},
 		{Name: "control API", Start: a.openControl},
 		{Name: "other nodes", Start: a.startCluster, Stop: a.stopCluster},
+		{Name: "limits over nodes", Stop: a.quota.Stop},
 		{Name: "membership", Start: a.startMembership, Stop: func() { a.membership.task.Stop() }},
 		{Name: "database", Start: a.startConnecting, Stop: func() { a.database.connecting.Stop() }},
 	}...)

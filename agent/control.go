@@ -31,7 +31,7 @@ func (a *Agent) newControl() (*control, error) {
 		Apps:    api.AppStores{Apps: d.Apps(), Functions: d.Functions(), Versions: d.Versions(), Deployments: d.Deployments()},
 		People:  api.PeopleStores{Members: d.Members(), Users: d.Users()},
 		Data:    api.DataStores{Env: d.Env(), Secrets: d.Secrets(), KV: d.KV()},
-		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs, Others: others{a}},
+		Runs:    api.RunStores{Runs: a.invoker.Records(), Logs: a.logs, Others: others{a}, Meter: meter{a}},
 		Nodes:   api.NodeStores{Nodes: presentNodes{keeper{d.Nodes(), a}, a}, Invitations: d.Invitations(), Inviter: a, State: a},
 		Forward: a.forward, Functions: a.servesAt(),
 		Ready: a.Unready, Missing: a.Missing, Node: a.opts.NodeName, Logger: a.log, Memory: a.bodies,

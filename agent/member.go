@@ -46,6 +46,7 @@ func (a *Agent) openCluster() error {
 	if a.opts.DatabaseURL != "" || a.cluster.Member() && a.cluster.State().Database.Host != a.identity.ID {
 		a.identity.place = placeOf(a.opts.DataDir)
 	}
+	a.quota.Changed()
 	return nil
 }
 
@@ -115,6 +116,7 @@ func (a *Agent) heard() {
 	}
 	a.membership.wake(false)
 	a.election.heard()
+	a.quota.Changed()
 }
 
 // newer reports whether a node says that it serves a later revision than this one.
@@ -178,6 +180,7 @@ func (a *Agent) learn(ctx context.Context) error {
 		members = append(members, join.Member{Node: m.ID, Name: m.Name, Role: m.Role, Address: m.Address})
 	}
 	a.cluster.Learn(members, removed)
+	a.quota.Changed()
 	a.forwarder.closeIdle() // one of them may lead to a node that was removed
 	if len(removed) == 0 || !a.manages() {
 		return nil

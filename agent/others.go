@@ -6,16 +6,20 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/invoke"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/port"
+	"github.com/picloud/picloud/internal/machine"
 	"github.com/picloud/picloud/internal/problem"
 	"github.com/picloud/picloud/manager/api"
+	"github.com/picloud/picloud/manager/top"
 )
 
 // nodePath is where a node answers the managers of its cluster what it remembers. The
@@ -151,4 +155,38 @@ func (p presentNodes) running(ctx context.Context, node string) *int {
 func (a *Agent) serveLoad(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(nodeLoad{a.invoker.Running()}) // a node that went away asks nothing more
+}
+
+// meter reads what this node has counted, for the API.
+type meter struct{ a *Agent }
+
+// Sample implements api.Meter.
+func (m meter) Sample(apps []string) top.Sample {
+	a := m.a
+	load, available := machine.Load()
+	executors, reserved := a.executor.Workers()
+	s := top.Sample{
+		At: time.Now(), Bounds: invoke.Bounds(), Functions: map[picloud.RouteKey]top.Counters{},
+		Machine: top.Machine{
+			Load: load, Cores: runtime.NumCPU(), Memory: machine.Memory(), Available: available,
+			Executors: executors, Reserved: reserved, Running: a.invoker.Running(),
+		},
+	}
+	state := a.replica.State()
+	if state == nil {
+		return s // it serves nothing yet
+	}
+	for key := range state.Routes {
+		if len(apps) > 0 && !slices.Contains(apps, key.App) {
+			continue
+		}
+		endpoint := a.gateway.Endpoint(key)
+		if endpoint == nil {
+			continue // a deploy is on its way
+		}
+		c := endpoint.Function().Counts()
+		running, waiting := endpoint.Function().Handle().Load()
+		s.Functions[key] = top.Counters{Calls: c.Calls, Errors: c.Errors, Seconds: c.Seconds, Buckets: c.Buckets, Running: running, Waiting: waiting}
+	}
+	return s
 }

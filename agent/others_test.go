@@ -89,7 +89,39 @@ func TestLogsAndCallsOfAllNodes(t *testing.T) {
 		require.False(t, n.Away, n)
 	}
 
+	// What goes on now is that of all nodes, too, with what was counted during the window.
+	a.deploy("calm", `function handle(req) { return "ok" }`)
+	for _, n := range []*testAgent{a, b} {
+		ctx, cancel := context.WithCancel(t.Context())
+		calling := make(chan struct{})
+		go func() {
+			defer close(calling)
+			for ctx.Err() == nil {
+				a.do(http.MethodGet, a.functions.URL+"/fn/default/calm", "")
+				b.do(http.MethodGet, b.functions.URL+"/fn/default/calm", "")
+			}
+		}()
+		top := read[client.Top](n, "/top?window=300ms")
+		cancel()
+		<-calling
+		require.Len(t, top.Functions, 1)
+		f := top.Functions[0]
+		require.Equal(t, "default/calm", f.App+"/"+f.Function)
+		require.Positive(t, f.Calls)
+		require.Zero(t, f.Errors)
+		require.Positive(t, f.P99)
+		require.Empty(t, top.Unanswered)
+		require.Equal(t, []string{"pi-1", "pi-2"}, []string{top.Nodes[0].Name, top.Nodes[1].Name})
+		for _, node := range top.Nodes {
+			require.Positive(t, node.Memory)
+			require.Equal(t, 1, node.Executors, node)
+		}
+	}
+	idle := read[client.Top](a, "/top?window=100ms")
+	require.Empty(t, idle.Functions, "what does nothing is not listed")
+
 	b.Stop()
+	require.Equal(t, []string{"pi-2"}, read[client.Top](a, "/top?window=100ms").Unanswered)
 	require.True(t, read[client.NodeList](a, "/nodes").Items[1].Away)
 	logs := read[client.LogList](a, "/apps/default/logs")
 	require.Equal(t, []string{"pi-1 said one", "pi-1 said three"}, messages(logs.Items))
@@ -149,7 +181,7 @@ func TestFollowLogsOfAllNodes(t *testing.T) {
 	c, err = client.New(a.control.URL, a.token)
 	require.NoError(t, err)
 	a.says("seven")
-	require.Equal(t, []string{"pi-1 said seven", "pi-2 pi-2 did not answer: what it logs comes when it does"}, until("pi-2 did not", b.Stop))
+	require.Equal(t, []string{"pi-1 said seven", "pi-2 pi-2 does not answer: what it logs is missing from here on, and comes when it does"}, until("pi-2 does not", b.Stop))
 }
 
 // TestOnlyManagersAreTold: a node that only serves functions learns nothing of others.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/agent/quota"
 	"github.com/picloud/picloud/agent/replica"
 	"github.com/picloud/picloud/cluster"
 	"github.com/picloud/picloud/cluster/gossip"
@@ -29,6 +30,7 @@ const (
 	pathRing  = "/node/v1/ring"  // the keys of the gossip
 	pathAdmit = "/node/v1/admit" // a request to join that a node which only serves got
 	pathRenew = "/node/v1/renew" // the next certificate
+	pathLimit = "/node/v1/limit" // a part of the limits that this node keeps
 
 	pathCatalog = "/node/v1/catalog" // what this node serves, signed by one that may manage
 	pathObjects = "/node/v1/objects" // the sources of functions
@@ -51,6 +53,9 @@ func (a *Agent) nodeHandler() http.Handler {
 	// Each member may read all of this in the database, too.
 	mux.HandleFunc("GET "+pathCatalog, a.handCatalog)
 	mux.HandleFunc("POST "+pathObjects, a.handObjects)
+	mux.HandleFunc("POST "+pathLimit, asked(func(_ context.Context, peer identity.Peer, q quota.Ask) (quota.Answer, error) {
+		return a.quota.Answer(peer.Node, q), nil
+	}))
 	mux.HandleFunc("/", a.serveOther)
 	return mux
 }
@@ -86,9 +91,35 @@ func (a *Agent) ask(ctx context.Context, node, method, path string, question, in
 
 // askFor is ask, for an answer that takes its time.
 func (a *Agent) askFor(ctx context.Context, limit time.Duration, node, method, path string, question, into any) error {
+	return askOver(ctx, limit, a.forwarder.transport, node, method, path, question, into)
+}
+
+// who says which nodes there are, for the limits that hold over it.
+func (a *Agent) who() (self string, v quota.View) {
+	self = a.identity.ID
+	v.Members, v.Alive = []string{self}, []string{self}
+	for _, o := range (others{a}).Others() {
+		v.Members = append(v.Members, o.ID)
+		if o.Alive {
+			v.Alive = append(v.Alive, o.ID)
+		}
+	}
+	slices.Sort(v.Members)
+	slices.Sort(v.Alive)
+	return self, v
+}
+
+// askKeeper asks the node that keeps the limits of functions, which may be any member.
+func (a *Agent) askKeeper(ctx context.Context, node string, q quota.Ask) (answer quota.Answer, err error) {
+	err = askOver(ctx, askTime, a.forwarder.members, node, http.MethodPost, pathLimit, q, &answer)
+	return answer, err
+}
+
+// askOver asks another node.
+func askOver(ctx context.Context, limit time.Duration, over *http.Transport, node, method, path string, question, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	answer, err := put(ctx, a.forwarder.transport, node, method, path, question)
+	answer, err := put(ctx, over, node, method, path, question)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent/gateway"
+	"github.com/picloud/picloud/agent/invoke"
 	"github.com/picloud/picloud/agent/replica"
 )
 
@@ -29,7 +30,7 @@ func (a *Agent) serve(c replica.Change) {
 		a.executor.Retain(others)
 		for key := range c.Old.Routes {
 			if c.Ended[key.App] {
-				a.invoker.Forget(a.gateway.Endpoint(key).Function())
+				a.forget(a.gateway.Endpoint(key).Function())
 			}
 		}
 	}
@@ -39,7 +40,7 @@ func (a *Agent) serve(c replica.Change) {
 			table[key] = a.gateway.Endpoint(key) // and with it the fairness among its waiting calls
 			continue
 		}
-		table[key] = a.gateway.NewEndpoint(a.invoker.Function(r, c.New.Sources[r.Digest], c.New.App(r.App), c.New.Limits))
+		table[key] = a.gateway.NewEndpoint(a.function(r, c.New))
 	}
 	last := a.gateway.Swap(table)
 	if a.state.CompareAndSwap(int32(stateStarting), int32(stateServing)) {
@@ -52,11 +53,32 @@ func (a *Agent) serve(c replica.Change) {
 		if _, stays := c.New.Routes[key]; stays || c.Ended[key.App] {
 			continue
 		}
-		a.invoker.Forget(ep.Function())
+		a.forget(ep.Function())
 		if _, more := serving[key.App]; !more {
 			a.logs.Forget(key.App)
 		}
 	}
+}
+
+// function makes the handle of a function, and lets its limit hold over all nodes if
+// somebody has set it.
+func (a *Agent) function(r picloud.Route, s *replica.State) *invoke.Function {
+	app := s.App(r.App)
+	shared := invoke.Shared(r.Settings, app)
+	if !shared {
+		a.quota.Leave(r.Key()) // first: the executor gives the function this node's limit
+	}
+	f := a.invoker.Function(r, s.Sources[r.Digest], app, s.Limits)
+	if shared {
+		a.quota.Enter(r.Key(), f.Limits.Concurrency, f.Handle())
+	}
+	return f
+}
+
+// forget drops what the node keeps about a function that is gone.
+func (a *Agent) forget(last *invoke.Function) {
+	a.quota.Leave(last.Route.Key())
+	a.invoker.Forget(last)
 }
 
 // endApp ends the life of an app: its calls that still run can ask for nothing more

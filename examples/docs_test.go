@@ -82,7 +82,7 @@ func TestLimitsInTheDocument(t *testing.T) {
 	for _, row := range []string{
 		"| `timeout`: wall time of a call, waiting not counted | 10 s | 10 ms to 15 min | 504 `" + string(picloud.CodeFunctionTimeout) + "`",
 		"| 64 MiB | 16 MiB to 2 GiB | 500 `" + string(picloud.CodeFunctionMemory) + "`",
-		"| `concurrency`: calls at once on a node | 32 | 1 to 1,000 |",
+		"| `concurrency`: calls at once, over all nodes; the default and what a node sets: on each node | 32 | 1 to 1,000 |",
 		"| `queue`: calls that wait on a node | 128 | 1 to 10,000 | 429 `" + string(picloud.CodeQueueFull) + "`",
 		"| `request_body` | 8 MiB | 1 B to 64 MiB | 413 `" + string(picloud.CodeRequestTooLarge) + "`",
 		"| `response_body` | 8 MiB | 1 B to 64 MiB | 500 `" + string(picloud.CodeResponseTooLarge) + "`",

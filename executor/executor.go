@@ -141,6 +141,16 @@ func (e *Executor) Stop() {
 	e.spawner.Close()
 }
 
+// Workers returns how many processes run functions now, and the sum of their memory limits
+// in bytes.
+func (e *Executor) Workers() (n int, memory int64) {
+	for _, w := range e.everyWorker() {
+		n++
+		memory += w.memory
+	}
+	return n, memory
+}
+
 // enter counts a call in. It fails unless the executor runs.
 func (e *Executor) enter() error {
 	e.calls.Add(1)

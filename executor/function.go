@@ -19,6 +19,9 @@ type Program struct {
 	Digest   picloud.Digest
 	Source   []byte         // kept, and never changed
 	Limits   picloud.Limits // completed
+	// Shared says that Limits.Concurrency counts over several nodes: Function.Allot says how
+	// many calls may run on this one. Until it is called, all of them may.
+	Shared bool
 	// Env are the variables that the script reads.
 	Env picloud.Env
 	// Grants say what the host may do for the program. They go to Host.Call as
@@ -28,7 +31,7 @@ type Program struct {
 
 // same reports whether two programs of one name are the same.
 func (p Program) same(q Program) bool {
-	return p.Version == q.Version && p.Digest == q.Digest && p.Limits == q.Limits && p.Grants == q.Grants && maps.Equal(p.Env, q.Env)
+	return p.Version == q.Version && p.Digest == q.Digest && p.Limits == q.Limits && p.Shared == q.Shared && p.Grants == q.Grants && maps.Equal(p.Env, q.Env)
 }
 
 // Function is the handle of a program. It is safe for concurrent use.
@@ -37,7 +40,8 @@ type Function struct {
 	resource string // app/function, for errors
 	env      []byte // Program.Env as the worker gets it
 	pool     *pool
-	gate     gate
+	gate     *gate        // of all versions
+	calls    atomic.Int64 // that run or wait
 
 	slot    atomic.Int32 // in the workers' program tables; noSlot: none yet
 	used    atomic.Int64 // last call
@@ -47,11 +51,22 @@ type Function struct {
 
 const noSlot = -1
 
-func newFunction(p *pool, program Program, queueTimeout time.Duration) *Function {
+// newFunction makes the handle of a program. Old is the one of its name that it replaces;
+// nil: there is none.
+func newFunction(p *pool, program Program, queueTimeout time.Duration, old *Function) *Function {
 	f := &Function{program: program, resource: program.App + "/" + program.Function, pool: p}
 	f.env = encodeEnv(program.Env)
 	f.slot.Store(noSlot)
-	f.gate.init(program.Limits.Concurrency, program.Limits.Queue, queueTimeout)
+	if old == nil {
+		f.gate = newGate(program.Limits.Concurrency, program.Limits.Queue, queueTimeout)
+		return f
+	}
+	f.gate = old.gate
+	f.gate.widen(program.Limits.Queue)
+	if !program.Shared {
+		f.gate.watch(nil)
+		f.gate.resize(program.Limits.Concurrency, time.Time{})
+	}
 	return f
 }
 
@@ -87,7 +102,9 @@ func (f *Function) Invoke(ctx context.Context, c *Call) (*Result, error) {
 		return nil, f.fail(err)
 	}
 	defer e.leave()
+	f.calls.Add(1)
 	if err := f.gate.acquire(ctx); err != nil {
+		f.gone()
 		return nil, f.fail(err)
 	}
 	r, runs, err := f.attempt(ctx, c)
@@ -131,12 +148,37 @@ func (f *Function) timeout(c *Call) int64 {
 // after its last call. A call that comes later still works, and loads it again.
 func (f *Function) Release() { f.pool.release(f) }
 
+// Allot says how many calls of all versions may run on this node, until a time: from then
+// on none may begin. The zero time: for good. Calls that run go on. It is for programs that
+// are Shared.
+func (f *Function) Allot(n int, until time.Time) { f.gate.resize(n, until) }
+
+// Watch makes the function call short each time that a call of it does not find a place
+// at once. It must not block.
+func (f *Function) Watch(short func()) { f.gate.watch(short) }
+
+// Demand returns how many calls of all versions run and wait, and the most that did at
+// once since it was last called.
+func (f *Function) Demand() (running, waiting, peak int) { return f.gate.load() }
+
+// Load returns how many calls of all versions run and wait.
+func (f *Function) Load() (running, waiting int) { return f.gate.occupied() }
+
 // releasePlace gives the call's place in the gate back.
 func (f *Function) releasePlace() {
-	if idle := f.gate.release(); idle && f.retired.Load() {
+	f.gate.release()
+	f.gone()
+}
+
+// gone counts a call out.
+func (f *Function) gone() {
+	if f.calls.Add(-1) == 0 && f.retired.Load() {
 		f.pool.vacate(f)
 	}
 }
+
+// idle reports whether no call runs or waits.
+func (f *Function) idle() bool { return f.calls.Load() == 0 }
 
 // flightNeverSent recycles a flight that no worker got.
 func flightNeverSent(fl *flight) {

@@ -10,16 +10,20 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// gate admits the calls of one function. It is a counting semaphore with a bounded
-// first-in-first-out queue: limit calls run, room calls wait in order, and every
-// further call is refused at once, which gives callers backpressure.
+// gate admits the calls of one function, of all its versions. It is a counting semaphore
+// with a bounded first-in-first-out queue: limit calls run, room calls wait in order, and
+// every further call is refused at once, which gives callers backpressure. Both bounds may
+// change while calls run: growth wakes waiters, and shrinking ends no call.
 type gate struct {
-	limit   int // running at once
-	room    int // waiting at once
 	timeout time.Duration
 
 	mu      sync.Mutex
+	limit   int       // running at once
+	room    int       // waiting at once
+	until   time.Time // the limit is 0 from then on; zero: it has no end
+	short   func()    // called when a call does not find a place; nil: nobody asks
 	running int
+	peak    int         // the most that ran and waited since load
 	queue   list.List   // of *waiter, oldest first
 	timer   *time.Timer // for the oldest waiter; nil until a call waits
 }
@@ -29,33 +33,97 @@ type waiter struct {
 	granted chan bool // takes one value: true with a place, false when it took too long
 }
 
-func (g *gate) init(limit, room int, timeout time.Duration) {
-	g.limit, g.room, g.timeout = limit, room, timeout
+func newGate(limit, room int, timeout time.Duration) *gate {
+	return &gate{limit: limit, room: room, timeout: timeout}
+}
+
+// places is how many calls may run at this moment. The caller holds mu.
+func (g *gate) places() int {
+	if g.until.IsZero() || time.Now().Before(g.until) {
+		return g.limit
+	}
+	return 0
+}
+
+// resize changes how many calls run at once, until a time (zero: for good).
+func (g *gate) resize(limit int, until time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.limit, g.until = limit, until
+	for places := g.places(); g.running < places; g.running++ {
+		w := g.pop()
+		if w == nil {
+			return
+		}
+		w.granted <- true
+	}
+}
+
+// widen changes how many calls wait. Those that wait already stay.
+func (g *gate) widen(room int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.room = room
+}
+
+// watch makes the gate call short, which must not block, when a call does not find a
+// place.
+func (g *gate) watch(short func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.short = short
+}
+
+// load returns how many calls run and wait, and the most that did at once since it was
+// last called.
+func (g *gate) load() (running, waiting, peak int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	running, waiting, peak = g.running, g.queue.Len(), g.peak
+	g.peak = running + waiting
+	return running, waiting, peak
+}
+
+// occupied returns how many calls run and wait.
+func (g *gate) occupied() (running, waiting int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.running, g.queue.Len()
 }
 
 // acquire gets a place, and waits for one when all are in use.
 func (g *gate) acquire(ctx context.Context) error {
 	g.mu.Lock()
-	if g.running < g.limit && g.queue.Len() == 0 {
+	if g.queue.Len() == 0 && g.running < g.places() {
 		g.running++
+		g.peak = max(g.peak, g.running)
 		g.mu.Unlock()
 		return nil
 	}
+	short := g.short
 	if g.queue.Len() >= g.room {
+		limit, room := g.limit, g.room
 		g.mu.Unlock()
-		return g.full(fmt.Sprintf("%d calls run and %d wait", g.limit, g.room))
+		if short != nil {
+			short()
+		}
+		return g.full(fmt.Sprintf("%d calls run and %d wait", limit, room))
 	}
 	w := &waiter{since: time.Now(), granted: make(chan bool, 1)}
 	at := g.queue.PushBack(w)
 	if g.queue.Len() == 1 {
 		g.schedule(g.timeout)
 	}
+	g.peak = max(g.peak, g.running+g.queue.Len())
 	g.mu.Unlock()
+	if short != nil {
+		short()
+	}
 
 	select {
 	case ok := <-w.granted:
 		if !ok {
-			return g.full(fmt.Sprintf("waited %s for one of %d places", g.timeout, g.limit))
+			return g.full(fmt.Sprintf("waited %s for a place", g.timeout))
 		}
 		if ctx.Err() != nil { // nobody waits for the call any more
 			g.release()
@@ -78,17 +146,15 @@ func (g *gate) acquire(ctx context.Context) error {
 	return cancelled(ctx)
 }
 
-// release gives a place to the oldest waiter, or back to the gate. It reports whether
-// no call runs any more.
-func (g *gate) release() (idle bool) {
+// release gives a place to the oldest waiter, or back to the gate.
+func (g *gate) release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if w := g.pop(); w != nil {
-		w.granted <- true
-		return false
+	if g.queue.Len() > 0 && g.running <= g.places() {
+		g.pop().granted <- true
+		return
 	}
 	g.running--
-	return g.running == 0
 }
 
 func (g *gate) pop() *waiter {
@@ -97,13 +163,6 @@ func (g *gate) pop() *waiter {
 		return nil
 	}
 	return g.queue.Remove(first).(*waiter)
-}
-
-// idle reports whether no call runs or waits.
-func (g *gate) idle() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.running == 0
 }
 
 func (g *gate) schedule(pause time.Duration) {

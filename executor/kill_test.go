@@ -163,7 +163,7 @@ func TestClientGone(t *testing.T) {
 	pid := must(t, f, "/pid")
 	w := e.live("shop")
 	leave(t, f, "/slow/60000")
-	eventually(t, "worker is idle", func() bool { return w.busy.Load() == 0 && f.gate.idle() })
+	eventually(t, "worker is idle", func() bool { return w.busy.Load() == 0 && f.idle() })
 	require.Equal(t, pid, must(t, f, "/pid"))
 	require.Zero(t, value(e.metrics.abandoned))
 
@@ -175,7 +175,7 @@ func TestClientGone(t *testing.T) {
 	both.Go(func() { leave(t, f, "/never") })
 	both.Go(func() { leave(t, f, "/never") })
 	both.Wait()
-	require.False(t, f.gate.idle())
+	require.False(t, f.idle())
 	_, err := f.Invoke(expired(t), &Call{Path: "/echo"})
 	require.Equal(t, picloud.CodeCancelled, picloud.CodeOf(err), "no place is free: %v", err)
 	require.EqualValues(t, 2, value(e.metrics.abandoned))
@@ -184,7 +184,7 @@ func TestClientGone(t *testing.T) {
 	require.Equal(t, 1, e.alive())
 	eventually(t, "worker is killed", func() bool { return e.kills(causeTimeout) == 1 })
 	require.GreaterOrEqual(t, time.Since(begun), 1500*time.Millisecond, "at the deadline")
-	eventually(t, "places are free", f.gate.idle)
+	eventually(t, "places are free", f.idle)
 	require.Zero(t, value(e.metrics.abandoned))
 	require.NotEqual(t, pid, must(t, f, "/pid"))
 	logs.mu.Lock()
@@ -212,7 +212,7 @@ func TestStuck(t *testing.T) {
 	eventually(t, "another worker", func() bool { return must(t, patient, "/pid") != pid })
 	eventually(t, "the first takes no calls", func() bool { return !w.open.Load() })
 	wg.Wait()
-	eventually(t, "it ends", func() bool { return e.kills(causeAbandoned) == 1 && f.gate.idle() })
+	eventually(t, "it ends", func() bool { return e.kills(causeAbandoned) == 1 && f.idle() })
 	require.Equal(t, 1, e.alive())
 
 	w = e.live("shop")
@@ -247,7 +247,7 @@ func TestClientGoneAndGone(t *testing.T) {
 	}
 	deleted := never("deleted")
 	e.Retain(map[string]struct{}{})
-	eventually(t, "its worker ends", func() bool { return e.alive() == 0 && deleted.gate.idle() })
+	eventually(t, "its worker ends", func() bool { return e.alive() == 0 && deleted.idle() })
 
 	never("one")
 	never("two") // the two take all memory
@@ -401,5 +401,5 @@ func TestKilledUnderLoad(t *testing.T) {
 	wg.Wait()
 	require.Positive(t, crashed)
 	t.Logf("%d answered, %d crashed, %d refused", answered, crashed, refused)
-	require.True(t, f.gate.idle())
+	require.True(t, f.idle())
 }

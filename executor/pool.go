@@ -66,7 +66,7 @@ func (p *pool) define(program Program) *Function {
 	if old != nil && old.program.same(program) {
 		return old
 	}
-	f := newFunction(p, program, p.exec.hooks.QueueTimeout)
+	f := newFunction(p, program, p.exec.hooks.QueueTimeout, old)
 	p.functions[program.Function] = f
 	if old != nil {
 		p.retire(old)
@@ -89,7 +89,7 @@ func (p *pool) release(f *Function) {
 // retire frees the slot of f, now or with its last call. The caller holds mu.
 func (p *pool) retire(f *Function) {
 	f.retired.Store(true)
-	if f.gate.idle() {
+	if f.idle() {
 		p.slots.free(f, p.live())
 	}
 }
@@ -98,7 +98,7 @@ func (p *pool) retire(f *Function) {
 func (p *pool) vacate(f *Function) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if f.gate.idle() {
+	if f.idle() {
 		p.slots.free(f, p.live())
 	}
 }

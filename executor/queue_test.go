@@ -50,7 +50,7 @@ func TestQueue(t *testing.T) {
 	require.Equal(t, picloud.CodeCancelled, picloud.CodeOf(errs[1]))
 	require.Equal(t, picloud.CodeQueueFull, picloud.CodeOf(errs[2]))
 	require.Equal(t, picloud.CodeCancelled, picloud.CodeOf(errs[3]))
-	eventually(t, "the places are free when the calls have ended", f.gate.idle)
+	eventually(t, "the places are free when the calls have ended", f.idle)
 	must(t, f, "/echo")
 }
 
@@ -74,6 +74,6 @@ func TestQueueOrder(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.True(t, f.gate.idle())
+	require.True(t, f.idle())
 	require.Zero(t, f.gate.queue.Len())
 }

@@ -28,7 +28,7 @@ func (s *slots) assign(f *Function, workers []*worker) (uint32, bool) {
 	if slot < 0 {
 		var oldest *Function
 		for _, other := range s.held {
-			if other.gate.idle() && (oldest == nil || other.used.Load() < oldest.used.Load()) {
+			if other.idle() && (oldest == nil || other.used.Load() < oldest.used.Load()) {
 				oldest = other
 			}
 		}

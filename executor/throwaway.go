@@ -32,7 +32,7 @@ const maxDraftLogs = 1000
 // CodeNoMemory and CodeExecutor the node's.
 func (e *Executor) Compile(ctx context.Context, source []byte, name string) (picloud.Compiled, error) {
 	limits := picloud.DefaultLimits()
-	f := newFunction(nil, Program{Function: name, Digest: picloud.DigestOf(source), Source: source, Limits: limits}, 0)
+	f := newFunction(nil, Program{Function: name, Digest: picloud.DigestOf(source), Source: source, Limits: limits}, 0, nil)
 	var out picloud.Compiled
 	err := e.throwaway(ctx, &f.program, nil, func(w *worker) error {
 		w.mu.Lock()
@@ -70,7 +70,7 @@ func (e *Executor) Draft(ctx context.Context, p Program, c *Call) (*Result, []pi
 	p.Limits = p.Limits.WithDefaults()
 	p.Digest = picloud.DigestOf(p.Source)
 	p.Function = cmp.Or(p.Function, "draft")
-	f := newFunction(nil, p, 0)
+	f := newFunction(nil, p, 0, nil)
 	logs := &draftLogs{}
 	var out *Result
 	err := e.throwaway(ctx, &f.program, logs, func(w *worker) error {

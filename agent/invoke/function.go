@@ -36,6 +36,9 @@ func (f *Function) Invoke(ctx context.Context, c *executor.Call) (*executor.Resu
 	return f.handle.Invoke(ctx, c)
 }
 
+// Handle returns what runs the function, and admits its calls.
+func (f *Function) Handle() *executor.Function { return f.handle }
+
 // NewID returns an id for an answer that no code ran for.
 func (f *Function) NewID() string { return f.invoker.ids.id() }
 

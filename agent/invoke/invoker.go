@@ -71,9 +71,17 @@ func (i *Invoker) program(function string, s picloud.Settings, source []byte, ap
 	return executor.Program{
 		App: app.App, Function: function, Source: source,
 		Limits: s.Limits.Or(app.Settings.Limits).Or(node).WithDefaults(),
+		Shared: Shared(s, app),
 		Env:    merged(app.Env, s.Env),
 		Grants: i.opts.Grants(function, s, app),
 	}
+}
+
+// Shared reports whether the concurrency of a function counts over all nodes: somebody has
+// set it for the function or its app. What a node sets, or the built-in default, protects
+// that node.
+func Shared(s picloud.Settings, app picloud.AppConfig) bool {
+	return s.Limits.Or(app.Settings.Limits).Concurrency != 0
 }
 
 // merged are the variables of a function: its own before its app's.

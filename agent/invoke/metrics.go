@@ -30,7 +30,7 @@ func newMetrics() *metrics {
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "picloud_invocation_duration_seconds",
 			Help:    "Wall time of invocations, queueing included.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+			Buckets: durations,
 		}, []string{"app", "function", "trigger"}),
 		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "picloud_invocations_in_flight",
@@ -84,6 +84,48 @@ func (g *series) observe(status int, took time.Duration) {
 	}
 	g.classes[class].Inc()
 	g.duration.Observe(took.Seconds())
+}
+
+// durations are the bounds of the histogram of durations, in seconds.
+var durations = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+
+// Bounds returns the bounds of Counts.Buckets, in seconds.
+func Bounds() []float64 { return durations }
+
+// Counts are what the calls of a function have added up to on this node since its process
+// started.
+type Counts struct {
+	Calls, Errors int64 // Errors were answered with 5xx
+	Seconds       float64
+	Buckets       []int64 // calls that took at most each bound, and more than the one before; the last: all others
+}
+
+// Counts reads the function's counters. It costs the calls nothing.
+func (f *Function) Counts() (c Counts) {
+	for class, counter := range f.series.classes {
+		var value dto.Metric
+		if counter.Write(&value) != nil {
+			continue
+		}
+		n := int64(value.GetCounter().GetValue())
+		c.Calls += n
+		if class == 5 {
+			c.Errors = n
+		}
+	}
+	var value dto.Metric
+	if h, ok := f.series.duration.(prometheus.Metric); !ok || h.Write(&value) != nil {
+		return c
+	}
+	h := value.GetHistogram()
+	c.Seconds = h.GetSampleSum()
+	before := int64(0)
+	for _, b := range h.GetBucket() {
+		n := int64(b.GetCumulativeCount())
+		c.Buckets, before = append(c.Buckets, n-before), n
+	}
+	c.Buckets = append(c.Buckets, int64(h.GetSampleCount())-before)
+	return c
 }
 
 // Running is how many calls run or wait now. It costs the calls nothing.

@@ -71,6 +71,7 @@ type wing struct {
 var wings = []wing{
 	{"agent/broker", nil},
 	{"agent/dump", nil},
+	{"agent/quota", nil},
 	{"agent/replica", nil},
 	{"cluster", nil},
 	{"manager", []string{"executor/wire"}}, // the control API writes values of the key-value store in its encoding

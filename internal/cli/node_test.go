@@ -25,6 +25,7 @@ import (
 	"github.com/picloud/picloud/internal/testdb"
 	"github.com/picloud/picloud/manager"
 	"github.com/picloud/picloud/manager/api"
+	"github.com/picloud/picloud/manager/top"
 )
 
 // node is the real control API on a real database. The executor and the fleet
@@ -61,7 +62,7 @@ func newNode(t testing.TB) *node {
 		Apps:    api.AppStores{Apps: n.db.Apps(), Functions: n.db.Functions(), Versions: n.db.Versions(), Deployments: n.db.Deployments()},
 		People:  api.PeopleStores{Members: n.db.Members(), Users: n.db.Users()},
 		Data:    api.DataStores{Env: n.db.Env(), Secrets: n.db.Secrets(), KV: n.db.KV()},
-		Runs:    api.RunStores{Runs: runs{}, Logs: &n.logs},
+		Runs:    api.RunStores{Runs: runs{}, Logs: &n.logs, Meter: meter{}},
 		Nodes:   api.NodeStores{Nodes: n.db.Nodes(), Invitations: n.db.Invitations(), Inviter: testdb.Inviter{DB: n.db}, State: testdb.Alone{}}, Ready: func() error { return nil }, Node: "pi-1",
 	})
 	require.NoError(t, err)
@@ -77,6 +78,21 @@ func randomText() string {
 	var b [32]byte
 	rand.Read(b[:])
 	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// meter is a node on which the function hello of the app default is called once a second.
+type meter struct{}
+
+func (meter) Sample([]string) top.Sample {
+	now := time.Now()
+	n := now.UnixMilli()
+	return top.Sample{
+		At: now, Bounds: []float64{0.01, 0.1}, Machine: top.Machine{Load: 0.5, Cores: 4, Memory: 1 << 30, Executors: 1, Reserved: 64 << 20, Running: 3},
+		Functions: map[picloud.RouteKey]top.Counters{
+			{App: "default", Function: "hello"}: {Calls: n, Errors: n / 2, Seconds: float64(n) / 100, Buckets: []int64{n, 0, 0}, Running: 2, Waiting: 1},
+			{App: "default", Function: "quiet"}: {Calls: 7},
+		},
+	}
 }
 
 // compiler finds fault with scripts that hold the word BROKEN, and drafts of

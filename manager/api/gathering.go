@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -161,11 +162,13 @@ func (g *gathering) readOwn(ctx context.Context, next func(context.Context) ([]p
 }
 
 // readOther reads the log of another node until ctx ends or the node is none any more. It
-// says once each time that the node does not answer.
+// says once each time that the node does not answer, and that it does again.
 func (g *gathering) readOther(ctx context.Context, o Other, q picloud.LogQuery, after picloud.LogPosition) {
 	wait, told := firstOtherRetry, false
 	for {
-		answered, err := g.stream(ctx, o, q, &after)
+		answered, err := g.stream(ctx, o, q, &after, func() bool {
+			return !told || g.add(ctx, remark(o.Name, o.Name+" answers again: what it logged meanwhile follows", time.Now()))
+		})
 		if ctx.Err() != nil {
 			return
 		}
@@ -175,7 +178,7 @@ func (g *gathering) readOther(ctx context.Context, o Other, q picloud.LogQuery, 
 		drained := picloud.CodeOf(err) == picloud.CodeDraining
 		if !told && !drained {
 			told = true
-			text := o.Name + " did not answer: what it logs comes when it does"
+			text := o.Name + " does not answer: what it logs is missing from here on, and comes when it does"
 			if !g.add(ctx, remark(o.Name, text, time.Now())) {
 				return
 			}
@@ -196,12 +199,16 @@ func (g *gathering) readOther(ctx context.Context, o Other, q picloud.LogQuery, 
 	}
 }
 
-// stream reads one stream of another node, and moves after along.
-func (g *gathering) stream(ctx context.Context, o Other, q picloud.LogQuery, after *picloud.LogPosition) (answered bool, err error) {
+// stream reads one stream of another node, and moves after along. It calls begun when the
+// node answers, and ends if that returns false.
+func (g *gathering) stream(ctx context.Context, o Other, q picloud.LogQuery, after *picloud.LogPosition, begun func() bool) (answered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watch := time.AfterFunc(otherPatience, cancel)
 	defer watch.Stop()
+	var heard atomic.Int64 // when it last sent something, in nanoseconds
+	heard.Store(time.Now().UnixNano())
+	defer g.look(ctx, cancel, o, &heard)()
 	resp, err := g.a.Others.Get(ctx, o.ID, g.user, logPath(q, g.call, true, *after))
 	if err != nil {
 		return false, err
@@ -210,12 +217,17 @@ func (g *gathering) stream(ctx context.Context, o Other, q picloud.LogQuery, aft
 	if resp.StatusCode != http.StatusOK {
 		return false, fmt.Errorf("%s answered %s", o.Name, resp.Status)
 	}
+	if !begun() {
+		return true, ctx.Err()
+	}
+	watch.Reset(otherSilence)
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(make([]byte, 0, 16<<10), maxOtherEvent)
 	var name, id string
 	var data []byte
 	for lines.Scan() {
 		watch.Reset(otherSilence)
+		heard.Store(time.Now().UnixNano())
 		field, value, _ := bytes.Cut(lines.Bytes(), []byte(":"))
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch {
@@ -236,6 +248,34 @@ func (g *gathering) stream(ctx context.Context, o Other, q picloud.LogQuery, aft
 		return true, err
 	}
 	return true, io.ErrUnexpectedEOF
+}
+
+// look ends the stream of a node that the gossip holds for dead and that has missed a
+// heartbeat: one that is frozen or has lost its power closes no connection. The result
+// stops it.
+func (g *gathering) look(ctx context.Context, end func(), o Other, heard *atomic.Int64) (stop func()) {
+	var timer *time.Timer
+	var mu sync.Mutex // guards timer
+	look := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		quiet := time.Since(time.Unix(0, heard.Load()))
+		if quiet < DefaultHeartbeat || slices.ContainsFunc(g.a.others(), func(n Other) bool { return n.ID == o.ID && n.Alive }) {
+			if ctx.Err() == nil {
+				timer.Reset(newOthers)
+			}
+			return
+		}
+		end()
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(newOthers, look)
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		timer.Stop()
+	}
 }
 
 // event takes one event of another node.

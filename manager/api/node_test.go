@@ -55,7 +55,7 @@ func newNodeOn(t *testing.T, db *store.DB, change ...func(*Options)) *node {
 		Apps:    AppStores{Apps: db.Apps(), Functions: db.Functions(), Versions: db.Versions(), Deployments: db.Deployments()},
 		People:  PeopleStores{Members: db.Members(), Users: db.Users()},
 		Data:    DataStores{Env: db.Env(), Secrets: db.Secrets(), KV: db.KV()},
-		Runs:    RunStores{Runs: fakeRuns{n.agent}, Logs: n.agent},
+		Runs:    RunStores{Runs: fakeRuns{n.agent}, Logs: n.agent, Meter: &fakeMeter{}},
 		Nodes:   NodeStores{Nodes: db.Nodes(), Invitations: db.Invitations(), Inviter: testdb.Inviter{DB: db}, State: testdb.Alone{}}, Ready: n.agent.Ready, Missing: func() []string { return n.agent.missing }, Node: "pi-1", Logger: logger,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "picloud_up 1\n") }),
 	}

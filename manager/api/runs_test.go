@@ -2,6 +2,7 @@ package api
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/testdb"
 	"github.com/picloud/picloud/manager/api/client"
+	"github.com/picloud/picloud/manager/top"
 )
 
 func TestInvocations(t *testing.T) {
@@ -103,4 +105,61 @@ func TestNodes(t *testing.T) {
 	require.Equal(t, "pi-1", l.Items[0].Name)
 	require.Equal(t, 200, s.do("GET", "/api/v1/nodes/pi-2", s.stranger, "").status)
 	require.Equal(t, 404, s.do("GET", "/api/v1/nodes/pi-3", s.stranger, "").status)
+}
+
+// fakeMeter is a node on which functions of two apps are called, whatever apps it is asked
+// for.
+type fakeMeter struct{ samples atomic.Int64 }
+
+func (m *fakeMeter) Sample([]string) top.Sample {
+	n := m.samples.Add(1)
+	s := top.Sample{At: time.Now(), Bounds: []float64{0.01, 0.1}, Functions: map[picloud.RouteKey]top.Counters{}, Machine: top.Machine{Load: 0.5, Cores: 4, Running: 3}}
+	for i, key := range []picloud.RouteKey{{App: "shop", Function: "hello"}, {App: "shop", Function: "cart"}, {App: "blog", Function: "hello"}} {
+		calls := n * int64(i+1) * 10
+		s.Functions[key] = top.Counters{Calls: calls, Errors: calls / 10, Seconds: float64(calls) / 50, Buckets: []int64{0, calls, 0}, Running: 1}
+	}
+	return s
+}
+
+// TestTop: functions of the caller's apps only, nodes for cluster admins only, in the order
+// and number that is asked for.
+func TestTop(t *testing.T) {
+	s := newShop(t)
+	get := func(token, query string) (found client.Top, names string) {
+		r := s.do("GET", "/api/v1/top?window=100ms"+query, token, "")
+		require.Equal(t, 200, r.status, r.body)
+		r.json(t, &found)
+		for _, f := range found.Functions {
+			names += f.App + "/" + f.Function + " "
+		}
+		return found, names
+	}
+	found, names := get(s.admin, "")
+	require.Equal(t, "blog/hello shop/cart shop/hello ", names, "the most calls first")
+	require.Equal(t, []client.TopNode{{Name: "pi-1", Load: 0.5, Cores: 4, Running: 3}}, found.Nodes)
+	require.Equal(t, picloud.Duration(100*time.Millisecond), found.Window)
+	first := found.Functions[0]
+	require.Greater(t, first.Calls, 30.0, "30 in a tenth of a second or a little more")
+	require.InEpsilon(t, first.Calls/10, first.Errors, 0.01)
+	require.Equal(t, picloud.Duration(20*time.Millisecond), first.Mean)
+	require.Equal(t, picloud.Duration(55*time.Millisecond), first.P50)
+	require.Equal(t, 1, first.Running)
+
+	found, names = get(s.viewer, "&sort=name")
+	require.Equal(t, "shop/cart shop/hello ", names, "other apps are not shown")
+	require.Empty(t, found.Nodes, "nor nodes")
+	_, names = get(s.user("nobody"), "")
+	require.Empty(t, names)
+	found, names = get(s.admin, "&app=shop&limit=1&sort=errors")
+	require.Equal(t, "shop/cart ", names)
+	require.Equal(t, 1, found.More)
+
+	run(t, s, []scenario{
+		{who: "stranger", method: "GET", path: "/top?app=shop", status: 404, code: "PC1004"},
+		{who: "admin", method: "GET", path: "/top?app=absent", status: 404, code: "PC1004"},
+		{who: "viewer", method: "GET", path: "/top?window=11s", status: 400, code: "PC1001"},
+		{who: "viewer", method: "GET", path: "/top?window=soon", status: 400, code: "PC1001"},
+		{who: "viewer", method: "GET", path: "/top?sort=size", status: 400, code: "PC1001"},
+		{who: "viewer", method: "GET", path: "/top?limit=201", status: 400, code: "PC1001"},
+	})
 }

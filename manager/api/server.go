@@ -149,7 +149,7 @@ func operations(o Options) []operation {
 		people{o.People, o.Manager, o.Node}.operations(),
 		data{o.Data, o.Apps.Apps, o.Manager}.operations(),
 		runs{
-			RunStores: o.Runs, apps: o.Apps.Apps, functions: o.Apps.Functions, manager: o.Manager, node: o.Node, heartbeat: o.Heartbeat,
+			RunStores: o.Runs, apps: o.Apps.Apps, listed: o.Apps.Apps, functions: o.Apps.Functions, manager: o.Manager, node: o.Node, heartbeat: o.Heartbeat,
 			followers: share.New(followerShares),
 		}.operations(),
 		nodes{o.Nodes, o.Ready, o.Missing}.operations(),

@@ -63,6 +63,7 @@ func NewForNodes(o Options) (http.Handler, error) {
 		on("GET /node/v1/apps/{app}/logs", successes{200: nil}, own.getAppLogs).lasting(func(p any) bool { return isTrue(p.(*getAppLogsParams).Follow) }),
 		on("GET /node/v1/invocations", successes{200: nil}, own.listInvocations),
 		on("GET /node/v1/invocations/{id}", successes{200: nil}, own.getInvocation),
+		on("GET /node/v1/top", successes{200: nil}, own.getWindow),
 	})
 	return h.identify(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		callOf(r.Context()).user.Name = r.Header.Get(UserHeader)
@@ -79,13 +80,13 @@ func (a runs) others() []Other {
 }
 
 // ask gets a path of every other node that is alive, all at the same time. It calls take
-// with one answer after the other, and names the nodes that did not answer in time.
-func (a runs) ask(ctx context.Context, others []Other, path string, take func(Other, []byte) error) (silent []string, err error) {
+// with one answer after the other, and names the nodes that did not answer within patience.
+func (a runs) ask(ctx context.Context, patience time.Duration, others []Other, path string, take func(Other, []byte) error) (silent []string, err error) {
 	if err := reserve(ctx, min(int64(len(others)), otherAnswers)*maxOtherAnswer); err != nil {
 		return nil, err
 	}
 	user := callOf(ctx).user.Name
-	ctx, cancel := context.WithTimeout(ctx, otherPatience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var mu sync.Mutex // guards silent, and what take changes
 	var asked sync.WaitGroup
@@ -165,7 +166,7 @@ func logPath(q picloud.LogQuery, calls, follow bool, after picloud.LogPosition) 
 
 // gather adds what the other nodes have to a list, in the order of time.
 func (a runs) gather(ctx context.Context, others []Other, q picloud.LogQuery, list *logAnswer, calls bool) (err error) {
-	list.silent, err = a.ask(ctx, others, logPath(q, calls, false, picloud.LogPosition{}), func(o Other, body []byte) error {
+	list.silent, err = a.ask(ctx, otherPatience, others, logPath(q, calls, false, picloud.LogPosition{}), func(o Other, body []byte) error {
 		var theirs struct {
 			Items []json.RawMessage
 			Calls []picloud.Invocation
@@ -277,7 +278,7 @@ const maxPositions = 16 << 10
 
 // gatherRuns adds the calls that the other nodes served to a list, the newest first.
 func (a runs) gatherRuns(ctx context.Context, others []Other, v url.Values, limit int, list []picloud.Invocation) (all []picloud.Invocation, silent []string, err error) {
-	silent, err = a.ask(ctx, others, "invocations?"+v.Encode(), func(o Other, body []byte) error {
+	silent, err = a.ask(ctx, otherPatience, others, "invocations?"+v.Encode(), func(o Other, body []byte) error {
 		var theirs struct{ Items []picloud.Invocation }
 		if body == nil || json.Unmarshal(body, &theirs) != nil {
 			return fmt.Errorf("the answer of %s is no list of calls", o.Name)
@@ -298,7 +299,7 @@ func (a runs) findRun(ctx context.Context, id string) (found picloud.Invocation,
 	if len(others) == 0 {
 		return found, false, nil, nil
 	}
-	silent, err = a.ask(ctx, others, "invocations/"+url.PathEscape(id), func(o Other, body []byte) error {
+	silent, err = a.ask(ctx, otherPatience, others, "invocations/"+url.PathEscape(id), func(o Other, body []byte) error {
 		if body == nil {
 			return nil // it has none
 		}

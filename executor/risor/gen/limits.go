@@ -21,7 +21,7 @@ type limit struct {
 var documented = []limit{
 	{"timeout", "wall time of a call, waiting not counted", int64(10 * time.Millisecond), int64(15 * time.Minute), beyond(picloud.CodeFunctionTimeout) + "; the process is killed if it does not stop"},
 	{"memory", "heap of one process of the app; the largest of its functions' counts", 16 << 20, 2 << 30, beyond(picloud.CodeFunctionMemory) + "; the app's next call gets a fresh process"},
-	{"concurrency", "calls at once on a node", 1, 1000, "further ones wait"},
+	{"concurrency", "calls at once, over all nodes; the default and what a node sets: on each node", 1, 1000, "further ones wait"},
 	{"queue", "calls that wait on a node", 1, 10_000, beyond(picloud.CodeQueueFull) + " with `Retry-After`"},
 	{"request_body", "", 1, 64 << 20, beyond(picloud.CodeRequestTooLarge)},
 	{"response_body", "", 1, 64 << 20, beyond(picloud.CodeResponseTooLarge)},

@@ -11,7 +11,7 @@ import (
 func Commands(base *command.Base) []*cobra.Command {
 	c := commands{base}
 	return []*cobra.Command{
-		c.deployCommand(), c.invokeCommand(), c.logsCommand(), c.tailCommand(), c.lsCommand(), c.rmCommand(),
+		c.deployCommand(), c.invokeCommand(), c.logsCommand(), c.tailCommand(), c.topCommand(), c.lsCommand(), c.rmCommand(),
 		c.versionsCommand(), c.rollbackCommand(), c.validateCommand(), c.testCommand(), c.functionCommand(),
 	}
 }

@@ -512,6 +512,82 @@ type Timings struct {
 	Total Duration `json:"total"`
 }
 
+// Top defines model for Top.
+type Top struct {
+	// Functions Those that were called, or whose calls run or wait.
+	Functions []TopFunction `json:"functions"`
+
+	// More How many other functions there are.
+	More int `json:"more,omitempty"`
+
+	// Nodes For cluster admins only.
+	Nodes []TopNode `json:"nodes,omitempty"`
+
+	// Unanswered Names of the nodes that did not answer, or are away: what they do is not in the figures.
+	Unanswered []string `json:"unanswered,omitempty"`
+
+	// Window A Go duration such as "1m30s".
+	//
+	// Example: 10s
+	Window Duration `json:"window"`
+}
+
+// TopFunction defines model for TopFunction.
+type TopFunction struct {
+	App Name `json:"app"`
+
+	// Calls Calls that ended
+	Calls float64 `json:"calls"`
+
+	// Errors Of these: those that were answered with 5xx.
+	Errors   float64 `json:"errors"`
+	Function Name    `json:"function"`
+
+	// Mean A Go duration such as "1m30s".
+	//
+	// Example: 10s
+	Mean Duration `json:"mean"`
+
+	// P50 A Go duration such as "1m30s".
+	//
+	// Example: 10s
+	P50 Duration `json:"p50"`
+
+	// P99 A Go duration such as "1m30s".
+	//
+	// Example: 10s
+	P99 Duration `json:"p99"`
+
+	// Running Calls that run now.
+	Running int `json:"running"`
+
+	// Waiting Calls that wait for a place.
+	Waiting int `json:"waiting"`
+}
+
+// TopNode defines model for TopNode.
+type TopNode struct {
+	// Available Of the machine's memory, in bytes; 0: it does not say.
+	Available int64 `json:"available"`
+	Cores     int   `json:"cores"`
+
+	// Executors Processes that run functions.
+	Executors int `json:"executors"`
+
+	// Load The machine's load of one minute; 0: it does not say.
+	Load float64 `json:"load"`
+
+	// Memory Of the machine, or what PiCloud may use of it, in bytes.
+	Memory int64  `json:"memory"`
+	Name   string `json:"name"`
+
+	// Reserved The sum of their memory limits, in bytes.
+	Reserved int64 `json:"reserved"`
+
+	// Running Calls that run or wait.
+	Running int `json:"running"`
+}
+
 // User defines model for User.
 type User = picloud.User
 
@@ -803,6 +879,21 @@ type ListInvocationsParams struct {
 type RemoveNodeParams struct {
 	// Force Remove a node that is alive too.
 	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+}
+
+// GetTopParams defines parameters for GetTop.
+type GetTopParams struct {
+	// App Only the functions of this app.
+	App *string `form:"app,omitempty" json:"app,omitempty"`
+
+	// Window For how long to count, 100ms to 10s. Default 2s.
+	Window *string `form:"window,omitempty" json:"window,omitempty"`
+
+	// Sort The order: `calls` (the default), `errors`, `p99`, `running` (with those that wait), or `name`.
+	Sort *string `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// Limit Items at most, 1 to 200. Default 50.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListUsersParams defines parameters for ListUsers.
@@ -1246,6 +1337,11 @@ func (c *Client) GetOpenAPI(ctx context.Context, edit ...RequestEditorFn) (*http
 // GetSession: Say whose token this is.
 func (c *Client) GetSession(ctx context.Context, edit ...RequestEditorFn) (*http.Response, error) {
 	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/session"}, edit)
+}
+
+// GetTop: Show what functions and nodes do at this moment, of all nodes together.
+func (c *Client) GetTop(ctx context.Context, params *GetTopParams, edit ...RequestEditorFn) (*http.Response, error) {
+	return c.send(ctx, request{method: http.MethodGet, path: "/api/v1/top", params: params}, edit)
 }
 
 // ListUsers: List the users. Admins only.
