@@ -20,16 +20,6 @@ func (ta *testAgent) awaits(function, text string) {
 	require.Eventually(ta.t, func() bool { _, body := ta.call(function); return body == text }, 20*time.Second, 5*time.Millisecond)
 }
 
-// again starts a stopped node of the same data folder.
-func (ta *testAgent) again(change ...func(*Options)) *testAgent {
-	ta.t.Helper()
-	same := func(o *Options) {
-		was := ta.opts
-		o.NodeName, o.ClusterBind, o.ClusterPort, o.GossipPort = was.NodeName, was.ClusterBind, was.ClusterPort, was.GossipPort
-	}
-	return startAgent(ta.t, ta.opts.DataDir, "", append([]func(*Options){same}, change...)...)
-}
-
 // TestANewerCatalogWithoutTheDatabase: nodes that were off during a deploy come back when the
 // database and its board are gone. They get the new version from a node that has it: from
 // one that may manage, and then from one that serves only and passes it on.

@@ -20,10 +20,11 @@ import (
 )
 
 // again starts a node that was stopped.
-func (ta *testAgent) again() *testAgent {
+func (ta *testAgent) again(change ...func(*Options)) *testAgent {
 	ta.t.Helper()
 	opts := ta.opts
-	b := startAgent(ta.t, opts.DataDir, "", func(o *Options) { *o = opts })
+	same := func(o *Options) { *o = opts }
+	b := startAgent(ta.t, opts.DataDir, "", append([]func(*Options){same}, change...)...)
 	b.token = ta.token
 	return b
 }

@@ -187,3 +187,4 @@ func TestTheHolderBeginsTheElectionsAnew(t *testing.T) {
 	require.EqualValues(t, 3, epoch)
 	_, err = l.Acquire(t.Context(), id, 9, nodeA)
 	testdb.RequireCode(t, picloud.CodeDeposed, err)
+}
