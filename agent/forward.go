@@ -16,6 +16,7 @@ import (
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/port"
 	"github.com/picloud/picloud/internal/problem"
+	"github.com/picloud/picloud/internal/service"
 )
 
 const (
@@ -24,6 +25,11 @@ const (
 	// maxHops is how many nodes a call may pass on its way to the manager, which may
 	// change meanwhile.
 	maxHops = 3
+	// managerLook is how often a call that waits for the manager looks whether the gossip
+	// still hears it, and managerSilence how long it waits for one that is not heard and has
+	// no successor.
+	managerLook    = time.Second
+	managerSilence = 15 * time.Second
 	// leaderHeader names the manager in answers.
 	leaderHeader = "X-PiCloud-Leader"
 )
@@ -130,8 +136,38 @@ func (a *Agent) forward(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	clear(w.Header()) // the manager's answer has its own
-	a.forwarder.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), leaderKey{}, node)))
+	ctx, end := a.whileHeard(r.Context(), node)
+	defer end()
+	a.forwarder.proxy.ServeHTTP(w, r.WithContext(context.WithValue(ctx, leaderKey{}, node)))
 	return true
+}
+
+// whileHeard returns a context that ends when a node, which is the manager, has fallen silent
+// and another one took its place, or when it is silent for long. The connection does not
+// tell: where the way swallows all that is sent, it breaks after minutes only.
+func (a *Agent) whileHeard(ctx context.Context, node string) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	look := service.Go(ctx, func(ctx context.Context) {
+		tick := time.NewTicker(managerLook)
+		defer tick.Stop()
+		heard := time.Now()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if a.present(node) {
+				heard = time.Now()
+				continue
+			}
+			if now, known := a.leader(); known && now != node || time.Since(heard) > managerSilence {
+				cancel()
+				return
+			}
+		}
+	})
+	return ctx, func() { cancel(); look.Stop() }
 }
 
 // servesAt is where this node serves functions, as seen from its machine.

@@ -48,6 +48,11 @@ func (a *Agent) Invite(ctx context.Context, actor picloud.Actor, i picloud.Invit
 	}
 	t := token.New(authority.Pin())
 	i.ID = hex.EncodeToString(t.ID[:])
+	if a.cluster.Member() { // its ports may have been taken when it became one
+		if err := a.hearOthers(ctx); err != nil {
+			return i, "", "", err
+		}
+	}
 	// As the last change of a node that is alone: a cluster of several elects its manager first.
 	if made, err = a.database.Invitations().Create(ctx, actor, i, life, t.SecretHash()); err != nil {
 		return i, "", "", err
@@ -132,13 +137,23 @@ func sealedBy(what string, cause error) error {
 	}
 }
 
-// found makes this node, if it is alone, the first member, and sees that it listens to others.
+// hearOthers makes a member listen to other nodes, and waits a moment until it has its epoch, if it is the
+// one that manages.
+func (a *Agent) hearOthers(ctx context.Context) error {
+	if err := a.cluster.Listen(); err != nil {
+		return err
+	}
+	if err := a.election.begin(); err != nil {
+		return err
+	}
+	a.awaitLeader(ctx)
+	return nil
+}
+
+// found makes this node, if it is alone, the first member.
 func (a *Agent) found(ctx context.Context, authority *identity.Authority, keys gossipKeys) error {
-	if a.cluster.Member() { // its ports may have been taken when it became one
-		if err := a.cluster.Listen(); err != nil {
-			return err
-		}
-		return a.election.begin()
+	if a.cluster.Member() {
+		return nil
 	}
 	facts, err := a.database.Cluster().Facts(ctx)
 	if err != nil {

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"slices"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -86,13 +87,8 @@ func (l *ledger) look(v View, now time.Time) {
 		// Alone, this node has asked nobody, and the others have not asked it.
 		l.began = now
 	}
-	kept := l.past[:0]
-	for _, p := range l.past {
-		if now.Sub(p.end) < settle {
-			kept = append(kept, p)
-		}
-	}
-	l.past = append(kept, pastView{l.view, now})
+	l.past = slices.DeleteFunc(l.past, func(p pastView) bool { return now.Sub(p.end) >= settle })
+	l.past = append(l.past, pastView{l.view, now})
 	l.view = v
 }
 

@@ -204,7 +204,7 @@ func (m *model) write(epoch int64) {
 // any moment, and each goes on to write as if it managed.
 func TestThereAreNeverTwoWriters(t *testing.T) {
 	for seed := range uint64(300) {
-		r := rand.New(rand.NewPCG(seed, 9)) //nolint:gosec // a test repeats itself
+		r := rand.New(rand.NewPCG(seed, 9))
 		synctest.Test(t, func(t *testing.T) {
 			m := &model{f: &fence{}}
 			ctx := t.Context()

@@ -54,6 +54,14 @@ var anyNode = map[string]string{
 	"fleet.sqlLeadershipRest":        "it is the fence",
 	"fleet.sqlLeadershipRelease":     "it is the fence",
 	"fleet.sqlLeadershipAdopt":       "it is the fence",
+	"fleet.sqlLeadershipRefound":     "it is the fence",
+	"fleet.sqlLeadershipRecover":     "it is the fence",
+	"backup.sqlRestoredHead":         "it makes a database that no node uses yet",
+	"backup.sqlRestoredNodes":        "it makes a database that no node uses yet",
+	"backup.sqlRestoredMember":       "it makes a database that no node uses yet",
+	"backup.sqlRestoredLead":         "it makes a database that no node uses yet",
+	"backup.sqlRestoredInvitations":  "it makes a database that no node uses yet",
+	"backup.sqlRestoredGroup":        "it makes a database that no node uses yet",
 }
 
 // fencedWays are the ways to send a statement that prove the epoch first.
@@ -164,12 +172,13 @@ var (
 		"Deployments.Get", "Deployments.List", "Env.Get", "Secrets.List", "Catalog.Delta", "Catalog.Head", "Catalog.Sources",
 		"Users.Get", "Users.List", "Users.Admins", "Users.ByToken", "Members.Get", "Members.List", "KV.Get", "KV.List", "KV.Of",
 		"Nodes.List", "Cluster.KeyID", "Cluster.Facts", "Cluster.Authority", "Cluster.Members", "Invitations.List",
-		"Leadership.Show", "Leadership.Holder", "Roles.Possible",
+		"Cluster.Server", "Leadership.Show", "Leadership.Holder", "Roles.Possible",
 	}
 	ofAnyNode = []string{
 		"Users.Bootstrap", "Users.SetOwnToken", "Nodes.Report", "Nodes.ReportOwn", "Nodes.Stop", "Nodes.StopOwn", "Invitations.Admit",
 		"Cluster.ClaimKeyID", "Cluster.ClaimAuthority", "Roles.Make", "Roles.Keep", "Roles.LockOut",
 		"Leadership.Acquire", "Leadership.Lease", "Leadership.Renew", "Leadership.Release", "Leadership.Adopt",
+		"Leadership.Refound", "Leadership.Recover", "Roles.Promote",
 	}
 )
 
@@ -219,6 +228,8 @@ func changes(ctx context.Context, db *store.DB, epoch int64) map[string]error {
 	note("Nodes.ChangeLimits", err)
 	_, _, err = db.Nodes().Drain(ctx, root, "pi-1", true)
 	note("Nodes.Drain", err)
+	_, err = db.Nodes().Promote(ctx, root, "pi-1")
+	note("Nodes.Promote", err)
 	note("Nodes.Remove", db.Nodes().Remove(ctx, root, "pi-1", true))
 	note("Nodes.RemoveBut", db.Nodes().RemoveBut(ctx, []string{}, root, "pi-1", true))
 	_, err = db.Nodes().Forget(ctx, epoch)

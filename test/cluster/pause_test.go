@@ -42,6 +42,8 @@ func TestManagerFrozen(t *testing.T) {
 	frozen.signal(syscall.SIGSTOP)
 	release()
 	stopped := time.Now()
+	var waited func()
+	all.Go(func() { waited = waitsFor(others[0]) })
 	others[0].await("a deploy through the next manager", 40*time.Second, func() bool {
 		_, ok := elsewhere.acknowledgedSince(stopped)
 		return ok && e.epoch() != before
@@ -59,6 +61,7 @@ func TestManagerFrozen(t *testing.T) {
 		return frozen.send(t.Context(), http.MethodGet, frozen.control("/api/v1/cluster"), "").header.Get("X-PiCloud-Leader") == next.name
 	})
 	all.Wait()
+	waited()
 	for _, w := range append(writers, elsewhere) {
 		frozen.await("a deploy after the thaw", healing, func() bool { _, ok := w.acknowledgedSince(woken); return ok })
 	}
@@ -89,4 +92,18 @@ func TestManagerFrozen(t *testing.T) {
 	l.awaitLive(healing)
 	t.Logf("another node managed %s after the freeze; the deposed one followed it %s after the thaw; of %d deploys under way the one in the middle of its statement was answered with %d",
 		short(took), short(follows), underWay+1, caught.answer.status)
+}
+
+// waitsFor sends a change through a node whose manager has just fallen silent. What it returns
+// requires that the answer did not wait for a connection that never breaks.
+func waitsFor(n *node) (check func()) {
+	begun := time.Now()
+	status, body := n.put("waits", returning("through a node whose manager is silent"))
+	took := time.Since(begun)
+	return func() {
+		n.t.Helper()
+		n.t.Logf("a change through %s had its answer after %s: %d", n.name, took.Round(time.Millisecond), status)
+		require.Contains(n.t, []int{http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusServiceUnavailable}, status, body)
+		require.Less(n.t, took, 25*time.Second)
+	}
 }

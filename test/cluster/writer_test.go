@@ -73,13 +73,6 @@ func write(function string, patience time.Duration, nodes ...*node) *writer {
 	return w
 }
 
-// through makes the writer use other nodes.
-func (w *writer) through(nodes ...*node) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.nodes = nodes
-}
-
 // end ends the writing, and returns all deploys.
 func (w *writer) end() []deploying {
 	close(w.stop)

@@ -90,14 +90,16 @@ func TestTheEndOfTheLeadershipEndsASweep(t *testing.T) {
 		_, err := db.KV().Sweep(ctx, postgres.Alone)
 		done <- err
 	}()
-	require.Eventually(t, func() bool {
+	waits := func() bool {
 		var waiting int
-		require.NoError(t, watch.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&waiting))
+		require.NoError(t, watch.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())`).Scan(&waiting))
 		return waiting > 0
-	}, 10*time.Second, time.Millisecond)
+	}
+	require.Eventually(t, waits, 10*time.Second, time.Millisecond)
 	cancel()
 	ended := time.Now()
 	require.Error(t, <-done)
+	require.Eventually(t, func() bool { return !waits() }, 10*time.Second, time.Millisecond, "the server ends the statement, too")
 	require.Less(t, time.Since(ended), time.Second)
 	require.NoError(t, tx.Rollback(t.Context()))
 	var still int
