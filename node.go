@@ -150,6 +150,17 @@ const NodeSilence = 3 * time.Minute
 // than one interval of its reports with the time that a report takes.
 const PlaceSilence = 90 * time.Second
 
+// LastSeen is when the last of the nodes was seen, by the database's clock. Beside it a node is
+// alive or not, whatever the clock of this machine says.
+func LastSeen(nodes []Node) (at time.Time) {
+	for _, n := range nodes {
+		if n.SeenAt.After(at) {
+			at = n.SeenAt
+		}
+	}
+	return at
+}
+
 // Alive reports whether the node was seen lately, is heard by the others, and did not
 // say that it stops.
 func (n Node) Alive(now time.Time) bool {

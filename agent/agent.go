@@ -132,9 +132,10 @@ func (a *Agent) Ready() <-chan struct{} { return a.ready }
 // database server does not start, so that waiting would not help.
 func (a *Agent) Fatal() <-chan error { return a.fatal }
 
-// failed notes a failed attempt to bring the database up.
+// failed notes a failed attempt to bring the database up. One that is not this node's own may
+// be there in a moment.
 func (a *Agent) failed(err error) {
-	if a.opts.DatabaseURL == "" && state(a.state.Load()) == stateStarting {
+	if a.database.server != nil && state(a.state.Load()) == stateStarting {
 		select {
 		case a.fatal <- err:
 		default:

@@ -49,17 +49,17 @@ func (e *election) begin() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	a := e.a
-	if e.raft != nil || !a.cluster.Member() || a.cluster.Peer().Role != identity.Manager {
+	if e.raft != nil || state(a.state.Load()) == stateStopped || !a.cluster.Member() || a.cluster.Peer().Role != identity.Manager {
 		return nil
 	}
 	leadership := a.database.Leadership()
-	state := a.cluster.State()
+	place := a.cluster.State()
 	listener, err := a.cluster.Listener(port.Raft)
 	if err != nil {
 		return err
 	}
 	raft, err := elect.NewRaft(elect.Options{
-		Node: a.identity.ID, Address: a.identity.ID, Cluster: state.Cluster, Dir: filepath.Join(clusterDir(a.opts.DataDir), "raft"),
+		Node: a.identity.ID, Address: a.identity.ID, Cluster: place.Cluster, Dir: filepath.Join(clusterDir(a.opts.DataDir), "raft"),
 		Stream: stream{listener, a}, Fence: leadership, Duty: e.duty,
 		AddressOf: func(node string) (string, bool) { return node, true }, // the cluster finds its address when it dials
 		Found:     e.found, Nodes: e.candidates, Better: e.better, Cut: a.database.Trouble, Leases: leadership, Contested: e.contested, Logger: a.log,
@@ -72,7 +72,7 @@ func (e *election) begin() error {
 	}
 	e.raft = raft
 	w := &watch{e: e, raft: raft, options: elect.LeaseOptions{
-		Node: a.identity.ID, Cluster: state.Cluster, Leases: leadership, Duty: e.duty, Contested: e.contested, Logger: a.log,
+		Node: a.identity.ID, Cluster: place.Cluster, Leases: leadership, Duty: e.duty, Contested: e.contested, Logger: a.log,
 	}}
 	e.watch = service.Go(context.Background(), w.keep)
 	return nil
@@ -250,7 +250,7 @@ func (a *Agent) ClusterState(ctx context.Context) (s picloud.ClusterState, err e
 	names := map[string]string{}
 	for _, n := range nodes {
 		names[n.ID] = n.Name
-		if n.Alive(time.Now()) {
+		if n.Alive(picloud.LastSeen(nodes)) {
 			s.Alive++
 		}
 		if n.ID == a.cluster.State().Database.Host {

@@ -141,7 +141,7 @@ func (f *Fleet) count(ctx context.Context, rev int64, mode picloud.Wait) (acks p
 		return acks, nil
 	}
 	f.retain(nodes)
-	alive, now := 1, newest(nodes)
+	alive, now := 1, picloud.LastSeen(nodes)
 	for _, n := range nodes {
 		switch {
 		case n.ID == self.ID || now.Sub(n.SeenAt) > forgetAfter:
@@ -162,16 +162,4 @@ func (f *Fleet) count(ctx context.Context, rev int64, mode picloud.Wait) (acks p
 	slices.Sort(acks.Nodes)
 	acks.Complete = len(acks.Missing) == 0 || mode == picloud.WaitQuorum && 2*len(acks.Nodes) > alive
 	return acks, late
-}
-
-// newest is when some node was last seen: the database's time, as good as now,
-// for this node reports itself every minute. The board's own clock may be off
-// by years.
-func newest(nodes []picloud.Node) (at time.Time) {
-	for _, n := range nodes {
-		if n.SeenAt.After(at) {
-			at = n.SeenAt
-		}
-	}
-	return at
 }

@@ -83,7 +83,10 @@ done
 cat >"$dir/pi" <<PI
 #!/usr/bin/env bash
 # picloud as on the machine of a node: $shown/pi 2 node ls
-export PICLOUD_SERVER=http://localhost:\$((9179 + \$1)) PICLOUD_HTTP_PORT=\$((9079 + \$1)) PICLOUD_TOKEN
+export PICLOUD_SERVER=http://localhost:\$((9179 + \$1)) PICLOUD_TOKEN
+$(declare -f host http control settle)
+dir=$dir
+settle "\$1"
 PICLOUD_TOKEN=\$(sed -n 's/.*"token": *"\([^"]*\)".*/\1/p' "$dir/pi-1/credentials")
 shift
 exec "$bin" "\$@"
@@ -101,6 +104,8 @@ $(hint "curl http://$(host 3):$(http 3)/fn/default/hello" "call it on pi-3")
 $(hint "kill ${pids[2]}; $shown/pi 1 node ls" "stop pi-3")
 $(hint "kill -9 ${pids[0]}" "pi-1 dies, which has the database")
 $(hint "curl http://$(host 2):$(http 2)/fn/default/hello" "pi-2 answers on")
+$(hint "$shown/pi 2 database status" "what would be lost, and how to go on without pi-1")
+$(hint "$shown/pi 2 run" "a node that was stopped, in this terminal")
 
 What the nodes say is in $shown/pi-N.log. Ctrl-C here stops all three.
 TRY

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -97,17 +98,17 @@ func (c commands) drainCommand(verb, short, long string, call func(ctx context.C
 			if err != nil {
 				return failure.NoNode(err)
 			}
-			return c.Print(n, func() { c.Printf("node %s is %s\n", n.Name, c.state(n)) })
+			return c.Print(n, func() { c.Printf("node %s is %s\n", n.Name, state(n, c.Now())) })
 		},
 	}
 }
 
-// state says how a node is.
-func (c commands) state(n client.Node) string {
+// state says how a node is at a time.
+func state(n client.Node, now time.Time) string {
 	switch {
 	case n.Stopped:
 		return "stopped"
-	case !n.Alive(c.Now()):
+	case !n.Alive(now):
 		return "away"
 	case n.Draining:
 		return "draining"
@@ -157,7 +158,7 @@ func (c commands) nodeRows(n client.Node) [][]string {
 		{"revision", fmt.Sprint(n.Rev)},
 		{"started", c.Ago(n.StartedAt)},
 		{"seen", c.Ago(n.SeenAt)},
-		{"state", c.state(n)},
+		{"state", state(n, c.Now())},
 		{"role", role(n)},
 		{"may manage", mayManage(n)},
 	}
@@ -177,9 +178,9 @@ func (c commands) listNodes(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	return c.Print(nodes.Items, func() {
-		rows := make([][]string, 0, len(nodes.Items))
+		rows, last := make([][]string, 0, len(nodes.Items)), picloud.LastSeen(nodes.Items)
 		for _, n := range nodes.Items {
-			rows = append(rows, []string{n.Name, cmp.Or(n.Address, "-"), c.state(n), role(n), n.Version, fmt.Sprint(n.Rev), fmt.Sprint(n.Lag), cmp.Or(n.Arch, "-"), load(n), c.Ago(n.SeenAt)})
+			rows = append(rows, []string{n.Name, cmp.Or(n.Address, "-"), state(n, last), role(n), n.Version, fmt.Sprint(n.Rev), fmt.Sprint(n.Lag), cmp.Or(n.Arch, "-"), load(n), c.Ago(n.SeenAt)})
 		}
 		c.Table("NAME ADDRESS STATE ROLE VERSION REVISION LAG ARCH CALLS SEEN", rows)
 		managed := slices.ContainsFunc(nodes.Items, func(n client.Node) bool { return n.Manager })
