@@ -94,7 +94,7 @@ func TestTheDatabaseMovesToAnotherNode(t *testing.T) {
 	require.ErrorContains(t, err, "pi-9 keeps no dump")
 	b = b.restores("pi-2").reached()
 	require.Equal(t, b.identity.ID, b.cluster.State().Database.Host)
-	require.EqualValues(t, 1, b.cluster.State().Database.Generation)
+	require.Eventually(t, func() bool { return b.cluster.State().Database.Generation == 1 }, 30*time.Second, 10*time.Millisecond)
 	require.Eventually(t, func() bool { return b.manages() }, 30*time.Second, 10*time.Millisecond)
 
 	// The other node follows, while it runs, and takes the whole catalog.
@@ -273,7 +273,7 @@ func TestARestoreOnTheNodeItself(t *testing.T) {
 		require.Equal(t, http.StatusNotFound, s)
 	}
 	require.False(t, a.superseded())
-	require.EqualValues(t, 1, b.cluster.State().Database.Generation)
+	require.Eventually(t, func() bool { return b.cluster.State().Database.Generation == 1 }, 30*time.Second, 10*time.Millisecond)
 }
 
 // TestARestoreIsRefusedWhileOthersReachTheDatabase: the network between two nodes is cut, and

@@ -43,7 +43,7 @@ func Explain(err error, op, resource string) *Failure {
 		return &Failure{Err: &picloud.Error{Code: picloud.CodeInternal, Op: op, Resource: resource, Err: err}}
 	}
 	full := *e
-	says := strings.HasPrefix(full.Detail, op+":") || resource != "" && strings.Contains(full.Detail, resource)
+	says := strings.HasPrefix(full.Detail, op+":") || strings.HasPrefix(full.Detail, op+" ") || resource != "" && strings.Contains(full.Detail, resource)
 	if full.Op == "" && !says { // else the detail says it all
 		full.Op, full.Resource = op, resource
 	}
