@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,24 +19,24 @@ import (
 
 // otherNode is another node whose stream the test writes.
 type otherNode struct {
-	alive, refuses bool
-	stream         *io.PipeWriter
+	alive, refuses atomic.Bool
+	stream         atomic.Pointer[io.PipeWriter]
 }
 
-func (n *otherNode) Others() []Other { return []Other{{ID: "2", Name: "pi-2", Alive: n.alive}} }
+func (n *otherNode) Others() []Other { return []Other{{ID: "2", Name: "pi-2", Alive: n.alive.Load()}} }
 
 func (n *otherNode) Get(ctx context.Context, _, _, _ string) (*http.Response, error) {
-	if n.refuses {
+	if n.refuses.Load() {
 		return nil, errors.New("nobody listens")
 	}
 	r, w := io.Pipe()
-	n.stream = w
+	n.stream.Store(w)
 	context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })
 	return &http.Response{StatusCode: http.StatusOK, Body: r}, nil
 }
 
 func (n *otherNode) says(text string) {
-	fmt.Fprintf(n.stream, "event: log\ndata: {\"time\":%q,\"message\":%q}\n\n", time.Now().Format(time.RFC3339Nano), text)
+	fmt.Fprintf(n.stream.Load(), "event: log\ndata: {\"time\":%q,\"message\":%q}\n\n", time.Now().Format(time.RFC3339Nano), text)
 }
 
 // TestANodeThatFallsSilentIsNamed: one that dies in the middle of a stream at once, one that
@@ -43,7 +44,8 @@ func (n *otherNode) says(text string) {
 func TestANodeThatFallsSilentIsNamed(t *testing.T) {
 	const gone, back = "pi-2 does not answer: what it logs is missing from here on, and comes when it does", "pi-2 answers again: what it logged meanwhile follows"
 	synctest.Test(t, func(t *testing.T) {
-		other := &otherNode{alive: true}
+		other := &otherNode{}
+		other.alive.Store(true)
 		g := &gathering{
 			a: runs{RunStores: RunStores{Others: other}, node: "pi-1"}, wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
 			last: map[string]time.Time{}, reading: map[string]bool{}, opening: map[string]bool{},
@@ -76,11 +78,11 @@ func TestANodeThatFallsSilentIsNamed(t *testing.T) {
 		other.says("one")
 		says("one", gatherHold)
 
-		other.refuses = true
-		other.stream.Close() // the kernel closes the connections of a process that was killed
+		other.refuses.Store(true)
+		other.stream.Load().Close() // the kernel closes the connections of a process that was killed
 		says(gone, gatherHold)
 		<-time.After(time.Minute)
-		other.refuses = false
+		other.refuses.Store(false)
 		says(back, lastOtherRetry+gatherHold)
 		other.says("two")
 		says("two", gatherHold)
@@ -88,11 +90,13 @@ func TestANodeThatFallsSilentIsNamed(t *testing.T) {
 		<-time.After(30 * time.Second) // quiet is not dead
 		other.says("three")
 		says("three", gatherHold)
-		other.alive, other.refuses = false, true // the gossip says so; a frozen node closes nothing
-		other.says("four")                       // it was wrong: it is quick to say so
+		other.alive.Store(false) // the gossip says so; a frozen node closes nothing
+		other.refuses.Store(true)
+		other.says("four") // it was wrong: it is quick to say so
 		says("four", gatherHold)
 		says(gone, DefaultHeartbeat+newOthers+gatherHold)
-		other.alive, other.refuses = true, false
+		other.alive.Store(true)
+		other.refuses.Store(false)
 		says(back, lastOtherRetry+gatherHold)
 
 		cancel()
