@@ -1,11 +1,14 @@
 package test
 
 import (
+	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/picloud/picloud"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,7 +36,8 @@ func TestADeadNodeCostsOneDeploy(t *testing.T) {
 	require.Equal(t, 4, code, said)
 	require.Contains(t, said, "it is alive")
 
-	two.start().awaitNode(one)
+	began := time.Now()
+	two.start().awaitNode(one, began)
 	one.deploy("hello", hello+"// both again\n")
 	two.stop()
 	require.Less(t, deploy(hello+"// third\n"), 2*time.Second, "it said that it stops")
@@ -44,16 +48,15 @@ func TestADeadNodeCostsOneDeploy(t *testing.T) {
 	two.await("the removed node to say so", 20*time.Second, func() bool { return strings.Contains(two.output.String(), "removed") })
 }
 
-// awaitNode waits until another node knows that this one is alive.
-func (n *node) awaitNode(other *node) {
+// awaitNode waits until another node knows that this one is alive and has reported since a time:
+// the gossip hears it before that.
+func (n *node) awaitNode(other *node, since time.Time) {
 	n.t.Helper()
 	n.await("the node to be known", 20*time.Second, func() bool {
-		list, _, _ := other.cli("node", "ls")
-		for line := range strings.Lines(list) {
-			if f := strings.Fields(line); f[0] == "pi-2" {
-				return f[2] == "alive"
-			}
-		}
-		return false
+		var nodes []picloud.Node
+		list, _, _ := other.cli("node", "ls", "-o", "json")
+		return json.Unmarshal([]byte(list), &nodes) == nil && slices.ContainsFunc(nodes, func(n picloud.Node) bool {
+			return n.Name == "pi-2" && n.SeenAt.After(since) && n.Alive(time.Now())
+		})
 	})
 }
