@@ -61,7 +61,7 @@ var limitTable = []Limit{
 		"wall time of a call, waiting not counted", "504 `PC1204`; the process is killed if it does not stop"),
 	size("memory", func(l *Limits) *Size { return &l.Memory }, 64<<20, 16<<20, 2<<30,
 		"heap of one process of the app; the largest of its functions' counts", "500 `PC1205`; the app's next call gets a fresh process"),
-	count("concurrency", func(l *Limits) *int { return &l.Concurrency }, 32, 1000, "calls at once: over all nodes where a function or an app sets it, else on each node", "further ones wait"),
+	count("concurrency", func(l *Limits) *int { return &l.Concurrency }, 32, 1000, "calls at once: over all nodes if a function or app sets it, else on each", "further ones wait"),
 	count("queue", func(l *Limits) *int { return &l.Queue }, 128, 10_000, "calls that wait on a node", "429 `PC1210` with `Retry-After`"),
 	size("request_body", func(l *Limits) *Size { return &l.RequestBody }, 8<<20, 1, 64<<20, "body of a request", "413 `PC1209`"),
 	size("response_body", func(l *Limits) *Size { return &l.ResponseBody }, 8<<20, 1, 64<<20, "body of an answer", "500 `PC1208`"),

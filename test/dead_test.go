@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/picloud/picloud"
 	"github.com/stretchr/testify/require"
+
+	"github.com/picloud/picloud"
 )
 
 // TestADeadNodeCostsOneDeploy kills one of two nodes: one deploy waits for it, the next
