@@ -93,7 +93,8 @@ func (e *election) end() {
 
 // duty is what the manager does as long as it is the manager.
 func (e *election) duty(ctx context.Context, _ elect.Lead, epoch int64) error {
-	e.epoch.Store(epoch)
+	for now := e.epoch.Load(); now < epoch && !e.epoch.CompareAndSwap(now, epoch); now = e.epoch.Load() { // a lease may end late
+	}
 	e.a.log.Info("this node is the manager of its cluster", slog.Int64("epoch", epoch))
 	e.a.cluster.Say()
 	e.a.membership.wake(true) // a change of the gossip's keys may be under way

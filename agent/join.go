@@ -106,7 +106,8 @@ func ask(ctx context.Context, opts Options, pin token.Pin, r join.Request, waiti
 				reached = err == nil
 				return conn, err
 			}, address, r)
-			if reached || ctx.Err() != nil {
+			foreign := errors.Is(err, port.ErrNotPiCloud) // another program, at an address that is not the node's
+			if reached || ctx.Err() != nil || !foreign && !errors.Is(err, picloud.ErrUnavailable) {
 				break
 			}
 			missed = append(missed, err)

@@ -512,10 +512,13 @@ func (c *Cluster) Members() []gossip.Member {
 	return heard
 }
 
-// Dial opens a connection to another node, at the addresses that are known of it.
+// Dial opens a connection to a node, at the addresses that are known of it.
 func (c *Cluster) Dial(ctx context.Context, node, proto string) (net.Conn, error) {
 	c.mu.Lock()
 	id, addresses := c.identity, []string{}
+	if node == c.o.Node { // a command beside the node asks it as the others do
+		addresses = append(addresses, c.state.Address)
+	}
 	for _, m := range c.state.Members {
 		if m.Node == node {
 			addresses = append(addresses, m.Address)

@@ -47,6 +47,10 @@ type Sample struct {
 	Machine   Machine
 }
 
+// shortest is the shortest window that a rate can be told of, in seconds. What another node
+// sends may have any.
+const shortest = 0.001
+
 // Window is what a node did between two samples.
 type Window struct {
 	Seconds   float64    `json:"seconds"`
@@ -108,7 +112,7 @@ type Table struct {
 
 // Add adds the window of a node.
 func (t *Table) Add(w Window) {
-	if w.Seconds <= 0 || math.IsNaN(w.Seconds) {
+	if !(w.Seconds >= shortest) || math.IsInf(w.Seconds, 0) { // also no number
 		return
 	}
 	if t.rows == nil {

@@ -20,8 +20,9 @@ const (
 	greetTime = 10 * time.Second
 	// maxGreeting is the longest first message that PostgreSQL takes, in bytes.
 	maxGreeting = 10000
-	// maxSessions bounds the sessions of other nodes at once: a node has two at rest and
-	// up to four while it works, so that fifty fit. The server itself has MaxConnections.
+	// maxSessions bounds the sessions of other nodes at once: a node has two at rest, and up
+	// to eleven while it is busy. So fifty fit while few of them are. The server itself has
+	// MaxConnections.
 	maxSessions = 220
 )
 
