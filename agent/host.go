@@ -68,7 +68,9 @@ func (a *Agent) view(ctx context.Context) hostView {
 		Node:  a.identity.ID, Revision: a.replica.Durable(), Epoch: a.election.epoch.Load(),
 	}
 	for _, m := range a.cluster.Members() {
-		v.Epoch = max(v.Epoch, m.Meta.Epoch)
+		if m.Meta.Role == string(identity.Manager) {
+			v.Epoch = max(v.Epoch, m.Meta.Epoch)
+		}
 	}
 	v.Leader, v.Voters = a.election.known()
 	if d := a.database; d.server == nil {
@@ -119,12 +121,28 @@ func elsewhere(cluster string) error {
 
 // mayHost asks the others, before this node starts its database, whether it is still the
 // cluster's. It takes a moment at most: when nobody answers, the node is alone with the question.
+// Everybody gets that moment, because those who were off themselves do not know either. A refusal
+// says that the database is another one for good; who only knows a later one makes this node wait.
 func (a *Agent) mayHost(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, hostTime)
 	defer cancel()
-	a.ofManagers(ctx, "", func(hostView) bool { return true })
+	own := a.cluster.State().Database
+	var later *hostView
+	a.ofManagers(ctx, "", func(v hostView) bool {
+		if v.Host != a.identity.ID && v.After(own) {
+			later = &v
+		}
+		return a.superseded()
+	})
 	if a.superseded() {
 		return elsewhere(a.cluster.State().Name)
+	}
+	if later != nil {
+		return &picloud.Error{
+			Code: picloud.CodeDatabaseDown, Op: "start database", Resource: a.cluster.State().Name,
+			Detail: fmt.Sprintf("%s knows the database on %s, and that it is newer than this node's", a.nameOf(later.Node), a.nameOf(later.Host)),
+			Hint:   "start " + a.nameOf(later.Host) + "; if it is lost, `picloud database restore` brings the database up on another node",
+		}
 	}
 	return nil
 }
@@ -175,14 +193,21 @@ func (a *Agent) followDatabase(ctx context.Context) {
 	}
 	own := a.cluster.State().Database
 	for _, m := range a.alive() {
-		if !m.Meta.Hosts || m.Meta.Generation <= own.Generation || own.DSN != "" {
+		if !m.Meta.Hosts || !(cluster.Moved{Host: m.Node, Generation: m.Meta.Generation}).After(own) || own.DSN != "" {
 			continue
 		}
 		if a.database.server != nil && own.Host == a.identity.ID {
 			// The one that it names will refuse this node, if it is true.
 			ctx, cancel := context.WithTimeout(ctx, hostTime)
-			_ = a.ask(ctx, m.Node, http.MethodGet, pathDatabase, nil, new(hostView))
+			var v hostView
+			err := a.ask(ctx, m.Node, http.MethodGet, pathDatabase, nil, &v)
 			cancel()
+			// Of two restores at the same time neither removed the other's node.
+			if err == nil && m.Meta.Role == string(identity.Manager) && v.Host == m.Node && v.Answers && v.Generation == own.Generation && v.After(own) {
+				if err := a.cluster.Renounce(); err != nil {
+					a.log.Error("the node cannot take down that its database is not the cluster's any more", slog.Any("error", err))
+				}
+			}
 			continue
 		}
 		var v hostView

@@ -147,7 +147,10 @@ func (a *Agent) reachDatabase(o *postgres.Options) (server *managed.Server, err 
 		}
 		o.Dial = a.sessions.dial // it may move to another node while this one runs
 	default:
-		server, err = managed.New(managed.Options{DataDir: a.opts.DataDir, BinDir: a.opts.PostgresBin, Lock: a.lock, Logger: a.log})
+		server, err = managed.New(managed.Options{
+			DataDir: a.opts.DataDir, BinDir: a.opts.PostgresBin, Lock: a.lock, Logger: a.log,
+			Existing: a.cluster.Member(), // an empty database must not become the cluster's
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent/broker"
 	"github.com/picloud/picloud/cluster/elect"
+	"github.com/picloud/picloud/cluster/identity"
 )
 
 // recoverTime bounds a recovery: the question to the database, the new group, its election.
@@ -139,7 +140,7 @@ func (a *Agent) managing() string {
 		return a.opts.NodeName
 	}
 	for _, m := range a.cluster.Members() {
-		if m.Alive && m.Meta.Epoch > 0 {
+		if m.Alive && m.Meta.Epoch > 0 && m.Meta.Role == string(identity.Manager) {
 			return a.nameOf(m.Node)
 		}
 	}

@@ -464,14 +464,20 @@ func endServer(ctx context.Context, dir, bin string, lock *datadir.Lock) error {
 // Take makes the prepared database the cluster's, and this node its host. The caller has
 // stopped the node and holds the lock of its data folder; the node's next start takes it up.
 //
-// What is written comes in an order in which a crash leaves the database where it was, so
-// that the command can be repeated. The state of the cluster is the last.
+// What is written comes in an order in which the command can be repeated after a crash: the
+// state of the cluster is the last, so the database is where it was. If it was on this node, it
+// may be in the folder Aside by then; the node makes no new one in its place.
 func (r *Restore) Take(ctx context.Context, lock *datadir.Lock) error {
 	a, data := r.a, r.a.opts.DataDir
-	if !r.force {
-		if now := a.survey(ctx); now.Answers && r.hostID != a.identity.ID {
-			return &picloud.Error{Code: picloud.CodeConflict, Op: "restore database", Detail: "the database on " + now.Host + " answers again: nothing was changed", Hint: "start this node again"}
-		}
+	// The node has written newer states of the cluster while the operator thought about it.
+	if err := a.openCluster(); err != nil {
+		return err
+	}
+	if a.misplaced != nil {
+		return a.misplaced
+	}
+	if err := r.unchanged(a.survey(ctx)); err != nil {
+		return err
 	}
 	if err := endServer(ctx, data, a.opts.PostgresBin, lock); err != nil {
 		return err
@@ -483,6 +489,9 @@ func (r *Restore) Take(ctx context.Context, lock *datadir.Lock) error {
 		}
 	}
 	if err := os.Rename(filepath.Join(r.restoreDir(), "postgres"), place); err != nil {
+		if r.Aside != "" {
+			err = errors.Join(err, os.Rename(r.Aside, place))
+		}
 		return fmt.Errorf("move the restored database to its place: %w", err)
 	}
 	if err := datadir.SyncDir(data); err != nil {
@@ -496,6 +505,28 @@ func (r *Restore) Take(ctx context.Context, lock *datadir.Lock) error {
 	moved := cluster.Moved{Host: a.identity.ID, Generation: max(r.Generation, r.From.Generation) + 1, Removed: r.gone()}
 	if news, err := a.cluster.Follow(moved); err != nil || !news {
 		return errors.Join(errors.New("restore database: this node cannot take down that it runs the database"), err)
+	}
+	return nil
+}
+
+// unchanged refuses when the cluster is not any more what the database was prepared for.
+func (r *Restore) unchanged(now Survey) error {
+	e := &picloud.Error{Code: picloud.CodeConflict, Op: "restore database", Hint: "start this node again"}
+	prepared := r.gone()
+	switch {
+	case now.Generation > r.Generation:
+		e.Detail = "the database was brought up on " + now.Host + " meanwhile: nothing was changed"
+		return e
+	case now.Answers && r.hostID != r.a.identity.ID && !r.force:
+		e.Detail = "the database on " + now.Host + " answers again: nothing was changed"
+		return e
+	}
+	for _, node := range now.removed {
+		if !slices.Contains(prepared, node) {
+			e.Detail = r.a.nameOf(node) + " was removed meanwhile, and the database that was prepared has it as a member: nothing was changed"
+			e.Hint = "run the command again"
+			return e
+		}
 	}
 	return nil
 }

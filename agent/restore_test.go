@@ -290,3 +290,14 @@ func TestARestoreIsRefusedWhileOthersReachTheDatabase(t *testing.T) {
 	r.force = true
 	require.NoError(t, r.awaitSilence(t.Context()))
 }
+
+// TestARestoreIsOfTheClusterAsItIs: what changed since the plan was made is not written over.
+func TestARestoreIsOfTheClusterAsItIs(t *testing.T) {
+	r := &Restore{Survey: Survey{Generation: 1, hostID: "one", removed: []string{"old"}}, a: startAgent(t, testdb.Dir(t), testdb.DSN(t)).ready().Agent}
+	require.NoError(t, r.unchanged(Survey{Generation: 1, removed: []string{"one", "old"}}))
+	require.ErrorContains(t, r.unchanged(Survey{Generation: 1, removed: []string{"old", "stolen"}}), "node stolen was removed meanwhile")
+	require.ErrorContains(t, r.unchanged(Survey{Generation: 1, Answers: true, Host: "pi-1"}), "pi-1 answers again")
+	r.force = true
+	require.NoError(t, r.unchanged(Survey{Generation: 1, Answers: true, Host: "pi-1"}))
+	require.ErrorContains(t, r.unchanged(Survey{Generation: 2, Host: "pi-3"}), "brought up on pi-3 meanwhile")
+}

@@ -19,6 +19,12 @@ type Moved struct {
 	Removed []string `json:"removed"`
 }
 
+// After reports whether m is newer than what is known. Two restores at the same time make the
+// same generation: then the host with the greater id has the database, for everybody.
+func (m Moved) After(known join.Database) bool {
+	return m.Generation > known.Generation || m.Generation == known.Generation && m.Generation > 0 && m.Host > known.Host
+}
+
 // Follow takes over where the database is, on disk first, if that is newer than what the node
 // knows. It reports whether it was. The removed nodes are refused from then on: a node reaches
 // one of the two databases, and never both. A cluster whose database is elsewhere follows nobody.
@@ -26,12 +32,16 @@ func (c *Cluster) Follow(m Moved) (news bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := c.state.Database
-	if c.identity == nil || known.DSN != "" || m.Host == "" || m.Generation <= known.Generation || slices.Contains(m.Removed, m.Host) {
+	if c.identity == nil || known.DSN != "" || m.Host == "" || !m.After(known) || slices.Contains(m.Removed, m.Host) {
 		return false, nil
 	}
 	next := c.state
 	next.Database.Host, next.Database.Generation = m.Host, m.Generation
-	for _, node := range m.Removed {
+	removed := m.Removed
+	if m.Generation == known.Generation {
+		removed = append(slices.Clone(removed), known.Host) // m does not know of it
+	}
+	for _, node := range removed {
 		if !slices.Contains(next.Removed, node) && len(next.Removed) < maxMembers {
 			next.Removed = append(slices.Clone(next.Removed), node)
 		}

@@ -39,6 +39,23 @@ func TestANodeFollowsTheDatabase(t *testing.T) {
 	require.False(t, news, "a database elsewhere does not move")
 }
 
+// TestTwoRestoresAtTheSameTime make one generation: everybody ends up at the same of the two, and
+// refuses the other.
+func TestTwoRestoresAtTheSameTime(t *testing.T) {
+	const less, more = "1f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a13", "ef1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a13"
+	for _, order := range [][]string{{less, more}, {more, less}} {
+		c := member(t, "127.0.0.1:1", Options{})
+		c.state.Database = join.Database{Host: otherID}
+		for _, host := range order {
+			_, err := c.Follow(Moved{Host: host, Generation: 1, Removed: []string{otherID}})
+			require.NoError(t, err)
+		}
+		require.Equal(t, more, c.State().Database.Host)
+		require.False(t, c.refused(more))
+		require.Equal(t, order[0] == less, c.refused(less))
+	}
+}
+
 // TestAHostThatRenounces has no say any more, after a restart either.
 func TestAHostThatRenounces(t *testing.T) {
 	c := member(t, "127.0.0.1:1", Options{})

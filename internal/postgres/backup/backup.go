@@ -226,6 +226,10 @@ func Restore(ctx context.Context, dump *os.File, p Plan) (out Restored, err erro
 	return out, nil
 }
 
+// maxTold bounds what other nodes tell of revisions and epochs: a wrong one must not keep the
+// database from being restored.
+const maxTold = 1 << 60
+
 // change makes the restored database another history.
 func change(ctx context.Context, tx pgx.Tx, p Plan, out *Restored) error {
 	if _, err := tx.Exec(ctx, sqlRestoredNodes, p.Removed, p.Host); err != nil {
@@ -243,11 +247,11 @@ func change(ctx context.Context, tx pgx.Tx, p Plan, out *Restored) error {
 		return err
 	}
 	var term int64
-	if err := tx.QueryRow(ctx, sqlRestoredLead, p.Epoch).Scan(&term); err != nil {
+	if err := tx.QueryRow(ctx, sqlRestoredLead, min(p.Epoch, maxTold)).Scan(&term); err != nil {
 		return err
 	}
 	out.Term = uint64(max(term, 0))
-	return tx.QueryRow(ctx, sqlRestoredHead, p.Rev).Scan(&out.Rev, &out.Incarnation)
+	return tx.QueryRow(ctx, sqlRestoredHead, min(p.Rev, maxTold)).Scan(&out.Rev, &out.Incarnation)
 }
 
 // groupOf is the role of the nodes that serve functions only, as fleet.Roles names it.

@@ -90,6 +90,20 @@ func (s *Server) initialize(ctx context.Context) error {
 	return nil
 }
 
+// lost says that the data is missing, and where an older one lies.
+func (s *Server) lost() error {
+	e := &picloud.Error{
+		Code: picloud.CodeDatabaseDown, Op: "start managed PostgreSQL", Resource: s.data,
+		Detail: "the folder with the cluster's database is missing or empty, and a new one would have nothing of what is in it",
+		Hint:   "bring the folder back, or make it of a dump: `picloud database restore`",
+	}
+	found, _ := filepath.Glob(filepath.Join(glob(s.o.DataDir), "postgres.aside-*")) // the pattern is well-formed
+	if len(found) > 0 {                                                             // the names have the time
+		e.Hint = "repeat `picloud database restore` if it was cut short; " + found[len(found)-1] + " is the database before it"
+	}
+	return e
+}
+
 // hintFor finds advice for what PostgreSQL's programs complain about.
 func hintFor(said string) string {
 	switch {

@@ -48,6 +48,19 @@ func TestMissingBinaries(t *testing.T) {
 	require.Contains(t, e.Hint, install)
 }
 
+// TestDataThatHasToBeThere: nothing takes the place of a database that is missing.
+func TestDataThatHasToBeThere(t *testing.T) {
+	dir := testdb.Dir(t)
+	e := refused(t, managed.Options{DataDir: dir, Existing: true})
+	require.Equal(t, picloud.CodeDatabaseDown, e.Code)
+	require.Contains(t, e.Hint, "picloud database restore")
+	aside := filepath.Join(dir, "postgres.aside-20260102T030405Z")
+	write(t, filepath.Join(aside, "PG_VERSION"), "15\n")
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "postgres"), 0o700))
+	require.Contains(t, refused(t, managed.Options{DataDir: dir, Existing: true}).Hint, aside)
+	require.NoFileExists(t, filepath.Join(dir, "postgres", "PG_VERSION"))
+}
+
 func TestDataOfAnotherVersion(t *testing.T) {
 	dir := testdb.Dir(t)
 	write(t, filepath.Join(dir, "postgres", "PG_VERSION"), "12\n")

@@ -32,6 +32,9 @@ type Options struct {
 	// Lock is the lock on DataDir when the caller holds it already. Default:
 	// Start takes it, Stop gives it back.
 	Lock *datadir.Lock
+	// Existing says that the data has to be there: when it is missing, Start fails, and makes
+	// no new database.
+	Existing bool
 	// MaxConnections is how many connections the server takes. Default 250: see maxSessions.
 	MaxConnections int
 	// NoSync leaves syncing to the system: a crash of the server loses nothing,
@@ -235,6 +238,9 @@ func (s *Server) prepare(ctx context.Context) error {
 	}
 	if err := s.removeLeftovers(ctx); err != nil {
 		return err
+	}
+	if major == 0 && s.o.Existing {
+		return s.lost()
 	}
 	if major == 0 {
 		if err := s.initialize(ctx); err != nil {
