@@ -30,6 +30,8 @@ const (
 	settle, seldom = 2 * time.Minute, 15 * time.Minute
 	// again is when a dump is tried once more that nobody keeps.
 	again = 5 * time.Minute
+	// skew is how far in the future a dump of before may lie: clocks differ.
+	skew = time.Hour
 	// takeTime bounds a dump, and sendTime its way to one node.
 	takeTime, sendTime = 30 * time.Minute, 30 * time.Minute
 )
@@ -73,6 +75,7 @@ type Keeper struct {
 
 	mu   sync.Mutex // guards what follows
 	last Manifest   // the newest dump that another node keeps
+	at   time.Time  // when it was made, by the clock of this process
 	err  error      // why the last attempt failed; nil: it did not
 }
 
@@ -103,14 +106,14 @@ type plan struct {
 	asked bool      // what the others keep is known
 }
 
-// due reports whether a dump is to be made.
-func (p plan) due(last Manifest, failed bool, now time.Time) bool {
+// due reports whether a dump is to be made. At is when the last one was.
+func (p plan) due(last Manifest, at time.Time, failed bool, now time.Time) bool {
 	switch {
 	case failed:
 		return now.Sub(p.tried) >= again
 	case last.Size == 0: // nobody keeps one
 		return true
-	case now.Sub(p.tried) >= p.every && now.Sub(last.TakenAt) >= p.every:
+	case now.Sub(p.tried) >= p.every && now.Sub(at) >= p.every:
 		return true
 	}
 	return p.rev > last.Revision && now.Sub(p.since) >= min(settle, p.every) && now.Sub(p.tried) >= min(seldom, p.every)
@@ -136,8 +139,10 @@ func (k *Keeper) run(ctx context.Context) {
 		if !p.asked {
 			p.asked = k.ask(ctx)
 		}
-		last, err := k.Last()
-		if !p.due(last, err != nil, time.Now()) {
+		k.mu.Lock()
+		last, at, err := k.last, k.at, k.err
+		k.mu.Unlock()
+		if !p.due(last, at, err != nil, time.Now()) {
 			continue
 		}
 		p.tried = time.Now()
@@ -147,7 +152,9 @@ func (k *Keeper) run(ctx context.Context) {
 	}
 }
 
-// ask finds out what the others keep: a node that was restarted need not dump at once.
+// ask finds out what the others keep: a node that was restarted need not dump at once. What
+// cannot be is passed over: a board may have had a wrong clock, and one dump too many does
+// no harm.
 func (k *Keeper) ask(ctx context.Context) (known bool) {
 	for _, node := range k.o.Peers.Nodes() {
 		kept, err := k.o.Peers.Kept(ctx, node)
@@ -155,20 +162,34 @@ func (k *Keeper) ask(ctx context.Context) (known bool) {
 			continue
 		}
 		known = true
+		now, rev := time.Now(), k.o.Revision()
 		for _, m := range kept {
-			k.done(m)
+			if m.Revision <= rev && !m.TakenAt.After(now.Add(skew)) {
+				k.told(m, now)
+			}
 		}
 	}
 	return known
 }
 
-// done takes down that another node keeps a dump.
-func (k *Keeper) done(m Manifest) {
+// told takes down that another node says that it keeps a dump.
+func (k *Keeper) told(m Manifest, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if m.Newer(k.last) {
-		k.last = m
+		k.last, k.at = m, m.TakenAt
+		if k.at.After(now) {
+			k.at = now
+		}
 	}
+}
+
+// done takes down that another node keeps a dump that this one has made. It replaces what
+// others have said, whatever that was.
+func (k *Keeper) done(m Manifest) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.last, k.at = m, time.Now()
 }
 
 // Last returns the newest dump that another node keeps, of size 0 when none is known, and why the

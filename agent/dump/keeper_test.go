@@ -148,6 +148,42 @@ func TestARestartNeedsNoDump(t *testing.T) {
 	})
 }
 
+// TestWhatCannotBeStopsNoDump: a dump of a board whose clock was years ahead, or of a revision
+// that is none, counts for nothing, and what this node makes replaces what others have said.
+func TestWhatCannotBeStopsNoDump(t *testing.T) {
+	for name, lie := range map[string]func(m *Manifest){
+		"time":       func(m *Manifest) { m.TakenAt = m.TakenAt.AddDate(4, 0, 0) },
+		"revision":   func(m *Manifest) { m.Revision = 1 << 62 },
+		"generation": func(m *Manifest) { m.Generation = 1 << 62 }, // believed, for one time
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, k := newHouse(t, "a")
+				m := of(1, time.Now(), "x")
+				lie(&m)
+				h.held["a"] = []Manifest{m}
+				k.Start()
+				defer k.Stop()
+				sleep(DefaultEvery + 2*time.Minute)
+				synctest.Wait()
+				last, err := k.Last()
+				require.NoError(t, err)
+				require.NotEqual(t, m, last)
+				h.set(func() {
+					require.Positive(t, h.taken)
+					h.rev, h.taken = 2, 0
+				})
+				sleep(seldom + settle + time.Minute)
+				synctest.Wait()
+				h.set(func() { require.Equal(t, 1, h.taken, "the change is dumped") })
+				sleep(DefaultEvery + 2*time.Minute)
+				synctest.Wait()
+				h.set(func() { require.Equal(t, 2, h.taken, "and time goes on") })
+			})
+		})
+	}
+}
+
 // TestADumpNow goes to nodes that have room, and leaves nothing here.
 func TestADumpNow(t *testing.T) {
 	h, k := newHouse(t, "a", "b", "c")

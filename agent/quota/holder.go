@@ -96,8 +96,8 @@ func (h *holder) item(now time.Time) Item {
 // take takes an answer to a question that was sent at a time.
 func (h *holder) take(item Item, s Share, sent, now time.Time) {
 	h.failing = time.Time{}
-	granted := min(s.Granted, h.limit)
-	h.set(granted, sent.Add(min(time.Duration(s.Lease)*time.Millisecond, lease)))
+	granted := min(max(s.Granted, 0), h.limit) // a keeper may lie
+	h.set(granted, sent.Add(time.Duration(min(max(s.Lease, 0), lease.Milliseconds()))*time.Millisecond))
 	switch {
 	case granted < item.Holds:
 		h.next = sent.Add(hurryAll) // to confirm it

@@ -17,8 +17,12 @@ const (
 	settle = counted + time.Second
 
 	// MaxItems bounds the functions of one question, and maxAccounts those of a ledger.
+	// An account of a function that the keeper knows itself is made in any case.
 	MaxItems    = 1000
 	maxAccounts = 20_000
+	// maxCalls bounds the calls that a question may speak of: a sum of them is far from
+	// the largest int. maxBoot bounds its Boot, in bytes.
+	maxCalls, maxBoot = 1 << 20, 64
 )
 
 // Ask is a node's question to a keeper. It is the confirmation of what the node holds, too.
@@ -108,7 +112,7 @@ func (l *ledger) settled(key picloud.RouteKey, now time.Time) bool {
 // answer answers a node. Limit returns what this node knows of a function's limit. The
 // answer is empty if the node has asked something newer.
 func (l *ledger) answer(node string, q Ask, limit func(picloud.RouteKey) (int, bool), now time.Time) (out Answer) {
-	if p := l.peers[node]; p.boot == q.Boot && q.Seq <= p.seq {
+	if p := l.peers[node]; len(q.Boot) > maxBoot || p.boot == q.Boot && q.Seq <= p.seq {
 		return out
 	}
 	l.peers[node] = peer{q.Boot, q.Seq}
@@ -120,17 +124,20 @@ func (l *ledger) answer(node string, q Ask, limit func(picloud.RouteKey) (int, b
 }
 
 func (l *ledger) share(node string, item Item, limit func(picloud.RouteKey) (int, bool), now time.Time) Share {
+	if !picloud.ValidName(item.App) || !picloud.ValidName(item.Function) {
+		return Share{}
+	}
 	key := item.key()
 	a := l.accounts[key]
-	if l.view.keeper(key) != l.self || a == nil && len(l.accounts) >= maxAccounts {
+	most, known := limit(key)
+	if l.view.keeper(key) != l.self || a == nil && !known && len(l.accounts) >= maxAccounts {
 		return Share{Elsewhere: true}
 	}
-	most, known := limit(key)
 	if !known {
 		most = item.Limit // this node has not heard of the function yet
 	}
-	most = max(most, 1)
-	holds, wants := max(item.Holds, 0), min(max(item.Wants, 0), most)
+	most = min(max(most, 1), maxCalls)
+	holds, wants := min(max(item.Holds, 0), maxCalls), min(max(item.Wants, 0), most)
 	if a == nil {
 		a = account{}
 		l.accounts[key] = a

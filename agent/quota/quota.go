@@ -37,6 +37,8 @@ type Quota struct {
 	wake   chan struct{}
 	now    func() time.Time
 
+	changing sync.Mutex // from the look at who is there to the end of what it changes; before mu
+
 	mu      sync.Mutex
 	self    string
 	view    View
@@ -124,6 +126,8 @@ func (q *Quota) Leave(key picloud.RouteKey) {
 
 // Changed looks who is in the cluster. It is to be called when that may have changed.
 func (q *Quota) Changed() {
+	q.changing.Lock() // else an older view could be stored after a newer one, and stay
+	defer q.changing.Unlock()
 	self, v := q.o.View()
 	q.mu.Lock()
 	defer q.mu.Unlock()

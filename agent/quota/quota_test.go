@@ -3,8 +3,12 @@ package quota
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"math"
 	"runtime"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,4 +171,62 @@ func FuzzAnswer(f *testing.F) {
 			require.True(t, s.Granted >= 0 && s.Granted <= 7, s)
 		}
 	})
+}
+
+// TestWhatAMemberSendsIsBounded: names that no function has are not kept, no number makes a
+// sum overflow, and a keeper's answer is not believed either.
+func TestWhatAMemberSendsIsBounded(t *testing.T) {
+	now := time.Now()
+	members := []string{"a", "b", "c", "d"}
+	l := newLedger("a", View{Members: members, Alive: []string{"a"}}, now.Add(-time.Hour))
+	unknown := func(picloud.RouteKey) (int, bool) { return 0, false }
+	known := func(picloud.RouteKey) (int, bool) { return 7, true }
+
+	bad := Item{App: strings.Repeat("x", 1<<16), Function: "pay", Limit: 3, Wants: 1}
+	require.Equal(t, []Share{{}}, l.answer("b", Ask{Boot: "x", Seq: 1, Items: []Item{bad}}, unknown, now).Shares)
+	require.Empty(t, l.accounts)
+	require.Empty(t, l.answer("b", Ask{Boot: strings.Repeat("x", maxBoot+1), Seq: 2}, unknown, now).Shares)
+	require.Equal(t, "x", l.peers["b"].boot)
+
+	for _, liar := range []string{"b", "c"} { // the sum of what they hold does not overflow
+		l.answer(liar, Ask{Boot: "y", Seq: 1, Items: []Item{{App: fn.App, Function: fn.Function, Limit: math.MaxInt, Holds: math.MaxInt, Wants: math.MaxInt}}}, known, now)
+	}
+	got := l.answer("d", Ask{Boot: "z", Seq: 1, Items: []Item{{App: fn.App, Function: fn.Function, Limit: 7, Wants: 7}}}, known, now)
+	require.Zero(t, got.Shares[0].Granted, "nothing is free")
+
+	for i := range maxAccounts {
+		l.share("b", Item{App: fn.App, Function: fmt.Sprint("f", i), Limit: 1, Wants: 1}, unknown, now)
+	}
+	require.Len(t, l.accounts, maxAccounts)
+	require.True(t, l.share("c", Item{App: fn.App, Function: "other", Wants: 1}, unknown, now).Elsewhere, "the ledger is full")
+	require.False(t, l.share("c", Item{App: fn.App, Function: "other", Wants: 1}, known, now).Elsewhere, "but it counts what runs here, too")
+
+	var d door
+	h := &holder{key: fn, limit: 7, gate: &d}
+	h.take(Item{}, Share{Granted: math.MinInt, Lease: math.MaxInt64}, now, now)
+	require.Zero(t, d.limit)
+	require.Equal(t, now.Add(lease), d.until)
+}
+
+// TestTheNewestViewCounts: of changes at the same time it is the one that was seen last.
+func TestTheNewestViewCounts(t *testing.T) {
+	var seen atomic.Int64
+	view := func(n int64) View {
+		ids := []string{"a", fmt.Sprint("b", n)}
+		return View{Members: ids, Alive: ids}
+	}
+	q := New(Options{View: func() (string, View) {
+		n := seen.Add(1)
+		runtime.Gosched()
+		return "a", view(n)
+	}})
+	defer q.Stop()
+	for range 200 {
+		var calls sync.WaitGroup
+		for range 4 {
+			calls.Go(q.Changed)
+		}
+		calls.Wait()
+		require.Equal(t, view(seen.Load()), q.view)
+	}
 }
