@@ -88,6 +88,9 @@ func idle(opts Options) (*Agent, error) {
 	if _, err := os.Stat(filepath.Join(opts.DataDir, "node.json")); err != nil {
 		return nil, &picloud.Error{Code: picloud.CodeNotFound, Op: "find node", Resource: opts.DataDir, Detail: "no node has kept anything there", Hint: "name its data folder with --data"}
 	}
+	if err := asOwner(opts.DataDir); err != nil {
+		return nil, err
+	}
 	a, err := New(opts)
 	if err != nil {
 		return nil, err

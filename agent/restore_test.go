@@ -301,3 +301,19 @@ func TestARestoreIsOfTheClusterAsItIs(t *testing.T) {
 	require.NoError(t, r.unchanged(Survey{Generation: 1, Answers: true, Host: "pi-1"}))
 	require.ErrorContains(t, r.unchanged(Survey{Generation: 2, Host: "pi-3"}), "brought up on pi-3 meanwhile")
 }
+
+// TestRootLeavesNothingToAnotherUsersNode: it could not read that any more.
+func TestRootLeavesNothingToAnotherUsersNode(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("not root: nothing can be refused to it")
+		return
+	}
+	dir := testdb.Dir(t)
+	_, err := loadIdentity(dir)
+	require.NoError(t, err)
+	require.NoError(t, asOwner(dir))
+	require.NoError(t, os.Chown(filepath.Join(dir, "node.json"), 65534, 65534))
+	_, err = SurveyDatabase(t.Context(), Options{DataDir: dir})
+	testdb.RequireCode(t, picloud.CodeForbidden, err)
+	require.ErrorContains(t, err, "nobody")
+}
