@@ -40,6 +40,7 @@ type leaderKey struct{}
 // forwarder passes calls of the control API on to the manager.
 type forwarder struct {
 	transport *http.Transport // to nodes that may be the manager
+	patient   *http.Transport // the same, for what takes long: the context bounds the wait for an answer
 	members   *http.Transport // to any member: no call of a user goes there
 	proxy     *httputil.ReverseProxy
 }
@@ -47,6 +48,7 @@ type forwarder struct {
 // closeIdle closes the connections that nobody uses at this moment.
 func (f *forwarder) closeIdle() {
 	f.transport.CloseIdleConnections()
+	f.patient.CloseIdleConnections()
 	f.members.CloseIdleConnections()
 }
 
@@ -81,8 +83,10 @@ func (a *Agent) newForwarder() *forwarder {
 		}
 		return nil
 	})
+	patient := transport.Clone()
+	patient.ResponseHeaderTimeout = 0
 	members := a.overRPC(func(string, identity.Peer) error { return nil })
-	return &forwarder{transport: transport, members: members, proxy: &httputil.ReverseProxy{
+	return &forwarder{transport: transport, patient: patient, members: members, proxy: &httputil.ReverseProxy{
 		Transport: transport, FlushInterval: -1, // streams pass as they come
 		Rewrite: func(r *httputil.ProxyRequest) {
 			hops, _ := strconv.Atoi(r.In.Header.Get(hopsHeader)) // no number is none

@@ -367,7 +367,7 @@ func (p dumpPeers) Send(ctx context.Context, node string, m dump.Manifest, from 
 		return fmt.Errorf("send dump: %w", err)
 	}
 	r.ContentLength = length
-	resp, err := p.a.forwarder.transport.RoundTrip(r)
+	resp, err := p.a.forwarder.patient.RoundTrip(r) // the node puts it on its disk before it answers
 	if err != nil {
 		return fmt.Errorf("send dump: %w", err)
 	}

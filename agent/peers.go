@@ -86,12 +86,7 @@ func reply(w http.ResponseWriter, answer any, err error) {
 // ask asks another node, which may be the manager: its certificate says so. An error of it
 // comes back as one.
 func (a *Agent) ask(ctx context.Context, node, method, path string, question, into any) error {
-	return a.askFor(ctx, askTime, node, method, path, question, into)
-}
-
-// askFor is ask, for an answer that takes its time.
-func (a *Agent) askFor(ctx context.Context, limit time.Duration, node, method, path string, question, into any) error {
-	return askOver(ctx, limit, a.forwarder.transport, node, method, path, question, into)
+	return askOver(ctx, askTime, a.forwarder.transport, node, method, path, question, into)
 }
 
 // who says which nodes there are, for the limits that hold over it.

@@ -121,7 +121,7 @@ func DumpDatabase(ctx context.Context, opts Options) (m dump.Manifest, err error
 	if err != nil {
 		return m, err
 	}
-	defer a.forwarder.transport.CloseIdleConnections()
+	defer a.forwarder.closeIdle()
 	host := a.cluster.State().Database.Host
 	switch {
 	case !a.cluster.Member():
@@ -129,14 +129,15 @@ func DumpDatabase(ctx context.Context, opts Options) (m dump.Manifest, err error
 	case host == "":
 		return m, &picloud.Error{Code: picloud.CodeDump, Op: "dump database", Detail: "the database is elsewhere: its backups are those of whoever runs it"}
 	}
-	if err := a.askFor(ctx, takeTime, host, http.MethodPost, pathDumps, struct{}{}, &m); err != nil {
+	if err := askOver(ctx, takeTime, a.forwarder.patient, host, http.MethodPost, pathDumps, struct{}{}, &m); err != nil {
 		return m, err
 	}
 	return m, m.Check()
 }
 
-// takeTime bounds a dump that somebody waits for.
-const takeTime = 10 * time.Minute
+// takeTime bounds a dump that somebody waits for, and its way to two nodes: some GB take their time
+// on a card.
+const takeTime = 90 * time.Minute
 
 // survey asks everybody at once.
 func (a *Agent) survey(ctx context.Context) Survey {

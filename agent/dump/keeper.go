@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,8 +29,12 @@ const (
 	// settle is how long the catalog must rest before a change of it is dumped, and seldom how
 	// often that happens at most.
 	settle, seldom = 2 * time.Minute, 15 * time.Minute
-	// again is when a dump is tried once more that nobody keeps.
+	// again is when a dump is tried once more that nobody keeps. It doubles up to the time
+	// between two dumps: each attempt reads the whole database and writes to the card.
 	again = 5 * time.Minute
+	// hostRoom is what a dump leaves free on the disk of the database, in bytes, or a tenth of
+	// a smaller disk: a database whose disk is full stops. The dump looks at that each step.
+	hostRoom, step = 512 << 20, 16 << 20
 	// skew is how far in the future a dump of before may lie: clocks differ.
 	skew = time.Hour
 	// takeTime bounds a dump, and sendTime its way to one node.
@@ -72,6 +77,8 @@ type Keeper struct {
 	o    Options
 	task *service.Task
 	one  sync.Mutex // held while a dump is made
+	// space returns the bytes that are free on the disk of a folder, and how many it has.
+	space func(dir string) (free, total int64, err error)
 
 	mu   sync.Mutex // guards what follows
 	last Manifest   // the newest dump that another node keeps
@@ -84,7 +91,7 @@ func NewKeeper(o Options) *Keeper {
 	if o.Every == 0 {
 		o.Every = DefaultEvery
 	}
-	return &Keeper{o: o}
+	return &Keeper{o: o, space: space}
 }
 
 // Start begins to make dumps in time, if there is a time.
@@ -101,6 +108,8 @@ func (k *Keeper) Stop() { k.task.Stop() }
 type plan struct {
 	every time.Duration
 	tried time.Time // the last attempt
+	fails int       // attempts in a row that failed
+	nodes []string  // that could keep one at the last attempt
 	rev   int64     // of the catalog
 	since time.Time // when it was seen first
 	asked bool      // what the others keep is known
@@ -110,7 +119,7 @@ type plan struct {
 func (p plan) due(last Manifest, at time.Time, failed bool, now time.Time) bool {
 	switch {
 	case failed:
-		return now.Sub(p.tried) >= again
+		return now.Sub(p.tried) >= min(again<<min(max(p.fails-1, 0), 16), max(p.every, again))
 	case last.Size == 0: // nobody keeps one
 		return true
 	case now.Sub(p.tried) >= p.every && now.Sub(at) >= p.every:
@@ -133,7 +142,8 @@ func (k *Keeper) run(ctx context.Context) {
 		if rev := k.o.Revision(); rev != p.rev {
 			p.rev, p.since = rev, time.Now()
 		}
-		if len(k.o.Peers.Nodes()) == 0 {
+		nodes := k.o.Peers.Nodes()
+		if len(nodes) == 0 {
 			continue // there is nobody to keep it
 		}
 		if !p.asked {
@@ -142,11 +152,19 @@ func (k *Keeper) run(ctx context.Context) {
 		k.mu.Lock()
 		last, at, err := k.last, k.at, k.err
 		k.mu.Unlock()
+		if err == nil || !slices.Equal(nodes, p.nodes) { // somebody else may keep it
+			p.fails = 0
+		}
 		if !p.due(last, at, err != nil, time.Now()) {
 			continue
 		}
-		p.tried = time.Now()
-		if _, now := k.Now(ctx); now != nil && ctx.Err() == nil && (err == nil || err.Error() != now.Error()) {
+		p.tried, p.nodes = time.Now(), nodes
+		_, now := k.Now(ctx)
+		if now == nil {
+			continue
+		}
+		p.fails++
+		if ctx.Err() == nil && (err == nil || err.Error() != now.Error()) {
 			k.o.Logger.Warn("no other node has a new dump of the database", slog.Any("error", now))
 		}
 	}
@@ -262,28 +280,54 @@ func (k *Keeper) take(ctx context.Context) (file *os.File, m Manifest, err error
 	if file, err = os.CreateTemp(k.o.Dir, ".own-"); err != nil {
 		return nil, m, fmt.Errorf("dump database: %w", err)
 	}
+	made := file // a return with an error clears file
 	defer func() {
 		if err != nil {
-			file.Close()
-			os.Remove(file.Name())
+			made.Close()
+			os.Remove(made.Name())
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, takeTime)
 	defer cancel()
-	sum, size := sha256.New(), &counter{}
-	if m, err = k.o.Source.Take(ctx, io.MultiWriter(file, sum, size)); err != nil {
+	sum, size := sha256.New(), &counter{room: k.room}
+	if m, err = k.o.Source.Take(ctx, io.MultiWriter(size, file, sum)); err != nil {
 		return nil, m, err
 	}
 	m.SHA256, m.Size = hex.EncodeToString(sum.Sum(nil)), size.n
 	return file, m, m.Check()
 }
 
-// counter counts bytes, up to the bound of a dump.
-type counter struct{ n int64 }
+// room is an error if the disk has not the room for a further step.
+func (k *Keeper) room() error {
+	free, total, err := k.space(k.o.Dir)
+	if err != nil {
+		return fmt.Errorf("dump database: look for room in %s: %w", k.o.Dir, err)
+	}
+	if keep := min(hostRoom, total/10); free-step < keep {
+		return &picloud.Error{
+			Code: picloud.CodeDump, Op: "dump database", Resource: k.o.Dir,
+			Detail: fmt.Sprintf("the disk has no room for it: %d MB are free, and %d MB are left to the database", free>>20, keep>>20),
+			Hint:   "free some space on the disk of the database; it needs it, too",
+		}
+	}
+	return nil
+}
+
+// counter counts bytes, up to the bound of a dump, and looks for room before each step.
+type counter struct {
+	n, next int64 // next is when to look
+	room    func() error
+}
 
 func (c *counter) Write(p []byte) (int, error) {
 	if c.n += int64(len(p)); c.n > MaxSize {
 		return 0, fmt.Errorf("it has more than %d bytes", int64(MaxSize))
+	}
+	if c.n > c.next {
+		if err := c.room(); err != nil {
+			return 0, err
+		}
+		c.next = c.n + step
 	}
 	return len(p), nil
 }

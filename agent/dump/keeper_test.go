@@ -3,6 +3,7 @@ package dump
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -127,8 +128,14 @@ func TestDumpsInTime(t *testing.T) {
 		_, err := k.Last()
 		require.ErrorContains(t, err, "its disk is full")
 		require.Equal(t, 6, wait(6*time.Minute), "soon again")
+		require.Equal(t, 7, wait(10*time.Minute), "then later")
+		require.Equal(t, 9, wait(time.Hour), "20 and 40 minutes")
+		taken := wait(24 * time.Hour)
+		require.Equal(t, taken+1, wait(DefaultEvery), "at most every six hours")
+		h.set(func() { h.nodes = []string{"a", "b"} })
+		require.Equal(t, taken+3, wait(2*again), "another node, another chance: now, and soon again")
 		h.set(func() { h.full["b"] = false })
-		wait(6 * time.Minute)
+		wait(11 * time.Minute)
 		last, err := k.Last()
 		require.NoError(t, err)
 		require.EqualValues(t, 4, last.Revision)
@@ -200,6 +207,53 @@ func TestADumpNow(t *testing.T) {
 	_, err = k.Now(t.Context())
 	require.Equal(t, picloud.CodeDump, picloud.CodeOf(err))
 	require.True(t, slices.ContainsFunc(h.held["b"], func(o Manifest) bool { return o == m }))
+}
+
+// TestADumpLeavesRoomToTheDatabase: it ends before it fills the disk, and nothing is left of it.
+func TestADumpLeavesRoomToTheDatabase(t *testing.T) {
+	h, k := newHouse(t, "a")
+	chunk := make([]byte, 1<<20)
+	k.o.Source = taker(func(to io.Writer) error {
+		for range 64 {
+			if _, err := to.Write(chunk); err != nil {
+				return fmt.Errorf("run pg_dump: %w", err)
+			}
+		}
+		return nil
+	})
+	const total = 8 << 30
+	free, looks := int64(hostRoom+40<<20), 0
+	k.space = func(string) (int64, int64, error) {
+		looks++
+		entries, err := os.ReadDir(k.o.Dir)
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+		info, err := entries[0].Info()
+		require.NoError(t, err)
+		require.Greater(t, free-info.Size(), int64(hostRoom))
+		return free - info.Size(), total, nil
+	}
+	_, err := k.Now(t.Context())
+	require.Equal(t, picloud.CodeDump, picloud.CodeOf(err))
+	require.ErrorContains(t, err, "no room")
+	require.Equal(t, 3, looks)
+	require.Empty(t, h.held["a"])
+	entries, err := os.ReadDir(k.o.Dir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+
+	free += 64 << 20
+	_, err = k.Now(t.Context())
+	require.NoError(t, err)
+	require.Len(t, h.held["a"], 1)
+}
+
+// taker is a source that writes what it likes.
+type taker func(to io.Writer) error
+
+func (f taker) Take(_ context.Context, to io.Writer) (Manifest, error) {
+	m := of(1, time.Now(), "")
+	return m, f(to)
 }
 
 // TestNoDumpsInTime: 0 in the settings turns them off.

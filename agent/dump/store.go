@@ -143,14 +143,23 @@ func (s *Store) disk(cause error) error {
 
 // fits looks whether the disk has room.
 func (s *Store) fits(size int64) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(s.dir, &st); err != nil {
+	free, _, err := space(s.dir)
+	if err != nil {
 		return s.disk(err)
 	}
-	if free := int64(st.Bavail) * int64(st.Bsize); free-size < s.room { //nolint:unconvert // its type differs between systems
+	if free-size < s.room {
 		return s.disk(fmt.Errorf("%d MB are free for a dump of %d MB: %w", free>>20, size>>20, syscall.ENOSPC))
 	}
 	return nil
+}
+
+// space returns the bytes that are free on the disk of a folder, and how many it has.
+func space(dir string) (free, total int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, 0, err
+	}
+	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil //nolint:unconvert // its type differs between systems
 }
 
 // sweep deletes what was not ended: a dump without its manifest, parts of both. The name of a
