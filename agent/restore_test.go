@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,8 +16,8 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent/dump"
 	"github.com/picloud/picloud/cluster"
+	"github.com/picloud/picloud/cluster/gossip"
 	"github.com/picloud/picloud/internal/datadir"
-	"github.com/picloud/picloud/internal/postgres/managed"
 	"github.com/picloud/picloud/internal/testdb"
 )
 
@@ -162,14 +164,24 @@ func TestALieInTheGossipMovesNobody(t *testing.T) {
 	b := a.joined("pi-2")
 	c := a.served("pi-3")
 	a.deploy("hello", helloSource)
-	// pi-3 says that it is the host, of a later generation. It has the keys of the gossip.
-	c.mu.Lock()
-	c.database.server = mustServer(t, c)
-	c.mu.Unlock()
-	_, err := c.cluster.Follow(movedTo(c.identity.ID, 7))
+	// pi-3 says that it is the host, of a later generation, in the gossip and when it is asked.
+	c.Stop()
+	o := c.opts
+	liar, err := cluster.Open(cluster.Options{
+		Dir: clusterDir(o.DataDir), Node: c.identity.ID, Name: o.NodeName, Bind: o.ClusterBind, Port: o.ClusterPort, GossipPort: o.GossipPort,
+		Say: func() gossip.Meta { return gossip.Meta{Hosts: true, Database: true} },
+	})
 	require.NoError(t, err)
-	c.database.open.Store(true)
-	c.cluster.Say()
+	_, err = liar.Follow(movedTo(c.identity.ID, 7))
+	require.NoError(t, err)
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, hostView{Moved: movedTo(c.identity.ID, 7), Node: c.identity.ID, Answers: true}, nil)
+	})}
+	var served sync.WaitGroup
+	require.NoError(t, liar.Start(cluster.Services{RPC: func(l net.Listener) { served.Go(func() { _ = server.Serve(l) }) }}))
+	defer served.Wait()
+	defer server.Close()
+	defer liar.Stop()
 	require.Eventually(t, func() bool {
 		for _, m := range b.cluster.Members() {
 			if m.Node == c.identity.ID && m.Meta.Generation == 7 {
@@ -227,13 +239,6 @@ func movedTo(node string, generation int64) cluster.Moved {
 }
 
 // mustServer is a server of a node that does not run.
-func mustServer(t *testing.T, ta *testAgent) *managed.Server {
-	t.Helper()
-	server, err := managed.New(managed.Options{DataDir: ta.opts.DataDir})
-	require.NoError(t, err)
-	return server
-}
-
 // TestARestoreOnTheNodeItself: its database is damaged, and another node keeps a dump. The old folder is put
 // aside, and the node stays a member. What a command that was killed has left does not matter.
 func TestARestoreOnTheNodeItself(t *testing.T) {
