@@ -85,8 +85,12 @@ type KeptDump struct {
 
 // idle is the node of a data folder that does not run here. It can ask the others.
 func idle(opts Options) (*Agent, error) {
-	if _, err := os.Stat(filepath.Join(opts.DataDir, "node.json")); err != nil {
+	self := filepath.Join(opts.DataDir, "node.json")
+	if _, err := os.Stat(self); err != nil {
 		return nil, &picloud.Error{Code: picloud.CodeNotFound, Op: "find node", Resource: opts.DataDir, Detail: "no node has kept anything there", Hint: "name its data folder with --data"}
+	}
+	if err := datadir.AsOwner(self, "picloud database …"); err != nil {
+		return nil, err
 	}
 	a, err := New(opts)
 	if err != nil {
