@@ -406,7 +406,7 @@ func (r *Restore) Prepare(ctx context.Context) (err error) {
 	defer file.Close()
 	r.made, err = backup.Restore(ctx, file, backup.Plan{
 		Dir: dir, PostgresBin: r.a.opts.PostgresBin, Cluster: r.a.cluster.State().Cluster, Host: r.a.identity.ID,
-		Removed: r.gone(), Members: r.known, Rev: max(r.Revision, r.From.Revision), Epoch: r.epoch, Lock: r.lock,
+		Removed: r.gone(), Members: r.known, Rev: max(r.Revision, r.From.Revision), Epoch: r.epoch, TakenAt: r.From.TakenAt, Lock: r.lock,
 	})
 	if err == nil {
 		r.alone = r.leaderless(ctx) // now, because the stop of this node may cost the others their majority
