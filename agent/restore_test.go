@@ -208,9 +208,11 @@ func TestADumpIsTakenFromTheHostOnly(t *testing.T) {
 	wrong.SHA256 = strings.Repeat("0", 64)
 	require.Equal(t, picloud.CodeNotFound, picloud.CodeOf(a.fetch(t.Context(), b.identity.ID, wrong, path)))
 
-	got, err := DumpDatabase(t.Context(), b.opts)
-	require.NoError(t, err)
-	require.Equal(t, m.Revision, got.Revision)
+	for _, n := range []*testAgent{a, b} {
+		got, err := DumpDatabase(t.Context(), n.opts)
+		require.NoError(t, err, n.opts.NodeName)
+		require.Equal(t, m.Revision, got.Revision)
+	}
 	alone := startAgent(t, testdb.Dir(t), "", onPorts(t), named("pi-9")).ready()
 	_, err = DumpDatabase(t.Context(), alone.opts)
 	require.ErrorContains(t, err, "this node is alone")
@@ -300,4 +302,20 @@ func TestARestoreIsOfTheClusterAsItIs(t *testing.T) {
 	r.force = true
 	require.NoError(t, r.unchanged(Survey{Generation: 1, Answers: true, Host: "pi-1"}))
 	require.ErrorContains(t, r.unchanged(Survey{Generation: 2, Host: "pi-3"}), "brought up on pi-3 meanwhile")
+}
+
+// TestAHostThatWasOffWaits while somebody knows a later database, even if the first who answers was
+// off as well.
+func TestAHostThatWasOffWaits(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
+	b := a.joined("pi-2")
+	c := a.joined("pi-3")
+	require.Eventually(t, func() bool { return len(dumpPeers{a.Agent}.Nodes()) == 2 }, 20*time.Second, 10*time.Millisecond)
+	require.NoError(t, a.mayHost(t.Context()))
+	_, err := c.cluster.Follow(movedTo(b.identity.ID, 1)) // it does not refuse pi-1
+	require.NoError(t, err)
+	err = a.mayHost(t.Context())
+	require.Equal(t, picloud.CodeDatabaseDown, picloud.CodeOf(err), err)
+	require.ErrorContains(t, err, "pi-3 knows the database on pi-2")
+	require.False(t, a.superseded())
 }

@@ -513,7 +513,7 @@ func (c *Cluster) Members() []gossip.Member {
 	return heard
 }
 
-// Dial opens a connection to another node, at the addresses that are known of it.
+// Dial opens a connection to a node, at the addresses that are known of it.
 func (c *Cluster) Dial(ctx context.Context, node, proto string) (net.Conn, error) {
 	c.mu.Lock()
 	id, addresses := c.identity, []string{}
@@ -521,6 +521,9 @@ func (c *Cluster) Dial(ctx context.Context, node, proto string) (net.Conn, error
 		if m.Node == node {
 			addresses = append(addresses, m.Address)
 		}
+	}
+	if node == c.o.Node { // a command beside the node that runs
+		addresses = []string{c.state.Address}
 	}
 	g := c.gossip
 	c.mu.Unlock()
