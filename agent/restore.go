@@ -18,7 +18,6 @@ import (
 	"github.com/picloud/picloud/agent/dump"
 	"github.com/picloud/picloud/agent/replica"
 	"github.com/picloud/picloud/cluster"
-	"github.com/picloud/picloud/cluster/elect"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/join"
 	"github.com/picloud/picloud/cluster/port"
@@ -501,8 +500,11 @@ func (r *Restore) Take(ctx context.Context, lock *datadir.Lock) error {
 	if err := datadir.SyncDir(data); err != nil {
 		return err
 	}
+	if err := a.onlyVoter(); err != nil { // of a restore that was cut short
+		return err
+	}
 	if r.alone {
-		if err := makeOnlyVoter(data, a.identity.ID, r.made.Term); err != nil {
+		if err := noteOnlyVoter(data, r.made.Term); err != nil {
 			return err
 		}
 	}
@@ -510,7 +512,7 @@ func (r *Restore) Take(ctx context.Context, lock *datadir.Lock) error {
 	if news, err := a.cluster.Follow(moved); err != nil || !news {
 		return errors.Join(errors.New("restore database: this node cannot take down that it runs the database"), err)
 	}
-	return nil
+	return a.onlyVoter()
 }
 
 // unchanged refuses when the cluster is not any more what the database was prepared for.
@@ -533,15 +535,6 @@ func (r *Restore) unchanged(now Survey) error {
 		}
 	}
 	return nil
-}
-
-// makeOnlyVoter gives a node the elections of a cluster that lost the majority of its voters.
-func makeOnlyVoter(dataDir, node string, term uint64) error {
-	dir := filepath.Join(clusterDir(dataDir), "raft")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make this node the only voter: %w", err)
-	}
-	return elect.Recover(dir, node, node, term)
 }
 
 // leaderless reports whether the nodes that are left cannot elect a manager among

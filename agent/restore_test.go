@@ -319,3 +319,24 @@ func TestAHostThatWasOffWaits(t *testing.T) {
 	require.ErrorContains(t, err, "pi-3 knows the database on pi-2")
 	require.False(t, a.superseded())
 }
+
+// TestARestoreThatWasCutShortElectsNobody: only the host elects alone, also if it was cut short behind
+// that. The note is read once.
+func TestARestoreThatWasCutShortElectsNobody(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
+	b := a.joined("pi-2")
+	for _, n := range []*testAgent{b, a} {
+		n.Stop()
+		raft := filepath.Join(clusterDir(n.opts.DataDir), "raft")
+		require.NoError(t, os.RemoveAll(raft))
+		require.NoError(t, noteOnlyVoter(n.opts.DataDir, 7))
+		require.NoError(t, n.onlyVoter())
+		require.NoFileExists(t, onlyVoterPath(n.opts.DataDir))
+		if n == b {
+			require.NoDirExists(t, raft)
+		} else {
+			require.DirExists(t, raft)
+		}
+		require.NoError(t, n.onlyVoter())
+	}
+}
