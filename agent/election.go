@@ -52,6 +52,9 @@ func (e *election) begin() error {
 	if e.raft != nil || state(a.state.Load()) == stateStopped || !a.cluster.Member() || a.cluster.Peer().Role != identity.Manager {
 		return nil
 	}
+	if err := a.onlyVoter(); err != nil {
+		a.log.Error("this node cannot elect alone yet; `picloud cluster recover` makes it so", slog.Any("error", err))
+	}
 	leadership := a.database.Leadership()
 	place := a.cluster.State()
 	listener, err := a.cluster.Listener(port.Raft)

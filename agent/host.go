@@ -198,12 +198,10 @@ func (a *Agent) followDatabase(ctx context.Context) {
 		}
 		if a.database.server != nil && own.Host == a.identity.ID {
 			// The one that it names will refuse this node, if it is true.
-			ctx, cancel := context.WithTimeout(ctx, hostTime)
 			var v hostView
-			err := a.ask(ctx, m.Node, http.MethodGet, pathDatabase, nil, &v)
-			cancel()
+			err := askOver(ctx, hostTime, a.forwarder.transport, m.Node, http.MethodGet, pathDatabase, nil, &v)
 			// Of two restores at the same time neither removed the other's node.
-			if err == nil && m.Meta.Role == string(identity.Manager) && v.Host == m.Node && v.Answers && v.Generation == own.Generation && v.After(own) {
+			if err == nil && v.Host == m.Node && v.Answers && v.Generation == own.Generation && v.After(own) {
 				if err := a.cluster.Renounce(); err != nil {
 					a.log.Error("the node cannot take down that its database is not the cluster's any more", slog.Any("error", err))
 				}
@@ -211,7 +209,7 @@ func (a *Agent) followDatabase(ctx context.Context) {
 			continue
 		}
 		var v hostView
-		if err := a.ask(ctx, m.Node, http.MethodGet, pathDatabase, nil, &v); err != nil || v.Host != m.Node || !v.Answers {
+		if err := askOver(ctx, hostTime, a.forwarder.transport, m.Node, http.MethodGet, pathDatabase, nil, &v); err != nil || v.Host != m.Node || !v.Answers {
 			continue
 		}
 		news, err := a.cluster.Follow(v.Moved)
@@ -248,13 +246,18 @@ type session struct {
 func (s *sessions) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, relayed)
 	defer cancel()
-	conn, err := s.a.cluster.Dial(ctx, s.a.cluster.State().Database.Host, port.Database)
+	host := s.a.cluster.State().Database.Host
+	conn, err := s.a.cluster.Dial(ctx, host, port.Database)
 	if err != nil {
 		return nil, err
 	}
 	one := &session{conn, s}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.a.cluster.State().Database.Host != host { // it moved meanwhile, and end may have been called
+		conn.Close()
+		return nil, &picloud.Error{Code: picloud.CodeUnreached, Op: "reach database", Resource: host, Detail: "the database has moved to another node"}
+	}
 	if s.open == nil {
 		s.open = map[*session]struct{}{}
 	}

@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -53,27 +51,6 @@ func loadIdentity(dataDir string) (nodeID, error) {
 		return id, err
 	}
 	return id, datadir.WriteFile(path, raw)
-}
-
-// asOwner refuses to write to the data folder of another user as root: the node itself could
-// not read its files any more.
-func asOwner(dataDir string) error {
-	info, err := os.Stat(filepath.Join(dataDir, "node.json"))
-	if err != nil || os.Geteuid() != 0 {
-		return err
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || stat.Uid == 0 {
-		return nil
-	}
-	name := "#" + strconv.FormatUint(uint64(stat.Uid), 10)
-	if u, err := user.LookupId(name[1:]); err == nil {
-		name = u.Username
-	}
-	return &picloud.Error{
-		Code: picloud.CodeForbidden, Op: "use data folder", Resource: dataDir, Detail: "it belongs to the user " + name + ", and root would leave files there that the node cannot read",
-		Hint: "run the command as that user: sudo -u '" + name + "' picloud …",
-	}
 }
 
 // placeOf returns the place of a data folder. It stays the same over restarts, also those

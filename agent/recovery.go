@@ -2,13 +2,20 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/agent/broker"
 	"github.com/picloud/picloud/cluster/elect"
 	"github.com/picloud/picloud/cluster/identity"
+	"github.com/picloud/picloud/internal/datadir"
 )
 
 // recoverTime bounds a recovery: the question to the database, the new group, its election.
@@ -168,4 +175,38 @@ func (a *Agent) awaitDuty(ctx context.Context) (name string, epoch int64) {
 			return "", 0
 		}
 	}
+}
+
+// noteOnlyVoter writes down that a node is to have the elections of a cluster that lost the
+// majority of its voters, as soon as it is the host; the term is the newest one in the database.
+func noteOnlyVoter(dataDir string, term uint64) error {
+	return datadir.WriteFile(onlyVoterPath(dataDir), []byte(strconv.FormatUint(term, 10)))
+}
+
+func onlyVoterPath(dataDir string) string { return filepath.Join(clusterDir(dataDir), "only-voter") }
+
+// onlyVoter does what noteOnlyVoter has noted, after a crash at the next start. A node that is
+// not the host forgets it: its restore was cut short, and the others still elect.
+func (a *Agent) onlyVoter() error {
+	path, node := onlyVoterPath(a.opts.DataDir), a.identity.ID
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && a.cluster.State().Database.Host == node {
+		var term uint64
+		if term, err = strconv.ParseUint(string(raw), 10, 64); err == nil {
+			dir := filepath.Join(clusterDir(a.opts.DataDir), "raft")
+			if err = os.MkdirAll(dir, 0o700); err == nil {
+				err = elect.Recover(dir, node, node, term)
+			}
+		}
+	}
+	if err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil {
+		return fmt.Errorf("make this node the only voter: %w", err)
+	}
+	return nil
 }

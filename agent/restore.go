@@ -18,7 +18,6 @@ import (
 	"github.com/picloud/picloud/agent/dump"
 	"github.com/picloud/picloud/agent/replica"
 	"github.com/picloud/picloud/cluster"
-	"github.com/picloud/picloud/cluster/elect"
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/join"
 	"github.com/picloud/picloud/cluster/port"
@@ -85,10 +84,11 @@ type KeptDump struct {
 
 // idle is the node of a data folder that does not run here. It can ask the others.
 func idle(opts Options) (*Agent, error) {
-	if _, err := os.Stat(filepath.Join(opts.DataDir, "node.json")); err != nil {
+	self := filepath.Join(opts.DataDir, "node.json")
+	if _, err := os.Stat(self); err != nil {
 		return nil, &picloud.Error{Code: picloud.CodeNotFound, Op: "find node", Resource: opts.DataDir, Detail: "no node has kept anything there", Hint: "name its data folder with --data"}
 	}
-	if err := asOwner(opts.DataDir); err != nil {
+	if err := datadir.AsOwner(self, "picloud database …"); err != nil {
 		return nil, err
 	}
 	a, err := New(opts)
@@ -406,7 +406,7 @@ func (r *Restore) Prepare(ctx context.Context) (err error) {
 	defer file.Close()
 	r.made, err = backup.Restore(ctx, file, backup.Plan{
 		Dir: dir, PostgresBin: r.a.opts.PostgresBin, Cluster: r.a.cluster.State().Cluster, Host: r.a.identity.ID,
-		Removed: r.gone(), Members: r.known, Rev: max(r.Revision, r.From.Revision), Epoch: r.epoch, Lock: r.lock,
+		Removed: r.gone(), Members: r.known, Rev: max(r.Revision, r.From.Revision), Epoch: r.epoch, TakenAt: r.From.TakenAt, Lock: r.lock,
 	})
 	if err == nil {
 		r.alone = r.leaderless(ctx) // now, because the stop of this node may cost the others their majority
@@ -501,8 +501,11 @@ func (r *Restore) Take(ctx context.Context, lock *datadir.Lock) error {
 	if err := datadir.SyncDir(data); err != nil {
 		return err
 	}
+	if err := a.onlyVoter(); err != nil { // of a restore that was cut short
+		return err
+	}
 	if r.alone {
-		if err := makeOnlyVoter(data, a.identity.ID, r.made.Term); err != nil {
+		if err := noteOnlyVoter(data, r.made.Term); err != nil {
 			return err
 		}
 	}
@@ -510,7 +513,7 @@ func (r *Restore) Take(ctx context.Context, lock *datadir.Lock) error {
 	if news, err := a.cluster.Follow(moved); err != nil || !news {
 		return errors.Join(errors.New("restore database: this node cannot take down that it runs the database"), err)
 	}
-	return nil
+	return a.onlyVoter()
 }
 
 // unchanged refuses when the cluster is not any more what the database was prepared for.
@@ -533,15 +536,6 @@ func (r *Restore) unchanged(now Survey) error {
 		}
 	}
 	return nil
-}
-
-// makeOnlyVoter gives a node the elections of a cluster that lost the majority of its voters.
-func makeOnlyVoter(dataDir, node string, term uint64) error {
-	dir := filepath.Join(clusterDir(dataDir), "raft")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make this node the only voter: %w", err)
-	}
-	return elect.Recover(dir, node, node, term)
 }
 
 // leaderless reports whether the nodes that are left cannot elect a manager among

@@ -220,9 +220,11 @@ func TestADumpIsTakenFromTheHostOnly(t *testing.T) {
 	wrong.SHA256 = strings.Repeat("0", 64)
 	require.Equal(t, picloud.CodeNotFound, picloud.CodeOf(a.fetch(t.Context(), b.identity.ID, wrong, path)))
 
-	got, err := DumpDatabase(t.Context(), b.opts)
-	require.NoError(t, err)
-	require.Equal(t, m.Revision, got.Revision)
+	for _, n := range []*testAgent{a, b} {
+		got, err := DumpDatabase(t.Context(), n.opts)
+		require.NoError(t, err, n.opts.NodeName)
+		require.Equal(t, m.Revision, got.Revision)
+	}
 	alone := startAgent(t, testdb.Dir(t), "", onPorts(t), named("pi-9")).ready()
 	_, err = DumpDatabase(t.Context(), alone.opts)
 	require.ErrorContains(t, err, "this node is alone")
@@ -307,18 +309,39 @@ func TestARestoreIsOfTheClusterAsItIs(t *testing.T) {
 	require.ErrorContains(t, r.unchanged(Survey{Generation: 2, Host: "pi-3"}), "brought up on pi-3 meanwhile")
 }
 
-// TestRootLeavesNothingToAnotherUsersNode: it could not read that any more.
-func TestRootLeavesNothingToAnotherUsersNode(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Log("not root: nothing can be refused to it")
-		return
-	}
-	dir := testdb.Dir(t)
-	_, err := loadIdentity(dir)
+// TestAHostThatWasOffWaits while somebody knows a later database, even if the first who answers was
+// off as well.
+func TestAHostThatWasOffWaits(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
+	b := a.joined("pi-2")
+	c := a.joined("pi-3")
+	require.Eventually(t, func() bool { return len(dumpPeers{a.Agent}.Nodes()) == 2 }, 20*time.Second, 10*time.Millisecond)
+	require.NoError(t, a.mayHost(t.Context()))
+	_, err := c.cluster.Follow(movedTo(b.identity.ID, 1)) // it does not refuse pi-1
 	require.NoError(t, err)
-	require.NoError(t, asOwner(dir))
-	require.NoError(t, os.Chown(filepath.Join(dir, "node.json"), 65534, 65534))
-	_, err = SurveyDatabase(t.Context(), Options{DataDir: dir})
-	testdb.RequireCode(t, picloud.CodeForbidden, err)
-	require.ErrorContains(t, err, "nobody")
+	err = a.mayHost(t.Context())
+	require.Equal(t, picloud.CodeDatabaseDown, picloud.CodeOf(err), err)
+	require.ErrorContains(t, err, "pi-3 knows the database on pi-2")
+	require.False(t, a.superseded())
+}
+
+// TestARestoreThatWasCutShortElectsNobody: only the host elects alone, also if it was cut short behind
+// that. The note is read once.
+func TestARestoreThatWasCutShortElectsNobody(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
+	b := a.joined("pi-2")
+	for _, n := range []*testAgent{b, a} {
+		n.Stop()
+		raft := filepath.Join(clusterDir(n.opts.DataDir), "raft")
+		require.NoError(t, os.RemoveAll(raft))
+		require.NoError(t, noteOnlyVoter(n.opts.DataDir, 7))
+		require.NoError(t, n.onlyVoter())
+		require.NoFileExists(t, onlyVoterPath(n.opts.DataDir))
+		if n == b {
+			require.NoDirExists(t, raft)
+		} else {
+			require.DirExists(t, raft)
+		}
+		require.NoError(t, n.onlyVoter())
+	}
 }

@@ -94,6 +94,7 @@ type Cluster struct {
 	removed  map[string]bool
 	twin     string        // the address of another machine that was named as this node
 	gone     bool          // this node was removed
+	unsaved  bool          // it renounced the database, and the disk does not have that
 	ringed   chan struct{} // closed when the gossip may speak
 	catching *service.Task // gets the keys of the gossip; nil: nothing to get
 }
@@ -523,6 +524,9 @@ func (c *Cluster) Dial(ctx context.Context, node, proto string) (net.Conn, error
 		if m.Node == node {
 			addresses = append(addresses, m.Address)
 		}
+	}
+	if node == c.o.Node { // a command beside the node that runs
+		addresses = []string{c.state.Address}
 	}
 	g := c.gossip
 	c.mu.Unlock()

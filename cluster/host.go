@@ -42,7 +42,7 @@ func (c *Cluster) Follow(m Moved) (news bool, err error) {
 		removed = append(slices.Clone(removed), known.Host) // m does not know of it
 	}
 	for _, node := range removed {
-		if !slices.Contains(next.Removed, node) && len(next.Removed) < maxMembers {
+		if !slices.Contains(next.Removed, node) && (len(next.Removed) < maxMembers || node == known.Host) {
 			next.Removed = append(slices.Clone(next.Removed), node)
 		}
 	}
@@ -59,21 +59,20 @@ func (c *Cluster) Follow(m Moved) (news bool, err error) {
 
 // Renounce takes down that this node's own database is not the cluster's any more: members
 // refuse the node, though it runs the database as far as it knows. So another one took its place. It
-// stays so over restarts.
+// stays so over restarts; if that cannot be written, it is so until then, and the next call tries again.
 func (c *Cluster) Renounce() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.identity == nil || slices.Contains(c.state.Removed, c.o.Node) {
+	if c.identity == nil || slices.Contains(c.state.Removed, c.o.Node) && !c.unsaved {
 		return nil
 	}
-	next := c.state
-	next.Removed = append(slices.Clone(next.Removed), c.o.Node)
-	if err := next.write(c.o.Dir); err != nil {
-		return err
+	if !slices.Contains(c.state.Removed, c.o.Node) {
+		c.state.Removed = append(slices.Clone(c.state.Removed), c.o.Node)
+		c.refuse(c.state.Removed)
 	}
-	c.state = next
-	c.refuse(next.Removed)
-	return nil
+	err := c.state.write(c.o.Dir)
+	c.unsaved = err != nil
+	return err
 }
 
 // meta is what the node says of itself. The caller holds mu.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -60,6 +61,11 @@ func TestTwoRestoresAtTheSameTime(t *testing.T) {
 func TestAHostThatRenounces(t *testing.T) {
 	c := member(t, "127.0.0.1:1", Options{})
 	c.state.Database = join.Database{Host: nodeID}
+	dir := c.o.Dir
+	c.o.Dir = filepath.Join(dir, "missing")
+	require.Error(t, c.Renounce(), "the disk is full")
+	require.True(t, c.Removed())
+	c.o.Dir = dir
 	require.NoError(t, c.Renounce())
 	require.NoError(t, c.Renounce())
 	require.True(t, c.Removed())

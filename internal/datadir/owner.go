@@ -76,6 +76,23 @@ func (f *Foreign) Unwrap() error {
 // Detail says whose it is.
 func (f *Foreign) Detail() string { return "it belongs to " + f.Owner + ", and not to you or root" }
 
+// AsOwner refuses to go on as root in a folder of another user, by the owner of path, a file in it:
+// what root writes there the node cannot read. Command is what the user is to run.
+func AsOwner(path, command string) error {
+	info, err := os.Stat(path)
+	if err != nil || os.Geteuid() != 0 || ownerOf(info) <= 0 {
+		return nil //nolint:nilerr // whoever reads the file meets the same trouble
+	}
+	name := "'#" + strconv.Itoa(ownerOf(info)) + "'" // as sudo takes a number
+	if u, err := user.LookupId(strconv.Itoa(ownerOf(info))); err == nil {
+		name = u.Username
+	}
+	return &picloud.Error{
+		Code: picloud.CodeInvalid, Op: "use", Resource: path, Detail: "it belongs to " + userName(ownerOf(info)) + ", who could not read what root writes beside it",
+		Hint: "run the command as that user: sudo -u " + name + " " + command,
+	}
+}
+
 // userName names a user for people.
 func userName(uid int) string {
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {

@@ -57,6 +57,7 @@ var anyNode = map[string]string{
 	"fleet.sqlLeadershipRefound":     "it is the fence",
 	"fleet.sqlLeadershipRecover":     "it is the fence",
 	"backup.sqlRestoredHead":         "it makes a database that no node uses yet",
+	"backup.sqlRestoredRole":         "it makes a database that no node uses yet",
 	"backup.sqlRestoredNodes":        "it makes a database that no node uses yet",
 	"backup.sqlRestoredMember":       "it makes a database that no node uses yet",
 	"backup.sqlRestoredLead":         "it makes a database that no node uses yet",

@@ -38,13 +38,14 @@ FROM cluster c, catalog_head h`
 	sqlRestoredGroup     = `DO $group$ BEGIN EXECUTE format('CREATE ROLE %I NOLOGIN', current_setting('picloud.group')); END $group$`
 
 	// sqlRestoredNodes takes the nodes out of the database that are none any more: $1 are their
-	// ids. They are refused from then on, and the keys of the gossip have to be changed.
+	// ids. They are refused from then on, and the keys of the gossip have to be changed. The clock of
+	// this board may be behind: they are removed after the dump was taken, at $3.
 	sqlRestoredNodes = `
 WITH gone AS (
     DELETE FROM node WHERE id = ANY ($1::uuid[]) RETURNING id, name
 ), refused AS (
-    INSERT INTO removed_node (id, name, removed_by)
-    SELECT ids.id, coalesce(gone.name, 'removed'), 'restore' FROM unnest($1::uuid[]) AS ids (id) LEFT JOIN gone USING (id)
+    INSERT INTO removed_node (id, name, removed_by, removed_at)
+    SELECT ids.id, coalesce(gone.name, 'removed'), 'restore', greatest(now(), $3) FROM unnest($1::uuid[]) AS ids (id) LEFT JOIN gone USING (id)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 )
@@ -59,6 +60,9 @@ INSERT INTO node (id, name, version, rev, started_at, seen_at, role, address)
 SELECT $1::uuid, $2, '', 0, now(), now() - interval '1 day', $3::node_role, $4
 WHERE NOT EXISTS (SELECT 1 FROM removed_node WHERE id = $1::uuid)
 ON CONFLICT DO NOTHING`
+
+	// sqlRestoredRole raises a node that was promoted after the dump was taken: so says its certificate.
+	sqlRestoredRole = `UPDATE node SET role = 'manager' WHERE id = $1::uuid AND role <> 'manager' AND $2::node_role = 'manager'`
 
 	// sqlRestoredHead begins another history of the catalog, behind revision $1 of the lost one.
 	sqlRestoredHead = `UPDATE catalog_head SET incarnation = gen_random_uuid(), rev = greatest(rev, $1) + 1 RETURNING rev, incarnation::text`
@@ -134,6 +138,8 @@ type Plan struct {
 	Removed []string
 	// Members are nodes that are members, though the dump may not know it.
 	Members []Member
+	// TakenAt is when the dump was taken, by the clock of the host before.
+	TakenAt time.Time
 	// Rev and Epoch are the newest ones that any node knows of the history that is lost.
 	Rev, Epoch int64
 	// Lock is the lock on Dir when the caller holds it.
@@ -232,11 +238,16 @@ const maxTold = 1 << 60
 
 // change makes the restored database another history.
 func change(ctx context.Context, tx pgx.Tx, p Plan, out *Restored) error {
-	if _, err := tx.Exec(ctx, sqlRestoredNodes, p.Removed, p.Host); err != nil {
+	if _, err := tx.Exec(ctx, sqlRestoredNodes, p.Removed, p.Host, p.TakenAt); err != nil {
 		return err
 	}
 	for _, m := range p.Members {
 		if _, err := tx.Exec(ctx, sqlRestoredMember, m.ID, m.Name, string(m.Role), m.Address); err != nil {
+			return err
+		}
+	}
+	for _, m := range p.Members {
+		if _, err := tx.Exec(ctx, sqlRestoredRole, m.ID, string(m.Role)); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -51,6 +52,8 @@ func TestADumpBecomesAnotherHistory(t *testing.T) {
 	require.NoError(t, db.Nodes().Report(ctx, picloud.Node{ID: dead, Name: "pi-1", Version: "test"}))
 	testdb.Join(t, db, admin, picloud.Node{ID: host, Name: "pi-2"})
 	require.NoError(t, db.Roles().Make(ctx, serving, picloud.RoleServing, ""))
+	_, err := db.API().Exec(ctx, `UPDATE node SET role = 'node' WHERE id = $1`, host)
+	require.NoError(t, err)
 	facts, err := db.Cluster().Facts(ctx)
 	require.NoError(t, err)
 	_, err = db.Leadership().Acquire(ctx, facts.ID, 7, dead)
@@ -71,8 +74,9 @@ func TestADumpBecomesAnotherHistory(t *testing.T) {
 	require.ErrorContains(t, backup.Fits(ctx, "", "99.1", got.Migration), "PostgreSQL 99")
 	require.ErrorContains(t, backup.Fits(ctx, "", got.Postgres, 999), "knows")
 
+	ahead := time.Now().Add(1000 * time.Hour).UTC().Truncate(time.Second)
 	plan := backup.Plan{
-		Dir: testdb.Dir(t), Cluster: facts.ID, Host: host, Removed: []string{dead}, Rev: head + 10, Epoch: math.MaxInt64, NoSync: true,
+		Dir: testdb.Dir(t), Cluster: facts.ID, Host: host, Removed: []string{dead}, Rev: head + 10, Epoch: math.MaxInt64, TakenAt: ahead, NoSync: true,
 		Members: []backup.Member{{ID: host, Name: "pi-2", Role: picloud.RoleManager}, {ID: late, Name: "pi-3", Role: picloud.RoleServing}, {ID: dead, Name: "pi-1", Role: picloud.RoleManager}},
 	}
 	_, err = file.Seek(0, io.SeekStart)
@@ -96,7 +100,13 @@ func TestADumpBecomesAnotherHistory(t *testing.T) {
 	found := map[string]bool{}
 	for _, m := range members {
 		found[m.ID] = !m.Removed
+		if m.ID == host {
+			require.Equal(t, picloud.RoleManager, m.Role, "it was promoted after the dump")
+		}
 	}
+	var removed time.Time
+	require.NoError(t, restored.API().QueryRow(ctx, `SELECT removed_at FROM removed_node WHERE id = $1`, dead).Scan(&removed))
+	require.True(t, ahead.Equal(removed), "not before the dump, though the clock of this machine is behind")
 	require.Equal(t, map[string]bool{dead: false, host: true, late: true}, found)
 	facts, err = restored.Cluster().Facts(ctx)
 	require.NoError(t, err)
