@@ -525,9 +525,6 @@ func (c *Cluster) Dial(ctx context.Context, node, proto string) (net.Conn, error
 			addresses = append(addresses, m.Address)
 		}
 	}
-	if node == c.o.Node { // a command beside the node that runs
-		addresses = []string{c.state.Address}
-	}
 	g := c.gossip
 	c.mu.Unlock()
 	if id == nil {
