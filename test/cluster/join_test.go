@@ -117,7 +117,7 @@ func TestStrangers(t *testing.T) {
 	require.Zero(t, code, said)
 	two.token = one.token
 	two.start()
-	require.Contains(t, two.output.String(), `joined cluster "home"`)
+	two.await("its first screen", healing, func() bool { return strings.Contains(two.output.String(), `joined cluster "home"`) }) // it answers before that
 	l.awaitLive(healing)
 	l.awaitHeard(2, healing)
 
