@@ -66,7 +66,9 @@ func (a *Agent) performAlone(ctx context.Context) {
 			return d.Do(ctx, epoch)
 		}
 	}
-	_ = housekeeping.Run(ctx, postgres.Alone, duties, a.log) // a member of several has other ways
+	if err := housekeeping.Run(ctx, postgres.Alone, duties, a.log); err != nil {
+		a.log.Debug("this node is not alone any more: its housekeeping is the manager's", slog.Any("error", err))
+	}
 }
 
 // housekeepingAlone is what a node that is alone does as its own manager.

@@ -427,7 +427,9 @@ func (a *Agent) serveDumps(mux *http.ServeMux) {
 				return
 			}
 			defer file.Close()
-			_, _ = io.Copy(w, file) // the other node has gone, or looks at the digest
+			if _, err := io.Copy(press(w), file); err != nil { // the other node sees it by the digest
+				a.log.Info("a node did not take the dump that it asked for", slog.Any("error", err))
+			}
 			return
 		}
 		reply(w, nil, &picloud.Error{Code: picloud.CodeNotFound, Op: "send dump", Resource: picloud.Shorten(sum, 64), Detail: "this node does not keep it"})

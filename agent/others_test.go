@@ -3,8 +3,11 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -220,3 +223,31 @@ func TestADeployTellsEachNodesTime(t *testing.T) {
 		require.LessOrEqual(t, d.Acks.Times[node], d.Timings.Await, body)
 	}
 }
+
+// TestAnAnswerThatNobodyTakesEnds: the other node keeps the connection and reads nothing.
+func TestAnAnswerThatNobodyTakesEnds(t *testing.T) {
+	ended := make(chan error, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		out := press(w)
+		out.patience = 50 * time.Millisecond
+		_, err := io.Copy(out, io.LimitReader(zeros{}, 1<<30))
+		ended <- err
+	}))
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: pi-1\r\n\r\n")
+	require.NoError(t, err)
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	case <-time.After(20 * time.Second):
+		t.Fatal("the node goes on writing")
+	}
+}
+
+// zeros is a source without an end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -335,7 +336,6 @@ func (a *Agent) handCatalog(w http.ResponseWriter, _ *http.Request) {
 		problem.Write(w, &picloud.Error{Code: picloud.CodeUnreached, Op: "hand over the catalog", Detail: "this node hands it to others at this moment", RetryAfter: copyEvery}, "")
 		return
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(askTime)) // a connection that cannot is closed by the other node
 	raw, err := a.replica.Hand(func(catalog []byte) (certificate, signature []byte, ok bool) {
 		s, ok := a.cluster.Sign(subjectCatalog, catalog)
 		return s.Certificate, s.Signature, ok
@@ -345,7 +345,29 @@ func (a *Agent) handCatalog(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	_, _ = w.Write(raw) // the other node has gone
+	if _, err := press(w).Write(raw); err != nil {
+		a.log.Debug("a node did not take the catalog that it asked for", slog.Any("error", err))
+	}
+}
+
+// pressed writes an answer to another node, and fails when that one takes nothing for a
+// while: who stops reading must not hold a connection, a file and a goroutine for ever.
+type pressed struct {
+	to       io.Writer
+	deadline func(time.Time) error
+	patience time.Duration
+}
+
+func press(w http.ResponseWriter) pressed {
+	return pressed{w, http.NewResponseController(w).SetWriteDeadline, askTime}
+}
+
+// Write implements io.Writer.
+func (p pressed) Write(b []byte) (int, error) {
+	if err := p.deadline(time.Now().Add(p.patience)); err != nil {
+		return 0, fmt.Errorf("answer another node: %w", err)
+	}
+	return p.to.Write(b)
 }
 
 // handObjects gives another node the sources that it asks for.
@@ -356,7 +378,11 @@ func (a *Agent) handObjects(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	_ = a.replica.WriteObjects(w, digests) // the other node has gone, or asks for too many
+	if err := a.replica.WriteObjects(press(w), digests); errors.Is(err, replica.ErrNoCopy) {
+		problem.Write(w, &picloud.Error{Code: picloud.CodeNotFound, Op: "hand over sources", Detail: err.Error()}, "")
+	} else if err != nil {
+		a.log.Debug("a node did not take the sources that it asked for", slog.Any("error", err))
+	}
 }
 
 // maxDigests bounds a question for sources, in bytes: it names 64 of them.

@@ -80,8 +80,6 @@ func (h *house) revision() int64 {
 	return h.rev
 }
 
-func sleep(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // no real time passes
-
 func newHouse(t *testing.T, nodes ...string) (*house, *Keeper) {
 	h := &house{rev: 1, nodes: nodes, full: map[string]bool{}, held: map[string][]Manifest{}}
 	return h, NewKeeper(Options{
@@ -97,7 +95,7 @@ func TestDumpsInTime(t *testing.T) {
 		k.Start()
 		defer k.Stop()
 		wait := func(d time.Duration) int {
-			sleep(d)
+			<-time.After(d)
 			synctest.Wait()
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -148,7 +146,7 @@ func TestARestartNeedsNoDump(t *testing.T) {
 		h, k := newHouse(t, "a")
 		h.held["a"] = []Manifest{of(1, time.Now(), "x")}
 		k.Start()
-		sleep(3 * time.Hour)
+		<-time.After(3 * time.Hour)
 		synctest.Wait()
 		k.Stop()
 		require.Zero(t, h.taken)
@@ -171,7 +169,7 @@ func TestWhatCannotBeStopsNoDump(t *testing.T) {
 				h.held["a"] = []Manifest{m}
 				k.Start()
 				defer k.Stop()
-				sleep(DefaultEvery + 2*time.Minute)
+				<-time.After(DefaultEvery + 2*time.Minute)
 				synctest.Wait()
 				last, err := k.Last()
 				require.NoError(t, err)
@@ -180,10 +178,10 @@ func TestWhatCannotBeStopsNoDump(t *testing.T) {
 					require.Positive(t, h.taken)
 					h.rev, h.taken = 2, 0
 				})
-				sleep(seldom + settle + time.Minute)
+				<-time.After(seldom + settle + time.Minute)
 				synctest.Wait()
 				h.set(func() { require.Equal(t, 1, h.taken, "the change is dumped") })
-				sleep(DefaultEvery + 2*time.Minute)
+				<-time.After(DefaultEvery + 2*time.Minute)
 				synctest.Wait()
 				h.set(func() { require.Equal(t, 2, h.taken, "and time goes on") })
 			})

@@ -48,8 +48,8 @@ type Signer func(catalog []byte) (certificate, signature []byte, ok bool)
 var (
 	// errMoved says that the state changed while a change to it was fetched.
 	errMoved = errors.New("the catalog changed meanwhile")
-	// errNoCopy says that a node has no copy that it can hand over.
-	errNoCopy = errors.New("the node has no signed copy of what it serves")
+	// ErrNoCopy says that a node has no copy that it can hand over, or is asked for too much of it.
+	ErrNoCopy = errors.New("the node has no signed copy of what it serves")
 )
 
 // CatchUp takes a newer revision from other nodes. It is for the time that the database
@@ -224,7 +224,7 @@ func (r *Replica) dropHanded() { os.Remove(filepath.Join(r.disk.dir, handedFile)
 func (r *Replica) Hand(sign Signer) ([]byte, error) {
 	s := r.state.Load()
 	if s == nil || s.Damaged || s.Incarnation == "" {
-		return nil, errNoCopy
+		return nil, ErrNoCopy
 	}
 	catalog, err := s.catalog()
 	if err != nil {
@@ -235,7 +235,7 @@ func (r *Replica) Hand(sign Signer) ([]byte, error) {
 	}
 	file, err := os.Open(filepath.Join(r.disk.dir, handedFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNoCopy
+		return nil, ErrNoCopy
 	}
 	if err != nil {
 		return nil, fmt.Errorf("hand over the catalog: %w", err)
@@ -246,7 +246,7 @@ func (r *Replica) Hand(sign Signer) ([]byte, error) {
 		return nil, err
 	}
 	if h, err := c.open(); err != nil || h.Incarnation != s.Incarnation || h.Rev != s.Rev {
-		return nil, errNoCopy
+		return nil, ErrNoCopy
 	}
 	return c.encode(), nil
 }
@@ -256,7 +256,7 @@ func (r *Replica) Hand(sign Signer) ([]byte, error) {
 func (r *Replica) WriteObjects(w io.Writer, digests []picloud.Digest) error {
 	s := r.state.Load()
 	if s == nil || len(digests) > maxObjects {
-		return errNoCopy
+		return ErrNoCopy
 	}
 	return s.writeObjects(w, digests)
 }

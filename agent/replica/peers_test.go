@@ -138,7 +138,7 @@ func TestANewerCatalogOfAnotherNodeIsTaken(t *testing.T) {
 	// What the database brings continues it, and nobody hands over what is no longer served.
 	require.NoError(t, again.apply(picloud.Delta{Incarnation: "one", Rev: 10}, nil))
 	_, err := again.Hand(unable)
-	require.ErrorIs(t, err, errNoCopy)
+	require.ErrorIs(t, err, ErrNoCopy)
 }
 
 // TestANodeWithoutACatalogTakesOne, and one whose copy is damaged takes the same revision.
@@ -338,7 +338,9 @@ func FuzzObjects(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 1})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		found := map[picloud.Digest][]byte{}
-		_ = readObjects(bytes.NewReader(raw), digests, found)
+		if err := readObjects(bytes.NewReader(raw), digests, found); err == nil {
+			require.GreaterOrEqual(t, len(raw), 4*len(digests), "each has a size")
+		}
 		for d, source := range found {
 			require.Equal(t, d, picloud.DigestOf(source))
 			require.Contains(t, digests, d)

@@ -75,9 +75,6 @@ func (f *fence) Release(_ context.Context, epoch int64, node string) error {
 	return nil
 }
 
-// sleep lets the time of a bubble of synctest pass. No test that is outside of one calls it.
-func sleep(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // no real time passes
-
 // tenantOf starts a Lease of a node.
 func tenantOf(t *testing.T, f Leases, i int, contested *atomic.Bool) (*Lease, *node) {
 	t.Helper()
@@ -124,36 +121,36 @@ func TestALeaseMovesWhenItsHolderIsGone(t *testing.T) {
 		synctest.Wait()
 		require.EqualValues(t, 1, first.epoch.Load(), "it leads at once")
 		two, second := tenantOf(t, f, 2, &contestedB)
-		sleep(time.Minute)
+		<-time.After(time.Minute)
 		lead, ok := two.Leader()
 		require.True(t, ok)
 		require.Equal(t, Lead{Node: first.id}, lead)
 		asked := f.asked.Load()
-		sleep(time.Hour)
+		<-time.After(time.Hour)
 		require.Equal(t, asked, f.asked.Load(), "at rest nobody asks the database")
 
 		// They do not see each other, and both reach the database: the holder keeps it.
 		contestedA.Store(true)
 		contestedB.Store(true)
-		sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		require.EqualValues(t, 1, first.epoch.Load())
 		require.Zero(t, second.runs.Load())
 
 		// The holder does not reach it: it stops before the other one begins.
 		a.down.Store(true)
-		sleep(2*leaseLength + time.Second)
+		<-time.After(2*leaseLength + time.Second)
 		require.Zero(t, first.epoch.Load())
 		require.EqualValues(t, 2, second.epoch.Load())
 		require.Len(t, first.ended, 1)
 		a.down.Store(false)
 		contestedA.Store(false)
 		contestedB.Store(false)
-		sleep(time.Minute)
+		<-time.After(time.Minute)
 		lead, ok = one.Leader()
 		require.True(t, ok)
 		require.Equal(t, second.id, lead.Node)
 		asked = f.asked.Load()
-		sleep(time.Hour)
+		<-time.After(time.Hour)
 		require.Equal(t, asked, f.asked.Load())
 
 		// The one at rest is gone: the other contends, and takes it after 15 s.
@@ -162,7 +159,7 @@ func TestALeaseMovesWhenItsHolderIsGone(t *testing.T) {
 		contestedA.Store(true)
 		began := time.Now()
 		for first.epoch.Load() == 0 && time.Since(began) < time.Minute {
-			sleep(time.Second)
+			<-time.After(time.Second)
 		}
 		require.EqualValues(t, 3, first.epoch.Load())
 		require.LessOrEqual(t, time.Since(began), leaseLength+2*leaseLength/renewals)
@@ -183,16 +180,16 @@ func TestALeaseIsGivenAway(t *testing.T) {
 		two, second := tenantOf(t, f, 2, &contested)
 		synctest.Wait()
 		one.Step()
-		sleep(leaseLength/renewals + time.Second)
+		<-time.After(leaseLength/renewals + time.Second)
 		require.Zero(t, first.epoch.Load())
 		require.EqualValues(t, 2, second.epoch.Load())
 		second.quit <- errors.New("broken")
-		sleep(leaseLength)
+		<-time.After(leaseLength)
 		require.EqualValues(t, 3, first.epoch.Load())
 		first.quit <- &picloud.Error{Code: picloud.CodeDeposed}
-		sleep(time.Second)
+		<-time.After(time.Second)
 		one.Stop() // hands it on
-		sleep(2 * leaseLength)
+		<-time.After(2 * leaseLength)
 		require.NotZero(t, second.epoch.Load())
 		two.Stop()
 		two.Step() // after the end it does nothing

@@ -78,15 +78,15 @@ func TestAHolderAnswersAChallenge(t *testing.T) {
 		f.challenge = one.Challenge
 		synctest.Wait()
 		two, second := tenantOf(t, f, 2, &blind)
-		sleep(time.Minute)
+		<-time.After(time.Minute)
 		blind.Store(true) // the other node does not hear it; it hears the other
-		sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		require.EqualValues(t, 1, first.epoch.Load())
 		require.Zero(t, second.runs.Load())
 		blind.Store(false)
-		sleep(time.Minute)
+		<-time.After(time.Minute)
 		asked := f.asked.Load()
-		sleep(time.Hour)
+		<-time.After(time.Hour)
 		require.Equal(t, asked, f.asked.Load())
 
 		// It is paused: it is told, and does not answer.
@@ -94,7 +94,7 @@ func TestAHolderAnswersAChallenge(t *testing.T) {
 		blind.Store(true)
 		began := time.Now()
 		for second.epoch.Load() == 0 && time.Since(began) < time.Minute {
-			sleep(100 * time.Millisecond)
+			<-time.After(100 * time.Millisecond)
 		}
 		require.EqualValues(t, 2, second.epoch.Load())
 		require.LessOrEqual(t, time.Since(began), leaseLength+leaseLength/renewals+time.Second)
@@ -238,9 +238,9 @@ func TestThereAreNeverTwoWriters(t *testing.T) {
 						n.epoch = 0 // it notices; or it is paused before it does
 					}
 				case 5:
-					_ = m.f.Release(ctx, n.epoch, n.id)
+					require.NoError(t, m.f.Release(ctx, n.epoch, n.id))
 				case 6:
-					sleep(time.Duration(r.IntN(12)) * time.Second)
+					<-time.After(time.Duration(r.IntN(12)) * time.Second)
 				default:
 					if n.epoch != 0 {
 						m.write(n.epoch)

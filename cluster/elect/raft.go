@@ -470,7 +470,9 @@ func (g *generation) startRaft(ctx context.Context) (*raft.Raft, *gate, error) {
 	begun := false
 	defer func() { // Raft panics over a disk that was closed meanwhile
 		if !begun {
-			_ = through.Close()
+			if err := through.Close(); err != nil {
+				r.log.Warn("a Raft that did not begin keeps its connections", slog.Any("err", err))
+			}
 		}
 	}()
 	started, err := raft.NewRaft(config(r.t, r.o.Node, r.log), g.fsm, g.store, g.store, snaps, through)

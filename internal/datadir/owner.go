@@ -80,15 +80,23 @@ func (f *Foreign) Detail() string { return "it belongs to " + f.Owner + ", and n
 // what root writes there the node cannot read. Command is what the user is to run.
 func AsOwner(path, command string) error {
 	info, err := os.Stat(path)
-	if err != nil || os.Geteuid() != 0 || ownerOf(info) <= 0 {
+	if err != nil {
 		return nil //nolint:nilerr // whoever reads the file meets the same trouble
 	}
-	name := "'#" + strconv.Itoa(ownerOf(info)) + "'" // as sudo takes a number
-	if u, err := user.LookupId(strconv.Itoa(ownerOf(info))); err == nil {
+	return asOwner(os.Geteuid(), ownerOf(info), path, command)
+}
+
+// asOwner is AsOwner for a user and an owner; below zero: not known.
+func asOwner(uid, owner int, path, command string) error {
+	if uid != 0 || owner <= 0 {
+		return nil
+	}
+	name := "'#" + strconv.Itoa(owner) + "'" // as sudo takes a number
+	if u, err := user.LookupId(strconv.Itoa(owner)); err == nil {
 		name = u.Username
 	}
 	return &picloud.Error{
-		Code: picloud.CodeInvalid, Op: "use", Resource: path, Detail: "it belongs to " + userName(ownerOf(info)) + ", who could not read what root writes beside it",
+		Code: picloud.CodeInvalid, Op: "use", Resource: path, Detail: "it belongs to " + userName(owner) + ", who could not read what root writes beside it",
 		Hint: "run the command as that user: sudo -u " + name + " " + command,
 	}
 }

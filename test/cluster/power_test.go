@@ -1,3 +1,5 @@
+//go:build linux && (amd64 || arm64)
+
 package cluster
 
 import (
@@ -53,9 +55,6 @@ func (n *node) record(out string) {
 // theirs; here a sample of the moments goes through the whole program.
 func TestPowerCuts(t *testing.T) {
 	t.Parallel()
-	if !powercut.Supported {
-		t.Skip("recording needs Linux on amd64 or arm64")
-	}
 	l := newLab(t)
 	one := l.add().start()
 	one.token = one.readToken()
