@@ -13,17 +13,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Freezing returns another DSN of a database. A session there says nothing more when its
-// client has come to a text: what the server sees of a node that is frozen. The channel is
-// closed then.
-func Freezing(t testing.TB, dsn, text string) (way string, frozen <-chan struct{}) {
+// Through returns another DSN of a database: pass carries what a session's client sends to the
+// server, until either ends; what the server sends comes back as it is.
+func Through(t testing.TB, dsn string, pass func(client io.Reader, server io.Writer)) string {
 	t.Helper()
 	conf, err := pgx.ParseConfig(dsn)
 	require.NoError(t, err)
 	network, address := pgconn.NetworkAddress(conf.Host, conf.Port)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	f := &freezer{text: []byte(text), frozen: make(chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -36,14 +34,23 @@ func Freezing(t testing.TB, dsn, text string) (way string, frozen <-chan struct{
 				client.Close()
 				continue
 			}
-			wg.Go(func() { f.pass(client, server); server.Close() })
+			wg.Go(func() { pass(client, server); server.Close() })
 			wg.Go(func() { _, _ = io.Copy(client, server); client.Close() })
 		}
 	})
 	t.Cleanup(wg.Wait)
 	t.Cleanup(func() { l.Close() })
 	return fmt.Sprintf("host=127.0.0.1 port=%d user=%s password='%s' dbname=%s sslmode=disable search_path=%s",
-		l.Addr().(*net.TCPAddr).Port, conf.User, conf.Password, conf.Database, conf.RuntimeParams["search_path"]), f.frozen
+		l.Addr().(*net.TCPAddr).Port, conf.User, conf.Password, conf.Database, conf.RuntimeParams["search_path"])
+}
+
+// Freezing returns another DSN of a database. A session there says nothing more when its
+// client has come to a text: what the server sees of a node that is frozen. The channel is
+// closed then.
+func Freezing(t testing.TB, dsn, text string) (way string, frozen <-chan struct{}) {
+	t.Helper()
+	f := &freezer{text: []byte(text), frozen: make(chan struct{})}
+	return Through(t, dsn, f.pass), f.frozen
 }
 
 type freezer struct {

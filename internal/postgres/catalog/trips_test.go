@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
-	"sync"
 	"sync/atomic"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
 	"github.com/picloud/picloud"
@@ -25,33 +21,9 @@ import (
 // trips of all connections: each is a Sync or a simple query of the client.
 func counted(t *testing.T, dsn string) (*store.DB, *atomic.Int64) {
 	t.Helper()
-	conf, err := pgx.ParseConfig(dsn)
-	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	network, address := pgconn.NetworkAddress(conf.Host, conf.Port)
 	trips := new(atomic.Int64)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial(network, address)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			wg.Go(func() { forward(client, server, trips); server.Close() })
-			wg.Go(func() { _, _ = io.Copy(client, server); client.Close() })
-		}
-	})
-	t.Cleanup(wg.Wait)
-	t.Cleanup(func() { l.Close() })
-	port := l.Addr().(*net.TCPAddr).Port
-	db, err := store.Open(postgres.Options{DSN: fmt.Sprintf("host=127.0.0.1 port=%d user=%s password='%s' dbname=%s sslmode=disable search_path=%s",
-		port, conf.User, conf.Password, conf.Database, conf.RuntimeParams["search_path"])})
+	way := testdb.Through(t, dsn, func(client io.Reader, server io.Writer) { forward(client, server, trips) })
+	db, err := store.Open(postgres.Options{DSN: way})
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
 	return db, trips
