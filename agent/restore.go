@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -200,13 +199,7 @@ func (a *Agent) survey(ctx context.Context) Survey {
 	}
 	slices.Sort(s.Silent)
 	slices.SortFunc(s.Dumps, func(a, b KeptDump) int {
-		switch {
-		case a.Newer(b.Manifest):
-			return -1
-		case b.Newer(a.Manifest):
-			return 1
-		}
-		return strings.Compare(a.Node, b.Node)
+		return cmp.Or(b.Compare(a.Manifest), cmp.Compare(a.Node, b.Node))
 	})
 	return s
 }

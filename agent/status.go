@@ -2,11 +2,11 @@ package agent
 
 import (
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/cluster"
+	"github.com/picloud/picloud/internal/machine"
 	"github.com/picloud/picloud/internal/seal"
 )
 
@@ -177,9 +177,6 @@ func (a *Agent) Missing() (parts []string) {
 
 // full reports whether the disk of a folder has no room.
 func full(dir string) bool {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		return false // whoever needs the folder says so
-	}
-	return fs.Bavail*uint64(fs.Bsize) < minDiskSpace
+	free, _, err := machine.Disk(dir)
+	return err == nil && free < minDiskSpace // whoever needs the folder says what is wrong with it
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/machine"
 	"github.com/picloud/picloud/internal/service"
 )
 
@@ -91,7 +92,7 @@ func NewKeeper(o Options) *Keeper {
 	if o.Every == 0 {
 		o.Every = DefaultEvery
 	}
-	return &Keeper{o: o, space: space}
+	return &Keeper{o: o, space: machine.Disk}
 }
 
 // Start begins to make dumps in time, if there is a time.

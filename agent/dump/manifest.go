@@ -7,6 +7,7 @@ package dump
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -73,14 +74,15 @@ func (m Manifest) Check() error {
 }
 
 // Newer reports whether m holds a later state than another one.
-func (m Manifest) Newer(than Manifest) bool {
-	switch {
-	case m.Generation != than.Generation:
-		return m.Generation > than.Generation
-	case m.Revision != than.Revision: // before the time: boards have wrong clocks
-		return m.Revision > than.Revision
-	}
-	return m.TakenAt.After(than.TakenAt)
+func (m Manifest) Newer(than Manifest) bool { return m.Compare(than) > 0 }
+
+// Compare orders manifests by the state that they hold, the later one last.
+func (m Manifest) Compare(to Manifest) int {
+	return cmp.Or(
+		cmp.Compare(m.Generation, to.Generation),
+		cmp.Compare(m.Revision, to.Revision), // before the time: boards have wrong clocks
+		m.TakenAt.Compare(to.TakenAt),
+	)
 }
 
 // decode reads a manifest.

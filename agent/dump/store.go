@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,10 +16,9 @@ import (
 	"sync"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/datadir"
+	"github.com/picloud/picloud/internal/machine"
 )
 
 const (
@@ -143,7 +143,7 @@ func (s *Store) disk(cause error) error {
 
 // fits looks whether the disk has room.
 func (s *Store) fits(size int64) error {
-	free, _, err := space(s.dir)
+	free, _, err := machine.Disk(s.dir)
 	if err != nil {
 		return s.disk(err)
 	}
@@ -151,15 +151,6 @@ func (s *Store) fits(size int64) error {
 		return s.disk(fmt.Errorf("%d MB are free for a dump of %d MB: %w", free>>20, size>>20, syscall.ENOSPC))
 	}
 	return nil
-}
-
-// space returns the bytes that are free on the disk of a folder, and how many it has.
-func space(dir string) (free, total int64, err error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, 0, err
-	}
-	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil //nolint:unconvert // its type differs between systems
 }
 
 // sweep deletes what was not ended: a dump without its manifest, parts of both. The name of a
@@ -211,15 +202,7 @@ func (s *Store) List() []Manifest {
 		}
 		out = append(out, m)
 	}
-	slices.SortFunc(out, func(a, b Manifest) int {
-		switch {
-		case a.Newer(b):
-			return -1
-		case b.Newer(a):
-			return 1
-		}
-		return strings.Compare(a.SHA256, b.SHA256)
-	})
+	slices.SortFunc(out, func(a, b Manifest) int { return cmp.Or(b.Compare(a), cmp.Compare(a.SHA256, b.SHA256)) })
 	return out
 }
 
