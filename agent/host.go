@@ -3,7 +3,6 @@ package agent
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -33,8 +32,6 @@ const (
 
 	// hostTime bounds the questions whether this node still runs the cluster's database.
 	hostTime = 3 * time.Second
-	// maxDatabaseAsked bounds how many nodes are asked about the database.
-	maxDatabaseAsked = 8
 	// stall is how long the next part of a dump may take.
 	stall = 30 * time.Second
 )
@@ -150,33 +147,10 @@ func (a *Agent) mayHost(ctx context.Context) error {
 // ofManagers asks nodes that may manage, but for one, about the database, until enough has
 // been said.
 func (a *Agent) ofManagers(ctx context.Context, but string, enough func(hostView) bool) {
-	var nodes []string
-	for _, m := range a.cluster.State().Members {
-		if m.Role == picloud.RoleManager && m.Node != but && len(nodes) < maxDatabaseAsked {
-			nodes = append(nodes, m.Node)
-		}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	defer cancel()
-	got := make(chan *hostView, len(nodes))
-	for _, node := range nodes {
-		asking.Go(func() {
-			var v hostView
-			if err := a.ask(ctx, node, http.MethodGet, pathDatabase, nil, &v); err != nil {
-				got <- nil
-				return
-			}
-			v.Node = node
-			got <- &v
-		})
-	}
-	for range nodes {
-		if v := <-got; v != nil && enough(*v) {
-			return
-		}
-	}
+	askManagers(ctx, a, but, pathDatabase, func(node string, v hostView) bool {
+		v.Node = node
+		return enough(v)
+	})
 }
 
 // followDatabase looks whether the database of the cluster is on another node by now, and
@@ -378,18 +352,6 @@ func (p dumpPeers) Send(ctx context.Context, node string, m dump.Manifest, from 
 	return answered(resp, node)
 }
 
-// answered reads the refusal of another node.
-func answered(resp *http.Response, node string) error {
-	if resp.StatusCode == http.StatusOK {
-		return nil
-	}
-	var p problem.Problem
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAsked)).Decode(&p); err != nil || p.Code == "" {
-		return fmt.Errorf("node %s answers %s", node, resp.Status)
-	}
-	return &picloud.Error{Code: p.Code, Op: "ask node", Resource: node, Detail: picloud.Shorten(p.Detail, 500), Hint: picloud.Shorten(p.Hint, 500)}
-}
-
 // serveDumps answers other nodes about the database. A dump holds the digests of people's
 // tokens, and the secrets, sealed by the key that every member has: only nodes that may manage
 // get one, or keep one.
@@ -524,17 +486,10 @@ func asDumps(node string, kept []dump.Manifest) []picloud.Dump {
 
 // fetch gets a dump that another node keeps, into a file.
 func (a *Agent) fetch(ctx context.Context, node string, m dump.Manifest, path string) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+node+pathDump+"?sha256="+url.QueryEscape(m.SHA256), nil)
+	body, err := put(ctx, a.forwarder.transport, node, http.MethodGet, pathDump+"?sha256="+url.QueryEscape(m.SHA256), nil)
 	if err != nil {
-		return fmt.Errorf("fetch dump: %w", err)
-	}
-	resp, err := a.forwarder.transport.RoundTrip(r)
-	if err != nil {
-		return fmt.Errorf("fetch dump: %w", err)
-	}
-	defer resp.Body.Close()
-	if err := answered(resp, node); err != nil {
 		return err
 	}
-	return dump.Fetch(path, m, resp.Body)
+	defer body.Close()
+	return dump.Fetch(path, m, body)
 }

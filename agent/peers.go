@@ -39,6 +39,8 @@ const (
 	// askTime bounds one question, and maxAsked its answer, in bytes.
 	askTime  = 10 * time.Second
 	maxAsked = 1 << 20
+	// maxManagersAsked bounds how many nodes that may manage are asked the same at once.
+	maxManagersAsked = 8
 )
 
 // peerKey is where a request of another node has its identity.Peer.
@@ -144,15 +146,55 @@ func put(ctx context.Context, way http.RoundTripper, node, method, path string, 
 	if err != nil {
 		return nil, fmt.Errorf("ask node %s: %w", node, err)
 	}
-	if resp.StatusCode == http.StatusOK {
-		return resp.Body, nil
+	if err := answered(resp, node); err != nil {
+		resp.Body.Close()
+		return nil, err
 	}
-	defer resp.Body.Close()
+	return resp.Body, nil
+}
+
+// answered reads the refusal of another node.
+func answered(resp *http.Response, node string) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
 	var p problem.Problem
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAsked)).Decode(&p); err != nil || p.Code == "" {
-		return nil, fmt.Errorf("ask node %s: it answers %s", node, resp.Status)
+		return fmt.Errorf("ask node %s: it answers %s", node, resp.Status)
 	}
-	return nil, &picloud.Error{Code: p.Code, Op: "ask node", Resource: node, Detail: picloud.Shorten(p.Detail, 500), Hint: picloud.Shorten(p.Hint, 500)}
+	return &picloud.Error{Code: p.Code, Op: "ask node", Resource: node, Detail: picloud.Shorten(p.Detail, 500), Hint: picloud.Shorten(p.Hint, 500)}
+}
+
+// askManagers asks nodes that may manage, but for one, all at once, until enough has been said.
+func askManagers[A any](ctx context.Context, a *Agent, but, path string, enough func(node string, answer A) bool) {
+	var nodes []string
+	for _, m := range a.cluster.State().Members {
+		if m.Role == picloud.RoleManager && m.Node != but && len(nodes) < maxManagersAsked {
+			nodes = append(nodes, m.Node)
+		}
+	}
+	type said struct {
+		node   string
+		answer A
+		err    error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	got := make(chan said, len(nodes))
+	for _, node := range nodes {
+		asking.Go(func() {
+			s := said{node: node}
+			s.err = a.ask(ctx, node, http.MethodGet, path, nil, &s.answer)
+			got <- s
+		})
+	}
+	for range nodes {
+		if s := <-got; s.err == nil && enough(s.node, s.answer) {
+			return
+		}
+	}
 }
 
 // admission is a request to join with the address that it came from.
@@ -224,32 +266,7 @@ func (a *Agent) renewFor(ctx context.Context, peer identity.Peer, q renewal) (ou
 // catchUp gets the present keys of the gossip from nodes that may manage. It returns
 // when one has answered.
 func (a *Agent) catchUp(ctx context.Context) {
-	var nodes []string
-	for _, m := range a.cluster.State().Members {
-		if m.Role == picloud.RoleManager && len(nodes) < 8 {
-			nodes = append(nodes, m.Node)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	got := make(chan bool, len(nodes))
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	defer cancel()
-	for _, node := range nodes {
-		asking.Go(func() {
-			var ring cluster.Ring
-			err := a.ask(ctx, node, http.MethodGet, pathRing, nil, &ring)
-			if err == nil {
-				err = a.cluster.UseRing(ring)
-			}
-			got <- err == nil
-		})
-	}
-	for range nodes {
-		if <-got {
-			return
-		}
-	}
+	askManagers(ctx, a, "", pathRing, func(_ string, ring cluster.Ring) bool { return a.cluster.UseRing(ring) == nil })
 }
 
 // subjectCatalog is what nodes sign a catalog as.

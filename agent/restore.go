@@ -110,7 +110,7 @@ func SurveyDatabase(ctx context.Context, opts Options) (Survey, error) {
 	if err != nil {
 		return Survey{}, err
 	}
-	defer a.forwarder.transport.CloseIdleConnections()
+	defer a.forwarder.closeIdle()
 	return a.survey(ctx), nil
 }
 
@@ -569,7 +569,7 @@ func (r *Restore) Made() int64 { return r.made.Rev }
 
 // Close removes what Prepare has made and Take did not move.
 func (r *Restore) Close() error {
-	defer r.a.forwarder.transport.CloseIdleConnections()
+	defer r.a.forwarder.closeIdle()
 	if r.lock == nil {
 		return nil
 	}
