@@ -20,6 +20,7 @@ import (
 	"github.com/picloud/picloud/cluster/identity"
 	"github.com/picloud/picloud/cluster/join"
 	"github.com/picloud/picloud/cluster/port"
+	"github.com/picloud/picloud/internal/backoff"
 	"github.com/picloud/picloud/internal/datadir"
 	"github.com/picloud/picloud/internal/postgres"
 	"github.com/picloud/picloud/internal/postgres/backup"
@@ -345,7 +346,7 @@ func (r *Restore) awaitSilence(ctx context.Context) error {
 			return e
 		case r.reached == "":
 			return nil
-		case time.Since(r.begun) > noticeTime || !pause(ctx, time.Second):
+		case time.Since(r.begun) > noticeTime || !backoff.Pause(ctx, time.Second):
 			e.Detail = fmt.Sprintf("%s says that it reaches the database on %s, though this node does not", r.a.nameOf(r.reached), r.Host)
 			e.Hint = "mend the network between the two; if that node is gone, try again in a minute, or use --force"
 			return e
@@ -353,18 +354,6 @@ func (r *Restore) awaitSilence(ctx context.Context) error {
 		r.Survey = r.a.survey(ctx)
 	}
 	return nil
-}
-
-// pause waits, and reports whether ctx is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // restoreDir is where a database is made before it is moved to its place.
@@ -558,7 +547,7 @@ func (r *Restore) leaderless(ctx context.Context) bool {
 		if left <= len(voters)/2 && (len(voters) > 0 || time.Since(r.begun) > startTime) {
 			return true
 		}
-		if !pause(ctx, time.Second) {
+		if !backoff.Pause(ctx, time.Second) {
 			return true
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/backoff"
 )
 
 // Lead says which node leads in which term.
@@ -82,16 +83,7 @@ func within[T any](ctx context.Context, limit time.Duration, work func() (T, err
 }
 
 // pause waits, and reports whether ctx is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
-}
+func pause(ctx context.Context, d time.Duration) bool { return backoff.Pause(ctx, d) }
 
 // signal wakes the reader of a channel that holds one value.
 func signal(c chan struct{}) {

@@ -34,6 +34,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/picloud/picloud/internal/backoff"
 	"github.com/picloud/picloud/internal/service"
 )
 
@@ -261,7 +262,7 @@ func (g *Gossip) speak(ctx context.Context) {
 		}
 		g.mu.Unlock()
 		// News within one interval of gossip go out together.
-		pause(ctx, g.timing.gossip/4)
+		backoff.Pause(ctx, g.timing.gossip/4)
 	}
 }
 
@@ -293,18 +294,6 @@ func poke(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
-	}
-}
-
-// pause waits for d and reports whether ctx is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+
+	"github.com/picloud/picloud/internal/backoff"
 )
 
 const (
@@ -41,7 +43,7 @@ func (k *keeper) keep(ctx context.Context) {
 		k.join(ctx)
 		k.round++
 		wait := k.g.timing.rejoin
-		if !pause(ctx, wait-wait/10+rand.N(wait/5)) {
+		if !backoff.Pause(ctx, wait-wait/10+rand.N(wait/5)) {
 			return
 		}
 		k.follow(ctx)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/picloud/picloud/internal/backoff"
 )
 
 // What a wire holds at most.
@@ -73,7 +75,7 @@ func (w *wire) receive() {
 			return
 		}
 		if err != nil {
-			pause(w.ctx, acceptPause)
+			backoff.Pause(w.ctx, acceptPause)
 			continue
 		}
 		if n == 0 || n > longestPacket {
@@ -95,7 +97,7 @@ func (w *wire) accept() {
 			return
 		}
 		if err != nil { // no file descriptor is left, for example
-			pause(w.ctx, acceptPause)
+			backoff.Pause(w.ctx, acceptPause)
 			continue
 		}
 		s := w.track(conn, true)

@@ -3,7 +3,6 @@ package command
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/internal/backoff"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
@@ -55,8 +55,8 @@ func (p *patient) RoundTrip(r *http.Request) (*http.Response, error) {
 			told = true
 		}
 		resp.Body.Close()
-		if err := pause(r.Context(), wait); err != nil {
-			return nil, err
+		if !backoff.Pause(r.Context(), wait) {
+			return nil, r.Context().Err()
 		}
 		r = again
 	}
@@ -116,15 +116,4 @@ func rewound(r *http.Request) (*http.Request, error) {
 	body, err := r.GetBody()
 	again.Body = body
 	return again, err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
