@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -150,8 +149,8 @@ func restoreDatabase(ctx context.Context, cmd *cobra.Command, o agent.Options, f
 	out := cmd.ErrOrStderr()
 	fmt.Fprint(out, describeRestore(r, time.Now()))
 	if !yes {
-		if err := confirmRestore(cmd); err != nil {
-			return err
+		if !confirmed(cmd, "Go on?") {
+			return &picloud.Error{Code: picloud.CodeInvalid, Op: "restore database", Detail: "nothing was changed", Hint: hintYes}
 		}
 	}
 	begun := time.Now()
@@ -187,20 +186,6 @@ func takeFolder(ctx context.Context, dir string) (lock *datadir.Lock, stopped bo
 	stopped = err == nil
 	lock, err = datadir.Acquire(dir)
 	return lock, stopped, err
-}
-
-// confirmRestore asks whoever sits at a terminal.
-func confirmRestore(cmd *cobra.Command) error {
-	out := cmd.ErrOrStderr()
-	fmt.Fprint(out, "Go on? Type yes: ")
-	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if strings.TrimSpace(answer) == "yes" {
-		return nil
-	}
-	if err != nil {
-		fmt.Fprintln(out)
-	}
-	return &picloud.Error{Code: picloud.CodeInvalid, Op: "restore database", Detail: "nothing was changed", Hint: "type yes, or use --yes"}
 }
 
 // describeSurvey shows where the database is, and what its board's death would cost.

@@ -309,13 +309,23 @@ func confirmReset(cmd *cobra.Command, dir string, h agent.Holdings) error {
 	if h.OnlyKey {
 		fmt.Fprintln(out, "Its cluster.key goes too: without a copy nobody can read the secrets of a backup of its database.")
 	}
-	fmt.Fprint(out, "Delete all of it? Type yes: ")
-	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if strings.TrimSpace(answer) == "yes" {
-		return nil
+	if !confirmed(cmd, "Delete all of it?") {
+		return &picloud.Error{Code: picloud.CodeInvalid, Op: "reset node", Resource: dir, Detail: "nothing was deleted", Hint: hintYes}
 	}
-	if err != nil {
+	return nil
+}
+
+// hintYes is what to do after a confirmation that was not given.
+const hintYes = "type yes, or use --yes"
+
+// confirmed asks a question, and reports whether the answer is yes.
+func confirmed(cmd *cobra.Command, question string) bool {
+	out := cmd.ErrOrStderr()
+	fmt.Fprint(out, question+" Type yes: ")
+	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	yes := strings.TrimSpace(answer) == "yes"
+	if err != nil && !yes {
 		fmt.Fprintln(out)
 	}
-	return &picloud.Error{Code: picloud.CodeInvalid, Op: "reset node", Resource: dir, Detail: "nothing was deleted", Hint: "type yes, or use --yes"}
+	return yes
 }

@@ -63,7 +63,7 @@ func (c commands) onThisNode(cmd *cobra.Command, adopt bool) *cobra.Command {
 			for _, line := range planOf(plan, adopt) {
 				c.Notef("%s", line)
 			}
-			if err := c.Confirm(cmd, "makes "+plan.Node+" the only voter of the cluster "+plan.Cluster, "Go on?"); err != nil {
+			if err := c.Confirm(cmd, "makes "+plan.Node+" the only voter of the cluster "+plan.Cluster, "Go on?", "changed"); err != nil {
 				return err
 			}
 		}
@@ -142,7 +142,7 @@ func (c commands) promoteCommand() *cobra.Command {
 		name := names[0]
 		if !yes {
 			c.Notef("%s may then manage the cluster: it reads and writes the whole database, and signs certificates.", name)
-			if err := c.Confirm(cmd, "gives "+name+" the rights of a manager", "Go on?"); err != nil {
+			if err := c.Confirm(cmd, "gives "+name+" the rights of a manager", "Go on?", "changed"); err != nil {
 				return err
 			}
 		}

@@ -9,9 +9,10 @@ import (
 	"github.com/picloud/picloud/internal/cli/output"
 )
 
-// Confirm asks whoever sits at a terminal whether to do what the text before it said. Does says
-// in short what the command would do, for those without a terminal.
-func (c *Base) Confirm(cmd *cobra.Command, does, question string) error {
+// Confirm asks whoever sits at a terminal whether to do what the question, or the text before
+// it, says. Without a terminal it does not ask and fails, so that a script never hangs: does says
+// in short what the command would do. After a no, nothing was what undone says: "changed".
+func (c *Base) Confirm(cmd *cobra.Command, does, question, undone string) error {
 	if !output.Terminal(c.Stdin) {
 		return failure.Usagef(cmd, "this %s; say --yes to do so without a terminal", output.Clean(does))
 	}
@@ -23,6 +24,6 @@ func (c *Base) Confirm(cmd *cobra.Command, does, question string) error {
 	case "y", "yes":
 		return nil
 	}
-	c.Notef("picloud: nothing was changed")
+	c.Notef("picloud: nothing was %s", undone)
 	return failure.ErrReported
 }

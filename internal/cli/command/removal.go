@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -81,7 +80,8 @@ func (c *Base) remove(cmd *cobra.Command, r Removal, names []string, yes bool) e
 		return err
 	}
 	if !yes {
-		if err := c.confirm(cmd, described(r.What, names, contents)); err != nil {
+		what := described(r.What, names, contents)
+		if err := c.Confirm(cmd, "deletes "+what+" for good", "Delete "+what+" for good?", "deleted"); err != nil {
 			return err
 		}
 	}
@@ -168,23 +168,4 @@ func described(what string, names []string, contents map[string]Contents) string
 		what += "s"
 	}
 	return what + " " + output.Listed(all)
-}
-
-// confirm asks whether something may be deleted. Without a terminal it does not ask and
-// fails, so that a script never hangs.
-func (c *Base) confirm(cmd *cobra.Command, what string) error {
-	if !output.Terminal(c.Stdin) {
-		return failure.Usagef(cmd, "this deletes %s for good; say --yes to do so without a terminal", output.Clean(what))
-	}
-	line, err := c.ReadLine("Delete %s for good? [y/N] ", output.Clean(what))
-	if err != nil {
-		return err
-	}
-	switch strings.ToLower(line) {
-	case "y", "yes":
-		return nil
-	default:
-		c.Notef("picloud: nothing was deleted")
-		return failure.ErrReported
-	}
 }
