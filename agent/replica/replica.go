@@ -113,16 +113,10 @@ func (r *Replica) missing(d picloud.Delta) []picloud.Digest {
 	return r.state.Load().missing(d)
 }
 
-// apply serves the state that a delta leads to, and then makes it durable. An
-// error means that the copy on disk is behind; the node serves the new state all
-// the same, and does not acknowledge it.
-func (r *Replica) apply(d picloud.Delta, fetched map[picloud.Digest][]byte) error {
-	return r.applyTo(r.state.Load(), d, fetched)
-}
-
-// applyTo is apply for a delta that continues a state. It fails with errMoved, and changes
-// nothing, if that is no longer the present one: the database and other nodes can bring
-// changes at the same time.
+// applyTo serves the state that a delta of another one leads to, and then makes it durable.
+// It fails with errMoved, and changes nothing, if that other one is no longer the present state:
+// the database and other nodes can bring changes at the same time. Any other error means that the
+// copy on disk is behind; the node serves the new state all the same, and does not acknowledge it.
 func (r *Replica) applyTo(old *State, d picloud.Delta, fetched map[picloud.Digest][]byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -38,6 +38,11 @@ func (b *server) serve(c Change) {
 	}
 }
 
+// apply is applyTo for the present state.
+func (r *Replica) apply(d picloud.Delta, fetched map[picloud.Digest][]byte) error {
+	return r.applyTo(r.state.Load(), d, fetched)
+}
+
 func newTestReplica(t testing.TB, dir string) (*Replica, *server) {
 	t.Helper()
 	b := &server{}
