@@ -7,10 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -45,16 +43,8 @@ func remoteDatabase(l *lab) *remote {
 		l.t.Cleanup(func() { ip("netns", "del", d.space) })
 		l.plug(number, d.address)
 	}
-	var listener net.Listener
-	listen := func() (err error) {
-		listener, err = net.Listen("tcp", net.JoinHostPort(d.address, "0"))
-		return err
-	}
-	if l.spaces {
-		require.NoError(l.t, inside(d.space, listen))
-	} else {
-		require.NoError(l.t, listen())
-	}
+	listener, err := listen(d.space, net.JoinHostPort(d.address, "0"))
+	require.NoError(l.t, err)
 	d.port = listener.Addr().(*net.TCPAddr).Port
 	ctx, cancel := context.WithCancel(context.Background())
 	var sessions sync.WaitGroup
@@ -144,25 +134,16 @@ func (d *remote) copy(ctx context.Context, to io.Writer, from io.Reader) {
 // sql asks the database without the relay.
 func (d *remote) sql(statement string) string {
 	d.t.Helper()
-	out, err := exec.Command("psql", "-h", d.server.Socket(), "-U", "picloud", "-d", "picloud", "-AtXc", statement).CombinedOutput()
-	require.NoError(d.t, err, string(out))
-	return strings.TrimSpace(string(out))
+	out, err := psql(d.server.Socket(), "picloud", statement)
+	require.NoError(d.t, err, out)
+	return out
 }
 
 // cut makes the way between the database and a node swallow everything, without a word to
 // either; the result mends it.
 func (d *remote) cut(n *node) (heal func()) {
 	d.t.Helper()
-	ways := [][]string{{n.space, d.address}, {d.space, n.address}}
-	for _, w := range ways {
-		require.NoError(d.t, ip("-n", w[0], "route", "add", "blackhole", w[1]+"/32"))
-	}
-	return func() {
-		d.t.Helper()
-		for _, w := range ways {
-			require.NoError(d.t, ip("-n", w[0], "route", "del", "blackhole", w[1]+"/32"))
-		}
-	}
+	return cut(d.t, way{n.space, d.address}, way{d.space, n.address})
 }
 
 // TestDatabaseElsewhere: the database is on another machine. The way to it swallows what one
@@ -174,15 +155,9 @@ func TestDatabaseElsewhere(t *testing.T) {
 	d := remoteDatabase(l)
 	one := l.add()
 	one.env = append(one.env, "PICLOUD_DATABASE_URL="+d.url())
-	one.start()
-	one.token = one.readToken()
 	count := either(2, 3)
-	invitation := one.invite("--uses", "2")
-	for range count - 1 {
-		l.join(invitation)
-	}
+	l.fill(count)
 	two := l.nodes[1]
-	l.awaitLive(healing)
 	l.awaitHeard(count, healing)
 	one.deploy("steady", "ok")
 	one.deploy("f", "before")
@@ -199,7 +174,7 @@ func TestDatabaseElsewhere(t *testing.T) {
 		pause(silence - time.Since(begun))
 		require.Equal(t, epoch, d.sql("SELECT epoch FROM leadership"), "pi-2 does not take the manager's place")
 		heal()
-		took := two.await("the newest revision", 10*time.Second, func() bool { _, body := two.call("f"); return body == "while pi-2 has no database" })
+		took := two.awaitAnswer("f", "while pi-2 has no database", 10*time.Second)
 		t.Logf("pi-2 was on the newest revision %s after the way was back, and part of a deploy after %s", took, l.awaitLive(healing))
 		quick := 0
 		hears := two.await("LISTEN to be back", 90*time.Second, func() bool { // the gossip tells of a revision later than that
@@ -237,7 +212,7 @@ func TestDatabaseElsewhere(t *testing.T) {
 		} else {
 			require.Contains(t, []int{http.StatusOK, http.StatusCreated, http.StatusAccepted}, status, body)
 			for _, n := range l.nodes {
-				n.await("what was deployed", 10*time.Second, func() bool { _, body := n.call("f"); return body == slow.what })
+				n.awaitAnswer("f", slow.what, 10*time.Second)
 			}
 		}
 		t.Logf("all nodes took part in a deploy %s later", l.awaitLive(healing))

@@ -73,15 +73,13 @@ func (e *commonDatabase) session() (ask func(sql string) [][]string) {
 
 // listen opens the gate to the server and returns its address.
 func (e *commonDatabase) listen(l *lab) string {
-	open := func(address string) (err error) {
-		e.gate, err = net.Listen("tcp", address)
-		return err
-	}
+	space, address := "", "127.0.0.1:0"
 	if l.spaces {
-		require.NoError(e.t, inside(l.space(0), func() error { return open(gateAddress + ":5432") }))
-	} else {
-		require.NoError(e.t, open("127.0.0.1:0"))
+		space, address = l.space(0), gateAddress+":5432"
 	}
+	var err error
+	e.gate, err = listen(space, address)
+	require.NoError(e.t, err)
 	go e.accept()
 	return e.gate.Addr().String()
 }
@@ -120,16 +118,7 @@ func (e *commonDatabase) close() {
 // word to either; the result heals it.
 func (e *commonDatabase) cut(n *node) (heal func()) {
 	e.t.Helper()
-	ways := [][2]string{{n.space, gateAddress}, {n.lab.space(0), n.address}}
-	for _, w := range ways {
-		require.NoError(e.t, ip("-n", w[0], "route", "add", "blackhole", w[1]+"/32"))
-	}
-	return func() {
-		e.t.Helper()
-		for _, w := range ways {
-			require.NoError(e.t, ip("-n", w[0], "route", "del", "blackhole", w[1]+"/32"))
-		}
-	}
+	return cut(e.t, way{n.space, gateAddress}, way{n.lab.space(0), n.address})
 }
 
 // record makes the database write down each change of the catalog with the node that made it

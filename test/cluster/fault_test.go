@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -43,6 +44,23 @@ func (n *node) postgres() int {
 	return pid
 }
 
+// children are the names of the processes that a process has started.
+func children(parent int) map[int]string {
+	out := map[int]string{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		raw, _ := os.ReadFile(path) // empty: it has ended
+		head, rest, _ := strings.Cut(string(raw), ") ")
+		_, name, _ := strings.Cut(head, "(")
+		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+				out[pid] = name
+			}
+		}
+	}
+	return out
+}
+
 // freezeDatabase stops all processes of the node's server without an end: connections stay
 // open and nobody answers. The result lets them go on.
 func (n *node) freezeDatabase() (thaw func()) {
@@ -50,15 +68,8 @@ func (n *node) freezeDatabase() (thaw func()) {
 	parent := n.postgres()
 	require.NotZero(n.t, parent)
 	pids := []int{parent}
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		raw, _ := os.ReadFile(path)
-		_, rest, ok := strings.Cut(string(raw), ") ")
-		if fields := strings.Fields(rest); ok && len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
-			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
-				pids = append(pids, pid)
-			}
-		}
+	for pid := range children(parent) {
+		pids = append(pids, pid)
 	}
 	for _, pid := range pids {
 		syscall.Kill(pid, syscall.SIGSTOP)
@@ -70,36 +81,45 @@ func (n *node) freezeDatabase() (thaw func()) {
 	}
 }
 
-// deafen makes a node send nothing to the others: a cut in one direction.
-func (n *node) deafen(others ...*node) {
-	n.t.Helper()
-	for _, o := range others {
-		require.NoError(n.t, ip("-n", n.space, "route", "add", "blackhole", o.address+"/32"))
+// way leads from a namespace to an address.
+type way struct{ space, address string }
+
+// cut makes ways swallow everything, without a word to whoever sends; the result heals them.
+func cut(t *testing.T, ways ...way) (heal func()) {
+	t.Helper()
+	route := func(do string) {
+		t.Helper()
+		for _, w := range ways {
+			require.NoError(t, ip("-n", w.space, "route", do, "blackhole", w.address+"/32"))
+		}
+	}
+	route("add")
+	return func() {
+		t.Helper()
+		route("del")
 	}
 }
 
-// undeafen ends that.
-func (n *node) undeafen(others ...*node) {
-	n.t.Helper()
+// to are the ways of a node to others.
+func (n *node) to(others ...*node) (ways []way) {
 	for _, o := range others {
-		require.NoError(n.t, ip("-n", n.space, "route", "del", "blackhole", o.address+"/32"))
+		ways = append(ways, way{n.space, o.address})
 	}
+	return ways
+}
+
+// from are the ways of others to a node.
+func (n *node) from(others ...*node) (ways []way) {
+	for _, o := range others {
+		ways = append(ways, o.to(n)...)
+	}
+	return ways
 }
 
 // part cuts the network between a node and others, in both directions; the result heals it.
 func (n *node) part(others ...*node) (heal func()) {
 	n.t.Helper()
-	n.deafen(others...)
-	for _, o := range others {
-		o.deafen(n)
-	}
-	return func() {
-		n.t.Helper()
-		n.undeafen(others...)
-		for _, o := range others {
-			o.undeafen(n)
-		}
-	}
+	return cut(n.t, append(n.to(others...), n.from(others...)...)...)
 }
 
 // move gives the node's machine another address.

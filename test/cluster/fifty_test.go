@@ -26,8 +26,7 @@ func TestFifty(t *testing.T) {
 		return
 	}
 	count := either(12, 50)
-	one := l.add().start()
-	one.token = one.readToken()
+	one := l.add().found()
 	managers := one.invite("--uses", "2")
 	serving := one.invite("--role", "node", "--uses", strconv.Itoa(count))
 	for i := range count - 1 {
@@ -86,7 +85,7 @@ func TestFifty(t *testing.T) {
 	}
 	ready := time.Since(begun)
 	for _, n := range l.nodes {
-		n.await("an answer", healing, func() bool { _, body := n.call("steady"); return body == "ok" })
+		n.awaitAnswer("steady", "ok", healing)
 	}
 	l.awaitHeard(count, time.Minute)
 	t.Logf("all were ready %s after the start of the first, and had heard each other after %s", ready.Round(100*time.Millisecond), time.Since(begun).Round(100*time.Millisecond))
@@ -149,14 +148,7 @@ func (l *lab) split(nodes []*node) (heal func()) {
 func (l *lab) measureIdle(t *testing.T, window time.Duration) {
 	t.Helper()
 	one := l.nodes[0]
-	for _, statement := range []string{
-		"ALTER SYSTEM SET log_statement = 'all'", "ALTER SYSTEM SET log_line_prefix = '%m [%p] %r %u '", "SELECT pg_reload_conf()",
-	} {
-		one.sql(statement)
-	}
-	if window > time.Minute {
-		pause(75 * time.Second) // executors end, and what the deploys began
-	}
+	l.rest(window)
 	type figures struct {
 		processor time.Duration
 		udp, tcp  int // packets, in and out

@@ -47,7 +47,7 @@ func TestKills(t *testing.T) {
 			continue
 		}
 		for _, n := range l.nodes {
-			n.await("what was acknowledged", 10*time.Second, func() bool { _, body := n.call("f"); return body == acknowledged })
+			n.awaitAnswer("f", acknowledged, 10*time.Second)
 		}
 	}
 }
@@ -57,8 +57,7 @@ func TestKills(t *testing.T) {
 func TestSickDatabase(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	one := l.add().start()
-	one.token = one.readToken()
+	one := l.add().found()
 	two := l.add(one.invite()...)
 	two.token = one.token
 	if l.spaces {
@@ -85,5 +84,5 @@ func TestSickDatabase(t *testing.T) {
 	free()
 	l.awaitLive(time.Minute)
 	calls.requireAll(one)
-	two.await("what it has missed", healing, func() bool { _, body := two.call("f"); return body == "while the disk of pi-2 is full" })
+	two.awaitAnswer("f", "while the disk of pi-2 is full", healing)
 }

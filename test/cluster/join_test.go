@@ -43,8 +43,7 @@ func (l *lab) asks(name, address, token string) error {
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	l := newFlatLab(t)
-	one := l.add().start()
-	one.token = one.readToken()
+	one := l.add().found()
 	invitation := one.invite("--uses", "2")
 	address, token := invitation[1], invitation[3]
 
@@ -90,11 +89,17 @@ func TestTokens(t *testing.T) {
 // sql changes the node's own database, as its administrator could.
 func (n *node) sql(statement string) string {
 	n.t.Helper()
-	cmd := exec.Command("psql", "-h", filepath.Join(n.data, "postgres-run"), "-U", "picloud", "-d", "picloud", "-AtXc", statement)
+	out, err := psql(filepath.Join(n.data, "postgres-run"), "picloud", statement)
+	require.NoError(n.t, err, out)
+	return out
+}
+
+// psql asks the database of a server by its socket, as one of its roles.
+func psql(socket, role, statement string) (string, error) {
+	cmd := exec.Command("psql", "-h", socket, "-U", role, "-d", "picloud", "-AtXc", statement)
 	cmd.Env = append(os.Environ(), "PGOPTIONS=")
 	out, err := cmd.CombinedOutput()
-	require.NoError(n.t, err, string(out))
-	return strings.TrimSpace(string(out))
+	return strings.TrimSpace(string(out)), err
 }
 
 // TestStrangers: a node with a cluster of its own refuses to join until it is reset; noise
@@ -103,8 +108,7 @@ func TestStrangers(t *testing.T) {
 	t.Parallel()
 	l := begin(t, 1)
 	one := l.nodes[0]
-	two := l.add().start()
-	two.token = two.readToken()
+	two := l.add().found()
 	two.deploy("mine", "mine")
 	two.stop()
 	two.args = one.invite()

@@ -264,6 +264,18 @@ func inside(space string, f func() error) error {
 	return err
 }
 
+// listen opens a port in a namespace.
+func listen(space, address string) (l net.Listener, err error) {
+	if space == "" {
+		return net.Listen("tcp", address)
+	}
+	err = inside(space, func() error {
+		l, err = net.Listen("tcp", address)
+		return err
+	})
+	return l, err
+}
+
 // dial opens a connection from a namespace. The address is a number: a name would be looked
 // up on another thread.
 func dial(ctx context.Context, space, network, address string) (conn net.Conn, err error) {

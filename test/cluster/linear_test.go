@@ -194,8 +194,7 @@ func (n *node) register(op registerOp) (out registerOut, sure bool) {
 func (n *node) watch(function string, over <-chan struct{}) {
 	last := 0
 	for {
-		a := n.send(n.t.Context(), http.MethodGet, n.functions("/fn/default/"+function), "")
-		if version, err := strconv.Atoi(strings.TrimPrefix(a.header.Get("X-PiCloud-Version"), "v")); err == nil {
+		if version, err := strconv.Atoi(strings.TrimPrefix(n.header(function, "X-PiCloud-Version"), "v")); err == nil {
 			if version < last {
 				n.t.Errorf("%s served v%d after v%d", n.name, version, last)
 			}

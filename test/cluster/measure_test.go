@@ -23,8 +23,7 @@ func TestMeasure(t *testing.T) {
 		idle = 3 * time.Second
 	}
 	l := newLab(t)
-	one := l.add().start()
-	one.token = one.readToken()
+	one := l.add().found()
 	var joins []time.Duration
 	for range 2 {
 		invitation := one.invite()
@@ -42,7 +41,7 @@ func TestMeasure(t *testing.T) {
 		one.deploy("hello", text)
 		deploys = append(deploys, time.Since(begun))
 		for _, n := range l.nodes {
-			n.await("the new version", healing, func() bool { _, body := n.call("hello"); return body == text })
+			n.awaitAnswer("hello", text, healing)
 		}
 		everywhere = append(everywhere, time.Since(begun))
 	}
@@ -52,12 +51,7 @@ func TestMeasure(t *testing.T) {
 		deploys[len(deploys)/2].Round(time.Millisecond), deploys[len(deploys)-1].Round(time.Millisecond),
 		everywhere[len(everywhere)/2].Round(time.Millisecond), everywhere[len(everywhere)-1].Round(time.Millisecond))
 
-	one.sql("ALTER SYSTEM SET log_statement = 'all'")
-	one.sql("ALTER SYSTEM SET log_line_prefix = '%m [%p] %r %u '")
-	one.sql("SELECT pg_reload_conf()")
-	if idle > time.Minute {
-		pause(75 * time.Second) // executors end, and what the deploys began
-	}
+	l.rest(idle)
 	var spent []time.Duration
 	for _, n := range l.nodes {
 		spent = append(spent, n.processor())
@@ -88,6 +82,20 @@ func rounded(all []time.Duration) (out []time.Duration) {
 		out = append(out, d.Round(10*time.Millisecond))
 	}
 	return out
+}
+
+// rest makes the database write down what it is asked, and waits until nothing goes on any more,
+// if nodes that do nothing are measured for a longer time.
+func (l *lab) rest(idle time.Duration) {
+	l.t.Helper()
+	for _, statement := range []string{
+		"ALTER SYSTEM SET log_statement = 'all'", "ALTER SYSTEM SET log_line_prefix = '%m [%p] %r %u '", "SELECT pg_reload_conf()",
+	} {
+		l.nodes[0].sql(statement)
+	}
+	if idle > time.Minute {
+		pause(75 * time.Second) // executors end, and what the deploys began
+	}
 }
 
 // statements counts what the database has been asked since it writes that down.

@@ -48,16 +48,16 @@ func TestPartitions(t *testing.T) {
 		require.Contains(t, body, `"missing":["pi-3"]`)
 		heal()
 		t.Logf("a partition of %s: pi-3 was on the newest revision after %s, all heard each other after %s, and took part after %s", cut,
-			three.await("the newest revision", 10*time.Second, func() bool { _, body := three.call("f"); return body == "without pi-3" }),
+			three.awaitAnswer("f", "without pi-3", 10*time.Second),
 			l.awaitHeard(3, healing), l.awaitLive(healing))
 		calls.requireAll(one)
 	}
 
 	t.Log("one direction only")
 	calls := underLoad("steady", one, two, three)
-	three.deafen(one, two)
+	heal := cut(t, three.to(one, two)...)
 	pause(either(6*time.Second, time.Minute))
-	three.undeafen(one, two)
+	heal()
 	l.awaitHeard(3, healing)
 	l.awaitLive(healing)
 	calls.requireAll(one)

@@ -106,8 +106,7 @@ func begin(t *testing.T, count int) *lab {
 // fill starts the first node, and lets others join until there are count.
 func (l *lab) fill(count int) {
 	l.t.Helper()
-	first := l.nodes[0].start()
-	first.token = first.readToken()
+	first := l.nodes[0].found()
 	if count > 1 {
 		invitation := first.invite("--uses", strconv.Itoa(count-1))
 		for range count - 1 {
@@ -176,6 +175,14 @@ func (n *node) start() *node {
 	n.t.Helper()
 	n.launch()
 	n.awaitReady(60 * time.Second)
+	return n
+}
+
+// found starts the first node of a cluster.
+func (n *node) found() *node {
+	n.t.Helper()
+	n.start()
+	n.token = n.readToken()
 	return n
 }
 
@@ -299,6 +306,12 @@ func (n *node) call(function string) (status int, body string) {
 	return n.get(n.functions("/fn/default/" + function))
 }
 
+// awaitAnswer waits until a function of this node answers with a text.
+func (n *node) awaitAnswer(function, text string, within time.Duration) time.Duration {
+	n.t.Helper()
+	return n.await(fmt.Sprintf("%s to answer %q", function, text), within, func() bool { _, body := n.call(function); return body == text })
+}
+
 // returning is a function that answers with a text.
 func returning(text string) string { return fmt.Sprintf("function handle(req) { return %q }", text) }
 
@@ -307,15 +320,21 @@ func (n *node) put(function, source string) (status int, text string) {
 	return n.do(http.MethodPut, n.control("/api/v1/apps/default/functions/"+function+"/code?create=true&deploy=true&wait=all"), source)
 }
 
-// deploy deploys code that must be live on every node when the answer comes.
+// deploy deploys a function that answers with a text.
 func (n *node) deploy(function, text string) {
 	n.t.Helper()
-	status, said := n.put(function, returning(text))
+	n.deployCode(function, returning(text))
+}
+
+// deployCode deploys code that must be live on every node when the answer comes.
+func (n *node) deployCode(function, source string) {
+	n.t.Helper()
+	status, said := n.put(function, source)
 	require.Contains(n.t, []int{http.StatusOK, http.StatusCreated}, status, said)
 }
 
-// cluster is the cluster as the manager sees it, asked through this node; the zero value
-// when there is no answer.
+// cluster is the cluster as the manager sees it, asked through this node, or as this node does
+// when it sees none; the zero value when there is no answer.
 func (n *node) cluster() (s picloud.ClusterState) {
 	n.t.Helper()
 	if status, text := n.get(n.control("/api/v1/cluster")); status == http.StatusOK {
@@ -325,10 +344,16 @@ func (n *node) cluster() (s picloud.ClusterState) {
 }
 
 // cli runs the command line client on the node's machine.
-func (n *node) cli(args ...string) (stdout, stderr string, code int) {
+func (n *node) cli(args ...string) (stdout, stderr string, code int) { return n.typed("", args...) }
+
+// typed is cli with an input; empty: there is none.
+func (n *node) typed(input string, args ...string) (stdout, stderr string, code int) {
 	cmd := n.command(args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
+	if input != "" {
+		cmd.Stdin = strings.NewReader(input)
+	}
 	require.NoError(n.t, n.begin(cmd))
 	cmd.Wait()
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()

@@ -24,20 +24,8 @@ func TestManagerCutOff(t *testing.T) {
 		"in both directions": func(n *node) func() { return n.part(l.but(n)...) },
 	}
 	if long() {
-		cuts["so that it sends nothing"] = func(n *node) func() {
-			n.deafen(l.but(n)...)
-			return func() { n.undeafen(l.but(n)...) }
-		}
-		cuts["so that it hears nothing"] = func(n *node) func() {
-			for _, o := range l.but(n) {
-				o.deafen(n)
-			}
-			return func() {
-				for _, o := range l.but(n) {
-					o.undeafen(n)
-				}
-			}
-		}
+		cuts["so that it sends nothing"] = func(n *node) func() { return cut(t, n.to(l.but(n)...)...) }
+		cuts["so that it hears nothing"] = func(n *node) func() { return cut(t, n.from(l.but(n)...)...) }
 	}
 	for how, cut := range cuts {
 		l.changesHands(e, "the manager was cut off from the other voters "+how, 40*time.Second, cut)

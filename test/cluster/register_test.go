@@ -163,7 +163,7 @@ func TestNoCallSeesAnOldVersion(t *testing.T) {
 	answered := r.calls["pi-3"].Load()
 	three.launch()
 	newest := strconv.Itoa(r.last)
-	three.await("the newest version", 10*time.Second, func() bool { _, body := three.call("register"); return body == newest })
+	three.awaitAnswer("register", newest, 10*time.Second)
 	three.await("calls on it", 10*time.Second, func() bool { return r.calls["pi-3"].Load() > answered+100 })
 	r.requireFresh()
 
@@ -178,7 +178,7 @@ func TestNoCallSeesAnOldVersion(t *testing.T) {
 	require.Less(t, a.Took, 4*time.Second, "it does not wait for the rest")
 	three.signal(syscall.SIGCONT)
 	newest = strconv.Itoa(r.last)
-	three.await("the newest version", 10*time.Second, func() bool { _, body := three.call("register"); return body == newest })
+	three.awaitAnswer("register", newest, 10*time.Second)
 	r.end()
 	r.requireFresh()
 	t.Logf("%d calls in all", r.total())

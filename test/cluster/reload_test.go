@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,8 +21,7 @@ func TestReloads(t *testing.T) {
 		n := l.add()
 		n.configure("")
 	}
-	one := l.nodes[0].start()
-	one.token = one.readToken()
+	one := l.nodes[0].found()
 	two := l.nodes[1]
 	two.args, two.token = one.invite(), one.token
 	two.start()
@@ -86,16 +84,8 @@ func (n *node) configure(site string) {
 
 // executors are the processes of the node's executors, in order.
 func (n *node) executors() (pids []int) {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		raw, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
-		}
-		name, rest, _ := strings.Cut(string(raw), ") ")
-		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == strconv.Itoa(n.cmd.Process.Pid) && !strings.Contains(name, "(postgres") {
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			require.NoError(n.t, err)
+	for pid, name := range children(n.cmd.Process.Pid) {
+		if !strings.HasPrefix(name, "postgres") {
 			pids = append(pids, pid)
 		}
 	}

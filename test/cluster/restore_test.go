@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -18,13 +17,9 @@ import (
 // says runs a command that must succeed, with an input.
 func (n *node) says(input string, args ...string) string {
 	n.t.Helper()
-	cmd := n.command(args...)
-	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errs
-	require.NoError(n.t, n.begin(cmd))
-	cmd.Wait()
-	require.Zero(n.t, cmd.ProcessState.ExitCode(), "%v: %s%s", args, out.String(), errs.String())
-	return out.String() + errs.String()
+	stdout, stderr, code := n.typed(input, args...)
+	require.Zero(n.t, code, "%v: %s%s", args, stdout, stderr)
+	return stdout + stderr
 }
 
 // TestTheDatabasesBoardDies is the way back that docs/operate.md describes: a dump is kept on
@@ -36,8 +31,7 @@ func TestTheDatabasesBoardDies(t *testing.T) {
 	one, two, three := l.nodes[0], l.nodes[1], l.nodes[2]
 	l.awaitHeard(3, healing)
 
-	status, answer := one.put("count", `function handle(req) { return {n: kv.incr("n", 1), secret: secrets.get("TOKEN")} }`)
-	require.Contains(t, []int{http.StatusOK, http.StatusCreated}, status, answer)
+	one.deployCode("count", `function handle(req) { return {n: kv.incr("n", 1), secret: secrets.get("TOKEN")} }`)
 	two.says("s3cret\n", "secret", "set", "TOKEN")
 	var bob struct{ Token string }
 	require.NoError(t, json.NewDecoder(strings.NewReader(two.says("", "user", "add", "bob", "-o", "json"))).Decode(&bob)) // what follows is for people
@@ -63,7 +57,7 @@ func TestTheDatabasesBoardDies(t *testing.T) {
 	t.Log("the database's board dies")
 	calls := underLoad("steady", three)
 	one.power()
-	status, answer = three.put("f", returning("no"))
+	status, answer := three.put("f", returning("no"))
 	require.Equal(t, http.StatusServiceUnavailable, status, answer)
 	said = two.says("", "database", "status")
 	t.Logf("without it:\n%s", said)
@@ -135,7 +129,7 @@ func TestTheDatabasesBoardDies(t *testing.T) {
 	l.awaitLive(healing)
 	one.deploy("f", "all three")
 	for _, n := range l.nodes {
-		n.await("the newest version", healing, func() bool { _, body := n.call("f"); return body == "all three" })
+		n.awaitAnswer("f", "all three", healing)
 	}
 }
 

@@ -8,10 +8,8 @@ import (
 	"encoding/pem"
 	"net"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -28,8 +26,7 @@ import (
 func TestWrongRole(t *testing.T) {
 	t.Parallel()
 	l := newFlatLab(t)
-	one := l.add().start()
-	one.token = one.readToken()
+	one := l.add().found()
 	two := l.join(one.invite())
 	three := l.join(one.invite("--role", "node"))
 	l.awaitLive(healing)
@@ -81,9 +78,7 @@ func TestWrongRole(t *testing.T) {
 	asRole := func(n *node, sql string) (string, error) {
 		id, err := identity.Load(filepath.Join(n.data, "cluster"))
 		require.NoError(t, err)
-		out, err := exec.CommandContext(t.Context(), "psql", "-h", filepath.Join(one.data, "postgres-run"), "-U", fleet.RoleName(id.Peer().Node),
-			"-d", "picloud", "-AtXc", sql).CombinedOutput()
-		return strings.TrimSpace(string(out)), err
+		return psql(filepath.Join(one.data, "postgres-run"), fleet.RoleName(id.Peer().Node), sql)
 	}
 	for _, sql := range []string{
 		`UPDATE leadership SET epoch = epoch + 1`, `SELECT * FROM leadership`, `UPDATE node SET role = 'manager'`,

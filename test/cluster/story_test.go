@@ -53,7 +53,7 @@ func TestThreeNodes(t *testing.T) {
 	t.Logf("a deploy was live on every node %s after the power came back", took)
 	calls.requireAll(two)
 	for _, n := range l.nodes {
-		n.await("the newest revision", 10*time.Second, func() bool { _, body := n.call("hello"); return body == "after the power" })
+		n.awaitAnswer("hello", "after the power", 10*time.Second)
 	}
 
 	t.Log("a frozen database's node")

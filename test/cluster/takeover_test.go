@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,27 +12,11 @@ import (
 	"github.com/picloud/picloud/internal/testdb"
 )
 
-// state is the cluster as its manager sees it, or as a node does that sees none.
-type state struct {
-	Manager, Trouble string
-	Voters, Standbys []string
-}
-
-// status asks a node for the state of its cluster.
-func (n *node) status() (s state) {
-	if status, body := n.get(n.control("/api/v1/cluster")); status == http.StatusOK {
-		if err := json.Unmarshal([]byte(body), &s); err != nil {
-			return state{}
-		}
-	}
-	return s
-}
-
 // awaitManager waits until another node manages the cluster, as a node hears, and returns how
 // long that took. Something can be changed then.
 func (n *node) awaitManager(name string, within time.Duration) time.Duration {
 	n.t.Helper()
-	took := n.await(name+" to manage", within, func() bool { return n.status().Manager == name })
+	took := n.await(name+" to manage", within, func() bool { return n.cluster().Manager == name })
 	status, body := n.put("change", returning(name))
 	require.Contains(n.t, []int{http.StatusOK, http.StatusCreated, http.StatusAccepted}, status, body)
 	return took
@@ -45,12 +28,7 @@ func elsewhere(t *testing.T, count int) *lab {
 	l := newLab(t)
 	one := l.add()
 	one.env = append(one.env, "PICLOUD_DATABASE_URL="+testdb.Server(t).DSN())
-	one.start()
-	one.token = one.readToken()
-	for range count - 1 {
-		l.join(one.invite())
-	}
-	l.awaitLive(healing)
+	l.fill(count)
 	return l
 }
 
@@ -61,7 +39,7 @@ func TestTwoNodesWithADatabaseElsewhere(t *testing.T) {
 	l := elsewhere(t, 2)
 	one, two := l.nodes[0], l.nodes[1]
 	one.deploy("steady", "ok")
-	two.await("a place beside the only voter", 90*time.Second, func() bool { return slices.Equal(two.status().Standbys, []string{"pi-2"}) })
+	two.await("a place beside the only voter", 90*time.Second, func() bool { return slices.Equal(two.cluster().Standbys, []string{"pi-2"}) })
 	pause(3 * time.Second) // the manager gives the place, and pi-2 hears of it
 
 	calls := underLoad("steady", two)
@@ -81,13 +59,13 @@ func TestTwoNodesWithADatabaseElsewhere(t *testing.T) {
 
 	_, stderr, code := two.cli("node", "rm", "pi-1", "--yes", "--force")
 	require.Zero(t, code, stderr)
-	took = two.await("a group of its own", healing, func() bool { return slices.Equal(two.status().Voters, []string{"pi-2"}) })
+	took = two.await("a group of its own", healing, func() bool { return slices.Equal(two.cluster().Voters, []string{"pi-2"}) })
 	t.Logf("pi-2 was the only voter %s after pi-1 was removed", took)
 	two.awaitManager("pi-2", healing)
 
 	three := l.join(two.invite())
 	three.awaitManager("pi-2", healing)
-	two.await("pi-3 to stand by", 90*time.Second, func() bool { return slices.Equal(two.status().Standbys, []string{"pi-3"}) })
+	two.await("pi-3 to stand by", 90*time.Second, func() bool { return slices.Equal(two.cluster().Standbys, []string{"pi-3"}) })
 	pause(3 * time.Second)
 	calls.requireAll(two)
 	two.kill()
@@ -103,7 +81,7 @@ func TestRecover(t *testing.T) {
 	l := elsewhere(t, 3)
 	one, two, three := l.nodes[0], l.nodes[1], l.nodes[2]
 	one.deploy("steady", "ok")
-	one.await("three voters", 2*time.Minute, func() bool { return len(three.status().Voters) == 3 })
+	one.await("three voters", 2*time.Minute, func() bool { return len(three.cluster().Voters) == 3 })
 	list, _, _ := three.cli("node", "ls")
 	require.Contains(t, list, " voter ", list)
 	_, stderr, code := three.cli("cluster", "recover", "--yes")
@@ -114,7 +92,7 @@ func TestRecover(t *testing.T) {
 	one.kill()
 	two.kill()
 	three.await("what is missing", time.Minute, func() bool {
-		return strings.Contains(three.status().Trouble, "no majority: pi-1 and pi-2 of the voters pi-1, pi-2 and pi-3 do not answer")
+		return strings.Contains(three.cluster().Trouble, "no majority: pi-1 and pi-2 of the voters pi-1, pi-2 and pi-3 do not answer")
 	})
 	said, stderr, code := three.cli("cluster", "status")
 	require.Zero(t, code, stderr)
@@ -138,11 +116,11 @@ func TestRecover(t *testing.T) {
 	require.Contains(t, stderr, "picloud node rm pi-1 pi-2")
 	t.Logf("pi-3 managed %s after the command", time.Since(begun))
 	three.awaitManager("pi-3", healing)
-	require.Equal(t, []string{"pi-3"}, three.status().Voters)
+	require.Equal(t, []string{"pi-3"}, three.cluster().Voters)
 
 	two.start() // pi-1 is a member still
 	two.awaitManager("pi-3", healing)
-	two.await("a place beside the only voter", 90*time.Second, func() bool { return slices.Equal(three.status().Standbys, []string{"pi-2"}) })
+	two.await("a place beside the only voter", 90*time.Second, func() bool { return slices.Equal(three.cluster().Standbys, []string{"pi-2"}) })
 	_, stderr, code = three.cli("node", "rm", "pi-1", "--yes", "--force")
 	require.Zero(t, code, stderr)
 	l.awaitLive(healing)
@@ -152,5 +130,5 @@ func TestRecover(t *testing.T) {
 	two.awaitManager("pi-2", healing)
 	_, stderr, code = two.cli("node", "rm", "pi-3", "--yes", "--force")
 	require.Zero(t, code, stderr)
-	two.await("a group of its own", healing, func() bool { return slices.Equal(two.status().Voters, []string{"pi-2"}) })
+	two.await("a group of its own", healing, func() bool { return slices.Equal(two.cluster().Voters, []string{"pi-2"}) })
 }

@@ -86,13 +86,7 @@ func TestRollingUpgrade(t *testing.T) {
 	deploys("all old")
 	// The first to be upgraded migrates the schema, whatever node has the database.
 	for i, next := range []*node{l.nodes[1], l.nodes[0], l.nodes[2]} {
-		var others []*node
-		for _, n := range l.nodes {
-			if n != next {
-				others = append(others, n)
-			}
-		}
-		calls := underLoad("steady", others...)
+		calls := underLoad("steady", l.but(next)...)
 		next.stop()
 		next.start()
 		l.awaitLive(time.Minute)
@@ -121,8 +115,7 @@ func TestRollingUpgrade(t *testing.T) {
 func TestTooOld(t *testing.T) {
 	t.Parallel()
 	l := newFlatLab(t)
-	one := l.add().start()
-	one.token = one.readToken()
+	one := l.add().found()
 	two := l.add(one.invite()...)
 	two.token = one.token
 	two.start()
