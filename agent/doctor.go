@@ -68,8 +68,10 @@ func rolesFindings(ctx context.Context, opts Options) []Finding {
 	member := Finding{Part: "place in the cluster", State: "ok", Detail: "member of " + c.State().Name}
 	if _, expires := c.Validity(); c.Expired() {
 		member = finding(member.Part, "", expired(c.State().Name, expires))
+	} else if place := c.State(); c.Removed() && place.Database.DSN == "" && place.Database.Host == id.ID {
+		member = finding(member.Part, "", elsewhere(place.Name))
 	} else if c.Removed() {
-		member = finding(member.Part, "", removedFrom(c.State().Name))
+		member = finding(member.Part, "", removedFrom(place.Name))
 	}
 	role := Finding{Part: part, State: "ok", Detail: "the owner's"}
 	database := c.State().Database

@@ -120,6 +120,11 @@ func TestTheDatabaseMovesToAnotherNode(t *testing.T) {
 	a.Stop()
 	a = a.again() // it knows without asking anybody
 	require.True(t, a.superseded())
+	_, err = SurveyDatabase(t.Context(), a.opts)
+	require.Equal(t, picloud.CodeDatabaseElsewhere, picloud.CodeOf(err), "what this node would say of the database is of no use")
+	_, err = DumpDatabase(t.Context(), a.opts)
+	require.Equal(t, picloud.CodeDatabaseElsewhere, picloud.CodeOf(err))
+	require.Contains(t, Doctor(t.Context(), a.opts), finding("place in the cluster", "", elsewhere(a.cluster.State().Name)))
 	require.DirExists(t, filepath.Join(a.opts.DataDir, "postgres"))
 	b.deploy("after", helloSource)
 	members, err := b.database.Cluster().Members(t.Context())

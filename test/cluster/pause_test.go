@@ -42,8 +42,8 @@ func TestManagerFrozen(t *testing.T) {
 	frozen.signal(syscall.SIGSTOP)
 	release()
 	stopped := time.Now()
-	var waited func()
-	all.Go(func() { waited = waitsFor(others[0]) })
+	answered := make(chan func(), 1)
+	all.Go(func() { answered <- waitsFor(others[0]) })
 	others[0].await("a deploy through the next manager", 40*time.Second, func() bool {
 		_, ok := elsewhere.acknowledgedSince(stopped)
 		return ok && e.epoch() != before
@@ -54,6 +54,7 @@ func TestManagerFrozen(t *testing.T) {
 	if long() {
 		pause(time.Until(stopped.Add(30 * time.Second)))
 	}
+	others[0].await("the answer to a change that was with the frozen manager, which is still frozen", 25*time.Second, func() bool { return len(answered) > 0 })
 	frozen.signal(syscall.SIGCONT)
 	woken := time.Now()
 	own := underLoad("steady", frozen)
@@ -61,7 +62,7 @@ func TestManagerFrozen(t *testing.T) {
 		return frozen.send(t.Context(), http.MethodGet, frozen.control("/api/v1/cluster"), "").header.Get("X-PiCloud-Leader") == next.name
 	})
 	all.Wait()
-	waited()
+	(<-answered)()
 	for _, w := range append(writers, elsewhere) {
 		frozen.await("a deploy after the thaw", healing, func() bool { _, ok := w.acknowledgedSince(woken); return ok })
 	}
