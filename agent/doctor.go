@@ -68,8 +68,10 @@ func rolesFindings(ctx context.Context, opts Options) []Finding {
 	member := Finding{Part: "place in the cluster", State: "ok", Detail: "member of " + c.State().Name}
 	if _, expires := c.Validity(); c.Expired() {
 		member = finding(member.Part, "", expired(c.State().Name, expires))
+	} else if place := c.State(); c.Removed() && place.Database.DSN == "" && place.Database.Host == id.ID {
+		member = finding(member.Part, "", elsewhere(place.Name))
 	} else if c.Removed() {
-		member = finding(member.Part, "", removedFrom(c.State().Name))
+		member = finding(member.Part, "", removedFrom(place.Name))
 	}
 	role := Finding{Part: part, State: "ok", Detail: "the owner's"}
 	database := c.State().Database
@@ -196,7 +198,11 @@ func keyFinding(ctx context.Context, opts Options) Finding {
 		return f
 	}
 	detail := path + "; keep a copy of it elsewhere, for without it nobody can read the secrets"
-	if !asked {
+	switch host := hostOf(opts); {
+	case asked:
+	case host != "":
+		detail += " (not compared with the cluster's: only the node itself reaches the database of " + host + ")"
+	default:
 		detail += " (not compared with the cluster's: the database does not answer)"
 	}
 	return Finding{Part: part, State: "ok", Detail: detail}
@@ -206,8 +212,11 @@ func keyFinding(ctx context.Context, opts Options) Finding {
 func clusterKeyID(ctx context.Context, opts Options) (id string, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	o := postgres.Options{DSN: opts.DatabaseURL}
+	o := postgres.Options{DSN: databaseURL(opts)}
 	if o.DSN == "" {
+		if hostOf(opts) != "" {
+			return "", false
+		}
 		server, err := managed.New(managed.Options{DataDir: opts.DataDir, BinDir: opts.PostgresBin})
 		if err != nil {
 			return "", false
@@ -223,18 +232,68 @@ func clusterKeyID(ctx context.Context, opts Options) (id string, ok bool) {
 	return id, err == nil
 }
 
+// databaseURL is the DSN of a database elsewhere: this node's own, or its cluster's. "" means
+// that a node of the cluster runs the database.
+func databaseURL(opts Options) string {
+	_, place := membershipOf(opts)
+	return cmp.Or(opts.DatabaseURL, place.Database.DSN)
+}
+
+// hostOf names the other node whose database this one uses; "" when there is none.
+func hostOf(opts Options) string {
+	self, place := membershipOf(opts)
+	host := place.Database.Host
+	if host == "" || host == self || databaseURL(opts) != "" {
+		return ""
+	}
+	for _, m := range place.Members {
+		if m.Node == host {
+			return m.Name
+		}
+	}
+	return host
+}
+
+// membershipOf reads the id of the node and its place in a cluster; both are empty when it has none.
+func membershipOf(opts Options) (self string, place cluster.State) {
+	if _, err := os.Stat(filepath.Join(opts.DataDir, "node.json")); err != nil {
+		return "", cluster.State{}
+	}
+	id, err := loadIdentity(opts.DataDir)
+	if err != nil {
+		return "", cluster.State{}
+	}
+	c, err := cluster.Open(cluster.Options{Dir: clusterDir(opts.DataDir), Node: id.ID, Now: opts.now})
+	if err != nil || !c.Member() {
+		return id.ID, cluster.State{}
+	}
+	return id.ID, c.State()
+}
+
 func databaseFinding(ctx context.Context, opts Options) Finding {
 	const part = "database"
-	if opts.DatabaseURL == "" {
+	dsn := databaseURL(opts)
+	if dsn == "" {
 		found, err := managed.Find(ctx, opts.PostgresBin)
-		return finding(part, fmt.Sprintf("managed PostgreSQL %s, binaries in %s", found.Version, found.Dir), err)
+		host := hostOf(opts)
+		switch {
+		case host == "":
+			return finding(part, fmt.Sprintf("managed PostgreSQL %s, binaries in %s", found.Version, found.Dir), err)
+		case err != nil: // it serves without them
+			return Finding{Part: part, State: "ok", Detail: "that of " + host + ", through its cluster port; there is no PostgreSQL here to restore it with"}
+		}
+		return Finding{Part: part, State: "ok", Detail: fmt.Sprintf("that of %s, through its cluster port; PostgreSQL %s in %s could restore it here", host, found.Version, found.Dir)}
 	}
-	db, err := postgres.Open(postgres.Options{DSN: opts.DatabaseURL})
+	db, err := postgres.Open(postgres.Options{DSN: dsn})
 	if err != nil {
 		return finding(part, "", err)
 	}
 	defer db.Close()
-	return finding(part, "PostgreSQL at the configured DSN answers", db.Ping(ctx))
+	whose := "at the configured DSN"
+	if opts.DatabaseURL == "" {
+		whose = "of the cluster"
+	}
+	return finding(part, "PostgreSQL "+whose+" answers", db.Ping(ctx))
 }
 
 func executorFinding(opts Options) Finding {

@@ -197,7 +197,7 @@ func (a *Agent) followDatabase(ctx context.Context) {
 			case a.database.retry <- struct{}{}:
 			default:
 			}
-			a.forwarder.transport.CloseIdleConnections()
+			a.forwarder.closeIdle()
 			a.database.syncer.Interrupted()
 			a.membership.wake(true)
 		}

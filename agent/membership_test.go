@@ -2,6 +2,7 @@ package agent
 
 import (
 	"crypto/rand"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -69,7 +70,16 @@ func TestANodeThatServesUsesItsOwnRole(t *testing.T) {
 			b.deploy("hello", helloSource)
 			_, body = b.call("hello")
 			require.JSONEq(t, `{"hello":"world"}`, body)
-			require.Contains(t, Doctor(t.Context(), b.opts), Finding{Part: "database role", State: "ok", Detail: "this node has its own, " + fleet.RoleName(b.identity.ID)})
+			findings := Doctor(t.Context(), b.opts)
+			require.Contains(t, findings, Finding{Part: "database role", State: "ok", Detail: "this node has its own, " + fleet.RoleName(b.identity.ID)})
+			require.NotContains(t, fmt.Sprint(findings), "does not answer")
+			require.True(t, slices.ContainsFunc(findings, func(f Finding) bool {
+				where := "that of " + a.opts.NodeName
+				if dsn != "" {
+					where = "PostgreSQL of the cluster answers"
+				}
+				return f.Part == "database" && strings.HasPrefix(f.Detail, where)
+			}), findings)
 			_, _, err := b.authority(t.Context())
 			require.Error(t, err, "it cannot read the key of the CA")
 

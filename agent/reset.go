@@ -21,6 +21,7 @@ import (
 type Holdings struct {
 	Text    string // "3 functions in 1 app and a database of its own"
 	Cluster string // the name of the cluster that the node is a member of; empty: it is alone
+	Removed bool   // the node was removed from it
 	// OnlyKey says that the folder has the key of the cluster's secrets, and that no other
 	// node is known to have it.
 	OnlyKey bool
@@ -41,7 +42,7 @@ func Inspect(dataDir string) (h Holdings, found bool) {
 	}
 	c, err := cluster.Open(cluster.Options{Dir: clusterDir(dataDir), Node: id.ID})
 	if err == nil && c.Member() {
-		h.Cluster = c.State().Name
+		h.Cluster, h.Removed = c.State().Name, c.Removed()
 		h.OnlyKey = h.OnlyKey && len(c.State().Members) == 0
 	}
 	return h, true

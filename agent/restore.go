@@ -112,6 +112,9 @@ func SurveyDatabase(ctx context.Context, opts Options) (Survey, error) {
 		return Survey{}, err
 	}
 	defer a.forwarder.closeIdle()
+	if a.cluster.Removed() { // the others answer it nothing
+		return Survey{}, a.outcast()
+	}
 	return a.survey(ctx), nil
 }
 
@@ -122,6 +125,9 @@ func DumpDatabase(ctx context.Context, opts Options) (m dump.Manifest, err error
 		return m, err
 	}
 	defer a.forwarder.closeIdle()
+	if a.cluster.Removed() {
+		return m, a.outcast()
+	}
 	host := a.cluster.State().Database.Host
 	switch {
 	case !a.cluster.Member():
@@ -303,7 +309,7 @@ func PlanRestore(ctx context.Context, opts Options, from string, force bool) (*R
 	case a.serves():
 		return refuse(picloud.CodeInvalid, "this node serves functions only, and can neither manage the cluster nor keep its database", "run the command on a node that may manage: `picloud node ls`")
 	case a.cluster.Removed():
-		return nil, removedFrom(a.cluster.State().Name)
+		return nil, a.outcast()
 	}
 	r := &Restore{begun: time.Now(), Survey: a.survey(ctx), a: a, force: force}
 	if slices.Contains(r.removed, a.identity.ID) {

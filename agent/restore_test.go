@@ -120,6 +120,11 @@ func TestTheDatabaseMovesToAnotherNode(t *testing.T) {
 	a.Stop()
 	a = a.again() // it knows without asking anybody
 	require.True(t, a.superseded())
+	_, err = SurveyDatabase(t.Context(), a.opts)
+	require.Equal(t, picloud.CodeDatabaseElsewhere, picloud.CodeOf(err), "what this node would say of the database is of no use")
+	_, err = DumpDatabase(t.Context(), a.opts)
+	require.Equal(t, picloud.CodeDatabaseElsewhere, picloud.CodeOf(err))
+	require.Contains(t, Doctor(t.Context(), a.opts), finding("place in the cluster", "", elsewhere(a.cluster.State().Name)))
 	require.DirExists(t, filepath.Join(a.opts.DataDir, "postgres"))
 	b.deploy("after", helloSource)
 	members, err := b.database.Cluster().Members(t.Context())
@@ -240,7 +245,6 @@ func movedTo(node string, generation int64) cluster.Moved {
 	return cluster.Moved{Host: node, Generation: generation}
 }
 
-// mustServer is a server of a node that does not run.
 // TestARestoreOnTheNodeItself: its database is damaged, and another node keeps a dump. The old folder is put
 // aside, and the node stays a member. What a command that was killed has left does not matter.
 func TestARestoreOnTheNodeItself(t *testing.T) {
@@ -344,4 +348,22 @@ func TestARestoreThatWasCutShortElectsNobody(t *testing.T) {
 		}
 		require.NoError(t, n.onlyVoter())
 	}
+}
+
+// TestALostDatabaseIsNotMadeAnew: an empty one in its place would become the cluster's.
+func TestALostDatabaseIsNotMadeAnew(t *testing.T) {
+	a := startAgent(t, testdb.Dir(t), "", onPorts(t)).ready()
+	a.joined("pi-2")
+	a.deploy("hello", helloSource)
+	a.Stop()
+	folder := filepath.Join(a.opts.DataDir, "postgres")
+	require.NoError(t, os.Rename(folder, folder+".gone"))
+	a = a.again()
+	require.Eventually(t, func() bool {
+		d := a.Status().Database
+		return d != nil && d.Err != nil && strings.Contains(d.Err.Error(), "missing or empty")
+	}, 20*time.Second, 10*time.Millisecond)
+	require.NoDirExists(t, folder)
+	_, body := a.call("hello")
+	require.JSONEq(t, `{"hello":"world"}`, body)
 }

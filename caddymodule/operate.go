@@ -303,7 +303,10 @@ func resetNode(cmd *cobra.Command, dir, postgresBin string, yes bool) error {
 func confirmReset(cmd *cobra.Command, dir string, h agent.Holdings) error {
 	out := cmd.ErrOrStderr()
 	fmt.Fprintf(out, "The node of %s holds %s.\n", datadir.Shorten(dir), h.Text)
-	if h.Cluster != "" {
+	switch {
+	case h.Removed:
+		fmt.Fprintf(out, "It was a member of the cluster %q, which has removed it.\n", h.Cluster)
+	case h.Cluster != "":
 		fmt.Fprintf(out, "It is a member of the cluster %q, which goes on listing it until `picloud node rm` there.\n", h.Cluster)
 	}
 	if h.OnlyKey {

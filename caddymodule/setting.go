@@ -172,7 +172,7 @@ func (e *invalidSetting) explain() error { return e.explainAs(e.setting.Env()) }
 func (e *invalidSetting) explainAs(source string) error {
 	return &picloud.Error{
 		Code: picloud.CodeInvalid, Op: "read " + source,
-		Detail: fmt.Sprintf("%s is not %s", e.quoted(), e.want.noun),
+		Detail: strings.TrimSpace(fmt.Sprintf("%s is not %s %s", e.quoted(), e.want.noun, e.want.bounds)),
 		Hint:   strings.TrimSpace("use " + e.want.noun + " " + e.want.bounds),
 	}
 }

@@ -39,11 +39,12 @@ func TestManagerFrozen(t *testing.T) {
 	var all sync.WaitGroup
 	all.Go(func() { caught = frozen.publish("caught", "caught", patience) })
 	others[0].await("a deploy in the middle of its statement", healing, func() bool { return e.waiting() != "0" })
+	answered := make(chan func(), 1)
+	all.Go(func() { answered <- waitsFor(others[0]) })
+	pause(time.Second) // it is with the manager, which has not answered
 	frozen.signal(syscall.SIGSTOP)
 	release()
 	stopped := time.Now()
-	var waited func()
-	all.Go(func() { waited = waitsFor(others[0]) })
 	others[0].await("a deploy through the next manager", 40*time.Second, func() bool {
 		_, ok := elsewhere.acknowledgedSince(stopped)
 		return ok && e.epoch() != before
@@ -54,6 +55,7 @@ func TestManagerFrozen(t *testing.T) {
 	if long() {
 		pause(time.Until(stopped.Add(30 * time.Second)))
 	}
+	others[0].await("the answer to a change that was with the frozen manager, which is still frozen", 25*time.Second, func() bool { return len(answered) > 0 })
 	frozen.signal(syscall.SIGCONT)
 	woken := time.Now()
 	own := underLoad("steady", frozen)
@@ -61,7 +63,7 @@ func TestManagerFrozen(t *testing.T) {
 		return frozen.send(t.Context(), http.MethodGet, frozen.control("/api/v1/cluster"), "").header.Get("X-PiCloud-Leader") == next.name
 	})
 	all.Wait()
-	waited()
+	(<-answered)()
 	for _, w := range append(writers, elsewhere) {
 		frozen.await("a deploy after the thaw", healing, func() bool { _, ok := w.acknowledgedSince(woken); return ok })
 	}
@@ -94,7 +96,7 @@ func TestManagerFrozen(t *testing.T) {
 		short(took), short(follows), underWay+1, caught.answer.status)
 }
 
-// waitsFor sends a change through a node whose manager has just fallen silent. What it returns
+// waitsFor sends a change through a node whose manager falls silent before it answers. What it returns
 // requires that the answer did not wait for a connection that never breaks.
 func waitsFor(n *node) (check func()) {
 	begun := time.Now()

@@ -66,9 +66,12 @@ func rows(s client.ClusterState) [][]string {
 		{"manager", manager},
 		{"database", cmp.Or(s.Database, "elsewhere")},
 	}
-	if len(s.Dumps) > 0 {
-		last := s.Dumps[0]
+	for _, last := range s.Dumps {
+		if last.Node == s.Database { // what lies on that board goes with it
+			continue
+		}
 		rows = append(rows, []string{"last dump", fmt.Sprintf("on %s, revision %d of %d, %s", last.Node, last.Revision, s.Revision, last.TakenAt.Local().Format(time.DateTime))})
+		break
 	}
 	if len(s.Voters) > 0 {
 		rows = append(rows, []string{"voters", strings.Join(s.Voters, ", ")})

@@ -12,13 +12,14 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/internal/cli/command"
+	"github.com/picloud/picloud/internal/cli/setting"
 	"github.com/picloud/picloud/manager/api/client"
 )
 
 func (c commands) inviteCommand() *cobra.Command {
 	var role string
 	var uses int
-	var ttl time.Duration
+	ttl := picloud.Duration(picloud.DefaultInvitation)
 	cmd := &cobra.Command{
 		Use:   "invite",
 		Short: "Invite a new node to the cluster (cluster admins only)",
@@ -34,12 +35,12 @@ func (c commands) inviteCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.Print(made, func() { c.Printf("%s", invitation(made, ttl)) })
+			return c.Print(made, func() { c.Printf("%s", invitation(made, time.Duration(ttl))) })
 		},
 	}
 	cmd.Flags().StringVar(&role, "role", string(picloud.RoleManager), "manager: the node may become the manager; node: it serves functions only")
 	cmd.Flags().IntVar(&uses, "uses", 1, "how many nodes the token lets in")
-	cmd.Flags().DurationVar(&ttl, "ttl", picloud.DefaultInvitation, "how long the token is valid, 1m to 720h")
+	setting.DurationVar(cmd, &ttl, "ttl", "how long the token is valid, 1m to 30d")
 	return cmd
 }
 

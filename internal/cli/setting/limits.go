@@ -24,7 +24,7 @@ type Source struct {
 func Rows(sources ...Source) [][]string {
 	var rows [][]string
 	for _, l := range picloud.LimitTable() {
-		text := l.Default + " (default)"
+		text := initial(l) + " (default)"
 		for _, s := range sources {
 			if set := s.Limits[l.Name]; set != "" {
 				text = set + " (" + s.Name + ")"
@@ -34,6 +34,15 @@ func Rows(sources ...Source) [][]string {
 		rows = append(rows, []string{flagName(l.Name), text})
 	}
 	return rows
+}
+
+// initial is the default of a limit as people read it: no age is no limit, and not that nothing may
+// be old.
+func initial(l picloud.Limit) string {
+	if l.Default == "0s" {
+		return "none"
+	}
+	return l.Default
 }
 
 // TextsOf are the limits that are set, by name.

@@ -23,7 +23,7 @@ func Limits() []Setting {
 	for _, l := range picloud.LimitTable() {
 		all = append(all, Setting{
 			name: flagName(l.Name), path: []string{"limits", l.Name}, parse: limitParser(l),
-			usage: inShort(l.Doc) + ", " + l.Least + " to " + l.Most + " (default " + l.Default + ")",
+			usage: inShort(l.Doc) + ", " + l.Least + " to " + l.Most + " (default " + initial(l) + ")",
 		})
 	}
 	return all

@@ -124,6 +124,15 @@ func TestADumpBecomesAnotherHistory(t *testing.T) {
 	require.NoError(t, restored.API().QueryRow(ctx, `SELECT has_table_privilege(node_role_name($1::uuid), 'function', 'SELECT')`, late).Scan(&open))
 	require.True(t, open, "the nodes have their roles")
 
+	far := plan
+	far.Dir, far.Rev = testdb.Dir(t), math.MaxInt64
+	_, err = file.Seek(0, io.SeekStart)
+	require.NoError(t, err)
+	made, err = backup.Restore(ctx, file, far)
+	require.NoError(t, err, "a wrong revision that a node tells keeps nobody from it")
+	require.Less(t, made.Rev, int64(math.MaxInt64), "there are revisions left")
+	require.Greater(t, made.Rev, head)
+
 	plan.Dir, plan.Cluster = testdb.Dir(t), late
 	_, err = file.Seek(0, io.SeekStart)
 	require.NoError(t, err)
