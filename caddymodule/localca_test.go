@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 )
 
@@ -62,4 +63,18 @@ func TestAnUnusableCAIsPutAside(t *testing.T) {
 			require.Equal(t, c.aside, os.IsNotExist(err))
 		})
 	}
+}
+
+// TestAStartLooksAtTheCA before Caddy does.
+func TestAStartLooksAtTheCA(t *testing.T) {
+	listen, storage, autosave := caddy.DefaultAdminListen, caddy.DefaultStorage, caddy.ConfigAutosavePath
+	t.Cleanup(func() {
+		caddy.DefaultAdminListen, caddy.DefaultStorage, caddy.ConfigAutosavePath = listen, storage, autosave
+	})
+	t.Setenv("XDG_DATA_HOME", "") // it is put back at the end
+	h := home{}
+	h.DataDir = t.TempDir()
+	require.NoError(t, os.MkdirAll(h.ownCA(), 0o700)) // without its files
+	require.NoError(t, h.furnish())
+	require.NoDirExists(t, h.ownCA())
 }
