@@ -425,7 +425,11 @@ func (r *Raft) tend(ctx context.Context, g *generation) {
 			_ = g.store.probe() // a failure breaks the store, which serve hears of
 		case <-members.C:
 			if c, err := r.reconcile(ctx, g); err != nil && ctx.Err() == nil {
-				r.log.Warn("change the members of the election", slog.Any("change", c.Action), slog.String("node", c.Node), slog.Any("err", err))
+				what := []any{slog.Any("err", err)}
+				if c.Node != "" { // else it was not decided yet
+					what = append(what, slog.Any("change", c.Action), slog.String("node", c.Node))
+				}
+				r.log.Warn("change the members of the election", what...)
 			}
 		}
 	}

@@ -213,7 +213,7 @@ func (n Nodes) RemoveBut(ctx context.Context, needed []string, actor picloud.Act
 		return s.NotFound()
 	case v.needed:
 		return s.Fail(picloud.CodeConflict, "it manages the cluster or runs its database",
-			"let another node do that first; a manager that is stopped is followed by another one, which can remove it")
+			"stop a manager, and the next one can remove it; `picloud database restore` brings the database up on another node")
 	}
 	return s.Fail(picloud.CodeConflict, fmt.Sprintf("it is alive: it was last seen %.0f s ago", *v.silent),
 		"stop it first, or remove it all the same with --force; a node that crashed counts as dead 3 minutes after it was last seen")
