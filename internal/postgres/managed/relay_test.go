@@ -48,12 +48,21 @@ func TestAnotherNodeUsesTheDatabase(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
 	require.NoError(t, db.Migrate(t.Context()))
-	heard := make(chan string, 16)
+	heard := make(chan string, 1024)
 	listener := db.Listen([]string{postgres.NodeChannel}, func(channel, _ string) { heard <- channel })
 	require.NoError(t, listener.Start(t.Context()))
 	defer listener.Stop()
-	require.NoError(t, db.Nodes().Report(t.Context(), picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1"}))
-	require.Eventually(t, func() bool { return <-heard == postgres.NodeChannel }, 10*time.Second, time.Millisecond)
+	rev := int64(0)
+	require.Eventually(t, func() bool { // the listener connects by itself, and hears what comes after that
+		rev++
+		require.NoError(t, db.Nodes().Report(t.Context(), picloud.Node{ID: "6f1c6f5e-6f5c-4a54-9f6e-2b8c3f1d0a11", Name: "pi-1", Rev: rev}))
+		select {
+		case channel := <-heard:
+			return channel == postgres.NodeChannel
+		default:
+			return false
+		}
+	}, 10*time.Second, 10*time.Millisecond)
 
 	// A query that its caller gives up ends on the server too.
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
